@@ -1,0 +1,9 @@
+//! The whole of Call Recordings on one machine. `main.rs` is the `cargo run` that a person starts; the tests start the same [`stack`] on port 0.
+
+pub mod aws;
+pub mod demo;
+pub mod functions;
+pub mod gateway;
+pub mod stack;
+pub mod twilio;
+pub mod whisper;
