@@ -1,1 +1,288 @@
+//! `GET /api/twilio/recordings/`: the account's recordings, filtered, each with whether its audio can be fetched.
 
+mod query;
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use query::{Filter, Position};
+use serde::Serialize;
+use shared::{
+    auth::{Access, Scope},
+    aws::Aws,
+    config::{ConfigError, Env},
+    http::{self, ApiError, Family},
+    time::to_seconds,
+    twilio::{AccountSid, Recording, StatusGroup, Twilio, TwilioError},
+};
+use tokio::time::{Instant, timeout_at};
+
+/// Rows read from Twilio at once when only some of them will match.
+const FILTERED_PAGE_SIZE: u64 = 200;
+/// Kept back from paging for the media probes.
+const PROBE_BUDGET: Duration = Duration::from_secs(8);
+/// Concurrent probes: Twilio limits an account's concurrency, and each new TLS connection costs CPU.
+const PROBES_AT_ONCE: usize = 16;
+
+/// What every request needs, made once.
+pub struct State {
+    access: Access,
+    twilio: Twilio,
+}
+
+impl State {
+    /// Reads the environment and fetches the secrets.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env(env)?;
+        let state = Self {
+            access: Access::required(env, &aws)?,
+            twilio: Twilio::from_env(env, &aws)?,
+        };
+        tokio::join!(state.access.preload(), state.twilio.preload());
+        Ok(state)
+    }
+}
+
+#[derive(Serialize)]
+struct List {
+    total_recordings: usize,
+    query_parameters: QueryParameters,
+    recordings: Vec<Row>,
+    summary: Summary,
+    next_page_token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct QueryParameters {
+    limit: String,
+    status: Option<String>,
+    date_created_after: Option<String>,
+    date_created_before: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    sid: String,
+    account_sid: String,
+    call_sid: Option<String>,
+    duration: Option<u64>,
+    status: String,
+    channels: Option<u32>,
+    source: Option<String>,
+    error_code: Option<i64>,
+    uri: String,
+    media_location: Option<String>,
+    media_url: String,
+    media_accessible: bool,
+    media_status_code: Option<u16>,
+    date_created: Option<String>,
+    date_updated: Option<String>,
+    start_time: Option<String>,
+    price: Option<String>,
+    price_unit: Option<String>,
+    track: Option<String>,
+}
+
+#[derive(Serialize, Default)]
+struct Summary {
+    completed: usize,
+    in_progress: usize,
+    failed: usize,
+    accessible_media: usize,
+    inaccessible_media: usize,
+}
+
+/// Answers one request.
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(Family::Twilio, request, |call| async move {
+        state.access.check(&call, Scope::TwilioRead).await?;
+        call.expect_tail("recordings")?;
+        call.query.only(&[
+            "limit",
+            "status",
+            "date_created_after",
+            "date_created_before",
+            "page_token",
+        ])?;
+        let limit = call.query.integer("limit", 50, 1..=100)?;
+        let filter = Filter::parse(&call.query)?;
+        let start = filter.start(&call.query)?;
+        let account = state.twilio.account_sid().await.map_err(upstream)?;
+
+        let paging_ends = Instant::now()
+            + call
+                .deadline
+                .saturating_duration_since(Instant::now())
+                .saturating_sub(PROBE_BUDGET);
+        let (found, next) = collect(&state.twilio, &filter, start, limit, paging_ends).await?;
+        let probes_end = call.deadline.min(Instant::now() + PROBE_BUDGET);
+        let recordings: Vec<Row> = stream::iter(
+            found
+                .into_iter()
+                .map(|recording| row(&state.twilio, &account, recording, probes_end)),
+        )
+        .buffered(PROBES_AT_ONCE)
+        .collect()
+        .await;
+
+        let text = |name: &str| call.query.get(name).map(str::to_owned);
+        let list = List {
+            total_recordings: recordings.len(),
+            query_parameters: QueryParameters {
+                limit: limit.to_string(),
+                status: text("status"),
+                date_created_after: text("date_created_after"),
+                date_created_before: text("date_created_before"),
+            },
+            summary: Summary::of(&recordings),
+            recordings,
+            next_page_token: next.map(|position| filter.token(&position)),
+        };
+        Ok((StatusCode::OK, list))
+    })
+    .await
+}
+
+/// Reads Twilio's pages until `limit` rows match, the pages end, or time is up. The position says where more may be.
+async fn collect(
+    twilio: &Twilio,
+    filter: &Filter,
+    start: Option<Position>,
+    limit: u64,
+    deadline: Instant,
+) -> Result<(Vec<Recording>, Option<Position>), ApiError> {
+    let mut position = start.unwrap_or_else(|| {
+        let page_size = if filter.is_selective() {
+            FILTERED_PAGE_SIZE
+        } else {
+            limit
+        };
+        Position {
+            page: filter.first_page(page_size),
+            after: None,
+        }
+    });
+    let mut found = Vec::new();
+    loop {
+        let page = match timeout_at(deadline, twilio.list(&position.page, deadline))
+            .await
+            .unwrap_or(Err(TwilioError::Timeout))
+        {
+            Ok(page) => page,
+            // What has been read is a good answer, and the token says where to go on.
+            Err(error) if error.is_transient() && !found.is_empty() => {
+                tracing::warn!(%error, "list cut short");
+                return Ok((found, Some(position)));
+            }
+            Err(error) => return Err(upstream(error)),
+        };
+        let mut rows = page.recordings.into_iter().peekable();
+        if let Some(after) = &position.after {
+            // New recordings push rows from page to page: the row may have moved to the next one.
+            if !rows.by_ref().any(|row| row.sid == *after) {
+                let Some(next) = page.next else {
+                    return Err(query::expired_token());
+                };
+                position.page = next;
+                continue;
+            }
+            position.after = None;
+        }
+        while let Some(row) = rows.next() {
+            if !filter.matches(&row) {
+                continue;
+            }
+            let sid = row.sid.clone();
+            found.push(row);
+            if found.len() as u64 == limit {
+                let rest = rows.peek().is_some();
+                let next = if rest {
+                    Some(Position {
+                        after: Some(sid),
+                        ..position
+                    })
+                } else {
+                    page.next.map(Position::beginning_of)
+                };
+                return Ok((found, next));
+            }
+        }
+        match page.next {
+            None => return Ok((found, None)),
+            Some(next) => position = Position::beginning_of(next),
+        }
+        if Instant::now() >= deadline {
+            return Ok((found, Some(position)));
+        }
+    }
+}
+
+async fn row(twilio: &Twilio, account: &AccountSid, recording: Recording, deadline: Instant) -> Row {
+    let status_code = match twilio.probe_media(account, &recording.sid, deadline).await {
+        Ok(status) => Some(status),
+        Err(error) => {
+            tracing::warn!(%error, "media probe without an answer");
+            None
+        }
+    };
+    let media_location = recording.external_media(twilio).map(str::to_owned);
+    Row {
+        media_url: twilio.media_url(account, &recording.sid),
+        uri: recording
+            .uri
+            .unwrap_or_else(|| format!("/2010-04-01/Accounts/{account}/Recordings/{}.json", recording.sid)),
+        account_sid: recording.account_sid.unwrap_or_else(|| account.to_string()),
+        sid: recording.sid,
+        call_sid: recording.call_sid,
+        duration: recording.duration,
+        status: recording.status.as_str().to_owned(),
+        channels: recording.channels,
+        source: recording.source,
+        error_code: recording.error_code,
+        media_location,
+        media_accessible: status_code.is_some_and(|status| (200..300).contains(&status)),
+        media_status_code: status_code,
+        date_created: recording.date_created.map(to_seconds),
+        date_updated: recording.date_updated.map(to_seconds),
+        start_time: recording.start_time.map(to_seconds),
+        price: recording.price,
+        price_unit: recording.price_unit,
+        track: recording.track,
+    }
+}
+
+impl Summary {
+    fn of(rows: &[Row]) -> Self {
+        let mut summary = Self::default();
+        for row in rows {
+            match StatusGroup::of(&row.status) {
+                StatusGroup::Completed => summary.completed += 1,
+                StatusGroup::InProgress => summary.in_progress += 1,
+                StatusGroup::Failed => summary.failed += 1,
+            }
+            if row.media_accessible {
+                summary.accessible_media += 1;
+            } else {
+                summary.inaccessible_media += 1;
+            }
+        }
+        summary
+    }
+}
+
+/// Twilio's faults are 500 by the document; the code tells them apart.
+fn upstream(error: TwilioError) -> ApiError {
+    // A list that does not exist means that the configured account does not.
+    let (code, sentence) = match error {
+        TwilioError::NotFound => ("twilio_unauthorized", "Twilio does not know the configured account"),
+        _ => (error.code(), error.sentence()),
+    };
+    let answer = ApiError::internal(code, format!("Failed to list recordings: {sentence}"));
+    let answer = if error.is_transient() {
+        answer.retryable(error.retry_after())
+    } else {
+        answer
+    };
+    answer.caused_by(error)
+}

@@ -1,0 +1,132 @@
+//! The egress recordings in S3: finding the one that belongs to a dispatch.
+
+use aws_sdk_s3::{Client, error::DisplayErrorContext};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::{Timestamp, ToSpan};
+
+use crate::{
+    aws::Aws,
+    config::Env,
+    dispatch::{DispatchPattern, EgressFile},
+    time::utc_day,
+};
+
+/// A recording may begin this many seconds before its dispatch by the clocks' difference.
+pub const EARLIEST: i64 = -5;
+/// A recording begins at most this many seconds after its dispatch.
+pub const LATEST: i64 = 300;
+
+/// A recording in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressObject {
+    /// Its S3 key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: i64,
+    /// Its ETag without quotes.
+    pub etag: Option<String>,
+    /// When recording began, by its name, in Unix seconds.
+    pub unix: i64,
+}
+
+/// Why the bucket could not be searched. Never means that nothing was found.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// The bucket does not exist.
+    #[error("the recordings bucket does not exist")]
+    NoSuchBucket,
+    /// The function's role may not list the bucket under the prefix.
+    #[error("listing the recordings bucket was refused")]
+    AccessDenied,
+    /// S3 did not answer, or not with a list.
+    #[error("the recordings bucket could not be listed: {0}")]
+    Unavailable(String),
+}
+
+/// The bucket and the prefix under which egress files lie by UTC day.
+pub struct Egress {
+    client: Client,
+    bucket: String,
+    prefix: String,
+}
+
+impl Egress {
+    /// Reads `RECORDINGS_BUCKET` and `RECORDINGS_PREFIX` (`egress-recordings/` when absent). `None` without a bucket.
+    pub fn from_env(env: &Env, aws: &Aws) -> Option<Self> {
+        let bucket = env.optional("RECORDINGS_BUCKET")?.to_owned();
+        let prefix = env
+            .optional("RECORDINGS_PREFIX")
+            .unwrap_or("egress-recordings/")
+            .to_owned();
+        Some(Self {
+            client: Client::from_conf(aws.s3_config()),
+            bucket,
+            prefix,
+        })
+    }
+
+    /// The recordings of this phone number that began when this dispatch's could have, in that order.
+    ///
+    /// The folder's date comes from the producer's clock and zone, so the neighbouring days are searched too, all at once.
+    pub async fn candidates(&self, dispatch: &DispatchPattern) -> Result<Vec<EgressObject>, EgressError> {
+        let day = Timestamp::from_second(dispatch.unix)
+            .map(utc_day)
+            .map_err(|error| EgressError::Unavailable(error.to_string()))?;
+        let prefixes = [-1, 0, 1].into_iter().filter_map(|offset| {
+            let day = day.checked_add(offset.days()).ok()?;
+            Some(format!(
+                "{}{}/outbound-{}_",
+                self.prefix,
+                day.strftime("%Y/%m/%d"),
+                dispatch.phone
+            ))
+        });
+        let found: Vec<Vec<EgressObject>> = stream::iter(prefixes.map(|prefix| self.list(prefix)))
+            .buffered(3)
+            .try_collect()
+            .await?;
+        let window = dispatch.unix + EARLIEST..=dispatch.unix + LATEST;
+        let mut candidates: Vec<EgressObject> = found
+            .into_iter()
+            .flatten()
+            .filter(|object| window.contains(&object.unix))
+            .collect();
+        candidates.sort_by(|a, b| (a.unix, &a.key).cmp(&(b.unix, &b.key)));
+        Ok(candidates)
+    }
+
+    /// All recordings whose key begins with `prefix`, over all pages.
+    async fn list(&self, prefix: String) -> Result<Vec<EgressObject>, EgressError> {
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
+        let mut objects = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| {
+                let code = error.as_service_error().and_then(|service| service.meta().code());
+                match code {
+                    Some("NoSuchBucket") => EgressError::NoSuchBucket,
+                    Some("AccessDenied") => EgressError::AccessDenied,
+                    _ => EgressError::Unavailable(DisplayErrorContext(&error).to_string()),
+                }
+            })?;
+            objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                let key = object.key?;
+                let file = EgressFile::parse(&key)?;
+                // An empty file is a recording that failed.
+                let size = object.size.filter(|size| *size > 0)?;
+                Some(EgressObject {
+                    size,
+                    etag: object.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+                    unix: file.unix,
+                    key,
+                })
+            }));
+        }
+        Ok(objects)
+    }
+}

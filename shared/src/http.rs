@@ -1,0 +1,510 @@
+//! Where requests become values and errors become responses.
+
+use std::{convert::Infallible, fmt, ops::RangeInclusive, time::Duration};
+
+use lambda_http::{
+    Adapter, Body, Error, Request, RequestExt, Response,
+    http::{HeaderMap, StatusCode, header},
+    request::{LambdaRequest, RequestContext},
+};
+use lambda_runtime::{LambdaEvent, service_fn, tower::ServiceExt};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    calls::CallsError, egress::EgressError, playback::PlaybackError, secrets::SecretError,
+    transcripts::TranscriptsError,
+};
+
+/// The largest body that is accepted.
+const MAX_BODY: usize = 64 * 1024;
+/// Kept back from the invocation's deadline, for the answer to get out.
+const ANSWER_MARGIN: Duration = Duration::from_millis(1500);
+/// Assumed when the invocation has no deadline, which only happens outside Lambda.
+const DEFAULT_BUDGET: Duration = Duration::from_secs(26);
+
+/// The two API documents, which differ in the shape of their errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `/api/twilio/*`: `{"error", "details"?}`.
+    Twilio,
+    /// `/recordings*`: `{"detail"}`.
+    Recordings,
+}
+
+/// An answer that is not a success. `message` and `details` are for the caller, the cause is for the log only.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Option<String>,
+    retry: Option<Option<Duration>>,
+    cause: Option<String>,
+}
+
+impl ApiError {
+    /// An error with this status, stable code and sentence for the caller.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            details: None,
+            retry: None,
+            cause: None,
+        }
+    }
+
+    /// 400: the caller can mend the request; the sentence says how.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 404.
+    pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// 404 for a path inside a greedy route that leads nowhere.
+    pub fn no_such_path() -> Self {
+        Self::not_found("path_not_found", "There is no such path in this API.")
+    }
+
+    /// 500: the deployment or something it depends on is at fault, and trying again will not help by itself.
+    pub fn internal(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message)
+    }
+
+    /// 503: something this depends on does not answer right now.
+    pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retryable(None)
+    }
+
+    /// Adds the second sentence that the Twilio document calls `details`.
+    pub fn details(mut self, details: impl Into<String>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    /// Says that trying again may help, and when if that is known.
+    pub fn retryable(mut self, after: Option<Duration>) -> Self {
+        self.retry = Some(after);
+        self
+    }
+
+    /// What happened, for the log. Must hold no secret, URL or customer data.
+    pub fn caused_by(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    fn into_response(self, family: Family, request_id: &str) -> Response<Body> {
+        let status = self.status.as_u16();
+        match &self.cause {
+            _ if self.status.is_server_error() => {
+                tracing::error!(
+                    request_id,
+                    status,
+                    code = self.code,
+                    cause = self.cause,
+                    "request failed"
+                );
+            }
+            _ => tracing::info!(
+                request_id,
+                status,
+                code = self.code,
+                cause = self.cause,
+                "request refused"
+            ),
+        }
+        let mut body = match family {
+            Family::Twilio => json!({"error": self.message}),
+            Family::Recordings => json!({"detail": self.message}),
+        };
+        if let (Family::Twilio, Some(details)) = (family, self.details) {
+            body["details"] = details.into();
+        }
+        body["code"] = self.code.into();
+        body["request_id"] = request_id.into();
+        if self.retry.is_some() {
+            body["retryable"] = true.into();
+        }
+        let mut response = json_response(self.status, &body);
+        if let Some(after) = self.retry.flatten() {
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+/// One request, its query string parsed.
+pub struct Call {
+    /// The query string.
+    pub query: Query,
+    /// When the answer has to be under way: the invocation's deadline less a margin.
+    pub deadline: Instant,
+    request: Request,
+}
+
+impl Call {
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// A variable of the route's path, percent-decoded. `Some(Err)` when it is not UTF-8.
+    fn path_parameter(&self, name: &str) -> Option<Result<String, ApiError>> {
+        let parameters = self.request.path_parameters_ref()?;
+        let decoded = percent_encoding::percent_decode_str(parameters.first(name)?).decode_utf8();
+        Some(decoded.map(|text| text.into_owned()).map_err(|_| {
+            ApiError::bad_request(
+                "invalid_path",
+                "The path must be UTF-8; this one has percent-encoded bytes that are not.",
+            )
+        }))
+    }
+
+    /// Refuses every tail of a greedy route (`{proxy+}`) but `expected`, with any number of slashes around it.
+    /// On a route of its own a function has no tail, and this does nothing.
+    pub fn expect_tail(&self, expected: &str) -> Result<(), ApiError> {
+        match self.path_parameter("proxy").transpose()? {
+            Some(tail) if tail.trim_matches('/') != expected => Err(ApiError::no_such_path()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last part of the path: the route's variable `name`, or the tail of a greedy route without its trailing slashes.
+    pub fn last_segment(&self, name: &str) -> Result<String, ApiError> {
+        if let Some(value) = self.path_parameter(name) {
+            return value;
+        }
+        match self.path_parameter("proxy").transpose()? {
+            Some(tail) if !tail.trim_end_matches('/').is_empty() => Ok(tail.trim_end_matches('/').to_owned()),
+            _ => Err(ApiError::no_such_path()),
+        }
+    }
+
+    /// The JSON object in the body.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        if let Some(content_type) = self.headers().get(header::CONTENT_TYPE) {
+            let essence = content_type
+                .to_str()
+                .unwrap_or_default()
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
+            if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
+                return Err(ApiError::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "unsupported_media_type",
+                    "The body must be JSON, sent with the header Content-Type: application/json.",
+                ));
+            }
+        }
+        let bytes: &[u8] = self.request.body().as_ref();
+        if bytes.len() > MAX_BODY {
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("The body has {} bytes; at most {MAX_BODY} are accepted.", bytes.len()),
+            ));
+        }
+        let not_an_object = || ApiError::bad_request("invalid_json", "The body must be a JSON object.");
+        // A JSON array would otherwise be read as the fields in order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(not_an_object());
+        }
+        serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                ApiError::bad_request("invalid_body", format!("The body can't be used: {error}."))
+            }
+            _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
+        })
+    }
+}
+
+/// The parameters of a query string, each at most once.
+#[derive(Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(raw: &str) -> Result<Self, ApiError> {
+        let decode = |part: &str| {
+            let spaced = part.replace('+', " ");
+            percent_encoding::percent_decode_str(&spaced)
+                .decode_utf8()
+                .map(|text| text.into_owned())
+                .map_err(|_| {
+                    ApiError::bad_request(
+                        "invalid_query",
+                        "The query string must be UTF-8; this one has bytes that are not.",
+                    )
+                })
+        };
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name)?;
+            if parameters.iter().any(|(known, _)| *known == name) {
+                return Err(ApiError::bad_request(
+                    "repeated_parameter",
+                    format!("{} may be given only once.", shown(&name)),
+                ));
+            }
+            parameters.push((name, decode(value)?));
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The parameter's value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses every parameter that is not in `accepted`; `api_key` always is.
+    pub fn only(&self, accepted: &[&str]) -> Result<(), ApiError> {
+        match self
+            .0
+            .iter()
+            .find(|(name, _)| name != "api_key" && !accepted.contains(&name.as_str()))
+        {
+            None => Ok(()),
+            Some((name, _)) => {
+                let known = if accepted.is_empty() {
+                    "none besides api_key".to_owned()
+                } else {
+                    accepted.join(", ")
+                };
+                Err(ApiError::bad_request(
+                    "unknown_parameter",
+                    format!(
+                        "{} is not a parameter of this endpoint; accepted: {known}.",
+                        shown(name)
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// A whole number within `range`, or `default` when the parameter is absent.
+    pub fn integer(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> Result<u64, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        let number = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse().ok())
+            .flatten();
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            invalid_parameter(name, text, &format!("a whole number from {least} to {most}"))
+        })
+    }
+}
+
+/// 400 for a parameter whose value can't be used.
+pub fn invalid_parameter(name: &str, value: &str, accepted: &str) -> ApiError {
+    ApiError::bad_request(
+        "invalid_parameter",
+        format!("{name} must be {accepted}; it was {}.", shown(value)),
+    )
+}
+
+/// A caller's text, quoted, escaped and short enough to be shown back.
+fn shown(text: &str) -> String {
+    let mut short: String = text.chars().take(64).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}
+
+/// The documented error of a deployment that names no recordings bucket.
+pub fn s3_missing() -> ApiError {
+    ApiError::internal(
+        "s3_not_configured",
+        "S3 configuration missing. Recording URLs not available.",
+    )
+}
+
+impl From<CallsError> for ApiError {
+    fn from(error: CallsError) -> Self {
+        Self::unavailable(
+            "database_unavailable",
+            "The index of calls can't be read right now. Try again shortly.",
+        )
+        .caused_by(error)
+    }
+}
+
+impl From<TranscriptsError> for ApiError {
+    fn from(error: TranscriptsError) -> Self {
+        Self::unavailable(
+            "database_unavailable",
+            "Stored transcripts can't be reached right now. Try again shortly.",
+        )
+        .caused_by(error)
+    }
+}
+
+impl From<EgressError> for ApiError {
+    fn from(error: EgressError) -> Self {
+        match error {
+            EgressError::NoSuchBucket => s3_missing(),
+            EgressError::AccessDenied => Self::internal(
+                "storage_access_denied",
+                "This deployment may not list its recordings bucket. Its role needs s3:ListBucket on the recordings prefix.",
+            ),
+            EgressError::Unavailable(_) => {
+                Self::unavailable("storage_unavailable", "Recordings can't be looked up right now. Try again shortly.")
+            }
+        }
+        .caused_by(error)
+    }
+}
+
+impl From<PlaybackError> for ApiError {
+    fn from(error: PlaybackError) -> Self {
+        match error {
+            PlaybackError::Secret(SecretError::Unavailable(..)) => Self::unavailable(
+                "signer_unavailable",
+                "Recording URLs can't be signed right now. Try again shortly.",
+            ),
+            PlaybackError::Secret(_) | PlaybackError::Signing(_) => Self::internal(
+                "signer_not_configured",
+                "Recording URLs can't be signed: this deployment's signing keys are not usable.",
+            ),
+        }
+        .caused_by(error)
+    }
+}
+
+/// Answers one request: parses it, calls `handler`, and turns an error into the family's error shape.
+pub async fn respond<T: Serialize, F: Future<Output = Result<(StatusCode, T), ApiError>>>(
+    family: Family,
+    request: Request,
+    handler: impl FnOnce(Call) -> F,
+) -> Response<Body> {
+    let request_id = request_id(&request);
+    let deadline = deadline(&request);
+    let result = async {
+        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        handler(Call {
+            query,
+            deadline,
+            request,
+        })
+        .await
+    };
+    let result = tokio::time::timeout_at(deadline + ANSWER_MARGIN / 2, result)
+        .await
+        .unwrap_or_else(|_| {
+            Err(ApiError::unavailable(
+                "timeout",
+                "The answer took too long. Try again, or ask for less at once.",
+            ))
+        });
+    match result {
+        Ok((status, body)) => {
+            tracing::info!(request_id, status = status.as_u16(), "request answered");
+            json_response(status, &body)
+        }
+        Err(error) => error.into_response(family, &request_id),
+    }
+}
+
+fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    let (status, text) = match serde_json::to_string(body) {
+        Ok(text) => (status, text),
+        Err(error) => {
+            tracing::error!(%error, "answer can't be written as JSON");
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                r#"{"error":"Unexpected error occurred","detail":"Unexpected error occurred","code":"internal_error"}"#
+                    .to_owned(),
+            )
+        }
+    };
+    let mut response = Response::new(Body::Text(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    // Answers hold presigned URLs and customers' words.
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
+fn request_id(request: &Request) -> String {
+    let from_gateway = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    from_gateway
+        .or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone()))
+        .unwrap_or_default()
+}
+
+fn deadline(request: &Request) -> Instant {
+    let budget = request
+        .lambda_context_ref()
+        .filter(|context| context.deadline > 0)
+        .map_or(DEFAULT_BUDGET, |context| {
+            context
+                .deadline()
+                .duration_since(std::time::SystemTime::now())
+                .unwrap_or_default()
+                .saturating_sub(ANSWER_MARGIN)
+        });
+    Instant::now() + budget
+}
+
+/// Runs a function: answers the events of its Lambda environment with `handler` until the environment ends.
+pub async fn run<F>(mut handler: impl FnMut(Request) -> F) -> Result<(), Error>
+where
+    F: Future<Output = Response<Body>> + Send,
+{
+    let service = service_fn(move |request| {
+        let answer = handler(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    lambda_runtime::run(Adapter::from(service).map_request(with_valid_uri)).await
+}
+
+/// Percent-encodes what the gateway passes on in `rawPath` and `rawQueryString` but `http::Uri` refuses:
+/// `lambda_http` panics on it, and bad input must not become a 500.
+fn with_valid_uri(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    const REFUSED: &AsciiSet = &CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'<')
+        .add(b'>')
+        .add(b'\\')
+        .add(b'^')
+        .add(b'`')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+        for text in [&mut request.raw_path, &mut request.raw_query_string]
+            .into_iter()
+            .flatten()
+        {
+            *text = utf8_percent_encode(text, REFUSED).to_string();
+        }
+    }
+    event
+}

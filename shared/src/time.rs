@@ -1,0 +1,126 @@
+//! Dates as the two documents print them, and as callers may write them.
+
+use jiff::{SignedDuration, Timestamp, Unit, civil, fmt::temporal, tz::TimeZone};
+
+/// `2024-01-15T10:30:00Z`, as in the Twilio document.
+pub fn to_seconds(time: Timestamp) -> String {
+    format!("{:.0}", time.round(Unit::Second).unwrap_or(time))
+}
+
+/// `2025-08-08T12:44:39.000Z`, as in the recordings document.
+pub fn to_millis(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+/// The UTC day, `2025-08-08`.
+pub fn utc_day(time: Timestamp) -> civil::Date {
+    TimeZone::UTC.to_datetime(time).date()
+}
+
+/// A point or a whole day that a caller names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateInput {
+    /// A whole UTC day.
+    Day(civil::Date),
+    /// An exact moment.
+    Moment(Timestamp),
+}
+
+impl DateInput {
+    /// Reads an ISO 8601 date or date-time; no zone means UTC. A `+` of an offset that the query string turned into a space is put back.
+    pub fn parse(text: &str) -> Option<Self> {
+        static PARSER: temporal::DateTimeParser = temporal::DateTimeParser::new();
+        let in_range = |date: civil::Date| (1..=9998).contains(&date.year()).then_some(date);
+        if text.len() == "2024-01-15".len() {
+            return PARSER.parse_date(text).ok().and_then(in_range).map(Self::Day);
+        }
+        let text = match text.rsplit_once(' ') {
+            Some((moment, offset)) if moment.contains(['T', 't', ' ']) && !offset.is_empty() => {
+                &format!("{moment}+{offset}")
+            }
+            _ => text,
+        };
+        let moment = PARSER.parse_timestamp(text).ok().or_else(|| {
+            let local = PARSER.parse_datetime(text).ok()?;
+            // A date-time with a zone that parse_timestamp refused must not lose that zone here.
+            let zoneless = !text.ends_with(['z', 'Z', ']']) && !text.get(10..)?.contains(['+', '-']);
+            zoneless.then(|| TimeZone::UTC.to_timestamp(local).ok())?
+        })?;
+        in_range(utc_day(moment)).map(|_| Self::Moment(moment))
+    }
+
+    /// The first moment that counts as "on or after".
+    pub fn start(self) -> Timestamp {
+        match self {
+            Self::Day(date) => midnight(date),
+            Self::Moment(moment) => moment,
+        }
+    }
+
+    /// The first moment that no longer counts as "before": the end of a whole day, or the moment itself.
+    pub fn end(self) -> Timestamp {
+        match self {
+            Self::Day(date) => midnight(date) + SignedDuration::from_hours(24),
+            Self::Moment(moment) => moment,
+        }
+    }
+}
+
+fn midnight(date: civil::Date) -> Timestamp {
+    TimeZone::UTC
+        .to_timestamp(date.at(0, 0, 0, 0))
+        .unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_covers_the_whole_utc_day_at_both_ends() {
+        let day = DateInput::parse("2024-01-31").unwrap();
+        assert_eq!(to_seconds(day.start()), "2024-01-31T00:00:00Z");
+        assert_eq!(to_seconds(day.end()), "2024-02-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_date_time_is_exact_and_without_a_zone_it_is_utc() {
+        for text in [
+            "2024-01-15T10:30:00Z",
+            "2024-01-15T10:30:00",
+            "2024-01-15 10:30:00",
+            "2024-01-15T10:30",
+            "2024-01-15T12:30:00+02:00",
+            "2024-01-15T12:30:00 02:00",
+        ] {
+            let moment = DateInput::parse(text).unwrap_or_else(|| panic!("{text} is not read"));
+            assert_eq!(to_seconds(moment.start()), "2024-01-15T10:30:00Z", "{text}");
+            assert_eq!(moment.start(), moment.end());
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_is_refused() {
+        for text in [
+            "",
+            "yesterday",
+            "2024-13-01",
+            "2024-02-30",
+            "2024-1-1",
+            "20240115",
+            "2024-01-15T25:00:00Z",
+            "2024-01-15T10:30:00+99:00",
+            "-009999-01-01",
+            "9999-12-31",
+        ] {
+            assert_eq!(DateInput::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_printed_as_the_documents_print_them() {
+        let time: Timestamp = "2025-08-08T12:44:39Z".parse().unwrap();
+        assert_eq!(to_seconds(time), "2025-08-08T12:44:39Z");
+        assert_eq!(to_millis(time), "2025-08-08T12:44:39.000Z");
+    }
+}

@@ -1,0 +1,593 @@
+//! The transcription endpoint of OpenAI and of servers compatible with it.
+//!
+//! Wire format: OpenAI's OpenAPI description, `POST /audio/transcriptions`. Answers are read leniently, since compatible servers
+//! (Groq, vLLM, speaches, whisper.cpp, LocalAI) leave fields out or type them otherwise; only `text` is required.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use reqwest::{
+    Body, Client, StatusCode, Url,
+    multipart::{Form, Part},
+    redirect,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    aws::Aws,
+    config::{ConfigError, Env},
+    retry::{Classify, Retry, retry_after},
+    secrets::{Secret, SecretError},
+};
+
+/// The largest audio file that is sent, in bytes: the API's limit of 26,214,400 is on the whole request body.
+pub const MAX_AUDIO_BYTES: u64 = 25_690_112;
+
+const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
+const DEFAULT_MODEL: &str = "whisper-1";
+/// The largest answer that is read; the text of a day of speech is well below it.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The Whisper secret: `{"api_key"}`. An empty key sends no `Authorization`, for servers that want none.
+#[derive(Deserialize)]
+struct Credentials {
+    api_key: String,
+}
+
+/// An audio file on its way to the API.
+pub struct Audio<S> {
+    /// Name with the extension by which the API knows the format.
+    pub file_name: String,
+    /// Media type, for example `audio/mpeg`.
+    pub media_type: &'static str,
+    /// Exact size in bytes.
+    pub length: u64,
+    /// The bytes.
+    pub stream: S,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transcription {
+    /// The words. Empty when nothing was said.
+    pub text: String,
+    /// The language as the server names it, for example `english`.
+    pub language: Option<String>,
+    /// Length of the audio in seconds, as the server measured it.
+    pub duration: Option<f64>,
+}
+
+/// Why there is no transcription. Messages are the server's own and may name the audio's properties, never its words.
+#[derive(Debug, thiserror::Error)]
+pub enum WhisperError {
+    /// The Whisper secret is missing or unusable.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The server refused the key, or this network or region.
+    #[error("the transcription API refused the credentials (HTTP {0})")]
+    Unauthorized(u16),
+    /// The account has no credit or has reached a spending limit. Trying again can't help.
+    #[error("the transcription API refused for reasons of billing ({0})")]
+    Quota(String),
+    /// Too many requests or tokens per minute.
+    #[error("the transcription API answered 429, too many requests")]
+    RateLimited(Option<Duration>),
+    /// The server is overloaded or broken.
+    #[error("the transcription API answered HTTP {0}")]
+    Server(u16, Option<Duration>),
+    /// The file is over the server's size limit.
+    #[error("the audio is too large for the transcription API")]
+    TooLarge,
+    /// The audio is longer than the model takes.
+    #[error("the audio is too long for the model: {0}")]
+    TooLong(String),
+    /// The audio is shorter than 0.1 s.
+    #[error("the audio is too short")]
+    TooShort,
+    /// The audio can't be decoded, or not under this name.
+    #[error("the audio can't be decoded: {0}")]
+    UnsupportedAudio(String),
+    /// The configured model does not exist there.
+    #[error("the transcription API has no such model or endpoint: {0}")]
+    ModelNotFound(String),
+    /// Any other refusal.
+    #[error("the transcription API answered HTTP {0}: {1}")]
+    Rejected(u16, String),
+    /// No connection, or it broke.
+    #[error("the connection to the transcription API failed: {0}")]
+    Connection(String),
+    /// No answer in time.
+    #[error("the transcription API did not answer in time")]
+    Timeout,
+    /// A success that can't be read.
+    #[error("the transcription API's answer was not understood: {0}")]
+    Unexpected(String),
+}
+
+impl Classify for WhisperError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::RateLimited(after) | Self::Server(_, after) => Retry::After(*after),
+            Self::Connection(_) => Retry::After(None),
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl WhisperError {
+    /// Whether a later request may fare better.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never
+    }
+
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Secret(SecretError::Unavailable(..)) => "whisper_secret_unavailable",
+            Self::Secret(_) => "whisper_not_configured",
+            Self::Unauthorized(_) => "whisper_unauthorized",
+            Self::Quota(_) => "whisper_quota_exceeded",
+            Self::RateLimited(_) => "whisper_rate_limited",
+            Self::Server(..) | Self::Connection(_) => "whisper_unavailable",
+            Self::TooLarge => "audio_too_large",
+            Self::TooLong(_) => "audio_too_long",
+            Self::TooShort => "audio_too_short",
+            Self::UnsupportedAudio(_) => "audio_unsupported",
+            Self::ModelNotFound(_) => "whisper_model_not_found",
+            Self::Rejected(..) | Self::Unexpected(_) => "whisper_error",
+            Self::Timeout => "whisper_timeout",
+        }
+    }
+
+    /// What to tell a caller.
+    pub fn sentence(&self) -> &'static str {
+        match self {
+            Self::Secret(SecretError::Unavailable(..)) => "The transcription API's key can't be read right now",
+            Self::Secret(_) => "No usable transcription API key is configured",
+            Self::Unauthorized(_) => "The transcription API refused the configured key",
+            Self::Quota(_) => "The transcription API's account has no credit left or has reached its spending limit",
+            Self::RateLimited(_) => "The transcription API is limiting the rate of requests",
+            Self::Server(..) | Self::Connection(_) => "The transcription API is not reachable right now",
+            Self::TooLarge => "The recording is larger than the transcription API takes",
+            Self::TooLong(_) => "The recording is longer than the configured model takes",
+            Self::TooShort => "The recording is shorter than the 0.1 seconds that the transcription API needs",
+            Self::UnsupportedAudio(_) => "The recording's audio is corrupted or of an unsupported format",
+            Self::ModelNotFound(_) => "The transcription API does not have the configured model",
+            Self::Rejected(..) | Self::Unexpected(_) => "The transcription API gave an unexpected answer",
+            Self::Timeout => "The transcription API did not answer in time",
+        }
+    }
+}
+
+/// A client of the transcription API.
+pub struct Whisper {
+    client: Client,
+    endpoint: Url,
+    model: String,
+    secret: Secret<Credentials>,
+}
+
+impl Whisper {
+    /// Reads `WHISPER_SECRET`, `WHISPER_BASE_URL` and `WHISPER_MODEL`.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        let endpoint =
+            endpoint(env.optional("WHISPER_BASE_URL").unwrap_or(DEFAULT_BASE_URL)).ok_or(ConfigError::Invalid {
+                name: "WHISPER_BASE_URL",
+                expected: "an http or https URL, such as https://api.openai.com/v1",
+            })?;
+        let client = Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(Duration::from_secs(20))
+            .redirect(redirect::Policy::none())
+            .build()
+            .map_err(|error| ConfigError::HttpClient(error.to_string()))?;
+        Ok(Self {
+            client,
+            endpoint,
+            model: env.optional("WHISPER_MODEL").unwrap_or(DEFAULT_MODEL).to_owned(),
+            secret: Secret::new(aws.secrets_manager(), env.required("WHISPER_SECRET")?),
+        })
+    }
+
+    /// Reads the key ahead of the first request.
+    pub async fn preload(&self) {
+        self.secret.preload().await;
+    }
+
+    /// The model that transcribes.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Sends the audio once, as it streams in; not retried here, since the stream is used up.
+    pub async fn transcribe<S, E>(&self, audio: Audio<S>, deadline: Instant) -> Result<Transcription, WhisperError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let part = Part::stream_with_length(Body::wrap_stream(audio.stream), audio.length)
+            .file_name(audio.file_name)
+            .mime_str(audio.media_type)
+            .map_err(|error| WhisperError::Unexpected(error.to_string()))?;
+        // Only Whisper models know verbose_json, which also says the language and the length.
+        let format = if self.model.contains("whisper") {
+            "verbose_json"
+        } else {
+            "json"
+        };
+        let form = Form::new()
+            .text("model", self.model.clone())
+            .text("response_format", format)
+            .text("temperature", "0")
+            .part("file", part);
+        let mut request = self.client.post(self.endpoint.clone()).multipart(form);
+        let key = self.secret.get().await?;
+        if !key.api_key.is_empty() {
+            request = request.bearer_auth(&key.api_key);
+        }
+        timeout_at(deadline, async {
+            read_answer(request.send().await.map_err(connection)?).await
+        })
+        .await
+        .map_err(|_| WhisperError::Timeout)?
+    }
+}
+
+/// `{base}/v1/audio/transcriptions`, whether or not the base already has `/v1` or names the whole endpoint.
+fn endpoint(base: &str) -> Option<Url> {
+    let base = base.trim_end_matches('/');
+    let text = if base.ends_with("/audio/transcriptions") {
+        base.to_owned()
+    } else if base.ends_with("/v1") {
+        format!("{base}/audio/transcriptions")
+    } else {
+        format!("{base}/v1/audio/transcriptions")
+    };
+    Url::parse(&text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+async fn read_answer(mut response: reqwest::Response) -> Result<Transcription, WhisperError> {
+    let status = response.status();
+    let after = retry_after(response.headers());
+    let should_retry = response.headers().get("x-should-retry").map(|value| value == "true");
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(connection)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(WhisperError::Unexpected("it is too long".into()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    if status.is_success() {
+        return read_transcription(&body);
+    }
+    let error = classify(status, after, &Problem::read(&body));
+    // OpenAI's own word on whether to retry, which its SDKs follow too.
+    Err(match (should_retry, error) {
+        (Some(true), WhisperError::Rejected(..)) => WhisperError::Server(status.as_u16(), after),
+        (Some(false), WhisperError::Server(..)) => WhisperError::Rejected(status.as_u16(), "not to be retried".into()),
+        (_, error) => error,
+    })
+}
+
+fn read_transcription(body: &[u8]) -> Result<Transcription, WhisperError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        text: String,
+        language: Option<Value>,
+        duration: Option<Value>,
+        usage: Option<Value>,
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| WhisperError::Unexpected(error.to_string()))?;
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    let used = answer.usage.as_ref().and_then(|usage| number(usage.get("seconds")?));
+    Ok(Transcription {
+        text: answer.text.trim().to_owned(),
+        language: answer.language.as_ref().and_then(Value::as_str).map(str::to_owned),
+        duration: answer
+            .duration
+            .as_ref()
+            .and_then(number)
+            .or(used)
+            .filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
+    })
+}
+
+/// An error body, whatever its shape: OpenAI's `{"error": {message, type, code}}`, whisper.cpp's `{"error": "text"}`, FastAPI's `{"detail": ...}`.
+#[derive(Debug, Default)]
+struct Problem {
+    message: String,
+    kind: String,
+    code: String,
+}
+
+impl Problem {
+    fn read(body: &[u8]) -> Self {
+        let Ok(body) = serde_json::from_slice::<Value>(body) else {
+            return Self::default();
+        };
+        let error = body.get("error").or_else(|| body.get("detail")).unwrap_or(&Value::Null);
+        let text = |value: Option<&Value>| match value {
+            Some(Value::String(text)) => text.chars().take(300).collect(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
+        match error {
+            Value::Object(_) => Self {
+                message: text(error.get("message")),
+                kind: text(error.get("type")),
+                code: text(error.get("code")),
+            },
+            Value::Array(list) => Self {
+                message: text(list.first().and_then(|first| first.get("msg"))),
+                ..Self::default()
+            },
+            other => Self {
+                message: text(Some(other)),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+fn classify(status: StatusCode, after: Option<Duration>, problem: &Problem) -> WhisperError {
+    const BILLING: [&str; 7] = [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    ];
+    let (message, number) = (problem.message.as_str(), status.as_u16());
+    let lower = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if let Some(word) = BILLING
+        .iter()
+        .find(|word| problem.code == **word || problem.kind == **word)
+    {
+        return WhisperError::Quota((*word).to_owned());
+    }
+    match number {
+        401 | 403 => WhisperError::Unauthorized(number),
+        // Before the 5xx rule: the body of a 413 may call itself a server_error.
+        413 => WhisperError::TooLarge,
+        429 => WhisperError::RateLimited(after),
+        408 | 409 | 500.. => WhisperError::Server(number, after),
+        404 => WhisperError::ModelNotFound(message.to_owned()),
+        _ if problem.code == "audio_too_short" || says(&["too short"]) => WhisperError::TooShort,
+        _ if says(&["longer than", "maximum for this model"]) => WhisperError::TooLong(message.to_owned()),
+        _ if problem.code == "model_not_found" => WhisperError::ModelNotFound(message.to_owned()),
+        _ if problem.code == "unsupported_format"
+            || says(&[
+                "corrupted",
+                "unsupported",
+                "not supported",
+                "does not support the format",
+                "could not be decoded",
+                "invalid file format",
+            ]) =>
+        {
+            WhisperError::UnsupportedAudio(message.to_owned())
+        }
+        _ => WhisperError::Rejected(number, message.to_owned()),
+    }
+}
+
+fn connection(error: reqwest::Error) -> WhisperError {
+    if error.is_timeout() {
+        return WhisperError::Timeout;
+    }
+    let error = error.without_url();
+    let cause = std::error::Error::source(&error)
+        .map(|source| format!(": {source}"))
+        .unwrap_or_default();
+    WhisperError::Connection(format!("{error}{cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_url_works_with_and_without_its_version() {
+        for (base, expected) in [
+            (
+                "https://api.openai.com/v1",
+                "https://api.openai.com/v1/audio/transcriptions",
+            ),
+            (
+                "https://api.openai.com/",
+                "https://api.openai.com/v1/audio/transcriptions",
+            ),
+            (
+                "https://api.groq.com/openai/v1/",
+                "https://api.groq.com/openai/v1/audio/transcriptions",
+            ),
+            (
+                "http://localhost:8080/v1/audio/transcriptions",
+                "http://localhost:8080/v1/audio/transcriptions",
+            ),
+        ] {
+            assert_eq!(endpoint(base).unwrap().as_str(), expected);
+        }
+        assert!(endpoint("ftp://example.com").is_none());
+        assert!(endpoint("api.openai.com").is_none());
+    }
+
+    #[test]
+    fn compatible_servers_answers_are_read() {
+        for (body, text, duration) in [
+            (
+                r#"{"text":" Hello. ","usage":{"type":"duration","seconds":9}}"#,
+                "Hello.",
+                Some(9.0),
+            ),
+            (
+                r#"{"text":"Hi","duration":"12.5","segments":[{"no_speech_prob":null}],"language":"english"}"#,
+                "Hi",
+                Some(12.5),
+            ),
+            (r#"{"text":"","detected_language":"en"}"#, "", None),
+        ] {
+            let heard = read_transcription(body.as_bytes()).unwrap();
+            assert_eq!((heard.text.as_str(), heard.duration), (text, duration));
+        }
+        assert!(matches!(read_transcription(b"{}"), Err(WhisperError::Unexpected(_))));
+        assert!(matches!(
+            read_transcription(b"<html>"),
+            Err(WhisperError::Unexpected(_))
+        ));
+    }
+
+    #[test]
+    fn every_error_class_is_told_apart() {
+        for (status, body, code, transient) in [
+            (
+                400,
+                r#"{"error":{"message":"Audio file is too short. Minimum audio length is 0.1 seconds.","type":"invalid_request_error","param":"file","code":"audio_too_short"}}"#,
+                "audio_too_short",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"audio duration 1830.530612 seconds is longer than 1400 seconds which is the maximum for this model","type":"invalid_request_error","param":null,"code":"invalid_value"}}"#,
+                "audio_too_long",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model does not support the format you provided.","code":"unsupported_format","param":"messages"}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Audio file might be corrupted or unsupported","type":"invalid_request_error","code":"invalid_value"}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Invalid file format. Supported formats: ['flac']"}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The audio file could not be decoded or its format is not supported."}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"chunking_strategy is required for diarization models"}}"#,
+                "whisper_error",
+                false,
+            ),
+            (
+                401,
+                r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#,
+                "whisper_unauthorized",
+                false,
+            ),
+            (
+                403,
+                r#"{"error":{"message":"Country, region, or territory not supported"}}"#,
+                "whisper_unauthorized",
+                false,
+            ),
+            (
+                404,
+                r#"{"detail":"Model 'x' is not installed"}"#,
+                "whisper_model_not_found",
+                false,
+            ),
+            (
+                413,
+                r#"{"error":{"message":"413: Maximum content size limit (26214400) exceeded","type":"server_error","param":null,"code":null}}"#,
+                "audio_too_large",
+                false,
+            ),
+            (
+                413,
+                r#"{"error":{"message":"Request Entity Too Large","type":"invalid_request_error","code":"request_too_large"}}"#,
+                "audio_too_large",
+                false,
+            ),
+            (422, r#"{"detail":[{"msg":"field required"}]}"#, "whisper_error", false),
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}"#,
+                "whisper_rate_limited",
+                true,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Slow down","type":"rate_limit_error","code":"slow_down"}}"#,
+                "whisper_rate_limited",
+                true,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                "whisper_quota_exceeded",
+                false,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"","type":"requests","code":"project_spend_limit_exceeded"}}"#,
+                "whisper_quota_exceeded",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Billing hard limit has been reached","code":"billing_hard_limit_reached"}}"#,
+                "whisper_quota_exceeded",
+                false,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"The server had an error","type":"server_error"}}"#,
+                "whisper_unavailable",
+                true,
+            ),
+            (
+                503,
+                r#"{"error":{"message":"overloaded","type":"service_unavailable_error","code":"server_is_overloaded"}}"#,
+                "whisper_unavailable",
+                true,
+            ),
+            (502, "<html>Bad gateway</html>", "whisper_unavailable", true),
+            (
+                400,
+                r#"{"error":"failed to read audio data, unsupported"}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"bad","type":"BadRequestError","param":null,"code":400}}"#,
+                "whisper_error",
+                false,
+            ),
+        ] {
+            let error = classify(
+                StatusCode::from_u16(status).unwrap(),
+                None,
+                &Problem::read(body.as_bytes()),
+            );
+            assert_eq!(
+                (error.code(), error.is_transient()),
+                (code, transient),
+                "{status} {body}"
+            );
+        }
+    }
+}
