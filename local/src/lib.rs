@@ -4,6 +4,7 @@ pub mod aws;
 pub mod demo;
 pub mod functions;
 pub mod gateway;
+pub mod serve;
 pub mod stack;
 pub mod twilio;
 pub mod whisper;
