@@ -4,6 +4,8 @@ pub mod aws;
 pub mod demo;
 pub mod functions;
 pub mod gateway;
+pub mod keys;
+pub mod seed;
 pub mod serve;
 pub mod stack;
 pub mod twilio;

@@ -344,11 +344,12 @@ impl Calls {
 
     async fn mark_day(&self, day: &str) -> Result<(), CallsError> {
         self.client
-            .put_item()
+            .update_item()
             .table_name(&self.table)
-            .item("dispatch_id", text(&format!("day#{day}")))
-            .item("list_day", text(DAYS))
-            .item("list_order", text(day))
+            .key("dispatch_id", text(&format!("day#{day}")))
+            .update_expression("SET list_day = :days, list_order = :day")
+            .expression_attribute_values(":days", text(DAYS))
+            .expression_attribute_values(":day", text(day))
             .send()
             .await?;
         Ok(())

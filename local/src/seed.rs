@@ -1,0 +1,165 @@
+//! What a deployment would find in its account: tables, bucket, secrets; and the demo's data.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
+};
+use aws_sdk_s3::primitives::ByteStream;
+use serde_json::{Value, json};
+use shared::{
+    auth,
+    aws::Aws,
+    calls::{Call, Calls},
+    config::Env,
+};
+
+use crate::{aws, demo};
+
+/// Name of the calls table.
+pub const CALLS_TABLE: &str = "calls";
+/// Name of the transcripts table.
+pub const TRANSCRIPTS_TABLE: &str = "transcripts";
+/// Name of the recordings bucket.
+pub const BUCKET: &str = "recordings";
+/// Name of the secret with the API keys.
+pub const API_KEYS_SECRET: &str = "call-recordings/api-keys";
+/// Name of the secret with the Twilio credentials.
+pub const TWILIO_SECRET: &str = "call-recordings/twilio";
+/// Name of the secret with the transcription API's key.
+pub const WHISPER_SECRET: &str = "call-recordings/whisper";
+/// Name of the secret with the presigning keys.
+pub const SIGNER_SECRET: &str = "call-recordings/signer";
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Credentials that the functions are to find in their secrets.
+pub struct Credentials<'a> {
+    /// Twilio account SID.
+    pub twilio_account_sid: &'a str,
+    /// Twilio auth token.
+    pub twilio_auth_token: &'a str,
+    /// Key of the transcription API.
+    pub whisper_api_key: &'a str,
+}
+
+/// Makes the tables and the bucket where they are missing, and writes the secrets. API keys that are there already stay.
+/// Returns whether the tables are new.
+pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
+    let dynamodb = aws.dynamodb();
+    let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
+    let fresh = !known.iter().any(|name| name == CALLS_TABLE);
+    if fresh {
+        let text = ScalarAttributeType::S;
+        dynamodb
+            .create_table()
+            .table_name(CALLS_TABLE)
+            .billing_mode(BillingMode::PayPerRequest)
+            .set_attribute_definitions(Some(vec![
+                attribute("dispatch_id", text.clone())?,
+                attribute("list_day", text.clone())?,
+                attribute("list_order", text.clone())?,
+                attribute("dispatch_phone", text.clone())?,
+                attribute("dispatched_at", ScalarAttributeType::N)?,
+            ]))
+            .key_schema(key("dispatch_id", KeyType::Hash)?)
+            .global_secondary_indexes(index("by-day", "list_day", "list_order", ProjectionType::All)?)
+            .global_secondary_indexes(index("by-phone", "dispatch_phone", "dispatched_at", ProjectionType::KeysOnly)?)
+            .send()
+            .await?;
+        dynamodb
+            .create_table()
+            .table_name(TRANSCRIPTS_TABLE)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute("id", text)?)
+            .key_schema(key("id", KeyType::Hash)?)
+            .send()
+            .await?;
+    }
+    let s3 = aws_sdk_s3::Client::from_conf(aws.s3_config());
+    if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
+        s3.create_bucket().bucket(BUCKET).send().await?;
+    }
+    let keys = json!({"keys": [{"id": "demo", "sha256": auth::hash(demo::API_KEY), "scopes": ["*"], "expires_at": null}]});
+    secret(aws, API_KEYS_SECRET, keys, false).await?;
+    let twilio = json!({"account_sid": credentials.twilio_account_sid, "auth_token": credentials.twilio_auth_token});
+    secret(aws, TWILIO_SECRET, twilio, true).await?;
+    secret(aws, WHISPER_SECRET, json!({"api_key": credentials.whisper_api_key}), true).await?;
+    let signer = json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
+    secret(aws, SIGNER_SECRET, signer, true).await?;
+    Ok(fresh)
+}
+
+/// Writes the demo's calls and their recordings.
+pub async fn demo(aws: &Aws, env: &Env) -> Result<()> {
+    let calls = Calls::from_env(env, aws)?;
+    let s3 = aws_sdk_s3::Client::from_conf(aws.s3_config());
+    for call in demo::calls() {
+        let mut recording = None;
+        if let Some((key, clip)) = call.recording {
+            let bytes = clip.mp4.ok_or("a demo call's clip has no mp4")?;
+            let etag = put_object(&s3, &key, "audio/mp4", bytes).await?;
+            recording = Some((key, bytes.len() as i64, etag));
+        }
+        let (s3_key, size, etag) = recording.map_or((None, None, None), |(key, size, etag)| (Some(key), Some(size), etag));
+        calls
+            .put(&Call {
+                dispatch_id: call.dispatch_id,
+                s3_key,
+                size,
+                etag,
+                interaction_id: Some(call.interaction_id),
+                customer_name: Some(call.customer_name.into()),
+                phone: Some(call.phone.into()),
+                status: Some(call.status.into()),
+                outcome: call.outcome.map(str::to_owned),
+                duration: call.duration.map(i64::from),
+                start_time: Some(call.start_time),
+                end_time: call.end_time,
+            })
+            .await?;
+    }
+    for object in demo::unindexed_objects() {
+        put_object(&s3, &object.key, object.content_type, object.bytes).await?;
+    }
+    Ok(())
+}
+
+async fn put_object(s3: &aws_sdk_s3::Client, key: &str, content_type: &str, bytes: &'static [u8]) -> Result<Option<String>> {
+    let body = ByteStream::from_static(bytes);
+    let put = s3.put_object().bucket(BUCKET).key(key).content_type(content_type).body(body).send().await?;
+    Ok(put.e_tag.map(|tag| tag.trim_matches('"').to_owned()))
+}
+
+/// Creates a secret; one that exists is overwritten only if `overwrite`.
+async fn secret(aws: &Aws, name: &str, value: Value, overwrite: bool) -> Result<()> {
+    let client = aws.secrets_manager();
+    let created = client.create_secret().name(name).secret_string(value.to_string()).send().await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) => {
+            if overwrite {
+                client.put_secret_value().secret_id(name).secret_string(value.to_string()).send().await?;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn attribute(name: &str, kind: ScalarAttributeType) -> Result<AttributeDefinition> {
+    Ok(AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()?)
+}
+
+fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement> {
+    Ok(KeySchemaElement::builder().attribute_name(name).key_type(kind).build()?)
+}
+
+fn index(name: &str, partition: &str, sort: &str, projection: ProjectionType) -> Result<GlobalSecondaryIndex> {
+    Ok(GlobalSecondaryIndex::builder()
+        .index_name(name)
+        .key_schema(key(partition, KeyType::Hash)?)
+        .key_schema(key(sort, KeyType::Range)?)
+        .projection(Projection::builder().projection_type(projection).build())
+        .build()?)
+}
