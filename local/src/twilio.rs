@@ -630,12 +630,17 @@ mod tests {
         (twilio, base)
     }
 
+    /// One for each test: a test is a thread, and building a client takes longer than most of them.
     fn client() -> Client {
-        Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap()
+        let build = || {
+            Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap()
+        };
+        thread_local!(static CLIENT: std::cell::OnceCell<Client> = const { std::cell::OnceCell::new() });
+        CLIENT.with(|client| client.get_or_init(build).clone())
     }
 
     async fn get(url: &str) -> reqwest::Response {

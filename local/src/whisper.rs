@@ -709,11 +709,18 @@ mod tests {
             .fold(form, |form, (name, value)| form.text(*name, (*value).to_owned()))
     }
 
+    /// One for each test: a test is a thread, and building a client takes longer than most of them.
+    fn client() -> Client {
+        thread_local!(static CLIENT: std::cell::OnceCell<Client> = const { std::cell::OnceCell::new() });
+        CLIENT.with(|client| {
+            client
+                .get_or_init(|| Client::builder().no_proxy().build().unwrap())
+                .clone()
+        })
+    }
+
     async fn post(url: &str, form: Form) -> reqwest::Response {
-        Client::builder()
-            .no_proxy()
-            .build()
-            .unwrap()
+        client()
             .post(url)
             .bearer_auth("key")
             .multipart(form)
@@ -727,40 +734,35 @@ mod tests {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    /// 16-bit mono at 8 kHz.
-    fn wav(samples: impl ExactSizeIterator<Item = i16>) -> Vec<u8> {
-        let data = samples.len() as u32 * 2;
-        let mut file = [
-            b"RIFF".as_slice(),
-            &(36 + data).to_le_bytes(),
+    /// 16-bit mono at 8 kHz, made of `data`.
+    fn wav(data: &[u8]) -> Vec<u8> {
+        let length = data.len() as u32;
+        let format = [1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0];
+        let riff = (36 + length).to_le_bytes();
+        [
+            b"RIFF",
+            &riff[..],
             b"WAVEfmt ",
-            &16_u32.to_le_bytes(),
+            &[16, 0, 0, 0],
+            &format,
+            b"data",
+            &length.to_le_bytes(),
+            data,
         ]
-        .concat();
-        file.extend(
-            [1, 0, 1, 0]
-                .into_iter()
-                .chain(8000_u32.to_le_bytes())
-                .chain(16_000_u32.to_le_bytes())
-                .chain([2, 0, 16, 0]),
-        );
-        file.extend(
-            b"data"
-                .iter()
-                .copied()
-                .chain(data.to_le_bytes())
-                .chain(samples.flat_map(i16::to_le_bytes)),
-        );
-        file
+        .concat()
+    }
+
+    fn pcm(samples: impl IntoIterator<Item = i16>) -> Vec<u8> {
+        samples.into_iter().flat_map(i16::to_le_bytes).collect()
     }
 
     #[tokio::test]
     async fn a_clip_is_recognised_in_every_container() {
         let (whisper, url) = start().await;
         for clip in &CLIPS {
-            let mut pcm = Vec::new();
-            audio::decode(Cursor::new(clip.mp3), |_, _, samples| pcm.extend_from_slice(samples)).unwrap();
-            let wav = wav(pcm.into_iter().map(|sample| (sample * 32767.0) as i16));
+            let mut samples = Vec::new();
+            audio::decode(Cursor::new(clip.mp3), |_, _, more| samples.extend_from_slice(more)).unwrap();
+            let wav = wav(&pcm(samples.into_iter().map(|sample| (sample * 32767.0) as i16)));
             let files = [
                 ("a.mp3", Some(clip.mp3)),
                 ("a.mpga", clip.dual_mp3),
@@ -841,9 +843,9 @@ mod tests {
     async fn silence_has_no_words_and_other_sound_is_refused() {
         let (_, url) = start().await;
         let whisper = [("model", "whisper-1")];
-        let (status, body) = post_json(&url, form("a.wav", wav(vec![0; 16_000].into_iter()), &whisper)).await;
+        let (status, body) = post_json(&url, form("a.wav", wav(&[0; 32_000]), &whisper)).await;
         assert_eq!((status, &body["text"]), (200, &json!("")));
-        let tone = wav((0..16_000).map(|at| if at / 10 % 2 == 0 { 8000 } else { -8000 }));
+        let tone = wav(&pcm((0..16_000).map(|at| if at / 10 % 2 == 0 { 8000 } else { -8000 })));
         let half = &CLIPS[0].mp3[..CLIPS[0].mp3.len() / 2];
         for (name, unknown) in [("a.wav", tone.as_slice()), ("a.mp3", half)] {
             let (status, body) = post_json(&url, form(name, unknown, &whisper)).await;
@@ -854,7 +856,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_or_wrong_key_is_refused() {
         let (whisper, url) = start().await;
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = client();
         let upload = || form("a.mp3", CLIPS[0].mp3, &[("model", "whisper-1")]);
         for (request, code) in [
             (client.post(&url), Value::Null),
@@ -915,7 +917,7 @@ mod tests {
     #[tokio::test]
     async fn files_that_are_not_what_they_say_are_refused() {
         let (_, url) = start().await;
-        let short = wav(vec![100; 700].into_iter());
+        let short = wav(&pcm([100; 700]));
         let junk: Vec<u8> = (0..50_000_u32)
             .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
             .collect();
@@ -994,7 +996,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_gpt_4o_models_have_a_longest_duration() {
         let (_, url) = start().await;
-        let silence = wav(vec![0; 8000 * 1401].into_iter());
+        let silence = wav(&vec![0; 16_000 * 1401]);
         let (status, body) = post_json(
             &url,
             form("a.wav", silence.as_slice(), &[("model", "gpt-4o-mini-transcribe")]),

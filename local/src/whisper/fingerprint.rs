@@ -26,20 +26,38 @@ pub(crate) struct Fingerprint {
 impl Fingerprint {
     /// Takes the next interleaved samples.
     pub(crate) fn push(&mut self, rate: u32, channels: usize, samples: &[f32]) {
-        let weights = EDGES.map(|edge| 1.0 - (-std::f32::consts::TAU * edge / rate as f32).exp());
+        let [low, mid, high] = EDGES.map(|edge| 1.0 - (-std::f32::consts::TAU * edge / rate as f32).exp());
         let scale = 1.0 / channels as f32;
-        for frame in samples.chunks_exact(channels) {
-            let mono = frame.iter().sum::<f32>() * scale;
-            let mut below = 0.0;
-            for band in 0..3 {
-                self.low_pass[band] += weights[band] * (mono - self.low_pass[band]);
-                let value = self.low_pass[band] - below;
-                below = self.low_pass[band];
-                self.sums[band] += value * value;
+        let mut at = 0;
+        // Plain locals and indices: this runs for every sample, also in builds that do not optimise.
+        while at + channels <= samples.len() {
+            let ([mut below_low, mut below_mid, mut below_high], [mut sum_low, mut sum_mid, mut sum_high]) =
+                (self.low_pass, self.sums);
+            let step_ends = ((self.steps.len() as u64 + 1) * u64::from(rate)).div_ceil(STEPS_PER_SECOND);
+            let here = ((samples.len() - at) / channels).min((step_ends - self.frames) as usize);
+            let end = at + here * channels;
+            while at < end {
+                let mut mono = samples[at];
+                at += 1;
+                let mut channel = 1;
+                while channel < channels {
+                    mono += samples[at];
+                    at += 1;
+                    channel += 1;
+                }
+                mono *= scale;
+                below_low += low * (mono - below_low);
+                below_mid += mid * (mono - below_mid);
+                below_high += high * (mono - below_high);
+                sum_low += below_low * below_low;
+                sum_mid += (below_mid - below_low) * (below_mid - below_low);
+                sum_high += (below_high - below_mid) * (below_high - below_mid);
             }
-            self.in_step += 1;
-            self.frames += 1;
-            if self.frames * STEPS_PER_SECOND / u64::from(rate) > self.steps.len() as u64 {
+            self.low_pass = [below_low, below_mid, below_high];
+            self.sums = [sum_low, sum_mid, sum_high];
+            self.frames += here as u64;
+            self.in_step += here as u32;
+            if self.frames == step_ends {
                 let count = self.in_step as f32;
                 self.steps.push(self.sums.map(|sum| (sum / count).sqrt()));
                 self.sums = [0.0; 3];
