@@ -44,12 +44,20 @@ impl MintKey {
         let stored = client.get_secret_value().secret_id(&self.secret_id).send().await?;
         let mut secret: Value = serde_json::from_str(stored.secret_string().unwrap_or(r#"{"keys":[]}"#))?;
         let keys = secret.get_mut("keys").and_then(Value::as_array_mut);
-        let keys = keys.ok_or_else(|| format!("the secret {} is not of the form {{\"keys\": [...]}}", self.secret_id))?;
+        let keys =
+            keys.ok_or_else(|| format!("the secret {} is not of the form {{\"keys\": [...]}}", self.secret_id))?;
         let mut random = [0; 32];
         getrandom::fill(&mut random)?;
         let key = format!("crk_{}", URL_SAFE_NO_PAD.encode(random));
-        keys.push(json!({"id": self.id, "sha256": auth::hash(&key), "scopes": self.scopes, "expires_at": self.expires_at}));
-        client.put_secret_value().secret_id(&self.secret_id).secret_string(secret.to_string()).send().await?;
+        keys.push(
+            json!({"id": self.id, "sha256": auth::hash(&key), "scopes": self.scopes, "expires_at": self.expires_at}),
+        );
+        client
+            .put_secret_value()
+            .secret_id(&self.secret_id)
+            .secret_string(secret.to_string())
+            .send()
+            .await?;
         Ok(key)
     }
 }

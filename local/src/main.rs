@@ -1,6 +1,12 @@
 //! `cargo run`: the whole system on this machine.
 
-use std::{env, error::Error, io, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use local::{
@@ -62,6 +68,7 @@ async fn main() -> ExitCode {
     let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=warn,aws_smithy_runtime=warn";
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet.into()))
         .init();
     match run(Options::parse()).await {
@@ -82,7 +89,13 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         reset(&options.data_dir)?;
     }
     let (twilio, whisper) = (twilio_from_env()?, whisper_from_env());
-    let mut environment = vec![("RECORDINGS_AUTH".to_owned(), options.auth.to_possible_value().map_or_else(String::new, |auth| auth.get_name().to_owned()))];
+    let mut environment = vec![(
+        "RECORDINGS_AUTH".to_owned(),
+        options
+            .auth
+            .to_possible_value()
+            .map_or_else(String::new, |auth| auth.get_name().to_owned()),
+    )];
     environment.extend(variable("WHISPER_MODEL").map(|model| ("WHISPER_MODEL".to_owned(), model)));
     let real_twilio = twilio.as_ref().map(|account| account.base_url.clone());
     let real_whisper = whisper.as_ref().map(|api| api.base_url.clone());
@@ -91,8 +104,15 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
     let stack = Stack::start(Settings {
         port: options.port,
         aws_port: options.aws_port,
-        aws_reach: if options.aws_only { Reach::Network } else { Reach::Machine },
-        storage: Storage { dir: options.data_dir, database: DatabaseKind::File },
+        aws_reach: if options.aws_only {
+            Reach::Network
+        } else {
+            Reach::Machine
+        },
+        storage: Storage {
+            dir: options.data_dir,
+            database: DatabaseKind::File,
+        },
         aws_only: options.aws_only,
         empty: options.empty,
         twilio,
@@ -100,7 +120,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         environment,
     })
     .await?;
-    print!("{}", banner(&stack, real_twilio.as_deref(), real_whisper.as_deref(), options.auth));
+    print!(
+        "{}",
+        banner(&stack, real_twilio.as_deref(), real_whisper.as_deref(), options.auth)
+    );
     stop.await;
     tracing::info!("stopping; requests in flight are answered first");
     stack.stop().await
@@ -140,7 +163,11 @@ fn twilio_from_env() -> Result<Option<TwilioAccount>, String> {
     match (variable("TWILIO_ACCOUNT_SID"), variable("TWILIO_AUTH_TOKEN")) {
         (Some(account_sid), Some(auth_token)) => {
             let base_url = base_url.unwrap_or_else(|| "https://api.twilio.com".into());
-            Ok(Some(TwilioAccount { account_sid, auth_token, base_url }))
+            Ok(Some(TwilioAccount {
+                account_sid,
+                auth_token,
+                base_url,
+            }))
         }
         (None, None) => Ok(base_url.map(|base_url| TwilioAccount {
             account_sid: demo::ACCOUNT_SID.into(),
@@ -161,9 +188,20 @@ fn whisper_from_env() -> Option<TranscriptionApi> {
 
 /// Deletes what earlier runs left in the data folder, and nothing else that may be there.
 fn reset(dir: &std::path::Path) -> io::Result<()> {
-    for name in ["s3", "dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm", "secrets.json", "sqs.json"] {
+    for name in [
+        "s3",
+        "dynamodb.sqlite",
+        "dynamodb.sqlite-wal",
+        "dynamodb.sqlite-shm",
+        "secrets.json",
+        "sqs.json",
+    ] {
         let path = dir.join(name);
-        let result = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let result = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType,
 };
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
@@ -64,7 +65,12 @@ pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
             ]))
             .key_schema(key("dispatch_id", KeyType::Hash)?)
             .global_secondary_indexes(index("by-day", "list_day", "list_order", ProjectionType::All)?)
-            .global_secondary_indexes(index("by-phone", "dispatch_phone", "dispatched_at", ProjectionType::KeysOnly)?)
+            .global_secondary_indexes(index(
+                "by-phone",
+                "dispatch_phone",
+                "dispatched_at",
+                ProjectionType::KeysOnly,
+            )?)
             .send()
             .await?;
         dynamodb
@@ -80,12 +86,20 @@ pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
     if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
         s3.create_bucket().bucket(BUCKET).send().await?;
     }
-    let keys = json!({"keys": [{"id": "demo", "sha256": auth::hash(demo::API_KEY), "scopes": ["*"], "expires_at": null}]});
+    let keys =
+        json!({"keys": [{"id": "demo", "sha256": auth::hash(demo::API_KEY), "scopes": ["*"], "expires_at": null}]});
     secret(aws, API_KEYS_SECRET, keys, false).await?;
     let twilio = json!({"account_sid": credentials.twilio_account_sid, "auth_token": credentials.twilio_auth_token});
     secret(aws, TWILIO_SECRET, twilio, true).await?;
-    secret(aws, WHISPER_SECRET, json!({"api_key": credentials.whisper_api_key}), true).await?;
-    let signer = json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
+    secret(
+        aws,
+        WHISPER_SECRET,
+        json!({"api_key": credentials.whisper_api_key}),
+        true,
+    )
+    .await?;
+    let signer =
+        json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
     secret(aws, SIGNER_SECRET, signer, true).await?;
     Ok(fresh)
 }
@@ -101,7 +115,8 @@ pub async fn demo(aws: &Aws, env: &Env) -> Result<()> {
             let etag = put_object(&s3, &key, "audio/mp4", bytes).await?;
             recording = Some((key, bytes.len() as i64, etag));
         }
-        let (s3_key, size, etag) = recording.map_or((None, None, None), |(key, size, etag)| (Some(key), Some(size), etag));
+        let (s3_key, size, etag) =
+            recording.map_or((None, None, None), |(key, size, etag)| (Some(key), Some(size), etag));
         calls
             .put(&Call {
                 dispatch_id: call.dispatch_id,
@@ -125,21 +140,47 @@ pub async fn demo(aws: &Aws, env: &Env) -> Result<()> {
     Ok(())
 }
 
-async fn put_object(s3: &aws_sdk_s3::Client, key: &str, content_type: &str, bytes: &'static [u8]) -> Result<Option<String>> {
+async fn put_object(
+    s3: &aws_sdk_s3::Client,
+    key: &str,
+    content_type: &str,
+    bytes: &'static [u8],
+) -> Result<Option<String>> {
     let body = ByteStream::from_static(bytes);
-    let put = s3.put_object().bucket(BUCKET).key(key).content_type(content_type).body(body).send().await?;
+    let put = s3
+        .put_object()
+        .bucket(BUCKET)
+        .key(key)
+        .content_type(content_type)
+        .body(body)
+        .send()
+        .await?;
     Ok(put.e_tag.map(|tag| tag.trim_matches('"').to_owned()))
 }
 
 /// Creates a secret; one that exists is overwritten only if `overwrite`.
 async fn secret(aws: &Aws, name: &str, value: Value, overwrite: bool) -> Result<()> {
     let client = aws.secrets_manager();
-    let created = client.create_secret().name(name).secret_string(value.to_string()).send().await;
+    let created = client
+        .create_secret()
+        .name(name)
+        .secret_string(value.to_string())
+        .send()
+        .await;
     match created {
         Ok(_) => Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) => {
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|error| error.is_resource_exists_exception()) =>
+        {
             if overwrite {
-                client.put_secret_value().secret_id(name).secret_string(value.to_string()).send().await?;
+                client
+                    .put_secret_value()
+                    .secret_id(name)
+                    .secret_string(value.to_string())
+                    .send()
+                    .await?;
             }
             Ok(())
         }
@@ -148,11 +189,17 @@ async fn secret(aws: &Aws, name: &str, value: Value, overwrite: bool) -> Result<
 }
 
 fn attribute(name: &str, kind: ScalarAttributeType) -> Result<AttributeDefinition> {
-    Ok(AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()?)
+    Ok(AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(kind)
+        .build()?)
 }
 
 fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement> {
-    Ok(KeySchemaElement::builder().attribute_name(name).key_type(kind).build()?)
+    Ok(KeySchemaElement::builder()
+        .attribute_name(name)
+        .key_type(kind)
+        .build()?)
 }
 
 fn index(name: &str, partition: &str, sort: &str, projection: ProjectionType) -> Result<GlobalSecondaryIndex> {

@@ -47,7 +47,10 @@ impl Settings {
             port: 0,
             aws_port: 0,
             aws_reach: Reach::Machine,
-            storage: Storage { dir, database: DatabaseKind::Memory },
+            storage: Storage {
+                dir,
+                database: DatabaseKind::Memory,
+            },
             aws_only: false,
             empty: true,
             twilio: None,
@@ -108,16 +111,27 @@ impl Stack {
         let aws = Aws::open(&settings.storage).await?;
         let twilio = Twilio::new(demo::ACCOUNT_SID, demo::AUTH_TOKEN);
         let whisper = Whisper::new(demo::WHISPER_API_KEY, &demo::CLIPS);
-        // Requests that are neither the stand-ins' go to AWS.
-        let router = stand_ins(&twilio, &whisper).fallback_service(aws.router());
+        let router = Router::new()
+            .route_service("/2010-04-01/{*rest}", twilio.router().into_service())
+            .route_service("/v1/{*rest}", whisper.router().into_service())
+            .fallback_service(aws.router());
         let mut servers = vec![start(aws_listener, router)];
 
         let environment = environment(&settings, &aws_url);
         let clients = shared::aws::Aws::from_env(&environment)?;
         let credentials = Credentials {
-            twilio_account_sid: settings.twilio.as_ref().map_or(demo::ACCOUNT_SID, |account| &account.account_sid),
-            twilio_auth_token: settings.twilio.as_ref().map_or(demo::AUTH_TOKEN, |account| &account.auth_token),
-            whisper_api_key: settings.whisper.as_ref().map_or(demo::WHISPER_API_KEY, |api| &api.api_key),
+            twilio_account_sid: settings
+                .twilio
+                .as_ref()
+                .map_or(demo::ACCOUNT_SID, |account| &account.account_sid),
+            twilio_auth_token: settings
+                .twilio
+                .as_ref()
+                .map_or(demo::AUTH_TOKEN, |account| &account.auth_token),
+            whisper_api_key: settings
+                .whisper
+                .as_ref()
+                .map_or(demo::WHISPER_API_KEY, |api| &api.api_key),
         };
         let fresh = seed::account(&clients, &credentials).await?;
         if !settings.empty {
@@ -144,7 +158,15 @@ impl Stack {
             });
             servers.push(start(listener, router));
         }
-        Ok(Self { api_url, aws_url, aws, twilio, whisper, environment, servers })
+        Ok(Self {
+            api_url,
+            aws_url,
+            aws,
+            twilio,
+            whisper,
+            environment,
+            servers,
+        })
     }
 
     /// Answers the requests in flight, the API's before AWS's, and writes the state.
@@ -155,10 +177,6 @@ impl Stack {
         }
         Ok(self.aws.save().await?)
     }
-}
-
-fn stand_ins(twilio: &Twilio, whisper: &Whisper) -> Router {
-    twilio.router().merge(whisper.router())
 }
 
 fn start(listener: Listener, router: Router) -> (watch::Sender<bool>, JoinHandle<()>) {

@@ -8,7 +8,7 @@ use std::{
 use aws_credential_types::Credentials;
 use aws_sdk_s3::{Client, config::SharedCredentialsProvider, error::DisplayErrorContext, presigning::PresigningConfig};
 use jiff::Timestamp;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::{
@@ -185,6 +185,7 @@ impl Presigner<'_> {
 
 /// `attachment` with the key's file name, in the plain and the RFC 6266 form.
 fn content_disposition(key: &str) -> String {
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
     let name = key.rsplit('/').next().unwrap_or(key);
     let plain: String = name
         .chars()
@@ -198,7 +199,7 @@ fn content_disposition(key: &str) -> String {
         .collect();
     format!(
         "attachment; filename=\"{plain}\"; filename*=UTF-8''{}",
-        utf8_percent_encode(name, NON_ALPHANUMERIC)
+        utf8_percent_encode(name, ENCODED)
     )
 }
 
@@ -211,7 +212,7 @@ mod tests {
     fn a_download_is_named_like_the_recording() {
         assert_eq!(
             content_disposition("egress-recordings/2025/08/08/outbound-1_2.mp4"),
-            "attachment; filename=\"outbound-1_2.mp4\"; filename*=UTF-8''outbound%2D1%5F2%2Emp4"
+            "attachment; filename=\"outbound-1_2.mp4\"; filename*=UTF-8''outbound-1_2.mp4"
         );
     }
 

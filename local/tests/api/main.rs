@@ -1,0 +1,3 @@
+//! The system from outside: real requests to a running stack, one stack per test, all in parallel.
+
+mod stack;
