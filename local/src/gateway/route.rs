@@ -27,8 +27,11 @@ impl Route {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
     pub(super) route: &'a Route,
-    pub(super) variables: Vec<(&'a str, &'a str)>,
+    pub(super) variables: Variables<'a>,
 }
+
+/// Name and value of each path variable.
+type Variables<'a> = Vec<(&'a str, &'a str)>;
 
 /// How specific a path segment of a route is, the most specific first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +55,7 @@ pub(super) fn find<'a>(routes: &'a [Route], method: &str, path: &'a str) -> Opti
 }
 
 /// Compares segment by segment. No variable is ever empty, so `/x/` matches `/{proxy+}` but neither `/x` nor `/x/{id}`.
-fn matches<'a>(pattern: &'a str, path: &'a str) -> Option<(Vec<Specificity>, Vec<(&'a str, &'a str)>)> {
+fn matches<'a>(pattern: &'a str, path: &'a str) -> Option<(Vec<Specificity>, Variables<'a>)> {
     let mut rest = Some(path.strip_prefix('/')?);
     let mut specificity = Vec::new();
     let mut variables = Vec::new();
