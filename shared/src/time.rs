@@ -1,10 +1,10 @@
 //! Dates as the two documents print them, and as callers may write them.
 
-use jiff::{SignedDuration, Timestamp, Unit, civil, fmt::temporal, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil, fmt::temporal, tz::TimeZone};
 
 /// `2024-01-15T10:30:00Z`, as in the Twilio document.
 pub fn to_seconds(time: Timestamp) -> String {
-    format!("{:.0}", time.round(Unit::Second).unwrap_or(time))
+    format!("{time:.0}")
 }
 
 /// `2025-08-08T12:44:39.000Z`, as in the recordings document.
@@ -120,6 +120,8 @@ mod tests {
     #[test]
     fn times_are_printed_as_the_documents_print_them() {
         let time: Timestamp = "2025-08-08T12:44:39Z".parse().unwrap();
+        let later = time + SignedDuration::from_millis(999);
+        assert_eq!(to_seconds(later), "2025-08-08T12:44:39Z", "never in the future");
         assert_eq!(to_seconds(time), "2025-08-08T12:44:39Z");
         assert_eq!(to_millis(time), "2025-08-08T12:44:39.000Z");
     }
