@@ -250,7 +250,11 @@ impl Call {
         }
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
-                ApiError::bad_request("invalid_body", format!("The body can't be used: {error}."))
+                // It may quote a field's name, which can be as long as the body.
+                let error = error.to_string();
+                let short: String = error.chars().take(200).collect();
+                let more = if short.len() < error.len() { "…" } else { "" };
+                ApiError::bad_request("invalid_body", format!("The body can't be used: {short}{more}."))
             }
             _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
         })

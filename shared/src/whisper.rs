@@ -144,6 +144,9 @@ pub enum WhisperError {
     /// No answer in time.
     #[error("the transcription API did not answer in time")]
     Timeout,
+    /// An error that would be retried, had the server not asked for the opposite.
+    #[error("{0}, not to be retried")]
+    Final(Box<WhisperError>),
     /// A success that can't be read.
     #[error("the transcription API's answer was not understood: {0}")]
     Unexpected(String),
@@ -181,6 +184,7 @@ impl WhisperError {
             Self::ModelNotFound(_) => "whisper_model_not_found",
             Self::Rejected(..) | Self::Unexpected(_) => "whisper_error",
             Self::Timeout => "whisper_timeout",
+            Self::Final(error) => error.code(),
         }
     }
 
@@ -200,6 +204,7 @@ impl WhisperError {
             Self::ModelNotFound(_) => "The transcription API does not have the configured model",
             Self::Rejected(..) | Self::Unexpected(_) => "The transcription API gave an unexpected answer",
             Self::Timeout => "The transcription API did not answer in time",
+            Self::Final(error) => error.sentence(),
         }
     }
 }
@@ -337,7 +342,9 @@ async fn read_answer(mut response: reqwest::Response) -> Result<Transcription, W
     // OpenAI's own word on whether to retry, which its SDKs follow too.
     Err(match (should_retry, error) {
         (Some(true), WhisperError::Rejected(..)) => WhisperError::Server(status.as_u16(), after),
-        (Some(false), WhisperError::Server(..)) => WhisperError::Rejected(status.as_u16(), "not to be retried".into()),
+        (Some(false), error @ (WhisperError::Server(..) | WhisperError::RateLimited(_))) => {
+            WhisperError::Final(Box::new(error))
+        }
         (_, error) => error,
     })
 }
@@ -352,7 +359,11 @@ fn read_transcription(body: &[u8]) -> Result<Transcription, WhisperError> {
         segments: Option<Vec<Value>>,
         words: Option<Vec<Value>>,
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| WhisperError::Unexpected(error.to_string()))?;
+    // The parser's own message could quote the words.
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        WhisperError::Unexpected(format!("no JSON object with a text, at line {line} column {column}"))
+    })?;
     let used = answer.usage.as_ref().and_then(|usage| number(usage.get("seconds")?));
     let duration = answer.duration.as_ref().and_then(number).or(used);
     let duration = duration.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
@@ -602,6 +613,8 @@ mod tests {
             let heard = read_transcription(body.as_bytes()).unwrap();
             assert_eq!((heard.text.as_str(), heard.duration), (text, duration));
         }
+        let error = read_transcription(br#""what was said""#).unwrap_err();
+        assert!(!error.to_string().contains("said"), "{error}");
         assert!(matches!(read_transcription(b"{}"), Err(WhisperError::Unexpected(_))));
         assert!(matches!(
             read_transcription(b"<html>"),
