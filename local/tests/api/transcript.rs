@@ -3,6 +3,7 @@
 use std::{
     process::Stdio,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -23,7 +24,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::stack::{Answer, TestStack, answer, serve};
+use crate::stack::{Answer, StoppedClock, TestStack, answer, serve};
 
 const TRANSCRIPT: &str = "/api/twilio/transcript/";
 const DOCUMENTED: &str = "RE1234567890abcdef";
@@ -561,6 +562,39 @@ async fn twilios_faults_are_told_apart_for_metadata_and_media() {
         assert_eq!(asked, requests, "{context}");
     }
     assert_eq!(stack.stack.whisper.calls(), 0);
+}
+
+#[tokio::test]
+async fn upstreams_that_never_answer_are_given_up_in_time_and_hold_no_lease() {
+    let stack = with_speech().await;
+    let post = || {
+        let request = stack
+            .request(Method::POST, TRANSCRIPT)
+            .header("x-api-key", demo::API_KEY);
+        tokio::spawn(answer(request.json(&by_sid())))
+    };
+    // Just past the function's deadline, before the gateway's.
+    let deadline = Duration::from_millis(26_600);
+
+    stack.stack.whisper.fault(whisper::Fault::Hang, Some(1));
+    let clock = StoppedClock::new();
+    let waiting = post();
+    stack.stack.whisper.wait_for_calls(1).await;
+    tokio::time::advance(deadline).await;
+    let refused = waiting.await.unwrap();
+    failed(&refused, "whisper_timeout");
+    assert_eq!(refused.body["retryable"], true);
+
+    stack.stack.twilio.fault(".mp3", twilio::Fault::Hang, Some(1));
+    let asked = stack.stack.twilio.requests().len();
+    let waiting = post();
+    stack.stack.twilio.wait_for_requests(asked + 2).await;
+    tokio::time::advance(deadline).await;
+    failed(&waiting.await.unwrap(), "twilio_timeout");
+    drop(clock);
+
+    tokio::time::resume();
+    assert_eq!(completed(&stack.post(TRANSCRIPT, &by_sid()).await), words());
 }
 
 #[tokio::test]
