@@ -201,7 +201,7 @@ async fn a_stored_transcript_comes_in_every_format_without_another_call() {
     assert!(!segments.is_empty() && segments.iter().all(|segment| segment["start"].as_f64() <= segment["end"].as_f64()));
     assert!(posted.body.get("words").is_none());
     assert_eq!((&posted.body["language"], &posted.body["model"]), (&json!("english"), &json!("whisper-1")));
-    assert_eq!((&posted.body["billed_seconds"], &posted.body["no_speech"]), (&json!(46), &json!(false)));
+    assert_eq!((&posted.body["billed_seconds"], &posted.body["no_speech"]), (&json!(45), &json!(false)));
     assert_eq!(posted.body["dropped_segments"], 0);
 
     for (format, content_type, beginning) in [

@@ -1,6 +1,6 @@
 //! A stack of its own for each test.
 
-use std::{future::Future, sync::mpsc};
+use std::sync::mpsc;
 
 use axum::Router;
 use local::{
@@ -97,14 +97,12 @@ impl TestStack {
 }
 
 /// Sends a request and reads the JSON that it is answered with.
-pub(crate) fn answer(request: RequestBuilder) -> impl Future<Output = Answer> {
-    async move {
-        let response = request.send().await.expect("the API answers");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("a body");
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
-        Answer { status, headers, body }
-    }
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the API answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.expect("a body");
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
+    Answer { status, headers, body }
 }
 
 impl Answer {
@@ -148,7 +146,8 @@ pub(crate) async fn serve(router: Router) -> String {
     url
 }
 
-/// Stops the clock of the test's runtime: sockets go on working, but time passes only by [`tokio::time::advance`]. Until it is dropped.
+/// Stops the clock of the test's runtime: sockets go on working, but time passes only by [`tokio::time::advance`]. Call [`tokio::time::resume`]
+/// after dropping it if the test still needs time to pass.
 pub(crate) struct StoppedClock {
     _blocks: mpsc::Sender<()>,
 }
