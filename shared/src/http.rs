@@ -1,6 +1,6 @@
 //! Where requests become values and errors become responses.
 
-use std::{convert::Infallible, fmt, ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt, ops::RangeInclusive, time::Duration};
 
 use lambda_http::{
     Adapter, Body, Error, Request, RequestExt, Response,
@@ -10,7 +10,6 @@ use lambda_http::{
 use lambda_runtime::{LambdaEvent, service_fn, tower::ServiceExt};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
@@ -38,7 +37,7 @@ pub enum Family {
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     details: Option<String>,
     retry: Option<Option<Duration>>,
@@ -47,10 +46,10 @@ pub struct ApiError {
 
 impl ApiError {
     /// An error with this status, stable code and sentence for the caller.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             status,
-            code,
+            code: code.into(),
             message: message.into(),
             details: None,
             retry: None,
@@ -59,12 +58,12 @@ impl ApiError {
     }
 
     /// 400: the caller can mend the request; the sentence says how.
-    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn bad_request(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
     /// 404.
-    pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn not_found(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
@@ -74,12 +73,12 @@ impl ApiError {
     }
 
     /// 500: the deployment or something it depends on is at fault, and trying again will not help by itself.
-    pub fn internal(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn internal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message)
     }
 
     /// 503: something this depends on does not answer right now.
-    pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn unavailable(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retryable(None)
     }
 
@@ -108,7 +107,7 @@ impl ApiError {
                 tracing::error!(
                     request_id,
                     status,
-                    code = self.code,
+                    code = %self.code,
                     cause = self.cause,
                     "request failed"
                 );
@@ -116,23 +115,23 @@ impl ApiError {
             _ => tracing::info!(
                 request_id,
                 status,
-                code = self.code,
+                code = %self.code,
                 cause = self.cause,
                 "request refused"
             ),
         }
-        let mut body = match family {
-            Family::Twilio => json!({"error": self.message}),
-            Family::Recordings => json!({"detail": self.message}),
+        let (error, detail) = match family {
+            Family::Twilio => (Some(self.message), None),
+            Family::Recordings => (None, Some(self.message)),
         };
-        if let (Family::Twilio, Some(details)) = (family, self.details) {
-            body["details"] = details.into();
-        }
-        body["code"] = self.code.into();
-        body["request_id"] = request_id.into();
-        if self.retry.is_some() {
-            body["retryable"] = true.into();
-        }
+        let body = ErrorBody {
+            error,
+            detail,
+            details: self.details,
+            code: &self.code,
+            request_id,
+            retryable: self.retry.is_some().then_some(true),
+        };
         let mut response = json_response(self.status, &body);
         if let Some(after) = self.retry.flatten() {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
@@ -140,6 +139,21 @@ impl ApiError {
         }
         response
     }
+}
+
+/// An error as both documents print it, each with a field of its own, and with what every error carries besides.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<String>,
+    code: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retryable: Option<bool>,
 }
 
 /// One request, its query string parsed.
@@ -155,6 +169,18 @@ impl Call {
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
+    }
+
+    /// Whether the `Prefer` header asks for this (RFC 7240).
+    pub fn prefers(&self, preference: &str) -> bool {
+        let given = self
+            .headers()
+            .get_all("prefer")
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        given
+            .flat_map(|value| value.split(','))
+            .any(|given| given.trim().eq_ignore_ascii_case(preference))
     }
 
     /// A variable of the route's path, as it stands there.

@@ -1,14 +1,22 @@
 //! The transcripts table in DynamoDB: one item per recording and options, so that each is paid for once.
 //!
-//! An item is `in_progress` under a lease, `completed`, or `failed`. A lease has its own deadline (TTL deletion can lag by days) and a
-//! version that grows with every lease; the final write is conditional on that version, so a worker that lost its lease can't overwrite.
+//! | state | meaning |
+//! | --- | --- |
+//! | `queued` | waits in the queue, at most until `lease_until` |
+//! | `in_progress` | someone is at work, at most until `lease_until` |
+//! | `completed` | the text is here |
+//! | `failed` | `code`, `message` and `retryable` say why; the next request tries again |
+//!
+//! A lease has its own deadline (TTL deletion can lag by days) and a version that grows with every lease; every later write is conditional on
+//! that version, so a worker that lost its lease can't overwrite.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
 
@@ -52,6 +60,19 @@ pub struct Transcript {
     pub call_sid: Option<String>,
 }
 
+/// Why a recording has no transcript.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// A stable word for programs.
+    pub code: String,
+    /// What to tell a caller: a sentence without its full stop.
+    pub message: String,
+    /// Whether trying again may help.
+    pub retryable: bool,
+    /// How long to wait before that, if it is known. Not stored.
+    pub retry_after: Option<Duration>,
+}
+
 /// What the table knows of one id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Known {
@@ -62,8 +83,21 @@ pub enum Known {
         /// End of the lease.
         until: Timestamp,
     },
-    /// Not begun, or failed before.
+    /// It waits in the queue.
+    Queued,
+    /// The last try failed, and nobody is trying.
+    Failed(Failure),
+    /// Nobody asked for it.
     Nothing,
+}
+
+/// Who asks for the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimant {
+    /// A request, which leaves what is queued to the queue.
+    Request,
+    /// The queue's worker.
+    Worker,
 }
 
 /// The right to transcribe, until it ends.
@@ -119,27 +153,36 @@ impl Transcripts {
         Ok(query.send().await?.item.map_or(Known::Nothing, known))
     }
 
-    /// Takes the lease on `id` until `until`, unless it is completed or someone else holds an unfinished lease.
-    pub async fn claim(&self, id: &TranscriptId, until: Timestamp) -> Result<Claim, TranscriptsError> {
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", text(&id.0))
-            .update_expression("SET #state = :in_progress, lease_until = :until, lease_owner = :owner ADD #version :one")
-            .condition_expression(
-                "attribute_not_exists(id) OR #state = :failed OR (#state = :in_progress AND (lease_until < :now OR lease_owner = :owner))",
-            )
-            .expression_attribute_names("#state", "state")
+    /// Takes the lease on `id` until `until`, unless it is completed, someone else holds an unfinished lease, or a request finds it queued.
+    pub async fn claim(
+        &self,
+        id: &TranscriptId,
+        claimant: Claimant,
+        until: Timestamp,
+    ) -> Result<Claim, TranscriptsError> {
+        let mut condition = format!("{FREE} OR lease_owner = :owner");
+        if claimant == Claimant::Worker {
+            condition.push_str(" OR #state = :queued");
+        }
+        let mut write = self.update(
+            id,
+            "SET #state = :in_progress, lease_until = :until, lease_owner = :owner ADD #version :one",
+            &condition,
+        );
+        if claimant == Claimant::Worker {
+            write = write.expression_attribute_values(":queued", text("queued"));
+        }
+        let answer = write
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":in_progress", text("in_progress"))
             // The SDK repeats a write whose answer was lost; the repetition must not be refused by the first one.
             .expression_attribute_values(":owner", text(&format!("{:032x}", fastrand::u128(..))))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":now", number(Timestamp::now().as_millisecond()))
             .expression_attribute_values(":one", number(1))
-            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew)
+            .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -153,12 +196,73 @@ impl Transcripts {
                 }))
             }
             Err(error) => match error.into_service_error() {
-                aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refused) => {
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
                     Ok(Claim::Refused(refused.item.map_or(Known::Nothing, known)))
                 }
                 other => Err(TranscriptsError(cause(&other))),
             },
         }
+    }
+
+    /// Notes that `id` is in the queue, for at most `valid`, unless it is completed or someone is at work already.
+    pub async fn queue(&self, id: &TranscriptId, valid: Duration) -> Result<(), TranscriptsError> {
+        let now = Timestamp::now();
+        let write = self
+            .update(
+                id,
+                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
+                FREE,
+            )
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":completed", text("completed"))
+            .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":until", number((now + valid).as_millisecond()))
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        unless_refused(write.send().await)
+    }
+
+    /// Gives the lease back to the queue, where the job waits for at most `valid`.
+    pub async fn requeue(&self, lease: &Lease, valid: Duration) -> Result<(), TranscriptsError> {
+        let write = self
+            .update(
+                &lease.id,
+                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
+                HELD,
+            )
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":until", number((Timestamp::now() + valid).as_millisecond()))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        unless_refused(write.send().await)
+    }
+
+    /// Ends the lease with a failure, so that the next request can try again at once.
+    pub async fn fail(&self, lease: &Lease, failure: &Failure) -> Result<(), TranscriptsError> {
+        let write = self
+            .update(
+                &lease.id,
+                "SET #state = :failed, code = :code, message = :message, retryable = :retryable REMOVE lease_owner, lease_until",
+                HELD,
+            )
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":code", text(&failure.code))
+            .expression_attribute_values(":message", text(&failure.message))
+            .expression_attribute_values(":retryable", AttributeValue::Bool(failure.retryable))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        unless_refused(write.send().await)
+    }
+
+    fn update(&self, id: &TranscriptId, update: &str, condition: &str) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(&id.0))
+            .update_expression(update)
+            .condition_expression(condition)
+            .expression_attribute_names("#state", "state")
     }
 
     /// Stores the result under the lease. `false` when the lease was lost to someone else, whose result counts instead.
@@ -187,43 +291,49 @@ impl Transcripts {
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    /// Gives the lease back after a failure, so that the next request need not wait for its end.
-    pub async fn release(&self, lease: &Lease) -> Result<(), TranscriptsError> {
-        let write = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", text(&lease.id.0))
-            .update_expression("SET #state = :failed")
-            .condition_expression("#version = :version AND #state = :in_progress")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":failed", text("failed"))
-            .expression_attribute_values(":in_progress", text("in_progress"))
-            .expression_attribute_values(":version", number(lease.version));
-        match write.send().await {
-            Err(error)
-                if !error
-                    .as_service_error()
-                    .is_some_and(|service| service.is_conditional_check_failed_exception()) =>
-            {
-                Err(error.into())
-            }
-            _ => Ok(()),
-        }
+/// Condition: nobody has it and nobody is at it.
+const FREE: &str = "(attribute_not_exists(id) OR #state = :failed OR (#state <> :completed AND lease_until < :now))";
+/// Condition: the lease is still the writer's.
+const HELD: &str = "#version = :version AND #state = :in_progress";
+
+/// A write that came too late changes nothing, which is what its condition is for.
+fn unless_refused<T, R: fmt::Debug + 'static>(
+    result: Result<T, SdkError<UpdateItemError, R>>,
+) -> Result<(), TranscriptsError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => match error.as_service_error() {
+            Some(service) if service.is_conditional_check_failed_exception() => Ok(()),
+            _ => Err(error.into()),
+        },
     }
 }
 
 fn known(item: Item) -> Known {
+    let until = get_number(&item, "lease_until")
+        .and_then(|until| Timestamp::from_millisecond(until).ok())
+        .unwrap_or_default();
     match get_text(&item, "state").as_deref() {
         Some("completed") => Known::Completed(Box::new(transcript_from_item(&item))),
-        Some("in_progress") => {
-            let until = get_number(&item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
-            Known::InProgress {
-                until: until.unwrap_or_default(),
-            }
-        }
+        Some("failed") => Known::Failed(Failure {
+            code: get_text(&item, "code").unwrap_or_default(),
+            message: get_text(&item, "message").unwrap_or_default(),
+            retryable: item
+                .get("retryable")
+                .and_then(|value| value.as_bool().ok().copied())
+                .unwrap_or_default(),
+            retry_after: None,
+        }),
+        Some("in_progress" | "queued") if until < Timestamp::now() => Known::Failed(Failure {
+            code: "transcription_interrupted".into(),
+            message: "The transcription was interrupted".into(),
+            retryable: true,
+            retry_after: None,
+        }),
+        Some("in_progress") => Known::InProgress { until },
+        Some("queued") => Known::Queued,
         _ => Known::Nothing,
     }
 }

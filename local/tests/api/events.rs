@@ -1,19 +1,28 @@
 //! `events/`, and what each function gets to start with.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use local::{functions::Functions, gateway::TEMPLATE};
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::config::Env;
 
 use crate::stack::TestStack;
 
-const EVENTS: [(&str, &str, &str); 4] = [
+/// Function, event, and what is in its answer.
+const REQUESTS: [(&str, &str, &str); 5] = [
     (
         "get-recording",
         include_str!("../../../events/get-recording.json"),
         "recording_url",
+    ),
+    (
+        "get-transcript",
+        include_str!("../../../events/get-transcript.json"),
+        "transcript",
     ),
     (
         "list-recordings",
@@ -31,6 +40,12 @@ const EVENTS: [(&str, &str, &str); 4] = [
         "transcript",
     ),
 ];
+const WORKER: &str = "transcription-worker";
+const JOB: &str = include_str!("../../../events/transcription-worker.json");
+
+fn in_a_minute() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(60)
+}
 
 #[tokio::test]
 async fn every_event_is_answered_by_its_function() {
@@ -40,7 +55,11 @@ async fn every_event_is_answered_by_its_function() {
     })
     .await;
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
-    for (function, event, field) in EVENTS {
+    // First, so that there is a transcript to get.
+    let job = serde_json::from_str(JOB).unwrap();
+    let done = functions.deliver(WORKER, job, in_a_minute()).await.unwrap().unwrap();
+    assert_eq!(done, json!({"batchItemFailures": []}));
+    for (function, event, field) in REQUESTS {
         let request = lambda_http::request::from_str(event).unwrap();
         let response = functions.invoke(function, request).await.unwrap();
         let body: Value = serde_json::from_slice(response.body()).unwrap();
@@ -59,8 +78,9 @@ fn there_is_an_event_for_every_function() {
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort();
-    assert_eq!(files, EVENTS.map(|(function, ..)| format!("{function}.json")));
-    assert_eq!(files.len(), template_variables().len());
+    let functions = REQUESTS.iter().map(|(function, ..)| *function).chain([WORKER]);
+    assert!(functions.clone().eq(template_variables().keys()));
+    assert!(functions.map(|function| format!("{function}.json")).eq(files));
 }
 
 /// The variables that template.yaml gives to each function, by the folder of its crate.
@@ -90,31 +110,42 @@ fn template_variables() -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
+/// What `function` would start with: the variables that the template gives it, as far as the stack has a value for them, and Lambda's own.
+fn given(function: &str, stack: &TestStack) -> Vec<(String, String)> {
+    let mut names = template_variables().remove(function).unwrap();
+    let lambda = [
+        "AWS_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ];
+    names.extend(lambda.map(str::to_owned));
+    let value = |name: &str| Some(stack.stack.environment.optional(name)?.to_owned());
+    names
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), value(&name)?)))
+        .collect()
+}
+
 #[tokio::test]
 async fn each_function_works_with_just_the_variables_that_the_template_gives_it() {
     let stack = TestStack::demo().await;
-    for (function, event, _) in EVENTS {
-        let mut names = template_variables().remove(function).unwrap();
-        // Lambda's own.
-        names.extend(
-            [
-                "AWS_REGION",
-                "AWS_ACCESS_KEY_ID",
-                "AWS_SECRET_ACCESS_KEY",
-                "AWS_SESSION_TOKEN",
-            ]
-            .map(str::to_owned),
-        );
-        let environment = &stack.stack.environment;
-        let given = names
-            .iter()
-            .filter_map(|name| Some((name.as_str(), environment.optional(name)?)));
-        let env = Env::from_iter(given);
+    let env = Env::from_iter(given(WORKER, &stack));
+    let worker = transcription_worker::State::from_env(&env).await.unwrap();
+    let job = serde_json::from_str(JOB).unwrap();
+    let done = transcription_worker::handle(&worker, job, in_a_minute()).await;
+    assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
+    for (function, event, _) in REQUESTS {
+        let env = Env::from_iter(given(function, &stack));
         let request = lambda_http::request::from_str(event).unwrap();
         let response = match function {
             "get-recording" => {
                 let state = get_recording::State::from_env(&env).await.unwrap();
                 get_recording::handle(&state, request).await
+            }
+            "get-transcript" => {
+                let state = get_transcript::State::from_env(&env).await.unwrap();
+                get_transcript::handle(&state, request).await
             }
             "list-recordings" => {
                 let state = list_recordings::State::from_env(&env).await.unwrap();
@@ -134,42 +165,30 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
     }
 }
 
-/// A change of the environment contract shows here: the template must declare it.
 #[tokio::test]
 async fn a_function_that_lacks_a_variable_says_which() {
     let stack = TestStack::empty().await;
     for (function, required) in [
         ("get-recording", "CALLS_TABLE"),
+        ("get-transcript", "TRANSCRIPTS_TABLE"),
         ("list-recordings", "CALLS_TABLE"),
         ("list-twilio-recordings", "TWILIO_SECRET"),
         ("transcribe-recording", "TRANSCRIPTS_TABLE"),
+        ("transcription-worker", "WHISPER_SECRET"),
     ] {
-        assert!(template_variables()[function].iter().any(|name| name == required));
-        let names = [
-            "AWS_REGION",
-            "AWS_ACCESS_KEY_ID",
-            "AWS_SECRET_ACCESS_KEY",
-            "AWS_ENDPOINT_URL",
-        ];
-        let all = template_variables().remove(function).unwrap();
-        let names = all
-            .iter()
-            .map(String::as_str)
-            .filter(|name| *name != required)
-            .chain(names);
-        let environment = &stack.stack.environment;
-        let env = Env::from_iter(names.filter_map(|name| Some((name, environment.optional(name)?))));
+        let mut variables = given(function, &stack);
+        variables.retain(|(name, _)| name != required);
+        let env = Env::from_iter(variables);
         let error = match function {
             "get-recording" => get_recording::State::from_env(&env).await.err(),
+            "get-transcript" => get_transcript::State::from_env(&env).await.err(),
             "list-recordings" => list_recordings::State::from_env(&env).await.err(),
             "list-twilio-recordings" => list_twilio_recordings::State::from_env(&env).await.err(),
-            _ => transcribe_recording::State::from_env(&env).await.err(),
+            "transcribe-recording" => transcribe_recording::State::from_env(&env).await.err(),
+            _ => transcription_worker::State::from_env(&env).await.err(),
         };
         let error = error.map(|error| error.to_string());
-        assert_eq!(
-            error,
-            Some(format!("the environment variable {required} is required")),
-            "{function}"
-        );
+        let named = format!("the environment variable {required} is required");
+        assert_eq!(error, Some(named), "{function}");
     }
 }

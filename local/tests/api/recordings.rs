@@ -753,7 +753,7 @@ fn the_search_agrees_with_a_plain_reading_of_its_rules() {
     let stack = runtime.block_on(TestStack::empty());
     let cases = Cell::new(0);
     let mut runner = TestRunner::new(Config {
-        cases: 64,
+        cases: 32,
         failure_persistence: None,
         ..Config::default()
     });

@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    future::Future,
     io,
     sync::{Arc, Mutex, Once},
     time::Duration,
@@ -216,14 +215,12 @@ pub(crate) async fn pass(time: Duration) {
 }
 
 /// Sends a request and reads the JSON that it is answered with.
-pub(crate) fn answer(request: RequestBuilder) -> impl Future<Output = Answer> {
-    async move {
-        let response = request.send().await.expect("the API answers");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("a body");
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
-        Answer { status, headers, body }
-    }
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the API answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.expect("a body");
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
+    Answer { status, headers, body }
 }
 
 impl Answer {
