@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     retry::{Classify, Retry},
     twilio::{Media, RecordingSid, Twilio, TwilioError},
-    whisper::{Audio, MAX_AUDIO_BYTES, Transcription, Whisper, WhisperError},
+    whisper::{Audio, MAX_AUDIO_BYTES, Options, Transcription, Whisper, WhisperError},
 };
 
 /// Bytes read from the spool file at once.
@@ -113,6 +113,7 @@ pub(crate) async fn transcribe(
     twilio: &Twilio,
     whisper: &Whisper,
     sid: &RecordingSid,
+    options: &Options,
     deadline: Instant,
 ) -> Result<Transcription, TranscribeError> {
     let media = twilio.media(sid, deadline).await.map_err(TranscribeError::Twilio)?;
@@ -132,13 +133,17 @@ pub(crate) async fn transcribe(
         Some(length) if length > MAX_AUDIO_BYTES => Err(WhisperError::TooLarge),
         Some(length) => {
             whisper
-                .transcribe(audio(length, noting(download, broken.clone()).boxed()), deadline)
+                .transcribe(
+                    audio(length, noting(download, broken.clone()).boxed()),
+                    options,
+                    deadline,
+                )
                 .await
         }
         None => {
             let (length, file) = spool(download).await?;
             whisper
-                .transcribe(audio(length, chunks_of(file).boxed()), deadline)
+                .transcribe(audio(length, chunks_of(file).boxed()), options, deadline)
                 .await
         }
     };

@@ -4,7 +4,7 @@ use std::{borrow::Cow, convert::Infallible, fmt, ops::RangeInclusive, time::Dura
 
 use lambda_http::{
     Adapter, Body, Error, Request, RequestExt, Response,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     request::{LambdaRequest, RequestContext},
 };
 use lambda_runtime::{LambdaEvent, service_fn, tower::ServiceExt};
@@ -17,6 +17,7 @@ use crate::{
     transcripts::TranscriptsError,
 };
 
+const JSON: &str = "application/json";
 /// The largest body that is accepted.
 const MAX_BODY: usize = 64 * 1024;
 /// Kept back from the invocation's deadline, for the answer to get out.
@@ -132,7 +133,7 @@ impl ApiError {
             request_id,
             retryable: self.retry.is_some().then_some(true),
         };
-        let mut response = json_response(self.status, &body);
+        let mut response = Response::from(Reply::from((self.status, body)));
         if let Some(after) = self.retry.flatten() {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -244,7 +245,11 @@ impl Call {
         }
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
-                ApiError::bad_request("invalid_body", format!("The body can't be used: {error}."))
+                // It may quote a field's name, which can be as long as the body.
+                let error = error.to_string();
+                let short: String = error.chars().take(200).collect();
+                let more = if short.len() < error.len() { "…" } else { "" };
+                ApiError::bad_request("invalid_body", format!("The body can't be used: {short}{more}."))
             }
             _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
         })
@@ -419,8 +424,61 @@ impl From<PlaybackError> for ApiError {
     }
 }
 
+/// A success, ready to be sent.
+pub struct Reply {
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Reply {
+    /// 200 with a text of this media type.
+    pub fn text(content_type: &'static str, body: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body,
+        }
+    }
+}
+
+/// JSON with this status.
+impl<T: Serialize> From<(StatusCode, T)> for Reply {
+    fn from((status, value): (StatusCode, T)) -> Self {
+        match serde_json::to_string(&value) {
+            Ok(body) => Self {
+                status,
+                content_type: JSON,
+                body,
+            },
+            Err(error) => {
+                tracing::error!(%error, "answer can't be written as JSON");
+                let message = "Unexpected error occurred";
+                let body = format!(r#"{{"error":"{message}","detail":"{message}","code":"internal_error"}}"#);
+                Self {
+                    status: StatusCode::INTERNAL_SERVER_ERROR,
+                    content_type: JSON,
+                    body,
+                }
+            }
+        }
+    }
+}
+
+impl From<Reply> for Response<Body> {
+    fn from(reply: Reply) -> Self {
+        let mut response = Response::new(Body::Text(reply.body));
+        *response.status_mut() = reply.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+        // Answers hold presigned URLs and customers' words.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
 /// Answers one request: parses it, calls `handler`, and turns an error into the family's error shape.
-pub async fn respond<T: Serialize, F: Future<Output = Result<(StatusCode, T), ApiError>>>(
+pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     family: Family,
     request: Request,
     handler: impl FnOnce(Call) -> F,
@@ -445,37 +503,13 @@ pub async fn respond<T: Serialize, F: Future<Output = Result<(StatusCode, T), Ap
             ))
         });
     match result {
-        Ok((status, body)) => {
-            tracing::info!(request_id, status = status.as_u16(), "request answered");
-            json_response(status, &body)
+        Ok(reply) => {
+            let reply = reply.into();
+            tracing::info!(request_id, status = reply.status.as_u16(), "request answered");
+            reply.into()
         }
         Err(error) => error.into_response(family, &request_id),
     }
-}
-
-fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    let (status, text) = match serde_json::to_string(body) {
-        Ok(text) => (status, text),
-        Err(error) => {
-            tracing::error!(%error, "answer can't be written as JSON");
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                r#"{"error":"Unexpected error occurred","detail":"Unexpected error occurred","code":"internal_error"}"#
-                    .to_owned(),
-            )
-        }
-    };
-    let mut response = Response::new(Body::Text(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
-    // Answers hold presigned URLs and customers' words.
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    response
 }
 
 fn request_id(request: &Request) -> String {

@@ -7,6 +7,8 @@ mod audio;
 pub mod auth;
 pub mod aws;
 pub mod calls;
+pub mod captions;
+
 pub mod config;
 pub mod dispatch;
 mod dynamodb;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     aws::Aws,
     config::{ConfigError, Env},
-    twilio::RecordingSid,
+    whisper::Options,
 };
 
 /// SQS holds a message back for at most this long.
@@ -20,23 +20,18 @@ const MAX_DELAY: Duration = Duration::from_secs(900);
 pub struct Job {
     /// The recording.
     pub recording_sid: String,
+    /// How it is to be transcribed.
+    #[serde(default)]
+    pub options: Options,
+    /// Pay again for a transcript that was completed before this time.
+    #[serde(default)]
+    pub again_since: Option<Timestamp>,
     /// How often it has been tried before.
     #[serde(default)]
     pub attempts: u32,
     /// Until when to wait for a call that is not over yet; absent: not at all.
     #[serde(default)]
     pub wait_until: Option<Timestamp>,
-}
-
-impl Job {
-    /// A first try of this recording.
-    pub fn new(recording: &RecordingSid, wait_until: Option<Timestamp>) -> Self {
-        Self {
-            recording_sid: recording.to_string(),
-            attempts: 0,
-            wait_until,
-        }
-    }
 }
 
 /// Why a job could not be put into the queue.

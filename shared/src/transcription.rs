@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
@@ -13,9 +13,11 @@ use crate::{
     queue::{Job, Queue, QueueError},
     retry::with_retries,
     time::to_seconds,
-    transcripts::{Claim, Claimant, Failure, Known, Lease, Transcript, TranscriptId, Transcripts, TranscriptsError},
+    transcripts::{
+        Claim, Failure, Known, Lease, Speech, Taking, Transcript, TranscriptId, Transcripts, TranscriptsError, Variant,
+    },
     twilio::{AccountSid, Recording, RecordingSid, StatusGroup, Twilio, TwilioError},
-    whisper::Whisper,
+    whisper::{Options, Segment, Whisper, Word, price_per_minute},
 };
 
 /// Tries within one invocation, the first included.
@@ -73,12 +75,13 @@ impl Transcriber {
         &self,
         sid: &RecordingSid,
         recording: &Recording,
-        claimant: Claimant,
+        options: &Options,
+        taking: Taking,
         deadline: Instant,
     ) -> Result<Outcome, TranscriptsError> {
-        let id = TranscriptId::twilio(sid);
+        let id = TranscriptId::twilio(sid, &Variant::of(options));
         let lease_end = Timestamp::now() + deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
-        let lease = match self.transcripts.claim(&id, claimant, lease_end).await? {
+        let lease = match self.transcripts.claim(&id, taking, lease_end).await? {
             Claim::Granted(lease) => lease,
             Claim::Refused(Known::Completed(transcript)) => return Ok(Outcome::Completed(transcript, true)),
             Claim::Refused(Known::InProgress { until }) => return Ok(Outcome::Busy(until)),
@@ -87,7 +90,7 @@ impl Transcriber {
             Claim::Refused(Known::Failed(_) | Known::Nothing) => return Ok(Outcome::Busy(Timestamp::now())),
         };
         let heard = with_retries(ATTEMPTS, deadline, || {
-            audio::transcribe(&self.twilio, &self.whisper, sid, deadline)
+            audio::transcribe(&self.twilio, &self.whisper, sid, options, deadline)
         });
         let heard = match heard.await {
             Ok(heard) => heard,
@@ -99,11 +102,24 @@ impl Transcriber {
                 });
             }
         };
+        let model = options.model.clone().unwrap_or_else(|| self.whisper.model().to_owned());
+        let seconds = heard
+            .duration
+            .or(recording.duration.map(|seconds| seconds as f64))
+            .unwrap_or_default();
+        let billed_seconds = seconds.ceil() as u64;
         let transcript = Transcript {
-            text: heard.text,
+            speech: Speech {
+                text: heard.text,
+                segments: heard.segments,
+                words: heard.words,
+            },
             language: heard.language,
             audio_seconds: heard.duration,
-            model: self.whisper.model().to_owned(),
+            billed_seconds,
+            cost_usd: billed_seconds as f64 / 60.0 * price_per_minute(&model),
+            dropped_segments: heard.dropped_segments,
+            model,
             completed_at: Timestamp::now(),
             recording_duration: recording.duration,
             recording_created: recording.date_created,
@@ -121,7 +137,8 @@ impl Transcriber {
     /// Puts a recording into the queue and notes that it is there. In this order: a note without a message would wait for nobody.
     pub async fn enqueue(&self, sid: &RecordingSid, job: &Job, valid: Duration) -> Result<(), EnqueueError> {
         self.queue.send(job, Duration::ZERO).await?;
-        self.transcripts.queue(&TranscriptId::twilio(sid), valid).await?;
+        let id = TranscriptId::twilio(sid, &Variant::of(&job.options));
+        self.transcripts.queue(&id, valid).await?;
         Ok(())
     }
 }
@@ -193,7 +210,17 @@ impl From<TwilioError> for Failure {
     }
 }
 
-/// The documented answer: a finished transcript.
+/// How much of the times an answer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Timestamps {
+    /// Of stretches of speech.
+    Segment,
+    /// Of words as well.
+    Word,
+}
+
+/// The documented answer, a finished transcript, with what it cost.
 #[derive(Debug, Serialize)]
 pub struct TranscriptBody {
     recording_sid: String,
@@ -204,6 +231,17 @@ pub struct TranscriptBody {
     status: &'static str,
     timestamp: String,
     cached: bool,
+    language: Option<String>,
+    model: String,
+    no_speech: bool,
+    dropped_segments: usize,
+    audio_seconds: Option<f64>,
+    billed_seconds: u64,
+    cost_usd: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<Vec<Segment>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<Vec<Word>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -214,35 +252,55 @@ struct RecordingDetails {
     call_sid: Option<String>,
 }
 
+/// What an answer is to show besides the text.
+#[derive(Debug, Clone, Copy)]
+pub struct Show {
+    /// `recording_details`, given where the recording was named by its SID.
+    pub details: bool,
+    /// `segments`, and `words`.
+    pub timestamps: Option<Timestamps>,
+    /// Whether nothing was paid for this answer.
+    pub cached: bool,
+}
+
 impl TranscriptBody {
-    /// The answer for this recording; `details` are given only where the recording was named by its SID.
-    pub fn new(
-        twilio: &Twilio,
-        account: &AccountSid,
-        sid: &RecordingSid,
-        transcript: Transcript,
-        cached: bool,
-        details: bool,
-    ) -> Self {
+    /// The answer for this recording.
+    pub fn new(twilio: &Twilio, account: &AccountSid, sid: &RecordingSid, transcript: Transcript, show: Show) -> Self {
         let recording_details = RecordingDetails {
             status: "completed",
             duration: transcript.recording_duration,
             date_created: transcript.recording_created.map(to_seconds),
             call_sid: transcript.call_sid,
         };
+        let speech = transcript.speech;
         Self {
             recording_sid: sid.to_string(),
             audio_url: twilio.media_url(account, sid.as_str()),
-            transcript: transcript.text,
-            recording_details: details.then_some(recording_details),
+            no_speech: speech.text.is_empty(),
+            transcript: speech.text,
+            recording_details: show.details.then_some(recording_details),
             status: "completed",
             timestamp: to_seconds(transcript.completed_at),
-            cached,
+            cached: show.cached,
+            language: transcript.language,
+            model: transcript.model,
+            dropped_segments: transcript.dropped_segments,
+            audio_seconds: transcript.audio_seconds,
+            billed_seconds: transcript.billed_seconds,
+            cost_usd: transcript.cost_usd,
+            segments: show.timestamps.map(|_| speech.segments),
+            words: show
+                .timestamps
+                .filter(|shown| *shown == Timestamps::Word)
+                .map(|_| speech.words),
         }
     }
 }
 
 /// Where the state of a recording's transcript can be read, relative to the API's base URL.
-pub fn status_url(sid: &RecordingSid) -> String {
-    format!("/api/twilio/transcript/{sid}")
+pub fn status_url(sid: &RecordingSid, variant: &Variant) -> String {
+    match variant.as_str() {
+        "default" => format!("/api/twilio/transcript/{sid}"),
+        variant => format!("/api/twilio/transcript/{sid}?variant={variant}"),
+    }
 }

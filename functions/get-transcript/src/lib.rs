@@ -5,11 +5,13 @@ use serde::Serialize;
 use shared::{
     auth::{Access, Scope},
     aws::Aws,
+    captions,
     config::{ConfigError, Env},
-    http::{self, ApiError, Family},
-    transcription::{TranscriptBody, status_url},
-    transcripts::{Known, TranscriptId, Transcripts},
+    http::{self, ApiError, Family, Reply, invalid_parameter},
+    transcription::{Show, Timestamps, TranscriptBody, status_url},
+    transcripts::{Known, Transcript, TranscriptId, Transcripts, Variant},
     twilio::{RecordingSid, Twilio, TwilioError},
+    whisper::Segment,
 };
 
 /// What every request needs, made once.
@@ -36,7 +38,7 @@ impl State {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Completed(TranscriptBody),
+    Completed(Box<TranscriptBody>),
     Pending {
         recording_sid: String,
         status: &'static str,
@@ -51,6 +53,14 @@ enum Answer {
     },
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    Json,
+    Text,
+    Srt,
+    Vtt,
+}
+
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(Family::Twilio, request, |call| async move {
@@ -61,18 +71,40 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 "recording_sid must be RE and 16 to 32 hexadecimal digits, like RE1234567890abcdef.",
             )
         })?;
-        call.query.only(&[])?;
-        let recording_sid = sid.to_string();
-        let pending = |status| Answer::Pending { recording_sid: sid.to_string(), status, status_url: status_url(&sid) };
-        let answer = match state.transcripts.get(&TranscriptId::twilio(&sid)).await? {
-            Known::Completed(transcript) => {
+        call.query.only(&["format", "timestamps", "variant"])?;
+        let format = match call.query.get("format").unwrap_or("json") {
+            "json" => Format::Json,
+            "text" => Format::Text,
+            "srt" => Format::Srt,
+            "vtt" => Format::Vtt,
+            other => return Err(invalid_parameter("format", other, "one of json, text, srt, vtt")),
+        };
+        let timestamps = match call.query.get("timestamps") {
+            None => None,
+            Some("segment") => Some(Timestamps::Segment),
+            Some("word") => Some(Timestamps::Word),
+            Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
+        };
+        let variant = call.query.get("variant").unwrap_or("default");
+        let variant = Variant::parse(variant)
+            .ok_or_else(|| invalid_parameter("variant", variant, "the one of the status_url that the POST was answered with"))?;
+
+        let pending = |status| Answer::Pending {
+            recording_sid: sid.to_string(),
+            status,
+            status_url: status_url(&sid, &variant),
+        };
+        let answer = match state.transcripts.get(&TranscriptId::twilio(&sid, &variant)).await? {
+            Known::Completed(transcript) if format == Format::Json => {
                 let account = state.twilio.account_sid().await.map_err(no_account)?;
-                Answer::Completed(TranscriptBody::new(&state.twilio, &account, &sid, *transcript, true, true))
+                let show = Show { details: true, timestamps, cached: true };
+                Answer::Completed(Box::new(TranscriptBody::new(&state.twilio, &account, &sid, *transcript, show)))
             }
+            Known::Completed(transcript) => return Ok(rendered(*transcript, format)),
             Known::Queued => pending("queued"),
             Known::InProgress { .. } => pending("processing"),
             Known::Failed(failure) => Answer::Failed {
-                recording_sid,
+                recording_sid: sid.to_string(),
                 status: "failed",
                 error: format!("Transcription failed: {}", failure.message),
                 code: failure.code,
@@ -85,9 +117,34 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 ));
             }
         };
-        Ok((StatusCode::OK, answer))
+        match answer {
+            Answer::Pending { status, .. } | Answer::Failed { status, .. } if format != Format::Json => {
+                let message = format!("The transcript is not there (status={status}); ask without format to see why.");
+                Err(ApiError::new(StatusCode::CONFLICT, "transcript_not_ready", message))
+            }
+            answer => Ok(Reply::from((StatusCode::OK, answer))),
+        }
     })
     .await
+}
+
+fn rendered(transcript: Transcript, format: Format) -> Reply {
+    let mut speech = transcript.speech;
+    if speech.segments.is_empty() && !speech.text.is_empty() {
+        // The model gave no times: one caption for all of it.
+        let known = transcript.recording_duration.map(|seconds| seconds as f64);
+        let end = transcript.audio_seconds.or(known).unwrap_or_default();
+        speech.segments.push(Segment {
+            start: 0.0,
+            end,
+            text: speech.text.clone(),
+        });
+    }
+    match format {
+        Format::Json | Format::Text => Reply::text("text/plain; charset=utf-8", speech.text),
+        Format::Srt => Reply::text("application/x-subrip; charset=utf-8", captions::srt(&speech.segments)),
+        Format::Vtt => Reply::text("text/vtt; charset=utf-8", captions::vtt(&speech.segments)),
+    }
 }
 
 fn no_account(error: TwilioError) -> ApiError {

@@ -13,10 +13,12 @@ use shared::{
     queue::Job,
     retry::backoff,
     transcription::{
-        EnqueueError, Outcome, QUEUED_VALID, Transcriber, TranscriptBody, estimated_seconds, obstacle, status_url,
+        EnqueueError, Outcome, QUEUED_VALID, Show, Timestamps, Transcriber, TranscriptBody, estimated_seconds,
+        obstacle, status_url,
     },
-    transcripts::{Claimant, Failure, Known, TranscriptId},
+    transcripts::{Failure, Known, Taking, Transcript, TranscriptId, Variant},
     twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError},
+    whisper::Options,
 };
 use tokio::time::Instant;
 
@@ -47,14 +49,20 @@ impl State {
 struct Wanted {
     recording_sid: Option<String>,
     audio_url: Option<String>,
-    /// Whether to wait, in the queue, for a call that is not over yet.
+    language: Option<String>,
+    prompt: Option<String>,
+    model: Option<String>,
+    timestamps: Option<Timestamps>,
+    /// Pay again, for a new transcript.
+    force: Option<bool>,
+    /// Wait, in the queue, for a call that is not over yet.
     wait: Option<bool>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Completed(TranscriptBody),
+    Completed(Box<TranscriptBody>),
     Accepted {
         recording_sid: String,
         status: &'static str,
@@ -73,26 +81,36 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let twilio = &state.transcriber.twilio;
         let account = twilio.account_sid().await.map_err(not_fetched)?;
         let sid = wanted.recording(twilio, &account)?;
+        let options = wanted.options()?;
+        let variant = Variant::of(&options);
         let by_sid = wanted.recording_sid.as_deref().is_some_and(|text| !text.is_empty());
         let completed = |transcript, cached| {
-            Ok((
-                StatusCode::OK,
-                Answer::Completed(TranscriptBody::new(twilio, &account, &sid, transcript, cached, by_sid)),
-            ))
+            let show = Show {
+                details: by_sid,
+                timestamps: wanted.timestamps,
+                cached,
+            };
+            let body = TranscriptBody::new(twilio, &account, &sid, transcript, show);
+            Ok((StatusCode::OK, Answer::Completed(Box::new(body))))
         };
         let accepted = |recording: &Recording| {
             let answer = Answer::Accepted {
                 recording_sid: sid.to_string(),
                 status: "processing",
-                status_url: status_url(&sid),
+                status_url: status_url(&sid, &variant),
                 estimated_seconds: estimated_seconds(recording),
             };
             Ok((StatusCode::ACCEPTED, answer))
         };
 
-        let known = state.transcriber.transcripts.get(&TranscriptId::twilio(&sid)).await?;
-        if let Known::Completed(transcript) = known {
-            return completed(*transcript, true);
+        let again_since = (wanted.force == Some(true)).then(Timestamp::now);
+        let known = state
+            .transcriber
+            .transcripts
+            .get(&TranscriptId::twilio(&sid, &variant))
+            .await?;
+        if let (Known::Completed(transcript), None) = (&known, again_since) {
+            return completed((**transcript).clone(), true);
         }
         let recording = twilio.recording(&sid, call.deadline).await.map_err(not_fetched)?;
         let wait_until = match obstacle(&recording, twilio) {
@@ -107,18 +125,21 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         if known == Known::Queued {
             return accepted(&recording);
         }
+        let job = Job {
+            recording_sid: sid.to_string(),
+            options,
+            again_since,
+            attempts: 0,
+            wait_until,
+        };
         let time_left = call.deadline.saturating_duration_since(Instant::now());
         let fits = Duration::from_secs(estimated_seconds(&recording)) < time_left.mul_f64(0.75);
         if wait_until.is_some() || call.prefers("respond-async") || !fits {
             let valid = QUEUED_VALID + wait_until.map_or(Duration::ZERO, |_| LONGEST_WAIT);
-            state
-                .transcriber
-                .enqueue(&sid, &Job::new(&sid, wait_until), valid)
-                .await
-                .map_err(not_queued)?;
+            state.transcriber.enqueue(&sid, &job, valid).await.map_err(not_queued)?;
             return accepted(&recording);
         }
-        match transcribe(&state.transcriber, &sid, &recording, &call).await? {
+        match transcribe(&state.transcriber, &sid, &recording, &job, &call).await? {
             Some((transcript, cached)) => completed(transcript, cached),
             None => accepted(&recording),
         }
@@ -126,17 +147,23 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     .await
 }
 
-/// The transcript (`true`: made by someone else), or `None` when it will be ready later.
+/// The transcript (`true`: made for someone else), or `None` when it will be ready later.
 async fn transcribe(
     transcriber: &Transcriber,
     sid: &RecordingSid,
     recording: &Recording,
+    job: &Job,
     call: &Call,
-) -> Result<Option<(shared::transcripts::Transcript, bool)>, ApiError> {
+) -> Result<Option<(Transcript, bool)>, ApiError> {
+    let id = TranscriptId::twilio(sid, &Variant::of(&job.options));
+    let taking = Taking {
+        queued: false,
+        completed: job.again_since.is_some(),
+    };
     let mut waits = 0;
     loop {
         match transcriber
-            .transcribe(sid, recording, Claimant::Request, call.deadline)
+            .transcribe(sid, recording, &job.options, taking, call.deadline)
             .await?
         {
             Outcome::Completed(transcript, cached) => return Ok(Some((*transcript, cached))),
@@ -145,7 +172,7 @@ async fn transcribe(
                 // The queue's worker has more time. If it can't be told, the lease ends by itself and the next request starts over.
                 transcriber
                     .queue
-                    .send(&Job::new(sid, None), Duration::ZERO)
+                    .send(job, Duration::ZERO)
                     .await
                     .map_err(|error| not_queued(error.into()))?;
                 transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
@@ -164,12 +191,52 @@ async fn transcribe(
                     return Ok(None);
                 }
                 tokio::time::sleep(pause).await;
+                // Whoever was at it has paid since this request came: that is new enough.
+                if let Some(since) = job.again_since
+                    && let Known::Completed(transcript) = transcriber.transcripts.get(&id).await?
+                    && transcript.is_of(since)
+                {
+                    return Ok(Some((*transcript, true)));
+                }
             }
         }
     }
 }
 
 impl Wanted {
+    fn options(&self) -> Result<Options, ApiError> {
+        let invalid = |message| ApiError::bad_request("invalid_parameter", message);
+        if let Some(language) = &self.language
+            && !(language.len() == 2 && language.bytes().all(|byte| byte.is_ascii_lowercase()))
+        {
+            return Err(invalid(
+                "language must be an ISO 639-1 code of two lower-case letters, such as en.",
+            ));
+        }
+        if self
+            .prompt
+            .as_ref()
+            .is_some_and(|prompt| prompt.is_empty() || prompt.chars().count() > 1000)
+        {
+            return Err(invalid("prompt must have 1 to 1000 characters."));
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+        if self
+            .model
+            .as_ref()
+            .is_some_and(|model| !(1..=100).contains(&model.len()) || !model.bytes().all(allowed))
+        {
+            return Err(invalid(
+                "model must be the name of a transcription model, such as whisper-1.",
+            ));
+        }
+        Ok(Options {
+            language: self.language.clone(),
+            prompt: self.prompt.clone(),
+            model: self.model.clone(),
+        })
+    }
+
     /// The one recording that is named, by SID, by address, or by both.
     fn recording(&self, twilio: &Twilio, account: &AccountSid) -> Result<RecordingSid, ApiError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());

@@ -12,7 +12,7 @@ use shared::{
     config::{ConfigError, Env},
     queue::Job,
     transcription::{Outcome, Transcriber, obstacle},
-    transcripts::{Claim, Claimant, Failure, Known, Lease, TranscriptId},
+    transcripts::{Claim, Failure, Known, Lease, Taking, TranscriptId, Variant},
     twilio::{RecordingSid, TwilioError},
 };
 use tokio::time::Instant;
@@ -96,8 +96,10 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
 
 async fn work(transcriber: &Transcriber, job: Job, deadline: Instant) -> Result<(), Fault> {
     let sid = RecordingSid::parse(&job.recording_sid).ok_or("the job names no recording")?;
-    let id = TranscriptId::twilio(&sid);
-    if let Known::Completed(_) = transcriber.transcripts.get(&id).await? {
+    let id = TranscriptId::twilio(&sid, &Variant::of(&job.options));
+    if let Known::Completed(transcript) = transcriber.transcripts.get(&id).await?
+        && job.again_since.is_none_or(|since| transcript.is_of(since))
+    {
         return Ok(());
     }
     let recording = match transcriber.twilio.recording(&sid, deadline).await {
@@ -124,7 +126,7 @@ async fn work(transcriber: &Transcriber, job: Job, deadline: Instant) -> Result<
         };
     }
     match transcriber
-        .transcribe(&sid, &recording, Claimant::Worker, deadline)
+        .transcribe(&sid, &recording, &job.options, taking(&job), deadline)
         .await?
     {
         Outcome::Completed(..) | Outcome::Queued => Ok(()),
@@ -152,6 +154,13 @@ async fn work(transcriber: &Transcriber, job: Job, deadline: Instant) -> Result<
     }
 }
 
+fn taking(job: &Job) -> Taking {
+    Taking {
+        queued: true,
+        completed: job.again_since.is_some(),
+    }
+}
+
 /// Notes a failure that came before the lease: takes it, and gives it back with the failure.
 async fn not_now(
     transcriber: &Transcriber,
@@ -161,7 +170,7 @@ async fn not_now(
     deadline: Instant,
 ) -> Result<(), Fault> {
     let until = Timestamp::now() + deadline.saturating_duration_since(Instant::now());
-    match transcriber.transcripts.claim(id, Claimant::Worker, until).await? {
+    match transcriber.transcripts.claim(id, taking(&job), until).await? {
         Claim::Granted(lease) => try_again(transcriber, lease, job, failure).await,
         Claim::Refused(_) => Ok(()),
     }

@@ -6,6 +6,10 @@
 mod auth;
 mod command_line;
 mod events;
+mod jobs;
 mod list;
 mod recordings;
 mod stack;
+mod transcript;
+mod twilio_list;
+mod whisper_errors;
