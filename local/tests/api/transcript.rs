@@ -355,7 +355,11 @@ async fn while_another_worker_holds_the_lease_nothing_is_paid_and_the_caller_is_
     let body: Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(
         (response.status().as_u16(), &body["status"], &body["status_url"]),
-        (202, &json!("processing"), &json!("/api/twilio/transcript/RE1234567890abcdef")),
+        (
+            202,
+            &json!("processing"),
+            &json!("/api/twilio/transcript/RE1234567890abcdef")
+        ),
         "{body}"
     );
     assert!(response.headers().contains_key("retry-after"));
