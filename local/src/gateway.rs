@@ -26,7 +26,7 @@ use lambda_http::{
 };
 
 pub use route::Route;
-pub use template::TemplateError;
+pub use template::{QueueSource, TemplateError, queues};
 
 use route::Target;
 

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod functions;
 pub mod gateway;
 pub mod keys;
+pub mod queues;
 pub mod seed;
 pub mod serve;
 pub mod stack;

@@ -11,7 +11,8 @@ use crate::{
     aws::{self, Aws, DatabaseKind, Storage},
     demo,
     functions::Functions,
-    gateway::{Gateway, TEMPLATE},
+    gateway::{self, Gateway, TEMPLATE},
+    queues,
     seed::{self, Credentials},
     serve::{Listener, Reach, bind, serve},
     twilio::Twilio,
@@ -92,7 +93,13 @@ pub struct Stack {
     pub whisper: Whisper,
     /// The functions' environment.
     pub environment: Env,
-    servers: Vec<(watch::Sender<bool>, JoinHandle<()>)>,
+    servers: Vec<Server>,
+}
+
+/// Tasks that end soon after they are told to.
+struct Server {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -117,8 +124,21 @@ impl Stack {
             .fallback_service(aws.router());
         let mut servers = vec![start(aws_listener, router)];
 
-        let environment = environment(&settings, &aws_url);
-        let clients = shared::aws::Aws::from_env(&environment)?;
+        let own = environment(&settings, &aws_url);
+        let clients = shared::aws::Aws::from_env(&own.iter().cloned().collect())?;
+        let mut sources = Vec::new();
+        for source in gateway::queues(TEMPLATE)? {
+            sources.push((queues::create(&clients.sqs(), &source).await?, source));
+        }
+        // The template's only queue is the transcriptions'.
+        let queue_url = sources
+            .iter()
+            .map(|(url, _)| ("TRANSCRIPTION_QUEUE_URL".to_owned(), url.clone()));
+        let environment: Env = own
+            .into_iter()
+            .chain(queue_url)
+            .chain(settings.environment.iter().cloned())
+            .collect();
         let credentials = Credentials {
             twilio_account_sid: settings
                 .twilio
@@ -145,6 +165,11 @@ impl Stack {
 
         if let Some(listener) = api_listener {
             let functions = Arc::new(Functions::from_env(&environment).await?);
+            for (url, source) in sources {
+                let (stop, stopped) = watch::channel(false);
+                let tasks = queues::drive(clients.sqs(), url, source, functions.clone(), stopped);
+                servers.push(Server { stop, tasks });
+            }
             let router = Gateway::from_template(TEMPLATE)?.router(move |function, request| {
                 let functions = functions.clone();
                 async move {
@@ -171,24 +196,29 @@ impl Stack {
 
     /// Answers the requests in flight, the API's before AWS's, and writes the state.
     pub async fn stop(self) -> Result<()> {
-        for (stop, server) in self.servers.into_iter().rev() {
-            stop.send_replace(true);
-            server.await?;
+        for server in self.servers.into_iter().rev() {
+            server.stop.send_replace(true);
+            for task in server.tasks {
+                task.await?;
+            }
         }
         Ok(self.aws.save().await?)
     }
 }
 
-fn start(listener: Listener, router: Router) -> (watch::Sender<bool>, JoinHandle<()>) {
+fn start(listener: Listener, router: Router) -> Server {
     let (stop, mut stopped) = watch::channel(false);
-    let server = tokio::spawn(serve(listener, router, async move {
+    let task = tokio::spawn(serve(listener, router, async move {
         // An error means that the stack was dropped, which stops it too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }));
-    (stop, server)
+    Server {
+        stop,
+        tasks: vec![task],
+    }
 }
 
-fn environment(settings: &Settings, aws_url: &str) -> Env {
+fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
     let twilio = settings.twilio.as_ref().map_or(aws_url, |account| &account.base_url);
     let stand_in_whisper = format!("{aws_url}/v1");
     let whisper = settings.whisper.as_ref().map_or(&stand_in_whisper, |api| &api.base_url);
@@ -208,6 +238,5 @@ fn environment(settings: &Settings, aws_url: &str) -> Env {
         ("TWILIO_BASE_URL", twilio),
         ("WHISPER_BASE_URL", whisper),
     ];
-    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    own.into_iter().chain(settings.environment.iter().cloned()).collect()
+    own.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }

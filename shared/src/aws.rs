@@ -79,6 +79,11 @@ impl Aws {
         aws_sdk_secretsmanager::Client::new(&self.sdk)
     }
 
+    /// An SQS client.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.sdk)
+    }
+
     /// An S3 client's configuration: path-style addresses with a custom endpoint, virtual hosts otherwise.
     pub fn s3_config(&self) -> aws_sdk_s3::Config {
         aws_sdk_s3::config::Builder::from(&self.sdk)

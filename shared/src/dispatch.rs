@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn only_whole_recording_names_are_recordings() {
-        let file = |key| EgressFile::parse(key);
+        let file = EgressFile::parse;
         let expected = EgressFile {
             phone: "15103455686".into(),
             unix: 1_754_653_479,

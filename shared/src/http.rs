@@ -1,16 +1,15 @@
 //! Where requests become values and errors become responses.
 
-use std::{convert::Infallible, fmt, ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt, ops::RangeInclusive, time::Duration};
 
 use lambda_http::{
     Adapter, Body, Error, Request, RequestExt, Response,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     request::{LambdaRequest, RequestContext},
 };
 use lambda_runtime::{LambdaEvent, service_fn, tower::ServiceExt};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
     transcripts::TranscriptsError,
 };
 
+const JSON: &str = "application/json";
 /// The largest body that is accepted.
 const MAX_BODY: usize = 64 * 1024;
 /// Kept back from the invocation's deadline, for the answer to get out.
@@ -38,7 +38,7 @@ pub enum Family {
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     details: Option<String>,
     retry: Option<Option<Duration>>,
@@ -47,10 +47,10 @@ pub struct ApiError {
 
 impl ApiError {
     /// An error with this status, stable code and sentence for the caller.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             status,
-            code,
+            code: code.into(),
             message: message.into(),
             details: None,
             retry: None,
@@ -59,12 +59,12 @@ impl ApiError {
     }
 
     /// 400: the caller can mend the request; the sentence says how.
-    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn bad_request(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
     /// 404.
-    pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn not_found(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
@@ -74,12 +74,12 @@ impl ApiError {
     }
 
     /// 500: the deployment or something it depends on is at fault, and trying again will not help by itself.
-    pub fn internal(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn internal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message)
     }
 
     /// 503: something this depends on does not answer right now.
-    pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn unavailable(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retryable(None)
     }
 
@@ -108,7 +108,7 @@ impl ApiError {
                 tracing::error!(
                     request_id,
                     status,
-                    code = self.code,
+                    code = %self.code,
                     cause = self.cause,
                     "request failed"
                 );
@@ -116,30 +116,45 @@ impl ApiError {
             _ => tracing::info!(
                 request_id,
                 status,
-                code = self.code,
+                code = %self.code,
                 cause = self.cause,
                 "request refused"
             ),
         }
-        let mut body = match family {
-            Family::Twilio => json!({"error": self.message}),
-            Family::Recordings => json!({"detail": self.message}),
+        let (error, detail) = match family {
+            Family::Twilio => (Some(self.message), None),
+            Family::Recordings => (None, Some(self.message)),
         };
-        if let (Family::Twilio, Some(details)) = (family, self.details) {
-            body["details"] = details.into();
-        }
-        body["code"] = self.code.into();
-        body["request_id"] = request_id.into();
-        if self.retry.is_some() {
-            body["retryable"] = true.into();
-        }
-        let mut response = json_response(self.status, &body);
+        let body = ErrorBody {
+            error,
+            detail,
+            details: self.details,
+            code: &self.code,
+            request_id,
+            retryable: self.retry.is_some().then_some(true),
+        };
+        let mut response = Response::from(Reply::from((self.status, body)));
         if let Some(after) = self.retry.flatten() {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
+}
+
+/// An error as both documents print it, each with a field of its own, and with what every error carries besides.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<String>,
+    code: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retryable: Option<bool>,
 }
 
 /// One request, its query string parsed.
@@ -155,6 +170,18 @@ impl Call {
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
+    }
+
+    /// Whether the `Prefer` header asks for this (RFC 7240).
+    pub fn prefers(&self, preference: &str) -> bool {
+        let given = self
+            .headers()
+            .get_all("prefer")
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        given
+            .flat_map(|value| value.split(','))
+            .any(|given| given.trim().eq_ignore_ascii_case(preference))
     }
 
     /// A variable of the route's path, percent-decoded. `Some(Err)` when it is not UTF-8.
@@ -223,7 +250,11 @@ impl Call {
         }
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
-                ApiError::bad_request("invalid_body", format!("The body can't be used: {error}."))
+                // It may quote a field's name, which can be as long as the body.
+                let error = error.to_string();
+                let short: String = error.chars().take(200).collect();
+                let more = if short.len() < error.len() { "…" } else { "" };
+                ApiError::bad_request("invalid_body", format!("The body can't be used: {short}{more}."))
             }
             _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
         })
@@ -388,8 +419,61 @@ impl From<PlaybackError> for ApiError {
     }
 }
 
+/// A success, ready to be sent.
+pub struct Reply {
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Reply {
+    /// 200 with a text of this media type.
+    pub fn text(content_type: &'static str, body: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body,
+        }
+    }
+}
+
+/// JSON with this status.
+impl<T: Serialize> From<(StatusCode, T)> for Reply {
+    fn from((status, value): (StatusCode, T)) -> Self {
+        match serde_json::to_string(&value) {
+            Ok(body) => Self {
+                status,
+                content_type: JSON,
+                body,
+            },
+            Err(error) => {
+                tracing::error!(%error, "answer can't be written as JSON");
+                let message = "Unexpected error occurred";
+                let body = format!(r#"{{"error":"{message}","detail":"{message}","code":"internal_error"}}"#);
+                Self {
+                    status: StatusCode::INTERNAL_SERVER_ERROR,
+                    content_type: JSON,
+                    body,
+                }
+            }
+        }
+    }
+}
+
+impl From<Reply> for Response<Body> {
+    fn from(reply: Reply) -> Self {
+        let mut response = Response::new(Body::Text(reply.body));
+        *response.status_mut() = reply.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+        // Answers hold presigned URLs and customers' words.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
 /// Answers one request: parses it, calls `handler`, and turns an error into the family's error shape.
-pub async fn respond<T: Serialize, F: Future<Output = Result<(StatusCode, T), ApiError>>>(
+pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     family: Family,
     request: Request,
     handler: impl FnOnce(Call) -> F,
@@ -414,37 +498,13 @@ pub async fn respond<T: Serialize, F: Future<Output = Result<(StatusCode, T), Ap
             ))
         });
     match result {
-        Ok((status, body)) => {
-            tracing::info!(request_id, status = status.as_u16(), "request answered");
-            json_response(status, &body)
+        Ok(reply) => {
+            let reply = reply.into();
+            tracing::info!(request_id, status = reply.status.as_u16(), "request answered");
+            reply.into()
         }
         Err(error) => error.into_response(family, &request_id),
     }
-}
-
-fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    let (status, text) = match serde_json::to_string(body) {
-        Ok(text) => (status, text),
-        Err(error) => {
-            tracing::error!(%error, "answer can't be written as JSON");
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                r#"{"error":"Unexpected error occurred","detail":"Unexpected error occurred","code":"internal_error"}"#
-                    .to_owned(),
-            )
-        }
-    };
-    let mut response = Response::new(Body::Text(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
-    // Answers hold presigned URLs and customers' words.
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    response
 }
 
 fn request_id(request: &Request) -> String {

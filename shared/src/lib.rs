@@ -3,18 +3,23 @@
 //! One module per outside thing: each owns its wire format, its errors and its retry rule, and knows nothing of HTTP routes.
 //! [`http`] is the one place where requests become values and errors become responses.
 
+mod audio;
 pub mod auth;
 pub mod aws;
 pub mod calls;
+pub mod captions;
+
 pub mod config;
 pub mod dispatch;
 mod dynamodb;
 pub mod egress;
 pub mod http;
 pub mod playback;
+pub mod queue;
 pub mod retry;
 pub mod secrets;
 pub mod time;
+pub mod transcription;
 pub mod transcripts;
 pub mod twilio;
 pub mod whisper;

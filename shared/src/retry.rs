@@ -38,7 +38,7 @@ pub async fn with_retries<T, E: Classify, F: Future<Output = Result<T, E>>>(
             return Err(error);
         };
         let delay = asked.unwrap_or_else(|| backoff(attempt));
-        if attempt >= attempts || Instant::now() + delay >= deadline {
+        if attempt >= attempts || delay >= deadline.saturating_duration_since(Instant::now()) {
             return Err(error);
         }
         tokio::time::sleep(delay).await;
@@ -104,6 +104,12 @@ mod tests {
     async fn no_try_starts_after_the_deadline() {
         let (tries, waited) = tries_until(Duration::from_secs(10), 9, Retry::After(Some(Duration::from_secs(7)))).await;
         assert_eq!((tries, waited.as_secs()), (2, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_beyond_all_time_ends_the_tries() {
+        let (tries, waited) = tries_until(Duration::from_secs(10), 9, Retry::After(Some(Duration::MAX))).await;
+        assert_eq!((tries, waited), (1, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! Dates as the two documents print them, and as callers may write them.
 
-use jiff::{SignedDuration, Timestamp, Unit, civil, fmt::temporal, tz::TimeZone};
+use std::borrow::Cow;
+
+use jiff::{SignedDuration, Timestamp, civil, fmt::temporal, tz::TimeZone};
 
 /// `2024-01-15T10:30:00Z`, as in the Twilio document.
 pub fn to_seconds(time: Timestamp) -> String {
-    format!("{:.0}", time.round(Unit::Second).unwrap_or(time))
+    format!("{time:.0}")
 }
 
 /// `2025-08-08T12:44:39.000Z`, as in the recordings document.
@@ -30,16 +32,11 @@ impl DateInput {
     /// Reads an ISO 8601 date or date-time; no zone means UTC. A `+` of an offset that the query string turned into a space is put back.
     pub fn parse(text: &str) -> Option<Self> {
         static PARSER: temporal::DateTimeParser = temporal::DateTimeParser::new();
+        let text = &*with_plus(text);
         let in_range = |date: civil::Date| (1..=9998).contains(&date.year()).then_some(date);
         if text.len() == "2024-01-15".len() {
             return PARSER.parse_date(text).ok().and_then(in_range).map(Self::Day);
         }
-        let text = match text.rsplit_once(' ') {
-            Some((moment, offset)) if moment.contains(['T', 't', ' ']) && !offset.is_empty() => {
-                &format!("{moment}+{offset}")
-            }
-            _ => text,
-        };
         let moment = PARSER.parse_timestamp(text).ok().or_else(|| {
             let local = PARSER.parse_datetime(text).ok()?;
             // A date-time with a zone that parse_timestamp refused must not lose that zone here.
@@ -63,6 +60,16 @@ impl DateInput {
             Self::Day(date) => midnight(date) + SignedDuration::from_hours(24),
             Self::Moment(moment) => moment,
         }
+    }
+}
+
+/// A date-time with the `+` of its offset, which an unescaped query string turns into a space.
+pub fn with_plus(text: &str) -> Cow<'_, str> {
+    match text.rsplit_once(' ') {
+        Some((moment, offset)) if moment.contains(['T', 't', ' ']) && !offset.is_empty() => {
+            format!("{moment}+{offset}").into()
+        }
+        _ => text.into(),
     }
 }
 
@@ -120,6 +127,8 @@ mod tests {
     #[test]
     fn times_are_printed_as_the_documents_print_them() {
         let time: Timestamp = "2025-08-08T12:44:39Z".parse().unwrap();
+        let later = time + SignedDuration::from_millis(999);
+        assert_eq!(to_seconds(later), "2025-08-08T12:44:39Z", "never in the future");
         assert_eq!(to_seconds(time), "2025-08-08T12:44:39Z");
         assert_eq!(to_millis(time), "2025-08-08T12:44:39.000Z");
     }

@@ -1,16 +1,28 @@
 //! The transcripts table in DynamoDB: one item per recording and options, so that each is paid for once.
 //!
-//! An item is `in_progress` under a lease, `completed`, or `failed`. A lease has its own deadline (TTL deletion can lag by days) and a
-//! version that grows with every lease; the final write is conditional on that version, so a worker that lost its lease can't overwrite.
+//! | state | meaning |
+//! | --- | --- |
+//! | `queued` | waits in the queue, at most until `lease_until` |
+//! | `in_progress` | someone is at work, at most until `lease_until` |
+//! | `completed` | the text is here |
+//! | `failed` | `code`, `message` and `retryable` say why; the next request tries again |
+//!
+//! A lease has its own deadline (TTL deletion can lag by days) and a version that grows with every lease; every later write is conditional on
+//! that version, so a worker that lost its lease can't overwrite.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io::BufReader, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    primitives::Blob,
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     aws::Aws,
@@ -18,6 +30,7 @@ use crate::{
     dynamodb::{Item, cause, get_number, get_text, number, text},
     time::to_seconds,
     twilio::RecordingSid,
+    whisper::{Options, Segment, Word},
 };
 
 /// Key of one item: the recording and the options it was transcribed with.
@@ -25,21 +38,63 @@ use crate::{
 pub struct TranscriptId(String);
 
 impl TranscriptId {
-    /// A Twilio recording with the default options.
-    pub fn twilio(sid: &RecordingSid) -> Self {
-        Self(format!("twilio#{sid}#default"))
+    /// A Twilio recording with these options.
+    pub fn twilio(sid: &RecordingSid, variant: &Variant) -> Self {
+        Self(format!("twilio#{sid}#{}", variant.0))
+    }
+}
+
+/// The options of a transcript, as one short word: `default`, or 16 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant(String);
+
+impl Variant {
+    /// The word for these options. Equal options give equal words.
+    pub fn of(options: &Options) -> Self {
+        if *options == Options::default() {
+            return Self("default".into());
+        }
+        let mut digest = Sha256::new();
+        for value in [&options.language, &options.prompt, &options.model] {
+            // The length tells apart what would read the same when joined.
+            digest.update(
+                value
+                    .as_ref()
+                    .map_or(u64::MAX, |value| value.len() as u64)
+                    .to_le_bytes(),
+            );
+            digest.update(value.as_deref().unwrap_or_default());
+        }
+        Self(hex::encode(&digest.finalize()[..8]))
+    }
+
+    /// Reads the word; `None` when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (digits || text == "default").then(|| Self(text.to_owned()))
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 /// A finished transcript and what was known of its recording.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcript {
-    /// The words. Empty when nothing was said.
-    pub text: String,
+    /// What was said.
+    pub speech: Speech,
     /// Language as the API named it.
     pub language: Option<String>,
-    /// Seconds of audio that were transcribed.
+    /// Length of the audio in seconds, as the API measured it.
     pub audio_seconds: Option<f64>,
+    /// Seconds of audio that were paid for.
+    pub billed_seconds: u64,
+    /// Price of those, in USD.
+    pub cost_usd: f64,
+    /// Segments left out because the model made them up.
+    pub dropped_segments: usize,
     /// Model that transcribed.
     pub model: String,
     /// When the transcription was completed.
@@ -52,6 +107,39 @@ pub struct Transcript {
     pub call_sid: Option<String>,
 }
 
+impl Transcript {
+    /// Whether it was completed since then, as exactly as its time is stored: to the second.
+    pub fn is_of(&self, since: Timestamp) -> bool {
+        self.completed_at.as_second() >= since.as_second()
+    }
+}
+
+/// The words of a transcript and their times.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Speech {
+    /// The words. Empty when nothing was said.
+    pub text: String,
+    /// Stretches of speech with their times; empty when the model gives none.
+    #[serde(default)]
+    pub segments: Vec<Segment>,
+    /// Single words with their times; empty when the model gives none.
+    #[serde(default)]
+    pub words: Vec<Word>,
+}
+
+/// Why a recording has no transcript.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// A stable word for programs.
+    pub code: String,
+    /// What to tell a caller: a sentence without its full stop.
+    pub message: String,
+    /// Whether trying again may help.
+    pub retryable: bool,
+    /// How long to wait before that, if it is known. Not stored.
+    pub retry_after: Option<Duration>,
+}
+
 /// What the table knows of one id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Known {
@@ -62,8 +150,21 @@ pub enum Known {
         /// End of the lease.
         until: Timestamp,
     },
-    /// Not begun, or failed before.
+    /// It waits in the queue.
+    Queued,
+    /// The last try failed, and nobody is trying.
+    Failed(Failure),
+    /// Nobody asked for it.
     Nothing,
+}
+
+/// What a lease may be taken from, besides what nobody has and nobody is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taking {
+    /// From the queue: the worker's right.
+    pub queued: bool,
+    /// From what is completed, to pay for it again.
+    pub completed: bool,
 }
 
 /// The right to transcribe, until it ends.
@@ -71,6 +172,8 @@ pub enum Known {
 pub struct Lease {
     id: TranscriptId,
     version: i64,
+    /// Whether an earlier transcript is there to fall back to.
+    again: bool,
 }
 
 /// The answer to [`Transcripts::claim`].
@@ -116,54 +219,124 @@ impl Transcripts {
             .table_name(&self.table)
             .key("id", text(&id.0))
             .consistent_read(true);
-        Ok(query.send().await?.item.map_or(Known::Nothing, known))
+        query.send().await?.item.map_or(Ok(Known::Nothing), known)
     }
 
-    /// Takes the lease on `id` until `until`, unless it is completed or someone else holds an unfinished lease.
-    pub async fn claim(&self, id: &TranscriptId, until: Timestamp) -> Result<Claim, TranscriptsError> {
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", text(&id.0))
-            .update_expression("SET #state = :in_progress, lease_until = :until, lease_owner = :owner ADD #version :one")
-            .condition_expression(
-                "attribute_not_exists(id) OR #state = :failed OR (#state = :in_progress AND (lease_until < :now OR lease_owner = :owner))",
-            )
-            .expression_attribute_names("#state", "state")
+    /// Takes the lease on `id` until `until`, unless someone holds an unfinished one, or it is queued or completed and `taking` leaves that.
+    pub async fn claim(&self, id: &TranscriptId, taking: Taking, until: Timestamp) -> Result<Claim, TranscriptsError> {
+        let mut condition = format!("{FREE} OR lease_owner = :owner");
+        if taking.queued {
+            condition.push_str(" OR #state = :queued");
+        }
+        if taking.completed {
+            condition.push_str(" OR #state = :completed");
+        }
+        let mut write = self.update(
+            id,
+            "SET #state = :in_progress, lease_until = :until, lease_owner = :owner ADD #version :one",
+            &condition,
+        );
+        if taking.queued {
+            write = write.expression_attribute_values(":queued", text("queued"));
+        }
+        let answer = write
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":in_progress", text("in_progress"))
             // The SDK repeats a write whose answer was lost; the repetition must not be refused by the first one.
             .expression_attribute_values(":owner", text(&format!("{:032x}", fastrand::u128(..))))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":now", number(Timestamp::now().as_millisecond()))
             .expression_attribute_values(":one", number(1))
-            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew)
+            .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match answer {
             Ok(answer) => {
-                let version = answer.attributes.as_ref().and_then(|item| get_number(item, "version"));
+                let item = answer.attributes.unwrap_or_default();
+                let version = get_number(&item, "version");
                 let version = version.ok_or_else(|| TranscriptsError("a lease without a version".into()))?;
                 Ok(Claim::Granted(Lease {
                     id: id.clone(),
                     version,
+                    again: item.contains_key("completed_at"),
                 }))
             }
             Err(error) => match error.into_service_error() {
-                aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refused) => {
-                    Ok(Claim::Refused(refused.item.map_or(Known::Nothing, known)))
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
+                    Ok(Claim::Refused(refused.item.map_or(Ok(Known::Nothing), known)?))
                 }
                 other => Err(TranscriptsError(cause(&other))),
             },
         }
     }
 
+    /// Notes that `id` is in the queue, for at most `valid`, unless it is completed or someone is at work already.
+    pub async fn queue(&self, id: &TranscriptId, valid: Duration) -> Result<(), TranscriptsError> {
+        let now = Timestamp::now();
+        let write = self
+            .update(
+                id,
+                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
+                FREE,
+            )
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":completed", text("completed"))
+            .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":until", number((now + valid).as_millisecond()))
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        unless_refused(write.send().await)
+    }
+
+    /// Gives the lease back to the queue, where the job waits for at most `valid`.
+    pub async fn requeue(&self, lease: &Lease, valid: Duration) -> Result<(), TranscriptsError> {
+        let write = self
+            .update(
+                &lease.id,
+                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
+                HELD,
+            )
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":until", number((Timestamp::now() + valid).as_millisecond()))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        unless_refused(write.send().await)
+    }
+
+    /// Ends the lease with a failure, so that the next request can try again at once. What was completed before is so again.
+    pub async fn fail(&self, lease: &Lease, failure: &Failure) -> Result<(), TranscriptsError> {
+        let write = self
+            .update(
+                &lease.id,
+                "SET #state = :failed, code = :code, message = :message, retryable = :retryable REMOVE lease_owner, lease_until",
+                HELD,
+            )
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":failed", text(if lease.again { "completed" } else { "failed" }))
+            .expression_attribute_values(":code", text(&failure.code))
+            .expression_attribute_values(":message", text(&failure.message))
+            .expression_attribute_values(":retryable", AttributeValue::Bool(failure.retryable))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        unless_refused(write.send().await)
+    }
+
+    fn update(&self, id: &TranscriptId, update: &str, condition: &str) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(&id.0))
+            .update_expression(update)
+            .condition_expression(condition)
+            .expression_attribute_names("#state", "state")
+    }
+
     /// Stores the result under the lease. `false` when the lease was lost to someone else, whose result counts instead.
     pub async fn complete(&self, lease: &Lease, transcript: &Transcript) -> Result<bool, TranscriptsError> {
-        let mut item = item_from_transcript(transcript);
+        let mut item = item_from_transcript(transcript)?;
         item.insert("id".into(), text(&lease.id.0));
         item.insert("state".into(), text("completed"));
         item.insert("version".into(), number(lease.version));
@@ -187,51 +360,71 @@ impl Transcripts {
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    /// Gives the lease back after a failure, so that the next request need not wait for its end.
-    pub async fn release(&self, lease: &Lease) -> Result<(), TranscriptsError> {
-        let write = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", text(&lease.id.0))
-            .update_expression("SET #state = :failed")
-            .condition_expression("#version = :version AND #state = :in_progress")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":failed", text("failed"))
-            .expression_attribute_values(":in_progress", text("in_progress"))
-            .expression_attribute_values(":version", number(lease.version));
-        match write.send().await {
-            Err(error)
-                if !error
-                    .as_service_error()
-                    .is_some_and(|service| service.is_conditional_check_failed_exception()) =>
-            {
-                Err(error.into())
-            }
-            _ => Ok(()),
-        }
+/// Condition: nobody has it and nobody is at it.
+const FREE: &str = "(attribute_not_exists(id) OR #state = :failed OR (#state <> :completed AND lease_until < :now))";
+/// Condition: the lease is still the writer's.
+const HELD: &str = "#version = :version AND #state = :in_progress";
+
+/// A write that came too late changes nothing, which is what its condition is for.
+fn unless_refused<T, R: fmt::Debug + 'static>(
+    result: Result<T, SdkError<UpdateItemError, R>>,
+) -> Result<(), TranscriptsError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => match error.as_service_error() {
+            Some(service) if service.is_conditional_check_failed_exception() => Ok(()),
+            _ => Err(error.into()),
+        },
     }
 }
 
-fn known(item: Item) -> Known {
-    match get_text(&item, "state").as_deref() {
-        Some("completed") => Known::Completed(Box::new(transcript_from_item(&item))),
-        Some("in_progress") => {
-            let until = get_number(&item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
-            Known::InProgress {
-                until: until.unwrap_or_default(),
-            }
-        }
+fn known(item: Item) -> Result<Known, TranscriptsError> {
+    let until = get_number(&item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
+    let until = until.unwrap_or_default();
+    Ok(match get_text(&item, "state").as_deref() {
+        Some("completed") => Known::Completed(Box::new(transcript_from_item(&item)?)),
+        Some("failed") => Known::Failed(Failure {
+            code: get_text(&item, "code").unwrap_or_default(),
+            message: get_text(&item, "message").unwrap_or_default(),
+            retryable: item
+                .get("retryable")
+                .and_then(|value| value.as_bool().ok().copied())
+                .unwrap_or_default(),
+            retry_after: None,
+        }),
+        Some("in_progress" | "queued") if until < Timestamp::now() => match item.contains_key("completed_at") {
+            true => Known::Completed(Box::new(transcript_from_item(&item)?)),
+            false => Known::Failed(Failure {
+                code: "transcription_interrupted".into(),
+                message: "The transcription was interrupted".into(),
+                retryable: true,
+                retry_after: None,
+            }),
+        },
+        Some("in_progress") => Known::InProgress { until },
+        Some("queued") => Known::Queued,
         _ => Known::Nothing,
-    }
+    })
 }
 
-fn item_from_transcript(transcript: &Transcript) -> Item {
+fn item_from_transcript(transcript: &Transcript) -> Result<Item, TranscriptsError> {
     let mut item = Item::from([
-        ("text".to_owned(), text(&transcript.text)),
+        (
+            "speech".to_owned(),
+            AttributeValue::B(Blob::new(pack(&transcript.speech)?)),
+        ),
         ("model".to_owned(), text(&transcript.model)),
+        ("billed_seconds".to_owned(), number(transcript.billed_seconds as i64)),
+        (
+            "cost_usd".to_owned(),
+            AttributeValue::N(transcript.cost_usd.to_string()),
+        ),
+        (
+            "dropped_segments".to_owned(),
+            number(transcript.dropped_segments as i64),
+        ),
         ("completed_at".to_owned(), text(&to_seconds(transcript.completed_at))),
     ]);
     let texts = [
@@ -259,23 +452,43 @@ fn item_from_transcript(transcript: &Transcript) -> Item {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::N(value?)))),
     );
-    item
+    Ok(item)
 }
 
-fn transcript_from_item(item: &Item) -> Transcript {
+fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
     let time = |name| get_text(item, name).and_then(|text| text.parse().ok());
-    Transcript {
-        text: get_text(item, "text").unwrap_or_default(),
+    let float = |name| item.get(name).and_then(|value| value.as_n().ok()?.parse().ok());
+    let whole = |name| get_number(item, name).and_then(|number| u64::try_from(number).ok());
+    let speech = item.get("speech").and_then(|value| value.as_b().ok());
+    Ok(Transcript {
+        speech: unpack(
+            speech
+                .ok_or_else(|| TranscriptsError("a completed item without its text".into()))?
+                .as_ref(),
+        )?,
         language: get_text(item, "language"),
-        audio_seconds: item
-            .get("audio_seconds")
-            .and_then(|value| value.as_n().ok()?.parse().ok()),
+        audio_seconds: float("audio_seconds"),
+        billed_seconds: whole("billed_seconds").unwrap_or_default(),
+        cost_usd: float("cost_usd").unwrap_or_default(),
+        dropped_segments: whole("dropped_segments").unwrap_or_default() as usize,
         model: get_text(item, "model").unwrap_or_default(),
         completed_at: time("completed_at").unwrap_or_default(),
-        recording_duration: get_number(item, "recording_duration").and_then(|seconds| seconds.try_into().ok()),
+        recording_duration: whole("recording_duration"),
         recording_created: time("recording_created"),
         call_sid: get_text(item, "call_sid"),
-    }
+    })
+}
+
+/// Compressed JSON: two hours of speech with the time of every word stay below an item's 400 KB.
+fn pack(speech: &Speech) -> Result<Vec<u8>, TranscriptsError> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    serde_json::to_writer(&mut encoder, speech).map_err(|error| TranscriptsError(error.to_string()))?;
+    encoder.finish().map_err(|error| TranscriptsError(error.to_string()))
+}
+
+fn unpack(packed: &[u8]) -> Result<Speech, TranscriptsError> {
+    serde_json::from_reader(BufReader::new(DeflateDecoder::new(packed)))
+        .map_err(|error| TranscriptsError(error.to_string()))
 }
 
 #[cfg(test)]
@@ -284,18 +497,84 @@ mod tests {
 
     #[test]
     fn a_transcript_survives_the_table_even_when_nothing_was_said() {
-        let transcript = Transcript {
-            text: String::new(),
-            language: Some("english".into()),
-            audio_seconds: Some(45.25),
-            model: "whisper-1".into(),
-            completed_at: "2024-01-15T10:35:00Z".parse().unwrap(),
-            recording_duration: Some(45),
-            recording_created: "2024-01-15T10:30:00Z".parse().ok(),
-            call_sid: Some("CA1234567890abcdef".into()),
+        for words in ["", "Grüezi — hello"] {
+            let segment = Segment {
+                start: 0.1,
+                end: 1.7,
+                text: words.into(),
+            };
+            let word = Word {
+                start: 0.1,
+                end: 0.7,
+                word: words.into(),
+            };
+            let transcript = Transcript {
+                speech: Speech {
+                    text: words.into(),
+                    segments: vec![segment],
+                    words: vec![word],
+                },
+                language: Some("english".into()),
+                audio_seconds: Some(45.25),
+                billed_seconds: 46,
+                cost_usd: 0.0046,
+                dropped_segments: 3,
+                model: "whisper-1".into(),
+                completed_at: "2024-01-15T10:35:00Z".parse().unwrap(),
+                recording_duration: Some(45),
+                recording_created: "2024-01-15T10:30:00Z".parse().ok(),
+                call_sid: Some("CA1234567890abcdef".into()),
+            };
+            let mut item = item_from_transcript(&transcript).unwrap();
+            item.insert("state".into(), text("completed"));
+            assert_eq!(known(item).unwrap(), Known::Completed(Box::new(transcript)));
+        }
+    }
+
+    #[test]
+    fn two_hours_of_speech_fit_into_an_item() {
+        let word = |n: u32| Word {
+            start: f64::from(n) * 0.4137,
+            end: f64::from(n) * 0.4137 + 0.31,
+            word: format!("word{}", n * 7919 % 3001),
         };
-        let mut item = item_from_transcript(&transcript);
-        item.insert("state".into(), text("completed"));
-        assert_eq!(known(item), Known::Completed(Box::new(transcript)));
+        let words: Vec<Word> = (0..18_000).map(word).collect();
+        let text = words
+            .iter()
+            .map(|word| word.word.as_str())
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert!(
+            pack(&Speech {
+                text,
+                segments: Vec::new(),
+                words
+            })
+            .unwrap()
+            .len()
+                < 380_000
+        );
+    }
+
+    #[test]
+    fn a_variant_stands_for_its_options_alone() {
+        let options = |language: Option<&str>, prompt: Option<&str>| Options {
+            language: language.map(str::to_owned),
+            prompt: prompt.map(str::to_owned),
+            model: None,
+        };
+        assert_eq!(Variant::of(&options(None, None)).as_str(), "default");
+        let variants = [
+            options(Some("en"), None),
+            options(None, Some("en")),
+            options(Some("e"), Some("n")),
+            options(Some("de"), None),
+        ];
+        let words: std::collections::HashSet<String> = variants.iter().map(|options| Variant::of(options).0).collect();
+        assert_eq!(words.len(), variants.len());
+        assert!(words.iter().all(|word| Variant::parse(word).is_some()));
+        for junk in ["", "DEFAULT", "0123456789ABCDEF", "0123", "#########default"] {
+            assert_eq!(Variant::parse(junk), None);
+        }
     }
 }

@@ -397,6 +397,8 @@ impl Twilio {
             .https_only(https_only)
             // reqwest drops the Authorization header when a redirect leaves the host.
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))
+            // A media address holds the account's and the recording's SIDs.
+            .referer(false)
             .build()
             .map_err(|error| ConfigError::HttpClient(error.to_string()))?;
         Ok(Self {
@@ -433,6 +435,10 @@ impl Twilio {
         if address.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\') {
             return Err("it has characters that a URL must not have");
         }
+        // An empty user name (`https://@host`) leaves no trace in the parsed URL.
+        if address.contains('@') {
+            return Err("it has a user name or password");
+        }
         let url = Url::parse(address).map_err(|_| "it is not a URL")?;
         let origin = (url.scheme(), url.host_str(), url.port_or_known_default());
         let base = (
@@ -442,9 +448,6 @@ impl Twilio {
         );
         if origin != base && origin != ("https", Some("api.twilio.com"), Some(443)) {
             return Err("its scheme, host and port are not Twilio's");
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("it has a user name or password");
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err("it has a query or fragment");
@@ -499,14 +502,12 @@ impl Twilio {
         self.json(url, deadline).await
     }
 
-    /// Opens a recording's MP3. Its bytes must be read before `deadline`.
+    /// Opens a recording's MP3. Its bytes must be read before `deadline`. Not retried here: its reader has to begin anew
+    /// after a broken download anyway, and tries within tries would multiply.
     pub async fn media(&self, sid: &RecordingSid, deadline: Instant) -> Result<Media, TwilioError> {
         let url = self.parse_url(&self.media_url(&self.account_sid().await?, sid.as_str()))?;
-        let response = with_retries(ATTEMPTS, deadline, || {
-            let answer = timeout_at(deadline, self.send(Method::GET, url.clone()));
-            async move { accepted(answer.await.map_err(|_| TwilioError::Timeout)??).await }
-        })
-        .await?;
+        let answer = timeout_at(deadline, self.send(Method::GET, url)).await;
+        let response = accepted(answer.map_err(|_| TwilioError::Timeout)??).await?;
         Ok(Media {
             length: response.content_length(),
             response,
@@ -610,6 +611,9 @@ async fn accepted(response: Response) -> Result<Response, TwilioError> {
 fn connection(error: reqwest::Error) -> TwilioError {
     if error.is_timeout() {
         return TwilioError::Timeout;
+    }
+    if error.is_redirect() {
+        return TwilioError::Unexpected("it redirects too often, or to where it must not".into());
     }
     let error = error.without_url();
     let cause = std::error::Error::source(&error)

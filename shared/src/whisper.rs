@@ -12,7 +12,7 @@ use reqwest::{
     multipart::{Form, Part},
     redirect,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -49,8 +49,22 @@ pub struct Audio<S> {
     pub stream: S,
 }
 
+/// How to transcribe. What is `None` is left to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Options {
+    /// Language of the speech, ISO 639-1, for example `en`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Words and names to expect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Model other than the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
 /// What was heard.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcription {
     /// The words. Empty when nothing was said.
     pub text: String,
@@ -58,6 +72,34 @@ pub struct Transcription {
     pub language: Option<String>,
     /// Length of the audio in seconds, as the server measured it.
     pub duration: Option<f64>,
+    /// Stretches of speech with their times; empty when the model gives none.
+    pub segments: Vec<Segment>,
+    /// Single words with their times; empty when the model gives none.
+    pub words: Vec<Word>,
+    /// Segments left out because the model made them up.
+    pub dropped_segments: usize,
+}
+
+/// A stretch of speech.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Beginning, in seconds of the recording.
+    pub start: f64,
+    /// End, in seconds of the recording.
+    pub end: f64,
+    /// What was said.
+    pub text: String,
+}
+
+/// A word.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Word {
+    /// Beginning, in seconds of the recording.
+    pub start: f64,
+    /// End, in seconds of the recording.
+    pub end: f64,
+    /// The word.
+    pub word: String,
 }
 
 /// Why there is no transcription. Messages are the server's own and may name the audio's properties, never its words.
@@ -102,6 +144,9 @@ pub enum WhisperError {
     /// No answer in time.
     #[error("the transcription API did not answer in time")]
     Timeout,
+    /// An error that would be retried, had the server not asked for the opposite.
+    #[error("{0}, not to be retried")]
+    Final(Box<WhisperError>),
     /// A success that can't be read.
     #[error("the transcription API's answer was not understood: {0}")]
     Unexpected(String),
@@ -139,6 +184,7 @@ impl WhisperError {
             Self::ModelNotFound(_) => "whisper_model_not_found",
             Self::Rejected(..) | Self::Unexpected(_) => "whisper_error",
             Self::Timeout => "whisper_timeout",
+            Self::Final(error) => error.code(),
         }
     }
 
@@ -158,6 +204,7 @@ impl WhisperError {
             Self::ModelNotFound(_) => "The transcription API does not have the configured model",
             Self::Rejected(..) | Self::Unexpected(_) => "The transcription API gave an unexpected answer",
             Self::Timeout => "The transcription API did not answer in time",
+            Self::Final(error) => error.sentence(),
         }
     }
 }
@@ -204,7 +251,12 @@ impl Whisper {
     }
 
     /// Sends the audio once, as it streams in; not retried here, since the stream is used up.
-    pub async fn transcribe<S, E>(&self, audio: Audio<S>, deadline: Instant) -> Result<Transcription, WhisperError>
+    pub async fn transcribe<S, E>(
+        &self,
+        audio: Audio<S>,
+        options: &Options,
+        deadline: Instant,
+    ) -> Result<Transcription, WhisperError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
@@ -213,17 +265,23 @@ impl Whisper {
             .file_name(audio.file_name)
             .mime_str(audio.media_type)
             .map_err(|error| WhisperError::Unexpected(error.to_string()))?;
-        // Only Whisper models know verbose_json, which also says the language and the length.
-        let format = if self.model.contains("whisper") {
-            "verbose_json"
-        } else {
-            "json"
+        let model = options.model.as_ref().unwrap_or(&self.model).clone();
+        let timed = gives_times(&model);
+        let mut form = Form::new().text("model", model).text("temperature", "0");
+        for (name, value) in [("language", &options.language), ("prompt", &options.prompt)] {
+            if let Some(value) = value {
+                form = form.text(name, value.clone());
+            }
+        }
+        // Times are always asked for where they can be had: later wishes for them must not cost a second transcription.
+        form = match timed {
+            true => form
+                .text("response_format", "verbose_json")
+                .text("timestamp_granularities[]", "segment")
+                .text("timestamp_granularities[]", "word"),
+            false => form.text("response_format", "json"),
         };
-        let form = Form::new()
-            .text("model", self.model.clone())
-            .text("response_format", format)
-            .text("temperature", "0")
-            .part("file", part);
+        let form = form.part("file", part);
         let mut request = self.client.post(self.endpoint.clone()).multipart(form);
         let key = self.secret.get().await?;
         if !key.api_key.is_empty() {
@@ -234,6 +292,20 @@ impl Whisper {
         })
         .await
         .map_err(|_| WhisperError::Timeout)?
+    }
+}
+
+/// Whether the model answers `verbose_json`, with segments and words.
+pub fn gives_times(model: &str) -> bool {
+    model.contains("whisper")
+}
+
+/// What OpenAI asks for a minute of audio, in USD. Unknown models count as the dearest, so that a budget holds.
+pub fn price_per_minute(model: &str) -> f64 {
+    match model {
+        "gpt-transcribe" => 0.0045,
+        _ if model.contains("mini-transcribe") => 0.003,
+        _ => 0.006,
     }
 }
 
@@ -270,7 +342,9 @@ async fn read_answer(mut response: reqwest::Response) -> Result<Transcription, W
     // OpenAI's own word on whether to retry, which its SDKs follow too.
     Err(match (should_retry, error) {
         (Some(true), WhisperError::Rejected(..)) => WhisperError::Server(status.as_u16(), after),
-        (Some(false), WhisperError::Server(..)) => WhisperError::Rejected(status.as_u16(), "not to be retried".into()),
+        (Some(false), error @ (WhisperError::Server(..) | WhisperError::RateLimited(_))) => {
+            WhisperError::Final(Box::new(error))
+        }
         (_, error) => error,
     })
 }
@@ -282,20 +356,120 @@ fn read_transcription(body: &[u8]) -> Result<Transcription, WhisperError> {
         language: Option<Value>,
         duration: Option<Value>,
         usage: Option<Value>,
+        segments: Option<Vec<Value>>,
+        words: Option<Vec<Value>>,
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| WhisperError::Unexpected(error.to_string()))?;
-    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    // The parser's own message could quote the words.
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        WhisperError::Unexpected(format!("no JSON object with a text, at line {line} column {column}"))
+    })?;
     let used = answer.usage.as_ref().and_then(|usage| number(usage.get("seconds")?));
-    Ok(Transcription {
+    let duration = answer.duration.as_ref().and_then(number).or(used);
+    let duration = duration.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+    let heard: Vec<HeardSegment> = answer
+        .segments
+        .iter()
+        .flatten()
+        .filter_map(HeardSegment::read)
+        .collect();
+    let words = answer.words.iter().flatten().filter_map(|word| {
+        let (start, end) = times(word)?;
+        Some(Word {
+            start,
+            end,
+            word: word.get("word")?.as_str()?.to_owned(),
+        })
+    });
+    let mut transcription = Transcription {
         text: answer.text.trim().to_owned(),
         language: answer.language.as_ref().and_then(Value::as_str).map(str::to_owned),
-        duration: answer
-            .duration
-            .as_ref()
-            .and_then(number)
-            .or(used)
-            .filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
-    })
+        duration,
+        words: words.collect(),
+        ..Transcription::default()
+    };
+    let (kept, dropped) = without_inventions(heard);
+    if !dropped.is_empty() {
+        transcription.text = kept
+            .iter()
+            .map(|segment| segment.text.trim())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let invented = |word: &Word| {
+            dropped
+                .iter()
+                .any(|s| (s.start..s.end).contains(&((word.start + word.end) / 2.0)))
+        };
+        transcription.words.retain(|word| !invented(word));
+    }
+    transcription.dropped_segments = dropped.len();
+    transcription.segments = kept;
+    Ok(transcription)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// Start and end in seconds. LocalAI gives whole nanoseconds.
+fn times(value: &Value) -> Option<(f64, f64)> {
+    let nanoseconds = |value: &Value| value.is_u64() && value.as_f64().is_some_and(|number| number >= 1e6);
+    let (start, end) = (value.get("start")?, value.get("end")?);
+    let scale = if nanoseconds(start) || nanoseconds(end) {
+        1e-9
+    } else {
+        1.0
+    };
+    let (start, end) = (number(start)? * scale, number(end)? * scale);
+    (start.is_finite() && end.is_finite() && start >= 0.0 && end >= start).then_some((start, end))
+}
+
+/// A segment with what the model thinks of it.
+struct HeardSegment {
+    segment: Segment,
+    no_speech: f64,
+    logprob: f64,
+    compression: f64,
+}
+
+impl HeardSegment {
+    fn read(value: &Value) -> Option<Self> {
+        let (start, end) = times(value)?;
+        let measure = |name, otherwise| value.get(name).and_then(number).unwrap_or(otherwise);
+        Some(Self {
+            segment: Segment {
+                start,
+                end,
+                text: value.get("text")?.as_str()?.trim().to_owned(),
+            },
+            no_speech: measure("no_speech_prob", 0.0),
+            logprob: measure("avg_logprob", 0.0),
+            compression: measure("compression_ratio", 1.0),
+        })
+    }
+
+    /// Whisper's own thresholds for silence that it put words to, and for text that repeats itself.
+    fn is_invented(&self) -> bool {
+        (self.no_speech > 0.6 && self.logprob < -1.0) || self.compression > 2.4
+    }
+}
+
+/// Splits off the segments that the model made up: words on silence, and the third and further of the same words in a row.
+fn without_inventions(heard: Vec<HeardSegment>) -> (Vec<Segment>, Vec<Segment>) {
+    let (mut kept, mut dropped): (Vec<Segment>, Vec<Segment>) = (Vec::new(), Vec::new());
+    let mut repeated = 0;
+    for heard in heard {
+        let again = kept
+            .last()
+            .is_some_and(|last| !last.text.is_empty() && last.text == heard.segment.text);
+        repeated = if again { repeated + 1 } else { 0 };
+        if heard.is_invented() || repeated >= 2 {
+            dropped.push(heard.segment);
+        } else {
+            kept.push(heard.segment);
+        }
+    }
+    (kept, dropped)
 }
 
 /// An error body, whatever its shape: OpenAI's `{"error": {message, type, code}}`, whisper.cpp's `{"error": "text"}`, FastAPI's `{"detail": ...}`.
@@ -439,11 +613,58 @@ mod tests {
             let heard = read_transcription(body.as_bytes()).unwrap();
             assert_eq!((heard.text.as_str(), heard.duration), (text, duration));
         }
+        let error = read_transcription(br#""what was said""#).unwrap_err();
+        assert!(!error.to_string().contains("said"), "{error}");
         assert!(matches!(read_transcription(b"{}"), Err(WhisperError::Unexpected(_))));
         assert!(matches!(
             read_transcription(b"<html>"),
             Err(WhisperError::Unexpected(_))
         ));
+    }
+
+    #[test]
+    fn words_put_to_silence_and_loops_are_dropped_and_counted() {
+        let segment = |start: u32, text: &str, no_speech: f64, logprob: f64, compression: f64| serde_json::json!({"start": start, "end": start + 2, "text": text, "no_speech_prob": no_speech, "avg_logprob": logprob, "compression_ratio": compression});
+        let word = |start: f64, word: &str| serde_json::json!({"start": start, "end": start + 0.4, "word": word});
+        let heard = read_transcription(
+            serde_json::json!({
+                "text": "Hello. Thanks for watching. Yes. Yes. Yes. Yes. la la la",
+                "segments": [
+                    segment(0, " Hello.", 0.01, -0.2, 1.1),
+                    segment(2, " Thanks for watching.", 0.9, -1.5, 1.0),
+                    segment(4, " Yes.", 0.1, -0.2, 1.0),
+                    segment(6, " Yes.", 0.1, -0.2, 1.0),
+                    segment(8, " Yes.", 0.1, -0.2, 1.0),
+                    segment(10, " Yes.", 0.1, -0.2, 1.0),
+                    segment(12, " la la la", 0.1, -0.2, 3.5),
+                ],
+                "words": [word(0.5, "Hello"), word(2.5, "Thanks"), word(4.5, "Yes"), word(12.5, "la")],
+            })
+            .to_string()
+            .as_bytes(),
+        )
+        .unwrap();
+        assert_eq!((heard.text.as_str(), heard.dropped_segments), ("Hello. Yes. Yes.", 4));
+        assert_eq!(
+            heard.words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>(),
+            ["Hello", "Yes"]
+        );
+    }
+
+    #[test]
+    fn all_invention_on_silence_is_an_empty_transcript() {
+        let body = r#"{"text":"Thank you.","segments":[{"start":0,"end":30,"text":"Thank you.","no_speech_prob":0.95,"avg_logprob":-1.2}]}"#;
+        let heard = read_transcription(body.as_bytes()).unwrap();
+        assert_eq!(
+            (heard.text.as_str(), heard.dropped_segments, heard.segments.len()),
+            ("", 1, 0)
+        );
+    }
+
+    #[test]
+    fn times_in_nanoseconds_are_read_as_such() {
+        let body = r#"{"text":"Hi","segments":[{"start":0,"end":1500000000,"text":"Hi"}]}"#;
+        assert_eq!(read_transcription(body.as_bytes()).unwrap().segments[0].end, 1.5);
     }
 
     #[test]

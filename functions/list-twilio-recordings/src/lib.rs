@@ -126,14 +126,14 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         .collect()
         .await;
 
-        let text = |name: &str| call.query.get(name).map(str::to_owned);
+        let [status, date_created_after, date_created_before] = filter.given().clone();
         let list = List {
             total_recordings: recordings.len(),
             query_parameters: QueryParameters {
                 limit: limit.to_string(),
-                status: text("status"),
-                date_created_after: text("date_created_after"),
-                date_created_before: text("date_created_before"),
+                status,
+                date_created_after,
+                date_created_before,
             },
             summary: Summary::of(&recordings),
             recordings,
@@ -152,6 +152,7 @@ async fn collect(
     limit: u64,
     deadline: Instant,
 ) -> Result<(Vec<Recording>, Option<Position>), ApiError> {
+    let from_token = start.is_some();
     let mut position = start.unwrap_or_else(|| {
         let page_size = if filter.is_selective() {
             FILTERED_PAGE_SIZE
@@ -164,19 +165,24 @@ async fn collect(
         }
     });
     let mut found = Vec::new();
+    let mut pages_read = 0;
     loop {
         let page = match timeout_at(deadline, twilio.list(&position.page, deadline))
             .await
             .unwrap_or(Err(TwilioError::Timeout))
         {
             Ok(page) => page,
-            // What has been read is a good answer, and the token says where to go on.
-            Err(error) if error.is_transient() && !found.is_empty() => {
+            // What has been read is a good answer, even if nothing matched, and the token says where to go on.
+            Err(error) if error.is_transient() && pages_read > 0 => {
                 tracing::warn!(%error, "list cut short");
                 return Ok((found, Some(position)));
             }
+            Err(TwilioError::Rejected { status: 400, .. }) if from_token && pages_read == 0 => {
+                return Err(query::expired_token());
+            }
             Err(error) => return Err(upstream(error)),
         };
+        pages_read += 1;
         let mut rows = page.recordings.into_iter().peekable();
         if let Some(after) = &position.after {
             // New recordings push rows from page to page: the row may have moved to the next one.

@@ -5,7 +5,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use shared::{
     http::{ApiError, Query, invalid_parameter},
-    time::{DateInput, utc_day},
+    time::{DateInput, utc_day, with_plus},
     twilio::{PageQuery, Recording, RecordingSid, StatusGroup},
 };
 
@@ -83,14 +83,19 @@ impl Filter {
                 "date_created_after must be earlier than date_created_before.",
             ));
         }
-        let given =
-            ["status", "date_created_after", "date_created_before"].map(|name| query.get(name).map(str::to_owned));
+        let given = ["status", "date_created_after", "date_created_before"]
+            .map(|name| query.get(name).map(|text| with_plus(text).into_owned()));
         Ok(Self {
             status: status.map(str::to_owned),
             created_from,
             created_until,
             given,
         })
+    }
+
+    /// Status, first and last moment as the caller gave them.
+    pub(crate) fn given(&self) -> &[Option<String>; 3] {
+        &self.given
     }
 
     /// Whether rows of a page may have to be left out.
@@ -163,6 +168,6 @@ impl Filter {
 pub(crate) fn expired_token() -> ApiError {
     ApiError::bad_request(
         "page_token_expired",
-        "page_token points to a recording that is gone; start again without it.",
+        "page_token points to a place in Twilio's list that is gone; start again without it.",
     )
 }

@@ -1,10 +1,7 @@
-//! `POST /api/twilio/transcript/`: the words of one Twilio recording.
-
-mod audio;
+//! `POST /api/twilio/transcript/`: the words of one Twilio recording, at once or, when it takes longer than a request may, by way of the queue.
 
 use std::time::Duration;
 
-use audio::TranscribeError;
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -13,25 +10,25 @@ use shared::{
     aws::Aws,
     config::{ConfigError, Env},
     http::{self, ApiError, Call, Family},
-    retry::{backoff, with_retries},
-    time::to_seconds,
-    transcripts::{Claim, Known, Transcript, TranscriptId, Transcripts},
-    twilio::{AccountSid, Recording, RecordingSid, StatusGroup, Twilio, TwilioError},
-    whisper::Whisper,
+    queue::Job,
+    retry::backoff,
+    transcription::{
+        EnqueueError, Outcome, QUEUED_VALID, Show, Timestamps, Transcriber, TranscriptBody, estimated_seconds,
+        obstacle, status_url,
+    },
+    transcripts::{Failure, Known, Taking, Transcript, TranscriptId, Variant},
+    twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError},
+    whisper::Options,
 };
 use tokio::time::Instant;
 
-/// Tries for one request, the first included.
-const ATTEMPTS: u32 = 3;
-/// A lease outlives its request by this, so that nobody takes over while the result is being written.
-const LEASE_MARGIN: Duration = Duration::from_secs(2);
+/// How long a call that is not over yet is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What every request needs, made once.
 pub struct State {
     access: Access,
-    twilio: Twilio,
-    whisper: Whisper,
-    transcripts: Transcripts,
+    transcriber: Transcriber,
 }
 
 impl State {
@@ -40,11 +37,9 @@ impl State {
         let aws = Aws::from_env(env)?;
         let state = Self {
             access: Access::required(env, &aws)?,
-            twilio: Twilio::from_env(env, &aws)?,
-            whisper: Whisper::from_env(env, &aws)?,
-            transcripts: Transcripts::from_env(env, &aws)?,
+            transcriber: Transcriber::from_env(env, &aws)?,
         };
-        tokio::join!(state.access.preload(), state.twilio.preload(), state.whisper.preload());
+        tokio::join!(state.access.preload(), state.transcriber.preload());
         Ok(state)
     }
 }
@@ -54,26 +49,26 @@ impl State {
 struct Wanted {
     recording_sid: Option<String>,
     audio_url: Option<String>,
+    language: Option<String>,
+    prompt: Option<String>,
+    model: Option<String>,
+    timestamps: Option<Timestamps>,
+    /// Pay again, for a new transcript.
+    force: Option<bool>,
+    /// Wait, in the queue, for a call that is not over yet.
+    wait: Option<bool>,
 }
 
 #[derive(Serialize)]
-struct Answer {
-    recording_sid: String,
-    audio_url: String,
-    transcript: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recording_details: Option<RecordingDetails>,
-    status: &'static str,
-    timestamp: String,
-    cached: bool,
-}
-
-#[derive(Serialize)]
-struct RecordingDetails {
-    status: &'static str,
-    duration: Option<u64>,
-    date_created: Option<String>,
-    call_sid: Option<String>,
+#[serde(untagged)]
+enum Answer {
+    Completed(Box<TranscriptBody>),
+    Accepted {
+        recording_sid: String,
+        status: &'static str,
+        status_url: String,
+        estimated_seconds: u64,
+    },
 }
 
 /// Answers one request.
@@ -83,31 +78,165 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         call.expect_tail("transcript")?;
         call.query.only(&[])?;
         let wanted: Wanted = call.json()?;
+        let twilio = &state.transcriber.twilio;
+        let account = twilio.account_sid().await.map_err(not_fetched)?;
+        let sid = wanted.recording(twilio, &account)?;
+        let options = wanted.options()?;
+        let variant = Variant::of(&options);
         let by_sid = wanted.recording_sid.as_deref().is_some_and(|text| !text.is_empty());
-        let account = state.twilio.account_sid().await.map_err(not_fetched)?;
-        let sid = wanted.recording(&state.twilio, &account)?;
-        let (transcript, cached) = transcript(state, &call, &sid).await?;
-        let details = RecordingDetails {
-            status: "completed",
-            duration: transcript.recording_duration,
-            date_created: transcript.recording_created.map(to_seconds),
-            call_sid: transcript.call_sid,
+        let completed = |transcript, cached| {
+            let show = Show {
+                details: by_sid,
+                timestamps: wanted.timestamps,
+                cached,
+            };
+            let body = TranscriptBody::new(twilio, &account, &sid, transcript, show);
+            Ok((StatusCode::OK, Answer::Completed(Box::new(body))))
         };
-        let answer = Answer {
+        let accepted = |recording: &Recording| {
+            let answer = Answer::Accepted {
+                recording_sid: sid.to_string(),
+                status: "processing",
+                status_url: status_url(&sid, &variant),
+                estimated_seconds: estimated_seconds(recording),
+            };
+            Ok((StatusCode::ACCEPTED, answer))
+        };
+
+        let again_since = (wanted.force == Some(true)).then(Timestamp::now);
+        let known = state
+            .transcriber
+            .transcripts
+            .get(&TranscriptId::twilio(&sid, &variant))
+            .await?;
+        if let (Known::Completed(transcript), None) = (&known, again_since) {
+            return completed((**transcript).clone(), true);
+        }
+        let recording = twilio.recording(&sid, call.deadline).await.map_err(not_fetched)?;
+        let wait_until = match obstacle(&recording, twilio) {
+            None => None,
+            Some(failure)
+                if failure.code == "recording_not_completed" && failure.retryable && wanted.wait == Some(true) =>
+            {
+                Some(Timestamp::now() + LONGEST_WAIT)
+            }
+            Some(failure) => return Err(not_transcribed(failure)),
+        };
+        if known == Known::Queued {
+            return accepted(&recording);
+        }
+        let job = Job {
             recording_sid: sid.to_string(),
-            audio_url: state.twilio.media_url(&account, sid.as_str()),
-            transcript: transcript.text,
-            recording_details: by_sid.then_some(details),
-            status: "completed",
-            timestamp: to_seconds(transcript.completed_at),
-            cached,
+            options,
+            again_since,
+            attempts: 0,
+            wait_until,
         };
-        Ok((StatusCode::OK, answer))
+        let time_left = call.deadline.saturating_duration_since(Instant::now());
+        let fits = Duration::from_secs(estimated_seconds(&recording)) < time_left.mul_f64(0.75);
+        if wait_until.is_some() || call.prefers("respond-async") || !fits {
+            let valid = QUEUED_VALID + wait_until.map_or(Duration::ZERO, |_| LONGEST_WAIT);
+            state.transcriber.enqueue(&sid, &job, valid).await.map_err(not_queued)?;
+            return accepted(&recording);
+        }
+        match transcribe(&state.transcriber, &sid, &recording, &job, &call).await? {
+            Some((transcript, cached)) => completed(transcript, cached),
+            None => accepted(&recording),
+        }
     })
     .await
 }
 
+/// The transcript (`true`: made for someone else), or `None` when it will be ready later.
+async fn transcribe(
+    transcriber: &Transcriber,
+    sid: &RecordingSid,
+    recording: &Recording,
+    job: &Job,
+    call: &Call,
+) -> Result<Option<(Transcript, bool)>, ApiError> {
+    let id = TranscriptId::twilio(sid, &Variant::of(&job.options));
+    let taking = Taking {
+        queued: false,
+        completed: job.again_since.is_some(),
+    };
+    let mut waits = 0;
+    loop {
+        match transcriber
+            .transcribe(sid, recording, &job.options, taking, call.deadline)
+            .await?
+        {
+            Outcome::Completed(transcript, cached) => return Ok(Some((*transcript, cached))),
+            Outcome::Queued => return Ok(None),
+            Outcome::OutOfTime(lease) => {
+                // The queue's worker has more time. If it can't be told, the lease ends by itself and the next request starts over.
+                transcriber
+                    .queue
+                    .send(job, Duration::ZERO)
+                    .await
+                    .map_err(|error| not_queued(error.into()))?;
+                transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
+                return Ok(None);
+            }
+            Outcome::Failed(lease, failure) => {
+                if let Err(error) = transcriber.transcripts.fail(&lease, &failure).await {
+                    tracing::warn!(%error, "lease not given back; it ends by itself");
+                }
+                return Err(not_transcribed(failure));
+            }
+            Outcome::Busy(_) => {
+                waits += 1;
+                let pause = backoff(waits);
+                if Instant::now() + pause >= call.deadline {
+                    return Ok(None);
+                }
+                tokio::time::sleep(pause).await;
+                // Whoever was at it has paid since this request came: that is new enough.
+                if let Some(since) = job.again_since
+                    && let Known::Completed(transcript) = transcriber.transcripts.get(&id).await?
+                    && transcript.is_of(since)
+                {
+                    return Ok(Some((*transcript, true)));
+                }
+            }
+        }
+    }
+}
+
 impl Wanted {
+    fn options(&self) -> Result<Options, ApiError> {
+        let invalid = |message| ApiError::bad_request("invalid_parameter", message);
+        if let Some(language) = &self.language
+            && !(language.len() == 2 && language.bytes().all(|byte| byte.is_ascii_lowercase()))
+        {
+            return Err(invalid(
+                "language must be an ISO 639-1 code of two lower-case letters, such as en.",
+            ));
+        }
+        if self
+            .prompt
+            .as_ref()
+            .is_some_and(|prompt| prompt.is_empty() || prompt.chars().count() > 1000)
+        {
+            return Err(invalid("prompt must have 1 to 1000 characters."));
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+        if self
+            .model
+            .as_ref()
+            .is_some_and(|model| !(1..=100).contains(&model.len()) || !model.bytes().all(allowed))
+        {
+            return Err(invalid(
+                "model must be the name of a transcription model, such as whisper-1.",
+            ));
+        }
+        Ok(Options {
+            language: self.language.clone(),
+            prompt: self.prompt.clone(),
+            model: self.model.clone(),
+        })
+    }
+
     /// The one recording that is named, by SID, by address, or by both.
     fn recording(&self, twilio: &Twilio, account: &AccountSid) -> Result<RecordingSid, ApiError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
@@ -146,101 +275,6 @@ impl Wanted {
     }
 }
 
-/// The stored transcript (`true`: cached), or a new one, made by whoever holds the lease.
-async fn transcript(state: &State, call: &Call, sid: &RecordingSid) -> Result<(Transcript, bool), ApiError> {
-    let id = TranscriptId::twilio(sid);
-    if let Known::Completed(transcript) = state.transcripts.get(&id).await? {
-        return Ok((*transcript, true));
-    }
-    let recording = state.twilio.recording(sid, call.deadline).await.map_err(not_fetched)?;
-    check_transcribable(&recording, &state.twilio)?;
-    let mut waits = 0;
-    loop {
-        let lease_end = Timestamp::now() + call.deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
-        match state.transcripts.claim(&id, lease_end).await? {
-            Claim::Granted(lease) => {
-                let result = with_retries(ATTEMPTS, call.deadline, || {
-                    audio::transcribe(&state.twilio, &state.whisper, sid, call.deadline)
-                })
-                .await;
-                let heard = match result {
-                    Ok(heard) => heard,
-                    Err(error) => {
-                        if let Err(error) = state.transcripts.release(&lease).await {
-                            tracing::warn!(%error, "lease not given back; it ends by itself");
-                        }
-                        return Err(not_transcribed(error));
-                    }
-                };
-                let transcript = Transcript {
-                    text: heard.text,
-                    language: heard.language,
-                    audio_seconds: heard.duration,
-                    model: state.whisper.model().to_owned(),
-                    completed_at: Timestamp::now(),
-                    recording_duration: recording.duration,
-                    recording_created: recording.date_created,
-                    call_sid: recording.call_sid,
-                };
-                match state.transcripts.complete(&lease, &transcript).await {
-                    Ok(true) => {}
-                    Ok(false) => tracing::warn!("the lease was lost; another transcript of this recording is stored"),
-                    // It is paid for: the caller gets it, though the next one will pay again.
-                    Err(error) => tracing::error!(%error, "transcript not stored"),
-                }
-                return Ok((transcript, false));
-            }
-            Claim::Refused(Known::Completed(transcript)) => return Ok((*transcript, true)),
-            Claim::Refused(Known::Nothing | Known::InProgress { .. }) => {
-                waits += 1;
-                let pause = backoff(waits);
-                if Instant::now() + pause >= call.deadline {
-                    return Err(failed(
-                        "transcription_in_progress",
-                        "This recording is being transcribed for another request",
-                    )
-                    .retryable(Some(Duration::from_secs(10))));
-                }
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-}
-
-fn check_transcribable(recording: &Recording, twilio: &Twilio) -> Result<(), ApiError> {
-    let status = recording.status.as_str();
-    let group = StatusGroup::of(status);
-    if group != StatusGroup::Completed {
-        let error = failed(
-            "recording_not_completed",
-            &format!("Recording not completed (status={status})"),
-        );
-        return Err(if group == StatusGroup::InProgress {
-            error.retryable(None)
-        } else {
-            error
-        });
-    }
-    if recording.encryption_details.is_some() {
-        return Err(failed(
-            "recording_encrypted",
-            "The recording is encrypted with a key that only its owner has",
-        ));
-    }
-    if recording.external_media(twilio).is_some() {
-        return Err(failed(
-            "recording_stored_externally",
-            "Twilio does not have the audio; the recording is in external storage",
-        ));
-    }
-    Ok(())
-}
-
-/// The documented 500 for everything that keeps a recording from being transcribed.
-fn failed(code: &'static str, what: &str) -> ApiError {
-    ApiError::internal(code, "Unexpected error occurred").details(format!("Transcription failed: {what}"))
-}
-
 fn not_fetched(error: TwilioError) -> ApiError {
     let message = format!("Failed to fetch recording details: {}", error.sentence());
     let answer = match error {
@@ -255,12 +289,21 @@ fn not_fetched(error: TwilioError) -> ApiError {
     answer.caused_by(error)
 }
 
-fn not_transcribed(error: TranscribeError) -> ApiError {
-    let answer = failed(error.code(), error.sentence());
-    let answer = if error.is_transient() {
-        answer.retryable(error.retry_after())
+/// The documented 500 for everything that keeps a recording from being transcribed.
+fn not_transcribed(failure: Failure) -> ApiError {
+    let answer = ApiError::internal(failure.code, "Unexpected error occurred")
+        .details(format!("Transcription failed: {}", failure.message));
+    if failure.retryable {
+        answer.retryable(failure.retry_after)
     } else {
         answer
-    };
-    answer.caused_by(error)
+    }
+}
+
+fn not_queued(error: EnqueueError) -> ApiError {
+    ApiError::unavailable(
+        "queue_unavailable",
+        "The transcription can't be queued right now. Try again shortly.",
+    )
+    .caused_by(error)
 }

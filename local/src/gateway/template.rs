@@ -14,36 +14,23 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 #[error("template.yaml: {0}")]
 pub struct TemplateError(String);
 
-/// The routes of every `HttpApi` event of every `AWS::Serverless::Function`.
-pub(super) fn routes(yaml: &str) -> Result<Vec<Route>, TemplateError> {
-    let documents = Yaml::load_from_str(yaml).map_err(|error| TemplateError(format!("not valid YAML: {error}")))?;
-    let template = documents.first().ok_or_else(|| TemplateError("empty".to_owned()))?;
-    let default_timeout = timeout(
-        template.get("Globals").and_then(|globals| globals.get("Function")),
-        "Globals.Function",
-    )?
-    .unwrap_or(DEFAULT_TIMEOUT);
+/// One `AWS::Serverless::Function`.
+struct Function<'a> {
+    /// The resource's name.
+    name: &'a str,
+    /// The last folder of its `CodeUri`.
+    folder: &'a str,
+    timeout: Duration,
+    events: Option<&'a Yaml<'a>>,
+}
 
+/// The routes of every `HttpApi` event of every function.
+pub(super) fn routes(yaml: &str) -> Result<Vec<Route>, TemplateError> {
+    let documents = load(yaml)?;
     let mut routes = Vec::new();
-    for (name, resource) in entries(template.get("Resources")) {
-        if text(resource.get("Type")) != Some("AWS::Serverless::Function") {
-            continue;
-        }
-        let properties = resource.get("Properties");
-        let code_uri = text(properties.and_then(|properties| properties.get("CodeUri"))).unwrap_or_default();
-        let timeout = timeout(properties, name)?.unwrap_or(default_timeout);
-        for (event_name, event) in entries(properties.and_then(|properties| properties.get("Events"))) {
-            if text(event.get("Type")) != Some("HttpApi") {
-                continue;
-            }
-            let place = format!("{name}.Events.{event_name}");
-            let function = code_uri
-                .trim_end_matches('/')
-                .rsplit('/')
-                .next()
-                .filter(|folder| !folder.is_empty());
-            let function =
-                function.ok_or_else(|| TemplateError(format!("{name} needs a CodeUri that is its crate's folder")))?;
+    for function in functions(documents.first())? {
+        for (event_name, event) in function.events_of_type("HttpApi") {
+            let place = format!("{}.Events.{event_name}", function.name);
             let property = |key| {
                 text(event.get("Properties").and_then(|properties| properties.get(key)))
                     .ok_or_else(|| TemplateError(format!("{place} needs a {key}")))
@@ -51,8 +38,8 @@ pub(super) fn routes(yaml: &str) -> Result<Vec<Route>, TemplateError> {
             routes.push(Route {
                 method: property("Method")?.to_ascii_uppercase(),
                 path: path(property("Path")?, &place)?,
-                function: function.to_owned(),
-                timeout,
+                function: function.folder.to_owned(),
+                timeout: function.timeout,
             });
         }
     }
@@ -60,6 +47,84 @@ pub(super) fn routes(yaml: &str) -> Result<Vec<Route>, TemplateError> {
         return Err(TemplateError("no function has an HttpApi event".to_owned()));
     }
     Ok(routes)
+}
+
+/// A queue that a function works through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSource {
+    /// The queue's name in the template.
+    pub queue: String,
+    /// The function, by the last folder of its `CodeUri`.
+    pub function: String,
+    /// The function's timeout.
+    pub timeout: Duration,
+}
+
+/// The `SQS` events of every function of a SAM template.
+///
+/// # Errors
+/// When the text is not YAML, or an event does not name a queue of the template.
+pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
+    let documents = load(yaml)?;
+    let mut queues = Vec::new();
+    for function in functions(documents.first())? {
+        for (event_name, event) in function.events_of_type("SQS") {
+            let queue = event.get("Properties").and_then(|properties| properties.get("Queue"));
+            let queue = match queue {
+                Some(Yaml::Tagged(_, attribute)) => text(Some(attribute)).and_then(|text| text.strip_suffix(".Arn")),
+                _ => None,
+            };
+            let queue = queue.ok_or_else(|| {
+                TemplateError(format!(
+                    "{}.Events.{event_name}: Queue must be !GetAtt NAME.Arn",
+                    function.name
+                ))
+            })?;
+            queues.push(QueueSource {
+                queue: queue.to_owned(),
+                function: function.folder.to_owned(),
+                timeout: function.timeout,
+            });
+        }
+    }
+    Ok(queues)
+}
+
+fn load(yaml: &str) -> Result<Vec<Yaml<'_>>, TemplateError> {
+    Yaml::load_from_str(yaml).map_err(|error| TemplateError(format!("not valid YAML: {error}")))
+}
+
+fn functions<'a>(template: Option<&'a Yaml<'a>>) -> Result<Vec<Function<'a>>, TemplateError> {
+    let template = template.ok_or_else(|| TemplateError("empty".to_owned()))?;
+    let globals = template.get("Globals").and_then(|globals| globals.get("Function"));
+    let default_timeout = timeout(globals, "Globals.Function")?.unwrap_or(DEFAULT_TIMEOUT);
+    let mut functions = Vec::new();
+    for (name, resource) in entries(template.get("Resources")) {
+        if text(resource.get("Type")) != Some("AWS::Serverless::Function") {
+            continue;
+        }
+        let properties = resource.get("Properties");
+        let code_uri = text(properties.and_then(|properties| properties.get("CodeUri"))).unwrap_or_default();
+        let folder = code_uri
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .filter(|folder| !folder.is_empty());
+        functions.push(Function {
+            name,
+            folder: folder
+                .ok_or_else(|| TemplateError(format!("{name} needs a CodeUri that is its crate's folder")))?,
+            timeout: timeout(properties, name)?.unwrap_or(default_timeout),
+            events: properties.and_then(|properties| properties.get("Events")),
+        });
+    }
+    Ok(functions)
+}
+
+impl<'a> Function<'a> {
+    fn events_of_type(&self, kind: &str) -> impl Iterator<Item = (&'a str, &'a Yaml<'a>)> {
+        entries(self.events).filter(move |(_, event)| text(event.get("Type")) == Some(kind))
+    }
 }
 
 /// A path the gateway can match. One that ends in a slash is refused because a deployed HTTP API drops it silently.

@@ -1,9 +1,11 @@
 //! A stack of its own for each test.
 
-use std::future::Future;
+use std::{future::Future, sync::mpsc};
 
+use axum::Router;
 use local::{
     demo,
+    serve::Reach,
     stack::{Settings, Stack},
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
@@ -135,5 +137,28 @@ impl Answer {
         self.body[field]
             .as_str()
             .unwrap_or_else(|| panic!("no {field}: {}", self.body))
+    }
+}
+
+/// Serves a router on a port of its own until the test's runtime ends, and says where: `http://localhost:PORT`.
+pub(crate) async fn serve(router: Router) -> String {
+    let listener = local::serve::bind(0, Reach::Machine).await.expect("a free port");
+    let url = listener.url();
+    tokio::spawn(local::serve::serve(listener, router, std::future::pending()));
+    url
+}
+
+/// Stops the clock of the test's runtime: sockets go on working, but time passes only by [`tokio::time::advance`]. Until it is dropped.
+pub(crate) struct StoppedClock {
+    _blocks: mpsc::Sender<()>,
+}
+
+impl StoppedClock {
+    pub(crate) fn new() -> Self {
+        tokio::time::pause();
+        // A paused clock jumps to the next timer whenever the runtime waits, even for a socket, but not while a blocking task runs.
+        let (blocks, released) = mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || released.recv());
+        Self { _blocks: blocks }
     }
 }

@@ -8,15 +8,16 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use shared::{
-    retry::{Classify, Retry},
-    twilio::{Media, RecordingSid, Twilio, TwilioError},
-    whisper::{Audio, MAX_AUDIO_BYTES, Transcription, Whisper, WhisperError},
-};
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
     time::Instant,
+};
+
+use crate::{
+    retry::{Classify, Retry},
+    twilio::{Media, RecordingSid, Twilio, TwilioError},
+    whisper::{Audio, MAX_AUDIO_BYTES, Options, Transcription, Whisper, WhisperError},
 };
 
 /// Bytes read from the spool file at once.
@@ -48,6 +49,14 @@ impl Classify for TranscribeError {
 }
 
 impl TranscribeError {
+    /// Whether it was time that ran out, not a try that failed.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Twilio(TwilioError::Timeout) | Self::Whisper(WhisperError::Timeout)
+        )
+    }
+
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             // Media can lag behind its metadata.
@@ -104,6 +113,7 @@ pub(crate) async fn transcribe(
     twilio: &Twilio,
     whisper: &Whisper,
     sid: &RecordingSid,
+    options: &Options,
     deadline: Instant,
 ) -> Result<Transcription, TranscribeError> {
     let media = twilio.media(sid, deadline).await.map_err(TranscribeError::Twilio)?;
@@ -123,13 +133,17 @@ pub(crate) async fn transcribe(
         Some(length) if length > MAX_AUDIO_BYTES => Err(WhisperError::TooLarge),
         Some(length) => {
             whisper
-                .transcribe(audio(length, noting(download, broken.clone()).boxed()), deadline)
+                .transcribe(
+                    audio(length, noting(download, broken.clone()).boxed()),
+                    options,
+                    deadline,
+                )
                 .await
         }
         None => {
             let (length, file) = spool(download).await?;
             whisper
-                .transcribe(audio(length, chunks_of(file).boxed()), deadline)
+                .transcribe(audio(length, chunks_of(file).boxed()), options, deadline)
                 .await
         }
     };

@@ -1,0 +1,159 @@
+//! The queues of `template.yaml`, each driven into its function as Lambda's SQS event source does.
+
+use std::{
+    collections::HashSet,
+    error::Error,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_sqs::{
+    Client,
+    types::{Message, MessageSystemAttributeName, QueueAttributeName},
+};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{functions::Functions, gateway::QueueSource};
+
+/// Invocations at once per queue.
+const CONCURRENCY: usize = 4;
+/// Deliveries after which a message is set aside, as in the template.
+const MAX_RECEIVES: u32 = 5;
+/// How long an empty queue is left alone. The embedded SQS answers at once instead of waiting for a message.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes a queue and its dead-letter queue where they are missing, and returns the queue's URL.
+pub async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let dead = client
+        .create_queue()
+        .queue_name(format!("{}-dead", source.queue))
+        .send()
+        .await?;
+    let dead = dead.queue_url().ok_or("a queue without a URL")?.to_owned();
+    let attributes = client
+        .get_queue_attributes()
+        .queue_url(dead)
+        .attribute_names(QueueAttributeName::QueueArn)
+        .send()
+        .await?;
+    let arn = attributes
+        .attributes()
+        .and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn));
+    let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES});
+    let visibility = 6 * source.timeout.as_secs();
+    let queue = client
+        .create_queue()
+        .queue_name(&source.queue)
+        .attributes(QueueAttributeName::VisibilityTimeout, visibility.to_string())
+        .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
+        .send()
+        .await?;
+    Ok(queue.queue_url().ok_or("a queue without a URL")?.to_owned())
+}
+
+/// Works through a queue until `stopped`, then finishes what was begun.
+pub fn drive(
+    client: Client,
+    url: String,
+    source: QueueSource,
+    functions: Arc<Functions>,
+    stopped: watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let worker = || {
+        let (client, url, source) = (client.clone(), url.clone(), source.clone());
+        let (functions, mut stopped) = (functions.clone(), stopped.clone());
+        tokio::spawn(async move {
+            while !*stopped.borrow() {
+                match receive(&client, &url).await {
+                    Some(message) => deliver(&client, &url, &source, &functions, message).await,
+                    None => {
+                        let _ = tokio::time::timeout(PAUSE, stopped.wait_for(|stopped| *stopped)).await;
+                    }
+                }
+            }
+        })
+    };
+    (0..CONCURRENCY).map(|_| worker()).collect()
+}
+
+async fn receive(client: &Client, url: &str) -> Option<Message> {
+    let answer = client
+        .receive_message()
+        .queue_url(url)
+        .message_system_attribute_names(MessageSystemAttributeName::All)
+        .max_number_of_messages(1)
+        .send()
+        .await;
+    match answer {
+        Ok(answer) => answer.messages.unwrap_or_default().pop(),
+        Err(error) => {
+            tracing::debug!(%error, "queue not read");
+            None
+        }
+    }
+}
+
+async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &Functions, message: Message) {
+    let deadline = SystemTime::now() + source.timeout;
+    let id = message.message_id.clone().unwrap_or_default();
+    let invocation = AssertUnwindSafe(functions.deliver(&source.function, event(&message), deadline)).catch_unwind();
+    let answer = match tokio::time::timeout(source.timeout, invocation).await {
+        Ok(Ok(Some(Ok(answer)))) => answer,
+        Ok(Ok(Some(Err(error)))) => {
+            return tracing::error!(%error, function = source.function, "event or answer not understood");
+        }
+        Ok(Ok(None)) => {
+            return tracing::error!(
+                function = source.function,
+                "template.yaml names a function that is not in functions.rs"
+            );
+        }
+        Ok(Err(_)) => return tracing::error!(function = source.function, "function crashed"),
+        Err(_) => return tracing::error!(function = source.function, "function timed out"),
+    };
+    if failures(&answer).contains(id.as_str()) {
+        return;
+    }
+    let handle = message.receipt_handle.unwrap_or_default();
+    if let Err(error) = client
+        .delete_message()
+        .queue_url(url)
+        .receipt_handle(handle)
+        .send()
+        .await
+    {
+        tracing::warn!(%error, "message not deleted; it will be delivered again");
+    }
+}
+
+/// The event as Lambda's SQS event source writes it.
+fn event(message: &Message) -> Value {
+    let attributes: serde_json::Map<String, Value> = message
+        .attributes
+        .iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
+        .collect();
+    json!({"Records": [{
+        "messageId": message.message_id,
+        "receiptHandle": message.receipt_handle,
+        "body": message.body,
+        "attributes": attributes,
+        "messageAttributes": {},
+        "md5OfBody": message.md5_of_body,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:queue",
+        "awsRegion": crate::aws::REGION,
+    }]})
+}
+
+/// The messages that a function wants delivered again.
+fn failures(answer: &Value) -> HashSet<&str> {
+    let failures = answer["batchItemFailures"].as_array().into_iter().flatten();
+    failures
+        .filter_map(|failure| failure["itemIdentifier"].as_str())
+        .collect()
+}
