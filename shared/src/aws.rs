@@ -84,6 +84,20 @@ impl Aws {
         aws_sdk_sqs::Client::new(&self.sdk)
     }
 
+    /// The region of all clients.
+    pub fn region(&self) -> &str {
+        self.sdk.region().map_or("", Region::as_ref)
+    }
+
+    /// What the SDK's rules need to know to find a bucket's address.
+    pub fn s3_address(&self, bucket: &str) -> aws_sdk_s3::config::endpoint::ParamsBuilder {
+        aws_sdk_s3::config::endpoint::Params::builder()
+            .bucket(bucket)
+            .region(self.region())
+            .set_endpoint(self.sdk.endpoint_url().map(str::to_owned))
+            .force_path_style(self.custom_endpoint)
+    }
+
     /// An S3 client's configuration: path-style addresses with a custom endpoint, virtual hosts otherwise.
     pub fn s3_config(&self) -> aws_sdk_s3::Config {
         aws_sdk_s3::config::Builder::from(&self.sdk)
