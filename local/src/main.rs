@@ -85,9 +85,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         println!("{}", mint.run().await?);
         return Ok(());
     }
-    if options.reset {
-        reset(&options.data_dir)?;
-    }
     let (twilio, whisper) = (twilio_from_env()?, whisper_from_env());
     let mut environment = vec![(
         "RECORDINGS_AUTH".to_owned(),
@@ -113,6 +110,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             dir: options.data_dir,
             database: DatabaseKind::File,
         },
+        reset: options.reset,
         aws_only: options.aws_only,
         empty: options.empty,
         twilio,
@@ -184,30 +182,6 @@ fn whisper_from_env() -> Option<TranscriptionApi> {
         api_key: api_key.unwrap_or_default(),
         base_url: base_url.unwrap_or_else(|| "https://api.openai.com/v1".into()),
     })
-}
-
-/// Deletes what earlier runs left in the data folder, and nothing else that may be there.
-fn reset(dir: &std::path::Path) -> io::Result<()> {
-    for name in [
-        "s3",
-        "dynamodb.sqlite",
-        "dynamodb.sqlite-wal",
-        "dynamodb.sqlite-shm",
-        "secrets.json",
-        "sqs.json",
-    ] {
-        let path = dir.join(name);
-        let result = if path.is_dir() {
-            std::fs::remove_dir_all(&path)
-        } else {
-            std::fs::remove_file(&path)
-        };
-        match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Done at the first Ctrl-C or SIGTERM.

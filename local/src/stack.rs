@@ -29,6 +29,8 @@ pub struct Settings {
     pub aws_reach: Reach,
     /// Where state lives.
     pub storage: Storage,
+    /// Delete the state of earlier runs first.
+    pub reset: bool,
     /// Leave the API out.
     pub aws_only: bool,
     /// Leave the demo data out.
@@ -52,6 +54,7 @@ impl Settings {
                 dir,
                 database: DatabaseKind::Memory,
             },
+            reset: false,
             aws_only: false,
             empty: true,
             twilio: None,
@@ -115,6 +118,10 @@ impl Stack {
         let aws_url = aws_listener.url();
         let api_url = api_listener.as_ref().map(Listener::url);
 
+        // The ports are ours by now: a run that could not start must not delete the state of the one that has them.
+        if settings.reset {
+            settings.storage.delete()?;
+        }
         let aws = Aws::open(&settings.storage).await?;
         let twilio = Twilio::new(demo::ACCOUNT_SID, demo::AUTH_TOKEN);
         let whisper = Whisper::new(demo::WHISPER_API_KEY, &demo::CLIPS);

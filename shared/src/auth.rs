@@ -88,7 +88,7 @@ impl Access {
         let mut key = secret.get().await.map_err(keys_unavailable)?.find(&digest, now);
         if key.is_none() {
             key = secret
-                .at_most(UNKNOWN_KEY_REFRESH)
+                .refresh(UNKNOWN_KEY_REFRESH)
                 .await
                 .map_err(keys_unavailable)?
                 .find(&digest, now);

@@ -184,35 +184,30 @@ impl Call {
             .any(|given| given.trim().eq_ignore_ascii_case(preference))
     }
 
-    /// A variable of the route's path, percent-decoded. `Some(Err)` when it is not UTF-8.
-    fn path_parameter(&self, name: &str) -> Option<Result<String, ApiError>> {
-        let parameters = self.request.path_parameters_ref()?;
-        let decoded = percent_encoding::percent_decode_str(parameters.first(name)?).decode_utf8();
-        Some(decoded.map(|text| text.into_owned()).map_err(|_| {
-            ApiError::bad_request(
-                "invalid_path",
-                "The path must be UTF-8; this one has percent-encoded bytes that are not.",
-            )
-        }))
+    /// A variable of the route's path, as it stands there.
+    fn path_parameter(&self, name: &str) -> Option<&str> {
+        self.request.path_parameters_ref()?.first(name)
     }
 
     /// Refuses every tail of a greedy route (`{proxy+}`) but `expected`, with any number of slashes around it.
     /// On a route of its own a function has no tail, and this does nothing.
     pub fn expect_tail(&self, expected: &str) -> Result<(), ApiError> {
-        match self.path_parameter("proxy").transpose()? {
-            Some(tail) if tail.trim_matches('/') != expected => Err(ApiError::no_such_path()),
+        match self.path_parameter("proxy") {
+            Some(tail) if decoded(tail.trim_matches('/'))? != expected => Err(ApiError::no_such_path()),
             _ => Ok(()),
         }
     }
 
-    /// The last part of the path: the route's variable `name`, or the tail of a greedy route without its trailing slashes.
+    /// The last part of the path, percent-decoded: the route's variable `name`, or the tail of a greedy route without its trailing slashes.
+    /// A tail of several parts leads nowhere.
     pub fn last_segment(&self, name: &str) -> Result<String, ApiError> {
-        if let Some(value) = self.path_parameter(name) {
-            return value;
-        }
-        match self.path_parameter("proxy").transpose()? {
-            Some(tail) if !tail.trim_end_matches('/').is_empty() => Ok(tail.trim_end_matches('/').to_owned()),
-            _ => Err(ApiError::no_such_path()),
+        let segment = match (self.path_parameter(name), self.path_parameter("proxy")) {
+            (Some(segment), _) => segment,
+            (None, tail) => tail.unwrap_or_default().trim_end_matches('/'),
+        };
+        match segment.is_empty() || segment.contains('/') {
+            true => Err(ApiError::no_such_path()),
+            false => decoded(segment),
         }
     }
 
@@ -259,6 +254,16 @@ impl Call {
             _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
         })
     }
+}
+
+fn decoded(path: &str) -> Result<String, ApiError> {
+    let text = percent_encoding::percent_decode_str(path).decode_utf8();
+    text.map(|text| text.into_owned()).map_err(|_| {
+        ApiError::bad_request(
+            "invalid_path",
+            "The path must be UTF-8; this one has percent-encoded bytes that are not.",
+        )
+    })
 }
 
 /// The parameters of a query string, each at most once.

@@ -31,7 +31,12 @@ pub struct Secret<T> {
     id: String,
     client: Client,
     // Held across the read: concurrent callers wait for one answer instead of asking each for itself.
-    cached: Mutex<Option<Cached<T>>>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    cached: Option<Cached<T>>,
+    refreshed: Option<Instant>,
 }
 
 struct Cached<T> {
@@ -46,7 +51,10 @@ impl<T: DeserializeOwned> Secret<T> {
         Self {
             id: id.into(),
             client,
-            cached: Mutex::new(None),
+            state: Mutex::new(State {
+                cached: None,
+                refreshed: None,
+            }),
         }
     }
 
@@ -59,15 +67,26 @@ impl<T: DeserializeOwned> Secret<T> {
 
     /// The secret, at most [`TTL`] old; older only while Secrets Manager does not answer, and then up to an hour.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
-        self.at_most(TTL).await
+        let mut state = self.state.lock().await;
+        match state.cached.as_ref().filter(|known| known.checked.elapsed() < TTL) {
+            Some(known) => Ok(known.value.clone()),
+            None => self.load(&mut state.cached).await,
+        }
     }
 
-    /// The secret, read again if what is known is older than `max_age`.
-    pub async fn at_most(&self, max_age: Duration) -> Result<Arc<T>, SecretError> {
-        let mut cached = self.cached.lock().await;
-        if let Some(known) = cached.as_ref().filter(|known| known.checked.elapsed() < max_age) {
+    /// The secret, read again whatever its age, for a caller that did not find in it what it looked for; but not more often than once in `interval`.
+    pub async fn refresh(&self, interval: Duration) -> Result<Arc<T>, SecretError> {
+        let mut state = self.state.lock().await;
+        if let Some(known) = &state.cached
+            && state.refreshed.is_some_and(|last| last.elapsed() < interval)
+        {
             return Ok(known.value.clone());
         }
+        state.refreshed = Some(Instant::now());
+        self.load(&mut state.cached).await
+    }
+
+    async fn load(&self, cached: &mut Option<Cached<T>>) -> Result<Arc<T>, SecretError> {
         match self.read().await {
             Ok(value) => {
                 let (value, now) = (Arc::new(value), Instant::now());

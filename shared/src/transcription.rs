@@ -117,7 +117,8 @@ impl Transcriber {
             language: heard.language,
             audio_seconds: heard.duration,
             billed_seconds,
-            cost_usd: billed_seconds as f64 / 60.0 * price_per_minute(&model),
+            // To the hundredth of a cent's hundredth, so that it prints as an amount.
+            cost_usd: (billed_seconds as f64 / 60.0 * price_per_minute(&model) * 1e6).round() / 1e6,
             dropped_segments: heard.dropped_segments,
             model,
             completed_at: Timestamp::now(),

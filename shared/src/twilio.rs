@@ -486,9 +486,6 @@ impl Twilio {
                 Some(next.ok_or_else(|| TwilioError::Unexpected("next_page_uri leads elsewhere".into()))?)
             }
         };
-        if next.as_ref() == Some(page) {
-            return Err(TwilioError::Unexpected("next_page_uri leads to the same page".into()));
-        }
         Ok(Page {
             recordings: raw.recordings,
             next,

@@ -120,11 +120,12 @@ async fn find(calls: &Calls, egress: &Egress, id: &DispatchId) -> Result<Option<
 }
 
 /// Whether no other known dispatch of the number explains the recording better, which is: lies nearer to its beginning.
+/// Of two equally near ones the earlier explains it better, since recording begins after the dispatch.
 fn is_of(recording: &EgressObject, dispatch: &DispatchPattern, others: &[i64]) -> bool {
-    let distance = recording.unix.abs_diff(dispatch.unix);
+    let nearness = |unix: i64| (recording.unix.abs_diff(unix), unix);
     !others
         .iter()
-        .any(|other| recording.unix >= other + EARLIEST && recording.unix.abs_diff(*other) < distance)
+        .any(|other| recording.unix >= other + EARLIEST && nearness(*other) < nearness(dispatch.unix))
 }
 
 #[cfg(test)]
@@ -156,5 +157,9 @@ mod tests {
         assert!(is_ours(1100, &[1120]), "the later dispatch is too late for it");
         assert!(!is_ours(996, &[995]), "the earlier dispatch is nearer");
         assert!(is_ours(1001, &[995]));
+        assert!(
+            is_ours(1002, &[1004]) && !is_ours(998, &[996]),
+            "equally near: the earlier dispatch"
+        );
     }
 }

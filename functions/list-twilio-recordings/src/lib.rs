@@ -2,7 +2,7 @@
 
 mod query;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -165,7 +165,7 @@ async fn collect(
         }
     });
     let mut found = Vec::new();
-    let mut pages_read = 0;
+    let mut read = HashSet::new();
     loop {
         let page = match timeout_at(deadline, twilio.list(&position.page, deadline))
             .await
@@ -173,16 +173,21 @@ async fn collect(
         {
             Ok(page) => page,
             // What has been read is a good answer, even if nothing matched, and the token says where to go on.
-            Err(error) if error.is_transient() && pages_read > 0 => {
+            Err(error) if error.is_transient() && !read.is_empty() => {
                 tracing::warn!(%error, "list cut short");
                 return Ok((found, Some(position)));
             }
-            Err(TwilioError::Rejected { status: 400, .. }) if from_token && pages_read == 0 => {
+            Err(TwilioError::Rejected { status: 400, .. }) if from_token && read.is_empty() => {
                 return Err(query::expired_token());
             }
             Err(error) => return Err(upstream(error)),
         };
-        pages_read += 1;
+        read.insert(position.page.as_str().to_owned());
+        if page.next.as_ref().is_some_and(|next| read.contains(next.as_str())) {
+            return Err(upstream(TwilioError::Unexpected(
+                "its pages lead back to one read before".into(),
+            )));
+        }
         let mut rows = page.recordings.into_iter().peekable();
         if let Some(after) = &position.after {
             // New recordings push rows from page to page: the row may have moved to the next one.

@@ -58,6 +58,27 @@ pub struct Storage {
     pub database: DatabaseKind,
 }
 
+impl Storage {
+    /// Deletes what earlier runs left in the folder, and nothing else that may be there.
+    pub fn delete(&self) -> Result<(), Error> {
+        let database = ["dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm"];
+        for name in ["s3", "secrets.json", "sqs.json"].iter().chain(&database) {
+            let path = self.dir.join(name);
+            let deleted = match path.is_dir() {
+                true => std::fs::remove_dir_all(&path),
+                false => std::fs::remove_file(&path),
+            };
+            match deleted {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::new("delete", &path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Where the tables are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseKind {

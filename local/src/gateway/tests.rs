@@ -75,6 +75,8 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
     let expected = [
         ("get-recording", "GET /recordings/{dispatch_id}"),
         ("get-recording", "GET /recordings/{proxy+}"),
+        ("get-transcript", "GET /api/twilio/transcript/{proxy+}"),
+        ("get-transcript", "GET /api/twilio/transcript/{recording_sid}"),
         ("list-recordings", "GET /recordings"),
         ("list-recordings", "GET /{proxy+}"),
         ("list-twilio-recordings", "GET /api/twilio/recordings"),
@@ -98,6 +100,7 @@ fn both_forms_of_every_documented_path_reach_their_function() {
         ("GET", "/recordings", "list-recordings"),
         ("GET", "/recordings/dispatch_1754653479_15103455686", "get-recording"),
         ("GET", "/api/twilio/recordings", "list-twilio-recordings"),
+        ("GET", "/api/twilio/transcript/RE1234567890abcdef", "get-transcript"),
         ("POST", "/api/twilio/transcript", "transcribe-recording"),
     ] {
         for path in [path.to_owned(), format!("{path}/")] {
@@ -182,7 +185,7 @@ fn a_template_that_cannot_be_served_is_refused_with_the_place_and_the_reason() {
         (event("x"), "must start with a slash"),
         (event("/{a+}/x"), "must come last"),
         (
-            template("      Timeout: !Ref T\n"),
+            template("      CodeUri: f\n      Timeout: !Ref T\n"),
             "F: Timeout must be a number of seconds",
         ),
         (template("      Events: {E: {Type: HttpApi}}\n"), "F needs a CodeUri"),
@@ -323,6 +326,7 @@ fn the_events_for_sam_local_invoke_go_to_the_function_they_are_named_after() {
     let gateway = gateway();
     for (name, text) in [
         ("get-recording", include_str!("../../../events/get-recording.json")),
+        ("get-transcript", include_str!("../../../events/get-transcript.json")),
         ("list-recordings", include_str!("../../../events/list-recordings.json")),
         (
             "list-twilio-recordings",

@@ -23,8 +23,15 @@ const STATUS: &str = "/api/twilio/transcript/RE1234567890abcdef";
 
 /// The documents' recording, in this state and with this length in its metadata.
 fn recording(status: &str, duration: Option<u32>) -> Recording {
-    let row = demo::twilio_recordings().into_iter().find(|row| row.sid == SID).expect("the documents' recording");
-    Recording { status: status.into(), duration, ..row }
+    let row = demo::twilio_recordings()
+        .into_iter()
+        .find(|row| row.sid == SID)
+        .expect("the documents' recording");
+    Recording {
+        status: status.into(),
+        duration,
+        ..row
+    }
 }
 
 async fn stack_with(recording: Recording) -> TestStack {
@@ -34,7 +41,9 @@ async fn stack_with(recording: Recording) -> TestStack {
 }
 
 async fn post_async(stack: &TestStack, body: Value) -> Answer {
-    let request = stack.request(Method::POST, "/api/twilio/transcript/").header("Prefer", "respond-async");
+    let request = stack
+        .request(Method::POST, "/api/twilio/transcript/")
+        .header("Prefer", "respond-async");
     answer(request.header("X-API-Key", demo::API_KEY).json(&body)).await
 }
 
@@ -52,17 +61,30 @@ async fn finished(stack: &TestStack, status_url: &str) -> Answer {
 
 fn assert_accepted(answer: &Answer) {
     assert_eq!(answer.status, 202, "{}", answer.body);
-    assert_eq!((answer.body["status"].as_str(), answer.body["status_url"].as_str()), (Some("processing"), Some(STATUS)));
-    assert!(answer.body["estimated_seconds"].as_u64().is_some_and(|seconds| seconds > 0));
+    assert_eq!(
+        (answer.body["status"].as_str(), answer.body["status_url"].as_str()),
+        (Some("processing"), Some(STATUS))
+    );
+    assert!(
+        answer.body["estimated_seconds"]
+            .as_u64()
+            .is_some_and(|seconds| seconds > 0)
+    );
     assert!(answer.body.get("transcript").is_none());
 }
 
 /// Gives the worker this job as the queue would.
 async fn deliver(stack: &TestStack, job: Value, seconds: u64) -> Value {
-    let functions = Functions::from_env(&stack.stack.environment).await.expect("the functions start");
+    let functions = Functions::from_env(&stack.stack.environment)
+        .await
+        .expect("the functions start");
     let event = json!({"Records": [{"messageId": "m1", "body": job.to_string()}]});
     let deadline = SystemTime::now() + Duration::from_secs(seconds);
-    functions.deliver("transcription-worker", event, deadline).await.expect("the worker").expect("an answer")
+    functions
+        .deliver("transcription-worker", event, deadline)
+        .await
+        .expect("the worker")
+        .expect("an answer")
 }
 
 #[tokio::test]
@@ -71,10 +93,16 @@ async fn respond_async_is_answered_202_and_done_by_the_worker_once() {
     assert_accepted(&post_async(&stack, json!({"recording_sid": SID})).await);
     let done = finished(&stack, STATUS).await;
     assert_eq!(done.body["status"], "completed");
-    assert!(done.body["transcript"].as_str().is_some_and(|text| text.starts_with("Hello, this is my response")));
+    assert!(
+        done.body["transcript"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("Hello, this is my response"))
+    );
     assert_eq!(done.body["recording_details"]["call_sid"], "CA1234567890abcdef");
 
-    let again = stack.post("/api/twilio/transcript/", &json!({"recording_sid": SID})).await;
+    let again = stack
+        .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
+        .await;
     assert_eq!((again.status.as_u16(), &again.body["cached"]), (200, &json!(true)));
     assert_eq!(again.body["timestamp"], done.body["timestamp"]);
     assert_eq!(stack.stack.whisper.calls(), 1);
@@ -83,7 +111,9 @@ async fn respond_async_is_answered_202_and_done_by_the_worker_once() {
 #[tokio::test]
 async fn what_can_not_be_ready_in_time_is_queued_unasked() {
     let stack = stack_with(recording("completed", Some(3600))).await;
-    let answer = stack.post("/api/twilio/transcript/", &json!({"recording_sid": SID})).await;
+    let answer = stack
+        .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
+        .await;
     assert_accepted(&answer);
     assert_eq!(answer.body["estimated_seconds"], 183);
     assert_eq!(finished(&stack, STATUS).await.body["status"], "completed");
@@ -99,7 +129,10 @@ async fn a_queued_recording_is_not_queued_again_and_shows_its_state_on_the_way()
     }
     stack.stack.whisper.wait_for_calls(1).await;
     let state = stack.get(&format!("{STATUS}/")).await;
-    assert_eq!((state.status.as_u16(), state.body["status"].as_str()), (200, Some("processing")));
+    assert_eq!(
+        (state.status.as_u16(), state.body["status"].as_str()),
+        (200, Some("processing"))
+    );
     let early = stack.get(&format!("{STATUS}?format=srt")).await;
     early.twilio_error(409, "transcript_not_ready");
     gate.add_permits(100);
@@ -111,24 +144,47 @@ async fn a_queued_recording_is_not_queued_again_and_shows_its_state_on_the_way()
 async fn a_failure_that_will_not_pass_ends_the_job_and_says_why() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let body = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
-    stack.stack.whisper.fault(Fault::Status { status: 429, headers: vec![], body: body.into() }, Some(1));
+    stack.stack.whisper.fault(
+        Fault::Status {
+            status: 429,
+            headers: vec![],
+            body: body.into(),
+        },
+        Some(1),
+    );
     assert_accepted(&post_async(&stack, json!({"recording_sid": SID})).await);
     let failed = finished(&stack, STATUS).await;
-    assert_eq!((failed.status.as_u16(), failed.body["status"].as_str()), (200, Some("failed")));
-    assert_eq!((failed.body["code"].as_str(), &failed.body["retryable"]), (Some("whisper_quota_exceeded"), &json!(false)));
+    assert_eq!(
+        (failed.status.as_u16(), failed.body["status"].as_str()),
+        (200, Some("failed"))
+    );
+    assert_eq!(
+        (failed.body["code"].as_str(), &failed.body["retryable"]),
+        (Some("whisper_quota_exceeded"), &json!(false))
+    );
     assert!(failed.body.get("transcript").is_none());
     assert_eq!(stack.stack.whisper.calls(), 1);
 
-    let again = stack.post("/api/twilio/transcript/", &json!({"recording_sid": SID})).await;
-    assert_eq!((again.status.as_u16(), &again.body["cached"]), (200, &json!(false)), "a new request tries again");
+    let again = stack
+        .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
+        .await;
+    assert_eq!(
+        (again.status.as_u16(), &again.body["cached"]),
+        (200, &json!(false)),
+        "a new request tries again"
+    );
 }
 
 #[tokio::test]
 async fn a_call_that_is_not_over_can_be_waited_for() {
     let stack = stack_with(recording("in-progress", None)).await;
-    let refused = stack.post("/api/twilio/transcript/", &json!({"recording_sid": SID})).await;
+    let refused = stack
+        .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
+        .await;
     refused.twilio_error(500, "recording_not_completed");
-    let accepted = stack.post("/api/twilio/transcript/", &json!({"recording_sid": SID, "wait": true})).await;
+    let accepted = stack
+        .post("/api/twilio/transcript/", &json!({"recording_sid": SID, "wait": true}))
+        .await;
     assert_accepted(&accepted);
     assert_eq!(stack.get(STATUS).await.body["status"], "queued");
 
@@ -145,9 +201,17 @@ async fn a_call_that_is_not_over_can_be_waited_for() {
 #[tokio::test]
 async fn a_call_is_not_waited_for_beyond_the_limit() {
     let stack = stack_with(recording("processing", None)).await;
-    deliver(&stack, json!({"recording_sid": SID, "wait_until": "2020-01-01T00:00:00Z"}), 60).await;
+    deliver(
+        &stack,
+        json!({"recording_sid": SID, "wait_until": "2020-01-01T00:00:00Z"}),
+        60,
+    )
+    .await;
     let failed = stack.get(STATUS).await;
-    assert_eq!((failed.body["status"].as_str(), failed.body["code"].as_str()), (Some("failed"), Some("recording_not_completed")));
+    assert_eq!(
+        (failed.body["status"].as_str(), failed.body["code"].as_str()),
+        (Some("failed"), Some("recording_not_completed"))
+    );
     assert_eq!(stack.stack.whisper.calls(), 0);
 }
 
@@ -160,14 +224,20 @@ async fn a_job_that_runs_out_of_time_goes_back_to_the_queue_and_fails_after_five
     assert_eq!(stack.get(STATUS).await.body["status"], "queued");
     deliver(&stack, json!({"recording_sid": SID, "attempts": 4}), 6).await;
     let failed = stack.get(STATUS).await;
-    assert_eq!((failed.body["status"].as_str(), failed.body["code"].as_str()), (Some("failed"), Some("transcription_timeout")));
+    assert_eq!(
+        (failed.body["status"].as_str(), failed.body["code"].as_str()),
+        (Some("failed"), Some("transcription_timeout"))
+    );
 }
 
 #[tokio::test]
 async fn a_message_that_is_no_job_is_delivered_again_until_it_is_set_aside() {
     let stack = TestStack::empty().await;
     for job in [json!("nonsense"), json!({"recording_sid": "../x"}), json!({})] {
-        assert_eq!(deliver(&stack, job, 60).await, json!({"batchItemFailures": [{"itemIdentifier": "m1"}]}));
+        assert_eq!(
+            deliver(&stack, job, 60).await,
+            json!({"batchItemFailures": [{"itemIdentifier": "m1"}]})
+        );
     }
 }
 
@@ -198,10 +268,21 @@ async fn a_stored_transcript_comes_in_every_format_without_another_call() {
     let body = json!({"recording_sid": SID, "timestamps": "segment"});
     let posted = stack.post("/api/twilio/transcript/", &body).await;
     let segments = posted.body["segments"].as_array().expect("segments").clone();
-    assert!(!segments.is_empty() && segments.iter().all(|segment| segment["start"].as_f64() <= segment["end"].as_f64()));
+    assert!(
+        !segments.is_empty()
+            && segments
+                .iter()
+                .all(|segment| segment["start"].as_f64() <= segment["end"].as_f64())
+    );
     assert!(posted.body.get("words").is_none());
-    assert_eq!((&posted.body["language"], &posted.body["model"]), (&json!("english"), &json!("whisper-1")));
-    assert_eq!((&posted.body["billed_seconds"], &posted.body["no_speech"]), (&json!(46), &json!(false)));
+    assert_eq!(
+        (&posted.body["language"], &posted.body["model"]),
+        (&json!("english"), &json!("whisper-1"))
+    );
+    assert_eq!(
+        (&posted.body["billed_seconds"], &posted.body["no_speech"]),
+        (&json!(45), &json!(false))
+    );
     assert_eq!(posted.body["dropped_segments"], 0);
 
     for (format, content_type, beginning) in [
@@ -209,9 +290,17 @@ async fn a_stored_transcript_comes_in_every_format_without_another_call() {
         ("srt", "application/x-subrip; charset=utf-8", "1\n00:00:0"),
         ("vtt", "text/vtt; charset=utf-8", "WEBVTT\n\n00:00:0"),
     ] {
-        let request = stack.request(Method::GET, &format!("{STATUS}?format={format}")).header("X-API-Key", demo::API_KEY);
+        let request = stack
+            .request(Method::GET, &format!("{STATUS}?format={format}"))
+            .header("X-API-Key", demo::API_KEY);
         let response = request.send().await.expect("an answer");
-        assert_eq!((response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()), (200, content_type));
+        assert_eq!(
+            (
+                response.status().as_u16(),
+                response.headers()["content-type"].to_str().unwrap()
+            ),
+            (200, content_type)
+        );
         let text = response.text().await.expect("a body");
         assert!(text.starts_with(beginning), "{text}");
     }
@@ -225,9 +314,17 @@ async fn a_stored_transcript_comes_in_every_format_without_another_call() {
 async fn each_choice_of_options_is_a_transcript_of_its_own() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let english = json!({"recording_sid": SID, "language": "en", "prompt": "interview"});
-    for (body, cached) in [(json!({"recording_sid": SID}), false), (english.clone(), false), (english, true)] {
+    for (body, cached) in [
+        (json!({"recording_sid": SID}), false),
+        (english.clone(), false),
+        (english, true),
+    ] {
         let answer = stack.post("/api/twilio/transcript/", &body).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["cached"]), (200, &json!(cached)), "{body}");
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["cached"]),
+            (200, &json!(cached)),
+            "{body}"
+        );
     }
     let sent = &stack.stack.whisper.requests()[1].fields;
     for field in [("language", "en"), ("prompt", "interview")] {
@@ -248,14 +345,30 @@ async fn force_pays_again_and_a_failure_then_keeps_the_old_transcript() {
     let first = stack.post("/api/twilio/transcript/", &body).await;
     let forced = json!({"recording_sid": SID, "force": true});
     let second = stack.post("/api/twilio/transcript/", &forced).await;
-    assert_eq!((&first.body["cached"], &second.body["cached"]), (&json!(false), &json!(false)));
+    assert_eq!(
+        (&first.body["cached"], &second.body["cached"]),
+        (&json!(false), &json!(false))
+    );
     assert_eq!(stack.stack.whisper.calls(), 2);
 
     let broken = r#"{"error":{"message":"Audio file might be corrupted or unsupported"}}"#;
-    stack.stack.whisper.fault(Fault::Status { status: 400, headers: vec![], body: broken.into() }, Some(1));
-    stack.post("/api/twilio/transcript/", &forced).await.twilio_error(500, "audio_unsupported");
+    stack.stack.whisper.fault(
+        Fault::Status {
+            status: 400,
+            headers: vec![],
+            body: broken.into(),
+        },
+        Some(1),
+    );
+    stack
+        .post("/api/twilio/transcript/", &forced)
+        .await
+        .twilio_error(500, "audio_unsupported");
     let kept = stack.post("/api/twilio/transcript/", &body).await;
-    assert_eq!((&kept.body["cached"], &kept.body["transcript"]), (&json!(true), &first.body["transcript"]));
+    assert_eq!(
+        (&kept.body["cached"], &kept.body["transcript"]),
+        (&json!(true), &first.body["transcript"])
+    );
 }
 
 #[tokio::test]
@@ -271,26 +384,58 @@ async fn bad_options_and_queries_are_refused_without_a_call() {
     ] {
         let mut body = options.clone();
         body["recording_sid"] = SID.into();
-        stack.post("/api/twilio/transcript/", &body).await.twilio_error(400, "invalid_parameter");
+        stack
+            .post("/api/twilio/transcript/", &body)
+            .await
+            .twilio_error(400, "invalid_parameter");
     }
-    for options in [json!({"timestamps": "letter"}), json!({"force": "yes"}), json!({"wait": 1}), json!({"laguage": "en"})] {
+    for options in [
+        json!({"timestamps": "letter"}),
+        json!({"force": "yes"}),
+        json!({"wait": 1}),
+        json!({"laguage": "en"}),
+    ] {
         let mut body = options.clone();
         body["recording_sid"] = SID.into();
-        stack.post("/api/twilio/transcript/", &body).await.twilio_error(400, "invalid_body");
+        stack
+            .post("/api/twilio/transcript/", &body)
+            .await
+            .twilio_error(400, "invalid_body");
     }
     for query in ["format=docx", "timestamps=letter", "variant=x", "format="] {
-        stack.get(&format!("{STATUS}?{query}")).await.twilio_error(400, "invalid_parameter");
+        stack
+            .get(&format!("{STATUS}?{query}"))
+            .await
+            .twilio_error(400, "invalid_parameter");
     }
-    stack.get(&format!("{STATUS}?page=1")).await.twilio_error(400, "unknown_parameter");
-    stack.get("/api/twilio/transcript/nonsense").await.twilio_error(400, "invalid_recording_sid");
+    stack
+        .get(&format!("{STATUS}?page=1"))
+        .await
+        .twilio_error(400, "unknown_parameter");
+    stack
+        .get("/api/twilio/transcript/nonsense")
+        .await
+        .twilio_error(400, "invalid_recording_sid");
     assert!(stack.stack.twilio.requests().is_empty());
     assert_eq!(stack.stack.whisper.calls(), 0);
 }
 
 #[tokio::test]
 async fn a_silent_recording_says_that_nobody_spoke() {
-    let silent = Recording { media: Media::Generated { bytes: 40_000 }, ..recording("completed", Some(10)) };
+    let silent = Recording {
+        media: Media::Generated { bytes: 40_000 },
+        ..recording("completed", Some(10))
+    };
     let stack = stack_with(silent).await;
-    let answer = stack.post("/api/twilio/transcript/", &json!({"recording_sid": SID})).await;
-    assert_eq!((answer.status.as_u16(), &answer.body["transcript"], &answer.body["no_speech"]), (200, &json!(""), &json!(true)));
+    let answer = stack
+        .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
+        .await;
+    assert_eq!(
+        (
+            answer.status.as_u16(),
+            &answer.body["transcript"],
+            &answer.body["no_speech"]
+        ),
+        (200, &json!(""), &json!(true))
+    );
 }

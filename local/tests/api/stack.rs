@@ -1,10 +1,15 @@
 //! A stack of its own for each test.
 
-use std::{future::Future, sync::mpsc};
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Arc, Mutex, Once, mpsc},
+    time::Duration,
+};
 
 use axum::Router;
 use local::{
-    demo,
+    demo, seed,
     serve::Reach,
     stack::{Settings, Stack},
 };
@@ -12,6 +17,10 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use shared::{aws::Aws, calls::Calls};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// A running stack and a client for its API.
 pub(crate) struct TestStack {
@@ -85,6 +94,54 @@ impl TestStack {
         .await
     }
 
+    /// `GET` without a key.
+    pub(crate) async fn get_without_key(&self, path: &str) -> Answer {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// `GET` of an absolute URL, a presigned one for instance.
+    pub(crate) fn fetch(&self, url: &str) -> RequestBuilder {
+        self.client.get(url)
+    }
+
+    /// `GET` of exactly these bytes, which a client with manners would encode or shorten, with the demo's key.
+    pub(crate) async fn get_raw(&self, target: &[u8]) -> (u16, Value) {
+        let api = self.stack.api_url.as_ref().expect("the API is running");
+        let address = api.trim_start_matches("http://");
+        let mut connection = TcpStream::connect(address).await.expect("the API listens");
+        let head = format!(
+            " HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {}\r\nConnection: close\r\n\r\n",
+            demo::API_KEY
+        );
+        let request = [b"GET ", target, head.as_bytes()].concat();
+        connection.write_all(&request).await.expect("the API reads");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.expect("the API answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        let status = head.split(' ').nth(1).expect("a status line");
+        (
+            status.parse().expect("a status"),
+            serde_json::from_str(body).unwrap_or(Value::Null),
+        )
+    }
+
+    /// Puts a recording into the bucket as the embedded S3 keeps it, without a request.
+    pub(crate) fn put_object(&self, key: &str, bytes: &[u8]) {
+        let path = self._dir.path().join("s3").join(seed::BUCKET).join(key);
+        std::fs::create_dir_all(path.parent().expect("a key in the bucket")).expect("a folder");
+        std::fs::write(path, bytes).expect("an object");
+    }
+
+    /// Writes a secret, new or not.
+    pub(crate) async fn put_secret(&self, name: &str, text: &str) {
+        let client = self.aws().secrets_manager();
+        let created = client.create_secret().name(name).secret_string(text).send().await;
+        if created.is_err() {
+            let put = client.put_secret_value().secret_id(name).secret_string(text);
+            put.send().await.expect("the secret is written");
+        }
+    }
+
     /// AWS clients as the functions have them.
     pub(crate) fn aws(&self) -> Aws {
         Aws::from_env(&self.stack.environment).expect("the stack's environment is complete")
@@ -96,15 +153,76 @@ impl TestStack {
     }
 }
 
-/// Sends a request and reads the JSON that it is answered with.
-pub(crate) fn answer(request: RequestBuilder) -> impl Future<Output = Answer> {
-    async move {
-        let response = request.send().await.expect("the API answers");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("a body");
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
-        Answer { status, headers, body }
+/// What the code on this thread logs from here on, as `cargo run` logs it and our own crates in full. A test's stack runs on the test's thread.
+pub(crate) fn log_of_this_thread() -> Log {
+    // One subscriber for all threads: with one per thread, a callsite that another test reaches first could stay off for good.
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let ours = [
+            "shared",
+            "get_recording",
+            "list_recordings",
+            "list_twilio_recordings",
+            "transcribe_recording",
+            "local",
+        ];
+        let ours = ours.map(|name| format!("{name}=trace")).join(",");
+        tracing_subscriber::fmt()
+            .with_writer(|| LOG.with_borrow(Log::clone))
+            .with_ansi(false)
+            .with_env_filter(format!("info,s3s=off,s3s_fs=off,{ours}"))
+            .init();
+    });
+    let log = Log(Some(Arc::default()));
+    LOG.set(log.clone());
+    log
+}
+
+thread_local! {
+    static LOG: RefCell<Log> = const { RefCell::new(Log(None)) };
+}
+
+/// The log of one test, or nowhere.
+#[derive(Clone)]
+pub(crate) struct Log(Option<Arc<Mutex<Vec<u8>>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        let bytes = self
+            .0
+            .as_ref()
+            .map(|log| log.lock().expect("no test panicked here").clone());
+        String::from_utf8(bytes.unwrap_or_default()).expect("a log is text")
     }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(log) = &self.0 {
+            log.lock().expect("no test panicked here").extend(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets this much time pass for the functions and their caches, at once.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Sends a request and reads the JSON that it is answered with.
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the API answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.expect("a body");
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
+    Answer { status, headers, body }
 }
 
 impl Answer {
@@ -148,7 +266,8 @@ pub(crate) async fn serve(router: Router) -> String {
     url
 }
 
-/// Stops the clock of the test's runtime: sockets go on working, but time passes only by [`tokio::time::advance`]. Until it is dropped.
+/// Stops the clock of the test's runtime: sockets go on working, but time passes only by [`tokio::time::advance`]. Call [`tokio::time::resume`]
+/// after dropping it if the test still needs time to pass.
 pub(crate) struct StoppedClock {
     _blocks: mpsc::Sender<()>,
 }

@@ -3,6 +3,7 @@
 use std::{
     process::Stdio,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -23,7 +24,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::stack::{Answer, TestStack, answer, serve};
+use crate::stack::{Answer, StoppedClock, TestStack, answer, serve};
 
 const TRANSCRIPT: &str = "/api/twilio/transcript/";
 const DOCUMENTED: &str = "RE1234567890abcdef";
@@ -107,6 +108,13 @@ async fn the_documented_requests_answer_as_documented() {
         },
         "status": "completed",
         "cached": false,
+        "language": "english",
+        "model": "whisper-1",
+        "no_speech": false,
+        "dropped_segments": 0,
+        "audio_seconds": 45.0,
+        "billed_seconds": 45,
+        "cost_usd": 0.0045,
     });
     // As curl sends the document's body, white space included.
     let curl = stack
@@ -330,7 +338,7 @@ async fn the_lease_of_a_dead_worker_is_taken_over_when_it_has_ended() {
 }
 
 #[tokio::test]
-async fn while_another_worker_holds_the_lease_nothing_is_paid_and_the_caller_is_told_to_come_back() {
+async fn while_another_worker_holds_the_lease_nothing_is_paid_and_the_caller_is_told_where_to_look() {
     let stack = with_speech().await;
     leave_lease(&stack, Timestamp::now() + SignedDuration::from_hours(1)).await;
     let state = transcribe_recording::State::from_env(&stack.stack.environment)
@@ -346,8 +354,12 @@ async fn while_another_worker_holds_the_lease_nothing_is_paid_and_the_caller_is_
     let response = transcribe_recording::handle(&state, request.with_lambda_context(context)).await;
     let body: Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(
-        (response.status().as_u16(), &body["code"], &body["retryable"]),
-        (500, &json!("transcription_in_progress"), &json!(true)),
+        (response.status().as_u16(), &body["status"], &body["status_url"]),
+        (
+            202,
+            &json!("processing"),
+            &json!("/api/twilio/transcript/RE1234567890abcdef")
+        ),
         "{body}"
     );
     assert!(response.headers().contains_key("retry-after"));
@@ -564,6 +576,39 @@ async fn twilios_faults_are_told_apart_for_metadata_and_media() {
 }
 
 #[tokio::test]
+async fn upstreams_that_never_answer_are_given_up_in_time_and_hold_no_lease() {
+    let stack = with_speech().await;
+    let post = || {
+        let request = stack
+            .request(Method::POST, TRANSCRIPT)
+            .header("x-api-key", demo::API_KEY);
+        tokio::spawn(answer(request.json(&by_sid())))
+    };
+    // Just past the function's deadline, before the gateway's.
+    let deadline = Duration::from_millis(26_600);
+
+    stack.stack.whisper.fault(whisper::Fault::Hang, Some(1));
+    let clock = StoppedClock::new();
+    let waiting = post();
+    stack.stack.whisper.wait_for_calls(1).await;
+    tokio::time::advance(deadline).await;
+    let refused = waiting.await.unwrap();
+    failed(&refused, "whisper_timeout");
+    assert_eq!(refused.body["retryable"], true);
+
+    stack.stack.twilio.fault(".mp3", twilio::Fault::Hang, Some(1));
+    let asked = stack.stack.twilio.requests().len();
+    let waiting = post();
+    stack.stack.twilio.wait_for_requests(asked + 2).await;
+    tokio::time::advance(deadline).await;
+    failed(&waiting.await.unwrap(), "twilio_timeout");
+    drop(clock);
+
+    tokio::time::resume();
+    assert_eq!(completed(&stack.post(TRANSCRIPT, &by_sid()).await), words());
+}
+
+#[tokio::test]
 async fn without_the_database_nothing_is_paid() {
     let stack = with_speech().await;
     stack
@@ -659,7 +704,7 @@ async fn bodies_that_are_not_the_documented_json_are_refused_and_nothing_is_aske
             "invalid_body",
         ),
         (
-            b"{\"recording_sid\": \"RE1234567890abcdef\", \"language\": \"en\"}",
+            b"{\"recording_sid\": \"RE1234567890abcdef\", \"voice\": \"en\"}",
             json_type,
             400,
             "invalid_body",

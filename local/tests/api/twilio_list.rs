@@ -843,6 +843,38 @@ async fn what_was_read_before_a_fault_is_given_with_a_token_to_go_on() {
 }
 
 #[tokio::test]
+async fn pages_that_go_round_in_a_circle_are_an_error() {
+    let (stack, log) = with_twilio(|request| {
+        let second = request.uri().query().is_some_and(|query| query.contains("Page=1"));
+        let next = if second {
+            "PageSize=200&Page=0"
+        } else {
+            "PageSize=200&Page=1"
+        };
+        page(&[], Some(next))
+    })
+    .await;
+    let failed = stack.get(&format!("{LIST}?status=completed")).await;
+    failed.twilio_error(500, "twilio_error");
+    assert!(log.lock().unwrap().len() <= 4);
+}
+
+#[tokio::test]
+async fn a_twilio_that_never_answers_is_given_up() {
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.fault("Recordings.json", Fault::Hang, None);
+    let clock = StoppedClock::new();
+    let request = stack.request(Method::GET, LIST).header("x-api-key", demo::API_KEY);
+    let list = tokio::spawn(answer(request));
+    stack.stack.twilio.wait_for_requests(1).await;
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let failed = list.await.unwrap();
+    drop(clock);
+    failed.twilio_error(500, "twilio_timeout");
+    assert_eq!(failed.body["retryable"], true);
+}
+
+#[tokio::test]
 async fn twilio_is_asked_only_for_the_days_in_question() {
     let (stack, log) = with_twilio(|_| page(&[], None)).await;
     stack

@@ -1,0 +1,468 @@
+//! API keys, routes with and without a trailing slash, and what no answer and no log may hold.
+
+use std::time::Duration;
+
+use local::{aws::Service, demo, seed};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use shared::auth;
+
+use crate::stack::{Answer, TestStack, answer, log_of_this_thread, pass};
+
+const ID: &str = "dispatch_1754653479_15103455686";
+const KEY: &str = demo::API_KEY;
+
+async fn required() -> TestStack {
+    TestStack::with(|settings| {
+        settings.empty = false;
+        settings.environment.push(("RECORDINGS_AUTH".into(), "required".into()));
+    })
+    .await
+}
+
+/// `GET` of a path with the value of the `X-API-Key` header, if any.
+async fn get(stack: &TestStack, path: &str, key: Option<&str>) -> Answer {
+    let mut request = stack.request(Method::GET, path);
+    if let Some(key) = key {
+        request = request.header("X-API-Key", key);
+    }
+    answer(request).await
+}
+
+/// The secret with these keys: id, key, scopes, end.
+fn keys(keys: &[(&str, &str, &[&str], Option<&str>)]) -> String {
+    let keys: Vec<Value> = keys
+        .iter()
+        .map(|(id, key, scopes, end)| json!({"id": id, "sha256": auth::hash(key), "scopes": scopes, "expires_at": end}))
+        .collect();
+    json!({ "keys": keys }).to_string()
+}
+
+fn secret_reads(stack: &TestStack) -> usize {
+    stack.stack.aws.calls_of(Service::SecretsManager, "GetSecretValue")
+}
+
+#[tokio::test]
+async fn a_key_comes_in_the_header_or_in_the_query_and_the_header_wins() {
+    let stack = required().await;
+    let wrong = "wrong";
+    for (path, header, query, status) in [
+        ("/recordings", Some(KEY), None, 200),
+        ("/recordings", None, Some(KEY), 200),
+        ("/recordings", Some(KEY), Some(wrong), 200),
+        ("/recordings", Some(wrong), Some(KEY), 401),
+        ("/recordings", Some(""), Some(KEY), 401),
+        ("/recordings", None, Some(""), 401),
+        ("/recordings", Some("your_api_key_her"), None, 401),
+        ("/recordings", Some("YOUR_API_KEY_HERE"), None, 401),
+        ("/recordings", None, None, 401),
+    ]
+    .into_iter()
+    .flat_map(|(path, header, query, status)| {
+        let one = "/recordings/dispatch_1754653479_15103455686";
+        [path, one, "/api/twilio/recordings"].map(|path| (path, header, query, status))
+    }) {
+        let target = match query {
+            Some(key) => format!("{path}?api_key={key}"),
+            None => path.to_owned(),
+        };
+        let answer = get(&stack, &target, header).await;
+        assert_eq!(answer.status, status, "{target} {header:?}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_and_a_missing_key_have_the_same_answer() {
+    let stack = required().await;
+    let one = format!("/recordings/{ID}");
+    for (method, path) in [
+        (Method::GET, "/recordings"),
+        (Method::GET, &one),
+        (Method::GET, "/api/twilio/recordings/"),
+        (Method::GET, "/api/twilio/transcript/RE1234567890abcdef"),
+        (Method::POST, "/api/twilio/transcript/"),
+    ] {
+        let mut texts = Vec::new();
+        for key in [None, Some(""), Some("wrong"), Some(&KEY[1..])] {
+            let mut request = stack.request(method.clone(), path);
+            if let Some(key) = key {
+                request = request.header("X-API-Key", key);
+            }
+            let answer = answer(request).await;
+            let text = match path.starts_with("/api") {
+                true => answer.twilio_error(401, "unauthorized"),
+                false => answer.recordings_error(401, "unauthorized"),
+            };
+            texts.push(text.to_owned());
+        }
+        assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+    }
+    assert!(
+        stack.stack.twilio.requests().is_empty(),
+        "nobody without a key reaches Twilio"
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_key_is_refused() {
+    let stack = required().await;
+    for path in ["/recordings", "/recordings/a"] {
+        let answer = get(&stack, &format!("{path}?api_key={KEY}&api_key={KEY}"), None).await;
+        let text = answer.recordings_error(400, "repeated_parameter");
+        assert!(text.contains("api_key") && !text.contains(KEY), "{text}");
+    }
+    let answer = get(
+        &stack,
+        &format!("/api/twilio/recordings?api_key={KEY}&api_key=x"),
+        Some(KEY),
+    )
+    .await;
+    answer.twilio_error(400, "repeated_parameter");
+    let twice = stack
+        .request(Method::GET, "/recordings")
+        .header("X-API-Key", KEY)
+        .header("X-API-Key", KEY);
+    crate::stack::answer(twice).await.recordings_error(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn recordings_are_open_only_where_the_deployment_says_so_and_twilio_never() {
+    let open = TestStack::demo().await;
+    assert_eq!(get(&open, "/recordings", None).await.status, 200);
+    assert_eq!(get(&open, "/recordings", Some("wrong")).await.status, 200);
+    get(&open, "/api/twilio/recordings", None)
+        .await
+        .twilio_error(401, "unauthorized");
+    let undecided = TestStack::with_environment([("RECORDINGS_AUTH", "")]).await;
+    get(&undecided, "/recordings", None)
+        .await
+        .recordings_error(401, "unauthorized");
+    get(&undecided, &format!("/recordings/{ID}"), None)
+        .await
+        .recordings_error(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_key_does_what_its_scopes_say_and_no_more() {
+    let stack = required().await;
+    let secret = keys(&[
+        ("listens", "listens", &["recordings:read"], None),
+        ("reads", "reads", &["twilio:read"], None),
+        ("pays", "pays", &["twilio:transcribe"], None),
+        ("both", "both", &["recordings:read", "twilio:read"], None),
+        ("all", "all", &["*"], None),
+        ("none", "none", &[], None),
+        ("unknown", "unknown", &["recordings:write", "recordings", "**"], None),
+    ]);
+    stack.put_secret(seed::API_KEYS_SECRET, &secret).await;
+    for (key, allowed) in [
+        ("listens", [true, false, false]),
+        ("reads", [false, true, false]),
+        ("pays", [false, false, true]),
+        ("both", [true, true, false]),
+        ("all", [true, true, true]),
+        ("none", [false, false, false]),
+        ("unknown", [false, false, false]),
+    ] {
+        for ((method, path, scope), allowed) in [
+            (Method::GET, "/recordings", "recordings:read"),
+            (Method::GET, "/api/twilio/recordings?limit=1", "twilio:read"),
+            (Method::POST, "/api/twilio/transcript", "twilio:transcribe"),
+        ]
+        .into_iter()
+        .zip(allowed)
+        {
+            let request = stack.request(method, path).header("X-API-Key", key).body("{}");
+            let answer = answer(request).await;
+            if allowed {
+                assert!(
+                    !matches!(answer.status.as_u16(), 401 | 403),
+                    "{key} {path}: {}",
+                    answer.body
+                );
+                continue;
+            }
+            let text = match path.starts_with("/api") {
+                true => answer.twilio_error(403, "forbidden"),
+                false => answer.recordings_error(403, "forbidden"),
+            };
+            assert!(text.contains(scope), "{text}");
+        }
+        let one = get(&stack, &format!("/recordings/{ID}"), Some(key)).await;
+        assert_eq!(one.status == 200, allowed[0], "{key}: {}", one.body);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_is_as_wrong_as_any() {
+    let stack = required().await;
+    let secret = keys(&[
+        ("old", "old", &["*"], Some("2024-01-01T00:00:00Z")),
+        ("young", "young", &["*"], Some("2999-01-01T00:00:00Z")),
+    ]);
+    stack.put_secret(seed::API_KEYS_SECRET, &secret).await;
+    assert_eq!(get(&stack, "/recordings", Some("young")).await.status, 200);
+    let expired = get(&stack, "/recordings", Some("old")).await;
+    let missing = get(&stack, "/recordings", None).await;
+    assert_eq!(
+        expired.recordings_error(401, "unauthorized"),
+        missing.recordings_error(401, "unauthorized")
+    );
+}
+
+#[tokio::test]
+async fn a_new_key_works_at_once_and_a_removed_one_until_the_cache_ends() {
+    let stack = required().await;
+    assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
+    let both = keys(&[("demo", KEY, &["*"], None), ("new", "new", &["*"], None)]);
+    stack.put_secret(seed::API_KEYS_SECRET, &both).await;
+    assert_eq!(get(&stack, "/recordings", Some("new")).await.status, 200);
+    assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
+    stack
+        .put_secret(seed::API_KEYS_SECRET, &keys(&[("new", "new", &["*"], None)]))
+        .await;
+    pass(shared::secrets::TTL).await;
+    assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 401);
+    assert_eq!(get(&stack, "/recordings", Some("new")).await.status, 200);
+}
+
+#[tokio::test]
+async fn junk_keys_make_the_secret_be_read_once_in_30_seconds() {
+    let stack = required().await;
+    let before = secret_reads(&stack);
+    let junk = async |from: u32| {
+        let requests = (from..from + 40).map(|n| {
+            let stack = &stack;
+            async move { get(stack, "/recordings", Some(&format!("junk-{n}"))).await.status }
+        });
+        let statuses = futures_util::future::join_all(requests).await;
+        assert!(statuses.iter().all(|status| *status == StatusCode::UNAUTHORIZED));
+    };
+    junk(0).await;
+    assert_eq!(secret_reads(&stack), before + 1);
+    pass(Duration::from_secs(15)).await;
+    junk(100).await;
+    assert_eq!(secret_reads(&stack), before + 1);
+    pass(Duration::from_secs(15)).await;
+    junk(200).await;
+    assert_eq!(secret_reads(&stack), before + 2);
+    for _ in 0..20 {
+        assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
+    }
+    assert_eq!(get(&stack, "/recordings", None).await.status, 401);
+    assert_eq!(secret_reads(&stack), before + 2, "known keys and no keys cost nothing");
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_read_are_said_without_their_contents() {
+    let stack = TestStack::with(|settings| {
+        let variables = [("RECORDINGS_AUTH", "required"), ("API_KEYS_SECRET", "other-keys")];
+        settings
+            .environment
+            .extend(variables.map(|(name, value)| (name.into(), value.into())));
+    })
+    .await;
+    let ask = async |status, code| {
+        for path in ["/recordings", "/recordings/a", "/api/twilio/recordings"] {
+            let answer = get(&stack, path, Some(KEY)).await;
+            let text = match path.starts_with("/api") {
+                true => answer.twilio_error(status, code),
+                false => answer.recordings_error(status, code),
+            };
+            assert!(!text.contains("other-keys"), "{text}");
+            let body = answer.body.to_string();
+            assert!(!body.contains("sesame") && !body.contains("Set by a test"), "{body}");
+            assert_eq!(answer.body["retryable"].as_bool(), (status == 503).then_some(true));
+        }
+    };
+    ask(500, "api_keys_not_configured").await;
+    for malformed in ["sesame", r#"{"keys": "sesame"}"#, r#"["sesame"]"#, ""] {
+        if !malformed.is_empty() {
+            stack.put_secret("other-keys", malformed).await;
+            ask(500, "api_keys_not_configured").await;
+        }
+    }
+    let faults = stack.stack.aws.faults();
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE] {
+        faults.set(Service::SecretsManager, Some(status));
+        ask(503, "api_keys_unavailable").await;
+    }
+    faults.set(Service::SecretsManager, None);
+    stack.put_secret("other-keys", r#"{"keys": []}"#).await;
+    get(&stack, "/recordings", Some(KEY))
+        .await
+        .recordings_error(401, "unauthorized");
+    stack
+        .put_secret("other-keys", &keys(&[("demo", KEY, &["*"], None)]))
+        .await;
+    pass(Duration::from_secs(31)).await;
+    assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
+}
+
+#[tokio::test]
+async fn known_keys_outlive_an_outage_of_secrets_manager() {
+    let stack = required().await;
+    stack
+        .stack
+        .aws
+        .faults()
+        .set(Service::SecretsManager, Some(StatusCode::SERVICE_UNAVAILABLE));
+    pass(shared::secrets::TTL).await;
+    assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
+    assert_eq!(get(&stack, "/recordings", Some("wrong")).await.status, 401);
+    pass(Duration::from_secs(3600)).await;
+    get(&stack, "/recordings", Some(KEY))
+        .await
+        .recordings_error(503, "api_keys_unavailable");
+}
+
+#[tokio::test]
+async fn every_documented_route_answers_with_and_without_a_trailing_slash() {
+    let stack = TestStack::demo().await;
+    for path in [
+        "/recordings".to_owned(),
+        format!("/recordings/{ID}"),
+        "/api/twilio/recordings".into(),
+    ] {
+        for slash in ["", "/", "?", "/?"] {
+            let answer = stack.get(&format!("{path}{slash}")).await;
+            assert_eq!(answer.status, 200, "{path}{slash}: {}", answer.body);
+        }
+    }
+    for path in ["/recordings?limit=2", "/recordings/?limit=2"] {
+        assert_eq!(stack.get(path).await.body["recordings"].as_array().unwrap().len(), 2);
+    }
+    let body = json!({"recording_sid": "RE1234567890abcdef"});
+    for path in ["/api/twilio/transcript", "/api/twilio/transcript/"] {
+        let answer = stack.post(path, &body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        let stored = stack
+            .get(&path.replace("transcript", "transcript/RE1234567890abcdef"))
+            .await;
+        assert_eq!(stored.status, 200, "{path}: {}", stored.body);
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_leads_nowhere_is_a_404_of_its_family_or_of_the_gateway() {
+    let stack = TestStack::demo().await;
+    for path in [
+        "/nothing",
+        "/recording",
+        "/recordingsx/",
+        "/api",
+        "/api/twilio",
+        "/api/twilio/",
+        "/api/other/recordings",
+        "/recordings/a/b",
+        "/recordings/a/b/",
+        "/recordings//a",
+        "/Recordings/",
+        "/favicon.ico",
+    ] {
+        let answer = stack.get(path).await;
+        answer.recordings_error(404, "path_not_found");
+    }
+    for path in [
+        "/api/twilio/nothing",
+        "/api/twilio/recordings/a",
+        "/api/twilio/transcript",
+        "/api/twilio/transcript/",
+        "/api/twilio/transcript/RE1234567890abcdef/a",
+        "/api/twilio/recording/",
+    ] {
+        stack.get(path).await.twilio_error(404, "path_not_found");
+    }
+    for path in [
+        "/api/twilio/nothing",
+        "/api/twilio/recordings/",
+        "/api/twilio/transcript/a",
+    ] {
+        stack.post(path, &json!({})).await.twilio_error(404, "path_not_found");
+    }
+    let one = format!("/recordings/{ID}");
+    for (method, path) in [
+        (Method::GET, "/"),
+        (Method::POST, "/recordings"),
+        (Method::POST, "/recordings/"),
+        (Method::POST, "/api/nothing"),
+        (Method::DELETE, &one),
+        (Method::PUT, &one),
+        (Method::PATCH, "/api/twilio/recordings"),
+        (Method::DELETE, "/api/twilio/transcript/"),
+    ] {
+        let answer = answer(stack.request(method.clone(), path).header("X-API-Key", KEY)).await;
+        assert_eq!(answer.status, 404, "{method} {path}");
+        assert_eq!(answer.body, json!({"message": "Not Found"}), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_nobody_learns_which_paths_there_are() {
+    let stack = required().await;
+    for path in ["/nothing", "/recordings/a/b", "/recordings/%00"] {
+        get(&stack, path, None).await.recordings_error(401, "unauthorized");
+    }
+    get(&stack, "/api/twilio/nothing", None)
+        .await
+        .twilio_error(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn neither_log_nor_answer_holds_a_key_and_no_log_a_url_or_a_customer() {
+    // All of the stack runs on this thread.
+    let log = log_of_this_thread();
+    let stack = required().await;
+    let wrong = "wrong_key_0123456789";
+    let mut answers = String::new();
+    let mut signatures = Vec::new();
+    for path in [
+        "/recordings?limit=1".to_owned(),
+        format!("/recordings/{ID}?expires_in=60"),
+        "/recordings/dispatch_1754493610_14155550123?x=1".into(),
+        "/recordings/dispatch_1754493610_14155550123?x=1".replace("?x=1", "?"),
+        "/recordings/dispatch_1754653479_19998887777?".into(),
+        "/recordings/%00?".into(),
+        "/recordings?limit=x".into(),
+        "/api/twilio/recordings?limit=1".into(),
+        "/api/twilio/nothing?".into(),
+    ] {
+        for key in [KEY, wrong] {
+            let in_header = get(&stack, &path, Some(key)).await;
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let in_query = get(&stack, &format!("{path}{separator}api_key={key}"), None).await;
+            for answer in [in_header, in_query] {
+                for url in ["/recording_url", "/recordings/0/recording_url"] {
+                    let signature = answer.body.pointer(url).and_then(Value::as_str);
+                    let signature = signature.and_then(|url| url.split("X-Amz-Signature=").nth(1));
+                    signatures.extend(signature.map(|text| text.split('&').next().unwrap().to_owned()));
+                }
+                answers.push_str(&answer.body.to_string());
+            }
+        }
+    }
+    for service in [Service::S3, Service::DynamoDb] {
+        stack
+            .stack
+            .aws
+            .faults()
+            .set(service, Some(StatusCode::INTERNAL_SERVER_ERROR));
+        get(&stack, "/recordings/dispatch_1_2", Some(KEY)).await;
+    }
+    let log = log.text();
+    assert!(
+        log.contains("key_id") && log.contains("request refused") && log.contains("request failed"),
+        "{log}"
+    );
+    assert!(signatures.len() >= 4 && signatures.iter().all(|signature| signature.len() == 64));
+    for secret in [KEY, wrong, &auth::hash(KEY), demo::AUTH_TOKEN, "local-signer-secret"] {
+        assert!(!log.contains(secret), "{secret} in the log:\n{log}");
+        assert!(!answers.contains(secret), "{secret} in an answer");
+    }
+    for private in ["X-Amz-Signature", "api_key=", "Louis Smith", "15103455686"]
+        .into_iter()
+        .chain(signatures.iter().map(String::as_str))
+    {
+        assert!(!log.contains(private), "{private} in the log:\n{log}");
+    }
+}

@@ -1,0 +1,194 @@
+//! `events/`, and what each function gets to start with.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use local::{functions::Functions, gateway::TEMPLATE};
+use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
+use serde_json::{Value, json};
+use shared::config::Env;
+
+use crate::stack::TestStack;
+
+/// Function, event, and what is in its answer.
+const REQUESTS: [(&str, &str, &str); 5] = [
+    (
+        "get-recording",
+        include_str!("../../../events/get-recording.json"),
+        "recording_url",
+    ),
+    (
+        "get-transcript",
+        include_str!("../../../events/get-transcript.json"),
+        "transcript",
+    ),
+    (
+        "list-recordings",
+        include_str!("../../../events/list-recordings.json"),
+        "recordings",
+    ),
+    (
+        "list-twilio-recordings",
+        include_str!("../../../events/list-twilio-recordings.json"),
+        "recordings",
+    ),
+    (
+        "transcribe-recording",
+        include_str!("../../../events/transcribe-recording.json"),
+        "transcript",
+    ),
+];
+const WORKER: &str = "transcription-worker";
+const JOB: &str = include_str!("../../../events/transcription-worker.json");
+
+fn in_a_minute() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(60)
+}
+
+#[tokio::test]
+async fn every_event_is_answered_by_its_function() {
+    let stack = TestStack::with(|settings| {
+        settings.empty = false;
+        settings.environment.push(("RECORDINGS_AUTH".into(), "required".into()));
+    })
+    .await;
+    let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
+    // First, so that there is a transcript to get.
+    let job = serde_json::from_str(JOB).unwrap();
+    let done = functions.deliver(WORKER, job, in_a_minute()).await.unwrap().unwrap();
+    assert_eq!(done, json!({"batchItemFailures": []}));
+    for (function, event, field) in REQUESTS {
+        let request = lambda_http::request::from_str(event).unwrap();
+        let response = functions.invoke(function, request).await.unwrap();
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(response.status(), 200, "{function}: {body}");
+        assert!(!body[field].is_null(), "{function}: {body}");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+    }
+}
+
+#[test]
+fn there_is_an_event_for_every_function() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let functions = REQUESTS.iter().map(|(function, ..)| *function).chain([WORKER]);
+    assert!(functions.clone().eq(template_variables().keys()));
+    assert!(functions.map(|function| format!("{function}.json")).eq(files));
+}
+
+/// The variables that template.yaml gives to each function, by the folder of its crate.
+fn template_variables() -> BTreeMap<String, Vec<String>> {
+    let documents = Yaml::load_from_str(TEMPLATE).unwrap();
+    let template = &documents[0];
+    let names = |function: Option<&Yaml>| -> Vec<String> {
+        let variables = function.and_then(|function| function.get("Environment")?.get("Variables"));
+        let variables = variables.and_then(Yaml::as_mapping).into_iter().flatten();
+        variables.map(|(name, _)| name.as_str().unwrap().to_owned()).collect()
+    };
+    let global = names(template.get("Globals").and_then(|globals| globals.get("Function")));
+    let resources = template.get("Resources").and_then(Yaml::as_mapping).unwrap();
+    resources
+        .iter()
+        .filter(|(_, resource)| resource.get("Type").and_then(Yaml::as_str) == Some("AWS::Serverless::Function"))
+        .map(|(_, resource)| {
+            let properties = resource.get("Properties");
+            let folder = properties
+                .and_then(|properties| properties.get("CodeUri")?.as_str())
+                .unwrap();
+            let function = folder.trim_end_matches('/').rsplit('/').next().unwrap();
+            let mut own = names(properties);
+            own.extend(global.clone());
+            (function.to_owned(), own)
+        })
+        .collect()
+}
+
+/// What `function` would start with: the variables that the template gives it, as far as the stack has a value for them, and Lambda's own.
+fn given(function: &str, stack: &TestStack) -> Vec<(String, String)> {
+    let mut names = template_variables().remove(function).unwrap();
+    let lambda = [
+        "AWS_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ];
+    names.extend(lambda.map(str::to_owned));
+    let value = |name: &str| Some(stack.stack.environment.optional(name)?.to_owned());
+    names
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), value(&name)?)))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_function_works_with_just_the_variables_that_the_template_gives_it() {
+    let stack = TestStack::demo().await;
+    let env = Env::from_iter(given(WORKER, &stack));
+    let worker = transcription_worker::State::from_env(&env).await.unwrap();
+    let job = serde_json::from_str(JOB).unwrap();
+    let done = transcription_worker::handle(&worker, job, in_a_minute()).await;
+    assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
+    for (function, event, _) in REQUESTS {
+        let env = Env::from_iter(given(function, &stack));
+        let request = lambda_http::request::from_str(event).unwrap();
+        let response = match function {
+            "get-recording" => {
+                let state = get_recording::State::from_env(&env).await.unwrap();
+                get_recording::handle(&state, request).await
+            }
+            "get-transcript" => {
+                let state = get_transcript::State::from_env(&env).await.unwrap();
+                get_transcript::handle(&state, request).await
+            }
+            "list-recordings" => {
+                let state = list_recordings::State::from_env(&env).await.unwrap();
+                list_recordings::handle(&state, request).await
+            }
+            "list-twilio-recordings" => {
+                let state = list_twilio_recordings::State::from_env(&env).await.unwrap();
+                list_twilio_recordings::handle(&state, request).await
+            }
+            "transcribe-recording" => {
+                let state = transcribe_recording::State::from_env(&env).await.unwrap();
+                transcribe_recording::handle(&state, request).await
+            }
+            other => panic!("{other} is not started by this test"),
+        };
+        assert_eq!(response.status(), 200, "{function}: {:?}", response.body());
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_lacks_a_variable_says_which() {
+    let stack = TestStack::empty().await;
+    for (function, required) in [
+        ("get-recording", "CALLS_TABLE"),
+        ("get-transcript", "TRANSCRIPTS_TABLE"),
+        ("list-recordings", "CALLS_TABLE"),
+        ("list-twilio-recordings", "TWILIO_SECRET"),
+        ("transcribe-recording", "TRANSCRIPTS_TABLE"),
+        ("transcription-worker", "WHISPER_SECRET"),
+    ] {
+        let mut variables = given(function, &stack);
+        variables.retain(|(name, _)| name != required);
+        let env = Env::from_iter(variables);
+        let error = match function {
+            "get-recording" => get_recording::State::from_env(&env).await.err(),
+            "get-transcript" => get_transcript::State::from_env(&env).await.err(),
+            "list-recordings" => list_recordings::State::from_env(&env).await.err(),
+            "list-twilio-recordings" => list_twilio_recordings::State::from_env(&env).await.err(),
+            "transcribe-recording" => transcribe_recording::State::from_env(&env).await.err(),
+            _ => transcription_worker::State::from_env(&env).await.err(),
+        };
+        let error = error.map(|error| error.to_string());
+        let named = format!("the environment variable {required} is required");
+        assert_eq!(error, Some(named), "{function}");
+    }
+}
