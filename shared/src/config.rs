@@ -35,6 +35,11 @@ impl Env {
         )
     }
 
+    /// All variables with their values, for a process that is to have them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The variable's value; `None` when it is absent or empty, since CloudFormation can declare a variable but not leave it out.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())

@@ -90,10 +90,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let playback = state.playback.as_ref().ok_or_else(http::s3_missing)?;
         let (page, presigner) = tokio::join!(state.calls.list(start, limit), playback.presigner(EXPIRES_IN));
         let (page, presigner) = (page?, presigner?);
-        let mut recordings = Vec::with_capacity(page.calls.len());
-        for call in page.calls {
-            recordings.extend(row(call, &presigner).await?);
-        }
+        let rows = page.calls.into_iter().filter_map(|call| row(call, &presigner));
+        let recordings = rows.collect();
         let next_cursor = page.next.map(|cursor| cursor.encode());
         Ok((
             StatusCode::OK,
@@ -109,11 +107,11 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 }
 
 /// `None` for a call without a recording, which the list's index never holds.
-async fn row(call: Call, presigner: &Presigner<'_>) -> Result<Option<Row>, ApiError> {
-    let Some(key) = &call.s3_key else { return Ok(None) };
+fn row(call: Call, presigner: &Presigner) -> Option<Row> {
+    let key = call.s3_key.as_ref()?;
     let time = |time: Option<Timestamp>| time.map(to_millis);
-    Ok(Some(Row {
-        recording_url: presigner.play(key).await?,
+    Some(Row {
+        recording_url: presigner.play(key),
         expires_at: to_millis(presigner.expiry.at()),
         interaction_id: call.interaction_id,
         customer_name: call.customer_name,
@@ -124,5 +122,5 @@ async fn row(call: Call, presigner: &Presigner<'_>) -> Result<Option<Row>, ApiEr
         start_time: time(call.start_time),
         end_time: time(call.end_time),
         dispatch_id: call.dispatch_id,
-    }))
+    })
 }

@@ -1,0 +1,12 @@
+//! A Lambda that does nothing: logging and an empty answer, like every function, and no more.
+
+use lambda_http::{Body, Error, Request, Response, service_fn, tracing};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    lambda_http::run(service_fn(async |_: Request| {
+        Ok::<_, Error>(Response::new(Body::Empty))
+    }))
+    .await
+}
