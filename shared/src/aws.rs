@@ -1,6 +1,6 @@
 //! AWS clients, made once during INIT.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{
@@ -131,6 +131,17 @@ impl Aws {
             .force_path_style(self.custom_endpoint)
             .build()
     }
+}
+
+/// An error and its causes, for the log. Unlike the SDK's own `DisplayErrorContext` it prints no `Debug` form, which can hold an answer's body.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Whether the region is in the partition `aws`, by that partition's own pattern. China, GovCloud and others may have other roots.

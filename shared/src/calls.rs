@@ -17,10 +17,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 
 use crate::{
-    aws::Aws,
+    aws::{Aws, causes},
     config::{ConfigError, Env},
     dispatch::{DispatchId, DispatchPattern},
-    dynamodb::{Item, cause, get_number, get_text, number, text},
+    dynamodb::{Item, get_number, get_text, number, text},
     egress::EgressObject,
     time::{to_millis, utc_day},
 };
@@ -109,7 +109,7 @@ pub struct CallsError(String);
 
 impl<E: Error + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for CallsError {
     fn from(error: SdkError<E, R>) -> Self {
-        Self(cause(&error))
+        Self(causes(&error))
     }
 }
 

@@ -1,8 +1,8 @@
-//! What the DynamoDB tables have in common: attribute values and error texts.
+//! What the DynamoDB tables have in common: attribute values.
 
-use std::{collections::HashMap, error::Error};
+use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{error::DisplayErrorContext, types::AttributeValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -20,9 +20,4 @@ pub(crate) fn get_text(item: &Item, name: &str) -> Option<String> {
 
 pub(crate) fn get_number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-/// The whole chain of causes, for the log.
-pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
-    DisplayErrorContext(error).to_string()
 }

@@ -1,11 +1,11 @@
 //! The egress recordings in S3: finding the one that belongs to a dispatch.
 
-use aws_sdk_s3::{Client, error::DisplayErrorContext};
+use aws_sdk_s3::Client;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
 
 use crate::{
-    aws::Aws,
+    aws::{Aws, causes},
     config::Env,
     dispatch::{DispatchPattern, EgressFile},
     time::utc_day,
@@ -111,7 +111,7 @@ impl Egress {
                 match code {
                     Some("NoSuchBucket") => EgressError::NoSuchBucket,
                     Some("AccessDenied") => EgressError::AccessDenied,
-                    _ => EgressError::Unavailable(DisplayErrorContext(&error).to_string()),
+                    _ => EgressError::Unavailable(causes(&error)),
                 }
             })?;
             objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::{Client, error::DisplayErrorContext};
+use aws_sdk_sqs::Client;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    aws::Aws,
+    aws::{Aws, causes},
     config::{ConfigError, Env},
     whisper::Options,
 };
@@ -69,7 +69,7 @@ impl Queue {
             .delay_seconds(delay.min(MAX_DELAY).as_secs() as i32)
             .send()
             .await
-            .map_err(|error| QueueError::Unavailable(DisplayErrorContext(&error).to_string()))?;
+            .map_err(|error| QueueError::Unavailable(causes(&error)))?;
         Ok(())
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_secretsmanager::{Client, error::DisplayErrorContext};
+use aws_sdk_secretsmanager::Client;
 use serde::de::DeserializeOwned;
 use tokio::{sync::Mutex, time::Instant};
+
+use crate::aws::causes;
 
 /// How long a secret is used before it is read again. This is the delay until a rotated or revoked key takes effect.
 pub const TTL: Duration = Duration::from_secs(300);
@@ -121,7 +123,7 @@ impl<T: DeserializeOwned> Secret<T> {
             .await
             .map_err(|error| match error.as_service_error() {
                 Some(service) if service.is_resource_not_found_exception() => SecretError::Missing(self.id.clone()),
-                _ => SecretError::Unavailable(self.id.clone(), DisplayErrorContext(&error).to_string()),
+                _ => SecretError::Unavailable(self.id.clone(), causes(&error)),
             })?;
         let text = answer
             .secret_string()

@@ -25,9 +25,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    aws::Aws,
+    aws::{Aws, causes},
     config::{ConfigError, Env},
-    dynamodb::{Item, cause, get_number, get_text, number, text},
+    dynamodb::{Item, get_number, get_text, number, text},
     time::to_seconds,
     twilio::RecordingSid,
     whisper::{Options, Segment, Word},
@@ -192,7 +192,7 @@ pub struct TranscriptsError(String);
 
 impl<E: Error + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for TranscriptsError {
     fn from(error: SdkError<E, R>) -> Self {
-        Self(cause(&error))
+        Self(causes(&error))
     }
 }
 
@@ -268,7 +268,7 @@ impl Transcripts {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
                     Ok(Claim::Refused(refused.item.map_or(Ok(Known::Nothing), known)?))
                 }
-                other => Err(TranscriptsError(cause(&other))),
+                other => Err(TranscriptsError(causes(&other))),
             },
         }
     }
