@@ -415,7 +415,7 @@ impl From<PlaybackError> for ApiError {
                 "signer_unavailable",
                 "Recording URLs can't be signed right now. Try again shortly.",
             ),
-            PlaybackError::Secret(_) | PlaybackError::Address(_) => Self::internal(
+            PlaybackError::Secret(_) | PlaybackError::Address(_) | PlaybackError::Signing(_) => Self::internal(
                 "signer_not_configured",
                 "Recording URLs can't be signed: this deployment's signing keys are not usable.",
             ),

@@ -1,15 +1,25 @@
 //! Presigned URLs: how a recording is played, downloaded and shared.
 
-use std::{fmt::Write, time::SystemTime};
+use std::{
+    error::Error,
+    fmt::Write,
+    iter,
+    time::{Duration, SystemTime},
+};
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::endpoint::{DefaultResolver, ParamsBuilder, ResolveEndpoint};
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use aws_sigv4::{
+    http_request::{
+        PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4::SigningParams,
+};
+use aws_smithy_runtime_api::client::identity::Identity;
 use jiff::{SignedDuration, Timestamp};
-use lambda_http::http::Uri;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::{
     aws::Aws,
@@ -39,12 +49,15 @@ pub enum PlaybackError {
     /// The bucket's name or the region can't be part of an address.
     #[error("the bucket has no address: {0}")]
     Address(String),
+    /// The URL could not be signed.
+    #[error("presigning failed: {0}")]
+    Signing(String),
 }
 
 /// Signs URLs for the recordings bucket.
 ///
-/// The SDK finds the bucket's address, as for its own requests. Signing is done here, because the SDK runs its whole request machinery for
-/// each URL: a list has up to 100, and signing was half of a warm request's CPU.
+/// The SDK finds the bucket's address, as for its own requests, and its signer signs. They are called one by one because the SDK's own
+/// presigning runs the whole machinery of a request for each URL: a list has up to 100, and it was half of a warm request's CPU.
 pub struct Playback {
     bucket: ParamsBuilder,
     addresses: DefaultResolver,
@@ -73,16 +86,10 @@ impl Expiry {
 
 /// Signs any number of URLs that expire together.
 pub struct Presigner {
-    /// Scheme and host.
-    origin: String,
-    host: String,
-    /// What comes before a key: nothing, or the bucket where it is not part of the host.
-    path: String,
-    /// Date, region and service, for which the key is good.
-    scope: String,
-    signing_key: Vec<u8>,
-    access_key_id: String,
-    session_token: Option<String>,
+    /// The bucket's address, without a trailing slash.
+    address: String,
+    identity: Identity,
+    region: String,
     /// Until when the URLs work.
     pub expiry: Expiry,
 }
@@ -119,44 +126,28 @@ impl Playback {
         let bucket = bucket.map_err(|error| PlaybackError::Address(error.to_string()))?;
         let endpoint = ResolveEndpoint::resolve_endpoint(&self.addresses, &bucket).await;
         let endpoint = endpoint.map_err(|error| PlaybackError::Address(error.to_string()))?;
-        self.presigner_at(endpoint.url(), signer.as_deref(), Timestamp::now(), expires_in)
+        Ok(self.presigner_at(endpoint.url(), signer.as_deref(), Timestamp::now(), expires_in))
     }
 
-    fn presigner_at(
-        &self,
-        address: &str,
-        signer: Option<&SignerKeys>,
-        now: Timestamp,
-        expires_in: u64,
-    ) -> Result<Presigner, PlaybackError> {
-        let (access_key_id, secret, session_token) = match signer {
-            Some(keys) => (keys.access_key_id.as_str(), keys.secret_access_key.as_str(), None),
-            None => (
-                self.role.access_key_id(),
-                self.role.secret_access_key(),
-                self.role.session_token(),
+    fn presigner_at(&self, address: &str, signer: Option<&SignerKeys>, now: Timestamp, expires_in: u64) -> Presigner {
+        let credentials = match signer {
+            Some(keys) => Credentials::new(
+                &keys.access_key_id,
+                &keys.secret_access_key,
+                None,
+                None,
+                "signer secret",
             ),
+            None => self.role.clone(),
         };
-        let limited = session_token.is_some() && expires_in > TEMPORARY_CREDENTIALS_LIMIT;
-        // SigV4 counts from a whole second.
-        let signed_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let uri: Uri = address
-            .parse()
-            .map_err(|_| PlaybackError::Address(format!("{address} is not a URL")))?;
-        let host = uri.authority().map_or("", |authority| authority.as_str());
-        let scheme = uri.scheme_str().unwrap_or("https");
-        Ok(Presigner {
-            origin: format!("{scheme}://{host}"),
-            host: host.to_owned(),
-            path: uri.path().trim_end_matches('/').to_owned(),
-            scope: format!("{}/{}/s3/aws4_request", signed_at.strftime("%Y%m%d"), self.region),
-            signing_key: generate_signing_key(secret, SystemTime::from(signed_at), &self.region, "s3")
-                .as_ref()
-                .to_vec(),
-            access_key_id: access_key_id.to_owned(),
-            session_token: session_token.map(str::to_owned),
+        let limited = credentials.session_token().is_some() && expires_in > TEMPORARY_CREDENTIALS_LIMIT;
+        Presigner {
+            address: address.trim_end_matches('/').to_owned(),
+            identity: credentials.into(),
+            region: self.region.clone(),
             expiry: Expiry {
-                signed_at,
+                // SigV4 counts from a whole second.
+                signed_at: Timestamp::from_second(now.as_second()).unwrap_or(now),
                 seconds: if limited {
                     TEMPORARY_CREDENTIALS_LIMIT
                 } else {
@@ -164,59 +155,68 @@ impl Playback {
                 },
                 limited_by: limited.then_some("temporary_credentials"),
             },
-        })
+        }
     }
 }
 
 impl Presigner {
     /// A URL that plays the recording in a browser or player, and seeks.
-    pub fn play(&self, key: &str) -> String {
+    pub fn play(&self, key: &str) -> Result<String, PlaybackError> {
         self.sign(key, None)
     }
 
     /// A URL that downloads the recording under its own name.
-    pub fn download(&self, key: &str) -> String {
+    pub fn download(&self, key: &str) -> Result<String, PlaybackError> {
         self.sign(key, Some(&content_disposition(key)))
     }
 
-    /// Signature version 4 in the query string:
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>. The parameters are in the order that is signed.
-    fn sign(&self, key: &str, disposition: Option<&str>) -> String {
+    fn sign(&self, key: &str, disposition: Option<&str>) -> Result<String, PlaybackError> {
         const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
-        let path = format!("{}/{}", self.path, utf8_percent_encode(key, PATH));
-        let time = self.expiry.signed_at.strftime("%Y%m%dT%H%M%SZ").to_string();
-        let mut query = format!(
-            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}%2F{}&X-Amz-Date={time}&X-Amz-Expires={}",
-            encoded(&self.access_key_id),
-            encoded(&self.scope),
-            self.expiry.seconds,
-        );
+        let mut url = format!("{}/{}", self.address, utf8_percent_encode(key, PATH));
+        let mut separator = '?';
+        let mut add = |url: &mut String, name: &str, value: &str| {
+            // Writing to a string can't fail.
+            let _ = write!(url, "{separator}{name}={}", utf8_percent_encode(value, UNRESERVED));
+            separator = '&';
+        };
         // Egress may store a file as application/octet-stream, which a browser would download instead of play.
-        for (name, value) in [
-            ("X-Amz-Security-Token", self.session_token.as_deref()),
-            ("X-Amz-SignedHeaders", Some("host")),
+        let overrides = [
             ("response-content-disposition", disposition),
             ("response-content-type", media_type(key)),
-        ] {
+        ];
+        for (name, value) in overrides {
             if let Some(value) = value {
-                // Writing to a string can't fail.
-                let _ = write!(query, "&{name}={}", encoded(value));
+                add(&mut url, name, value);
             }
         }
-        let request = format!("GET\n{path}\n{query}\nhost:{}\n\nhost\nUNSIGNED-PAYLOAD", self.host);
-        let digest = hex::encode(Sha256::digest(request));
-        let signed = format!("AWS4-HMAC-SHA256\n{time}\n{}\n{digest}", self.scope);
-        let signature = calculate_signature(&self.signing_key, signed.as_bytes());
-        format!("{}{path}?{query}&X-Amz-Signature={signature}", self.origin)
+        // As the SDK sets them for S3: the path is taken as it is.
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_secs(self.expiry.seconds));
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let failed = |error: &dyn Error| PlaybackError::Signing(error.to_string());
+        let parameters = SigningParams::builder()
+            .identity(&self.identity)
+            .region(&self.region)
+            .name("s3")
+            .time(SystemTime::from(self.expiry.signed_at))
+            .settings(settings)
+            .build()
+            .map_err(|error| failed(&error))?
+            .into();
+        let request = SignableRequest::new("GET", url.as_str(), iter::empty(), SignableBody::UnsignedPayload);
+        let signed = sign(request.map_err(|error| failed(&error))?, &parameters).map_err(|error| failed(&error))?;
+        let (_, signature) = signed.into_parts().0.into_parts();
+        for (name, value) in signature {
+            add(&mut url, name, &value);
+        }
+        Ok(url)
     }
 }
 
 /// What stays as it is in a signed path or query; all else is percent-encoded.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-fn encoded(text: &str) -> PercentEncode<'_> {
-    utf8_percent_encode(text, UNRESERVED)
-}
 
 /// `attachment` with the key's file name, in the plain and the RFC 6266 form.
 fn content_disposition(key: &str) -> String {
@@ -259,13 +259,23 @@ mod tests {
             "2013-05-24T00:00:00Z".parse().unwrap(),
             86400,
         );
-        assert_eq!(
-            presigner.unwrap().play("test.txt"),
-            "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
-             &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z\
-             &X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
-             &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        let url = presigner.play("test.txt").unwrap();
+        assert!(
+            url.starts_with("https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&"),
+            "{url}"
         );
+        for parameter in [
+            "X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request",
+            "X-Amz-Date=20130524T000000Z",
+            "X-Amz-Expires=86400",
+            "X-Amz-SignedHeaders=host",
+            "X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404",
+        ] {
+            assert!(
+                url.split(['?', '&']).any(|given| given == parameter),
+                "{parameter} is not in {url}"
+            );
+        }
     }
 
     #[tokio::test]
@@ -304,7 +314,7 @@ mod tests {
                 ("RECORDINGS_BUCKET", bucket),
             ]);
             let playback = Playback::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
-            let url = playback.presigner(60).await.unwrap().play("k");
+            let url = playback.presigner(60).await.unwrap().play("k").unwrap();
             assert!(url.starts_with(expected), "{url}");
         }
     }

@@ -79,8 +79,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         })?;
         let presigner = storage.playback.presigner(expires_in).await?;
         let recording = Recording {
-            recording_url: presigner.play(&key),
-            download_url: presigner.download(&key),
+            recording_url: presigner.play(&key)?,
+            download_url: presigner.download(&key)?,
             dispatch_id: text,
             s3_key: key,
             expires_in: presigner.expiry.seconds,

@@ -9,7 +9,7 @@ use shared::{
     calls::{Call, Calls, Cursor, Start},
     config::{ConfigError, Env},
     http::{self, ApiError, Family, invalid_parameter},
-    playback::{Playback, Presigner},
+    playback::{Playback, PlaybackError, Presigner},
     time::to_millis,
 };
 
@@ -91,7 +91,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let (page, presigner) = tokio::join!(state.calls.list(start, limit), playback.presigner(EXPIRES_IN));
         let (page, presigner) = (page?, presigner?);
         let rows = page.calls.into_iter().filter_map(|call| row(call, &presigner));
-        let recordings = rows.collect();
+        let recordings = rows.collect::<Result<_, _>>()?;
         let next_cursor = page.next.map(|cursor| cursor.encode());
         Ok((
             StatusCode::OK,
@@ -107,11 +107,14 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 }
 
 /// `None` for a call without a recording, which the list's index never holds.
-fn row(call: Call, presigner: &Presigner) -> Option<Row> {
-    let key = call.s3_key.as_ref()?;
+fn row(call: Call, presigner: &Presigner) -> Option<Result<Row, PlaybackError>> {
+    let recording_url = match presigner.play(call.s3_key.as_ref()?) {
+        Ok(url) => url,
+        Err(error) => return Some(Err(error)),
+    };
     let time = |time: Option<Timestamp>| time.map(to_millis);
-    Some(Row {
-        recording_url: presigner.play(key),
+    Some(Ok(Row {
+        recording_url,
         expires_at: to_millis(presigner.expiry.at()),
         interaction_id: call.interaction_id,
         customer_name: call.customer_name,
@@ -122,5 +125,5 @@ fn row(call: Call, presigner: &Presigner) -> Option<Row> {
         start_time: time(call.start_time),
         end_time: time(call.end_time),
         dispatch_id: call.dispatch_id,
-    })
+    }))
 }

@@ -48,7 +48,7 @@ async fn post_async(stack: &TestStack, body: Value) -> Answer {
 }
 
 /// Asks for the state until it is one of an end.
-async fn finished(stack: &TestStack, status_url: &str) -> Answer {
+pub(crate) async fn finished(stack: &TestStack, status_url: &str) -> Answer {
     for _ in 0..10_000 {
         let answer = stack.get(status_url).await;
         if !matches!(answer.body["status"].as_str(), Some("queued" | "processing")) {
