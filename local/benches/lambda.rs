@@ -1,4 +1,5 @@
-//! What the functions cost: file size, start, CPU per warm request, memory. `cargo bench -p local --bench lambda`, on Linux.
+//! What the functions cost: file size, start, CPU per warm request, memory. On Linux: `cargo bench --profile dev -p local --bench lambda`.
+//! (`--profile dev` is for the benchmark itself and the local stack, which need not be built once more.)
 //!
 //! The functions are built as they are deployed (one `cargo build --release` each, so that no features come in from elsewhere) and run as
 //! processes against a small Runtime API on loopback, with the embedded AWS and the demo data behind them. A function that does nothing is
