@@ -314,6 +314,20 @@ fn recordings_as_they_come_are_read() {
 }
 
 #[test]
+fn an_mp3_of_variable_bit_rate_without_a_header_is_read_to_its_end() {
+    // Empty frames, MPEG-2.5, 8 kHz, mono: some at 160 kbit/s, from which its length would be guessed, then many at 8 kbit/s.
+    let frame = |rate: u8, length: usize| {
+        let mut frame = vec![0_u8; length];
+        frame[..4].copy_from_slice(&[0xff, 0xe3, rate << 4 | 0x08, 0xc0]);
+        frame
+    };
+    let bytes = [frame(14, 1_440).repeat(30), frame(1, 72).repeat(970)].concat();
+    assert_eq!(measure(file(&bytes), None).unwrap().seconds, 72.0);
+    let (_, summary) = parts(file(&bytes), plan(600.0, Channels::Mixed));
+    assert_eq!(summary.seconds, 72.0);
+}
+
+#[test]
 fn telephone_wav_is_read() {
     // 8 kHz mu-law, as in RFC 3551: 0xff and 0x7f are silence, 0x80 and 0x00 the peaks.
     for format in [6_u16, 7] {
