@@ -18,6 +18,7 @@ pub mod playback;
 pub mod queue;
 pub mod retry;
 pub mod secrets;
+pub mod split;
 pub mod time;
 pub mod transcription;
 pub mod transcripts;

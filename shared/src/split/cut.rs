@@ -1,0 +1,246 @@
+//! Leaves out long silence and cuts the rest into parts, one channel at a time, at 16 kHz.
+
+use super::{Part, RATE, Span, Spans, SplitError, flac};
+
+const SECOND: usize = RATE as usize;
+/// Loudness is judged in frames of 20 ms.
+const FRAME: usize = SECOND / 50;
+/// Frames below this are silent: the mean square of -55 dBFS. Speech into a telephone is around -26 dBFS and faint speech at -45; the noise of an
+/// idle line is below -60. Only what stays below for two seconds is left out.
+const SILENT: f64 = 32768.0 * 32768.0 * 3.162e-6;
+/// Silence of this length is left out,
+const LONG: usize = 2 * SECOND;
+/// but for this much at both of its edges,
+const EDGE: usize = SECOND * 3 / 10;
+/// and with this much put in between.
+const GAP: usize = SECOND / 2;
+/// A cut is in the quietest stretch of this length
+const WINDOW: usize = SECOND * 3 / 10;
+/// found in steps of
+const STEP: usize = SECOND / 100;
+/// within this much before the limit.
+const REACH: usize = 30 * SECOND;
+
+/// Takes one channel's samples and makes its parts.
+pub(super) struct Cutter {
+    channel: u8,
+    longest: usize,
+    /// The samples of an unfinished frame, which starts at `at`.
+    frame: Vec<i16>,
+    at: u64,
+    /// Silent frames up to `at` that are not yet decided on: all of a silence, or the last of one that is being left out.
+    quiet: Vec<i16>,
+    leaving_out: bool,
+    /// The part in the making.
+    sent: Vec<i16>,
+    spans: Vec<Span>,
+    /// Where in `sent` the last frame ends that is not silent.
+    loud: usize,
+    index: u32,
+    parts: Vec<Part>,
+}
+
+impl Cutter {
+    /// `longest` is in samples and more than a second.
+    pub(super) fn new(channel: u8, longest: usize) -> Self {
+        Self {
+            channel,
+            longest,
+            frame: Vec::with_capacity(FRAME),
+            at: 0,
+            quiet: Vec::new(),
+            leaving_out: false,
+            sent: Vec::new(),
+            spans: Vec::new(),
+            loud: 0,
+            index: 0,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Parts that are ready.
+    pub(super) fn parts(&mut self) -> std::vec::Drain<'_, Part> {
+        self.parts.drain(..)
+    }
+
+    pub(super) fn push(&mut self, mut samples: &[i16]) -> Result<(), SplitError> {
+        while !samples.is_empty() {
+            let (now, later) = samples.split_at(samples.len().min(FRAME - self.frame.len()));
+            self.frame.extend_from_slice(now);
+            samples = later;
+            if self.frame.len() == FRAME {
+                self.take_frame()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), SplitError> {
+        if !self.frame.is_empty() {
+            self.take_frame()?;
+        }
+        if !self.leaving_out {
+            self.keep_quiet()?;
+        }
+        // A rest of nothing but silence is what a cut in a pause at the very end leaves.
+        if self.loud > 0 {
+            self.cut(self.sent.len())?;
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self) -> Result<(), SplitError> {
+        let frame = std::mem::take(&mut self.frame);
+        if variance(&frame) < SILENT {
+            self.quiet.extend_from_slice(&frame);
+            self.at += frame.len() as u64;
+            if !self.leaving_out && self.quiet.len() >= LONG {
+                self.leaving_out = true;
+                let start = self.at - self.quiet.len() as u64;
+                if start > 0 {
+                    let quiet = std::mem::take(&mut self.quiet);
+                    self.keep(&quiet[..EDGE], start)?;
+                    self.quiet = quiet;
+                }
+            }
+            if self.leaving_out {
+                let surplus = self.quiet.len().saturating_sub(EDGE);
+                self.quiet.drain(..surplus);
+            }
+        } else {
+            if self.leaving_out {
+                self.leaving_out = false;
+                self.gap()?;
+            }
+            self.keep_quiet()?;
+            self.keep(&frame, self.at)?;
+            self.at += frame.len() as u64;
+            self.loud = self.sent.len();
+        }
+        self.frame = frame;
+        self.frame.clear();
+        Ok(())
+    }
+
+    fn keep_quiet(&mut self) -> Result<(), SplitError> {
+        let mut quiet = std::mem::take(&mut self.quiet);
+        self.keep(&quiet, self.at - quiet.len() as u64)?;
+        quiet.clear();
+        self.quiet = quiet;
+        Ok(())
+    }
+
+    /// Puts what was recorded from sample `at` into the part.
+    fn keep(&mut self, samples: &[i16], mut at: u64) -> Result<(), SplitError> {
+        for samples in samples.chunks(FRAME) {
+            if self.sent.len() + samples.len() > self.longest {
+                self.cut(self.quietest())?;
+            }
+            let sent = self.sent.len() as u64;
+            let length = samples.len() as u64;
+            match self.spans.last_mut() {
+                Some(span) if span.sent + span.length == sent && span.recorded + span.length == at => {
+                    span.length += length;
+                }
+                _ => self.spans.push(Span {
+                    sent,
+                    recorded: at,
+                    length,
+                }),
+            }
+            self.sent.extend_from_slice(samples);
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn gap(&mut self) -> Result<(), SplitError> {
+        if self.sent.len() + GAP + EDGE > self.longest {
+            self.cut(self.sent.len())?;
+        }
+        if !self.sent.is_empty() {
+            self.sent.resize(self.sent.len() + GAP, 0);
+        }
+        Ok(())
+    }
+
+    /// Where to cut near the end of `sent`: where silence was left out, or else in the middle of the quietest window; of equal ones, of the last.
+    /// In whole numbers, which are the same on every machine.
+    fn quietest(&self) -> usize {
+        let reach = REACH.min(self.sent.len() / 2) / STEP * STEP;
+        let from = self.sent.len() - reach;
+        let after_gap = |two: &&[Span]| two[1].sent > two[0].sent + two[0].length && two[1].sent > from as u64;
+        if let Some(two) = self.spans.windows(2).rfind(after_gap) {
+            return two[1].sent as usize;
+        }
+        let steps: Vec<_> = self.sent[from..].chunks(STEP).map(sums).collect();
+        steps
+            .windows(WINDOW / STEP)
+            .enumerate()
+            .map(|(start, window)| {
+                let (sum, squares) = window
+                    .iter()
+                    .fold((0, 0), |(sum, squares), step| (sum + step.0, squares + step.1));
+                (squares * WINDOW as i64 - sum * sum, start)
+            })
+            .min_by_key(|(energy, start)| (*energy, usize::MAX - start))
+            .map_or(self.sent.len(), |(_, start)| from + start * STEP + WINDOW / 2)
+    }
+
+    /// Makes a part of what comes before `point`. A gap at the cut goes to neither side.
+    fn cut(&mut self, point: usize) -> Result<(), SplitError> {
+        let point = point as u64;
+        let mut rest = Vec::new();
+        self.spans.retain_mut(|span| {
+            let kept = point.saturating_sub(span.sent).min(span.length);
+            if kept < span.length {
+                rest.push(Span {
+                    sent: span.sent + kept,
+                    recorded: span.recorded + kept,
+                    length: span.length - kept,
+                });
+            }
+            span.length = kept;
+            kept > 0
+        });
+        let spans = Spans(std::mem::replace(&mut self.spans, rest));
+        if let (Some(first), Some(last)) = (spans.0.first(), spans.0.last()) {
+            let sent = last.sent + last.length;
+            self.parts.push(Part {
+                index: self.index,
+                channel: self.channel,
+                start: seconds(first.recorded),
+                end: seconds(last.recorded + last.length),
+                audio: flac::encode(&self.sent[..sent as usize])?,
+                seconds: seconds(sent),
+                spans,
+            });
+            self.index += 1;
+        }
+        let gone = self.spans.first().map_or(self.sent.len() as u64, |span| span.sent);
+        for span in &mut self.spans {
+            span.sent -= gone;
+        }
+        self.sent.drain(..gone as usize);
+        self.loud = self.loud.saturating_sub(gone as usize);
+        Ok(())
+    }
+}
+
+fn seconds(samples: u64) -> f64 {
+    samples as f64 / f64::from(RATE)
+}
+
+/// The mean square of the samples, less a constant offset.
+fn variance(samples: &[i16]) -> f64 {
+    let (sum, squares) = sums(samples);
+    let length = samples.len() as f64;
+    (squares as f64 - sum as f64 * sum as f64 / length) / length
+}
+
+fn sums(samples: &[i16]) -> (i64, i64) {
+    samples.iter().fold((0, 0), |(sum, squares), sample| {
+        let sample = i64::from(*sample);
+        (sum + sample, squares + sample * sample)
+    })
+}
