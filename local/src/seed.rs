@@ -131,6 +131,7 @@ pub async fn demo(aws: &Aws, env: &Env) -> Result<()> {
                 duration: call.duration.map(i64::from),
                 start_time: Some(call.start_time),
                 end_time: call.end_time,
+                has_transcript: false,
             })
             .await?;
     }

@@ -5,6 +5,7 @@
 //! | `dispatch_id` | partition key |
 //! | `s3_key`, `size`, `etag` | the recording, once it is known |
 //! | `interaction_id` … `end_time` | the fields of the documented list, as it prints them |
+//! | `has_transcript` | whether the recording has been transcribed |
 //! | `dispatch_phone`, `dispatched_at` | what the dispatch id says; keys of the index `by-phone`, which tells apart calls to one number |
 //! | `list_day`, `list_order` | keys of the index `by-day`, present only on calls that can be played: UTC day, and start time with the id |
 //!
@@ -12,7 +13,7 @@
 
 use std::{error::Error, fmt};
 
-use aws_sdk_dynamodb::{Client, error::SdkError};
+use aws_sdk_dynamodb::{Client, error::SdkError, types::AttributeValue};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 
@@ -58,6 +59,8 @@ pub struct Call {
     pub start_time: Option<Timestamp>,
     /// When the call ended.
     pub end_time: Option<Timestamp>,
+    /// Whether its recording has been transcribed.
+    pub has_transcript: bool,
 }
 
 /// Where a list continues: after this row. Opaque to callers.
@@ -212,6 +215,28 @@ impl Calls {
             .send()
             .await
         {
+            Err(error)
+                if !error
+                    .as_service_error()
+                    .is_some_and(|service| service.is_conditional_check_failed_exception()) =>
+            {
+                Err(error.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that the call's recording has been transcribed, if the call is known.
+    pub async fn set_transcribed(&self, id: &DispatchId) -> Result<(), CallsError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("dispatch_id", text(id.as_str()))
+            .update_expression("SET has_transcript = :true")
+            .condition_expression("attribute_exists(dispatch_id)")
+            .expression_attribute_values(":true", AttributeValue::Bool(true));
+        match update.send().await {
             Err(error)
                 if !error
                     .as_service_error()
@@ -390,6 +415,9 @@ fn item_from_call(call: &Call) -> Item {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), number(value?)))),
     );
+    if call.has_transcript {
+        item.insert("has_transcript".into(), AttributeValue::Bool(true));
+    }
     if let Some(pattern) = DispatchId::parse(&call.dispatch_id).and_then(|id| id.pattern()) {
         item.insert("dispatch_phone".into(), text(&pattern.phone));
         item.insert("dispatched_at".into(), number(pattern.unix));
@@ -412,6 +440,7 @@ fn call_from_item(item: Item) -> Call {
         duration: get_number(&item, "duration"),
         start_time: time("start_time"),
         end_time: time("end_time"),
+        has_transcript: item.get("has_transcript") == Some(&AttributeValue::Bool(true)),
     }
 }
 
@@ -435,6 +464,7 @@ mod tests {
             duration: Some(180),
             start_time: "2025-08-08T11:44:39Z".parse().ok(),
             end_time: "2025-08-08T11:47:39Z".parse().ok(),
+            has_transcript: true,
         };
         assert_eq!(call_from_item(item_from_call(&call)), call);
     }

@@ -2,36 +2,42 @@
 
 use std::fmt::Write;
 
-use crate::whisper::Segment;
+use crate::{transcription::SpeakerNames, whisper::Segment};
 
-/// SubRip (`application/x-subrip`).
-pub fn srt(segments: &[Segment]) -> String {
+/// SubRip (`application/x-subrip`). Speakers stand before what they say.
+pub(crate) fn srt(segments: &[Segment], names: &SpeakerNames) -> String {
     let mut text = String::new();
     for (index, segment) in segments.iter().enumerate() {
         let (start, end) = (timestamp(segment.start, ','), timestamp(segment.end, ','));
+        let speaker = segment.channel.map(|channel| format!("{}: ", names.of(channel)));
         // Writing to a String can't fail.
         let _ = write!(
             text,
-            "{}\n{start} --> {end}\n{}\n\n",
+            "{}\n{start} --> {end}\n{}{}\n\n",
             index + 1,
+            speaker.unwrap_or_default(),
             one_block(&segment.text)
         );
     }
     text
 }
 
-/// WebVTT (`text/vtt`).
-pub fn vtt(segments: &[Segment]) -> String {
+/// WebVTT (`text/vtt`). Speakers are voice spans.
+pub(crate) fn vtt(segments: &[Segment], names: &SpeakerNames) -> String {
     let mut text = "WEBVTT\n\n".to_owned();
     for segment in segments {
         let (start, end) = (timestamp(segment.start, '.'), timestamp(segment.end, '.'));
-        let words = one_block(&segment.text)
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let _ = write!(text, "{start} --> {end}\n{words}\n\n");
+        let words = escaped(&one_block(&segment.text));
+        let voice = segment
+            .channel
+            .map(|channel| format!("<v {}>", escaped(&names.of(channel))));
+        let _ = write!(text, "{start} --> {end}\n{}{words}\n\n", voice.unwrap_or_default());
     }
     text
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// An empty line or an arrow would end the cue.
@@ -55,6 +61,7 @@ fn timestamp(seconds: f64, separator: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Env;
 
     fn segments() -> Vec<Segment> {
         vec![
@@ -62,25 +69,32 @@ mod tests {
                 start: 0.0,
                 end: 1.2345,
                 text: "Hello <you>.".into(),
+                channel: None,
             },
             Segment {
                 start: 3661.5,
                 end: 3662.0,
                 text: "a --> b\n\nc".into(),
+                channel: Some(1),
             },
         ]
     }
 
     #[test]
     fn subrip_counts_its_cues_and_separates_milliseconds_by_a_comma() {
-        let expected =
-            "1\n00:00:00,000 --> 00:00:01,235\nHello <you>.\n\n2\n01:01:01,500 --> 01:01:02,000\na -> b\nc\n\n";
-        assert_eq!(srt(&segments()), expected);
+        let expected = "1\n00:00:00,000 --> 00:00:01,235\nHello <you>.\n\n2\n01:01:01,500 --> 01:01:02,000\ncustomer: a -> b\nc\n\n";
+        assert_eq!(
+            srt(&segments(), &SpeakerNames::from_env(&Env::from_iter([("", "")]))),
+            expected
+        );
     }
 
     #[test]
     fn webvtt_escapes_markup() {
-        let expected = "WEBVTT\n\n00:00:00.000 --> 00:00:01.235\nHello &lt;you&gt;.\n\n01:01:01.500 --> 01:01:02.000\na -&gt; b\nc\n\n";
-        assert_eq!(vtt(&segments()), expected);
+        let expected = "WEBVTT\n\n00:00:00.000 --> 00:00:01.235\nHello &lt;you&gt;.\n\n01:01:01.500 --> 01:01:02.000\n<v customer>a -&gt; b\nc\n\n";
+        assert_eq!(
+            vtt(&segments(), &SpeakerNames::from_env(&Env::from_iter([("", "")]))),
+            expected
+        );
     }
 }

@@ -3,10 +3,20 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The id that a LiveKit agent dispatch was given: 1 to 128 letters, digits, `_` or `-`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct DispatchId(String);
+
+impl TryFrom<String> for DispatchId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a dispatch id is 1 to 128 letters, digits, underscores or hyphens")
+    }
+}
 
 /// What a dispatch id of the form `dispatch_{unix}_{phone}` says about its call.
 #[derive(Debug, Clone, PartialEq, Eq)]

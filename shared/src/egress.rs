@@ -1,7 +1,8 @@
 //! The egress recordings in S3: finding the one that belongs to a dispatch.
 
 use aws_sdk_s3::Client;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
 
 use crate::{
@@ -35,11 +36,14 @@ pub enum EgressError {
     /// The bucket does not exist.
     #[error("the recordings bucket does not exist")]
     NoSuchBucket,
-    /// The function's role may not list the bucket under the prefix.
-    #[error("listing the recordings bucket was refused")]
+    /// The function's role may not list or read the bucket under the prefix.
+    #[error("the recordings bucket refused access")]
     AccessDenied,
-    /// S3 did not answer, or not with a list.
-    #[error("the recordings bucket could not be listed: {0}")]
+    /// The object is gone.
+    #[error("the recording is not in the bucket")]
+    NotFound,
+    /// S3 did not answer, or not with what was asked for.
+    #[error("the recordings bucket did not answer: {0}")]
     Unavailable(String),
 }
 
@@ -93,6 +97,33 @@ impl Egress {
             .collect();
         candidates.sort_by(|a, b| (a.unix, &a.key).cmp(&(b.unix, &b.key)));
         Ok(candidates)
+    }
+
+    /// Opens a recording: its size in bytes, and the bytes.
+    pub async fn open(
+        &self,
+        key: &str,
+    ) -> Result<
+        (
+            Option<u64>,
+            impl Stream<Item = Result<Bytes, EgressError>> + Send + use<>,
+        ),
+        EgressError,
+    > {
+        let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
+        let object = answer.map_err(
+            |error| match error.raw_response().map(|answer| answer.status().as_u16()) {
+                Some(403) => EgressError::AccessDenied,
+                Some(404) => EgressError::NotFound,
+                _ => EgressError::Unavailable(causes(&error)),
+            },
+        )?;
+        let length = object.content_length.and_then(|length| u64::try_from(length).ok());
+        let bytes = stream::unfold(object.body, |mut body| async move {
+            let chunk = body.next().await?;
+            Some((chunk.map_err(|error| EgressError::Unavailable(causes(&error))), body))
+        });
+        Ok((length, bytes))
     }
 
     /// All recordings whose key begins with `prefix`, over all pages.

@@ -13,8 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    calls::CallsError, egress::EgressError, playback::PlaybackError, secrets::SecretError,
-    transcripts::TranscriptsError,
+    calls::CallsError, egress::EgressError, playback::PlaybackError, recordings::FindError, secrets::SecretError,
+    transcripts::TranscriptsError, twilio::TwilioError,
 };
 
 const JSON: &str = "application/json";
@@ -83,6 +83,17 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retryable(None)
     }
 
+    /// What Twilio's error is for a caller: 404 for what is not there, else 500, to be tried again where that may help.
+    pub fn from_twilio(error: TwilioError, message: impl Into<String>) -> Self {
+        let answer = match error {
+            TwilioError::NotFound => Self::not_found(error.code(), message),
+            _ => Self::internal(error.code(), message),
+        };
+        answer
+            .transient(error.is_transient(), error.retry_after())
+            .caused_by(error)
+    }
+
     /// Adds the second sentence that the Twilio document calls `details`.
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
@@ -93,6 +104,14 @@ impl ApiError {
     pub fn retryable(mut self, after: Option<Duration>) -> Self {
         self.retry = Some(after);
         self
+    }
+
+    /// [`ApiError::retryable`], if the cause is transient.
+    pub fn transient(self, transient: bool, after: Option<Duration>) -> Self {
+        match transient {
+            true => self.retryable(after),
+            false => self,
+        }
     }
 
     /// What happened, for the log. Must hold no secret, URL or customer data.
@@ -198,6 +217,21 @@ impl Call {
         }
     }
 
+    /// The first part of a path `{name}/{last}`, percent-decoded: the route's variable `name`. On the route above it, the tail of a greedy
+    /// route has both parts, with any number of slashes after them. Any other path leads nowhere.
+    pub fn segment_before(&self, name: &str, last: &str) -> Result<String, ApiError> {
+        let tail = self.path_parameter("proxy").map(|tail| tail.trim_end_matches('/'));
+        let segment = match (self.path_parameter(name), tail) {
+            (Some(segment), None) => Some(segment),
+            (Some(segment), Some(tail)) => (tail == last).then_some(segment),
+            (None, tail) => tail.and_then(|tail| tail.strip_suffix(last)?.strip_suffix('/')),
+        };
+        match segment.filter(|segment| !segment.is_empty() && !segment.contains('/')) {
+            Some(segment) => decoded(segment),
+            None => Err(ApiError::no_such_path()),
+        }
+    }
+
     /// The last part of the path, percent-decoded: the route's variable `name`, or the tail of a greedy route without its trailing slashes.
     /// A tail of several parts leads nowhere.
     pub fn last_segment(&self, name: &str) -> Result<String, ApiError> {
@@ -208,6 +242,15 @@ impl Call {
         match segment.is_empty() || segment.contains('/') {
             true => Err(ApiError::no_such_path()),
             false => decoded(segment),
+        }
+    }
+
+    /// The JSON object in the body, or an empty one for an empty body.
+    pub fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
+        match self.request.body() {
+            Body::Empty => Ok(T::default()),
+            body if body.as_ref().is_empty() => Ok(T::default()),
+            _ => self.json(),
         }
     }
 
@@ -254,6 +297,14 @@ impl Call {
             _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
         })
     }
+}
+
+/// Whether the request came by a greedy route with this tail, with any number of slashes around it.
+pub fn has_tail(request: &Request, tail: &str) -> bool {
+    let parameters = request.path_parameters_ref();
+    parameters
+        .and_then(|parameters| parameters.first("proxy"))
+        .is_some_and(|given| given.trim_matches('/') == tail)
 }
 
 fn decoded(path: &str) -> Result<String, ApiError> {
@@ -347,6 +398,22 @@ impl Query {
     }
 }
 
+/// 400 for what is not a recording SID.
+pub fn invalid_recording_sid() -> ApiError {
+    ApiError::bad_request(
+        "invalid_recording_sid",
+        "recording_sid must be RE and 16 to 32 hexadecimal digits, like RE1234567890abcdef.",
+    )
+}
+
+/// 400 for what is not a dispatch id.
+pub fn invalid_dispatch_id() -> ApiError {
+    ApiError::bad_request(
+        "invalid_dispatch_id",
+        "dispatch_id must be 1 to 128 letters, digits, underscores or hyphens, like dispatch_1754653479_15103455686.",
+    )
+}
+
 /// 400 for a parameter whose value can't be used.
 pub fn invalid_parameter(name: &str, value: &str, accepted: &str) -> ApiError {
     ApiError::bad_request(
@@ -392,9 +459,19 @@ impl From<TranscriptsError> for ApiError {
     }
 }
 
+impl From<FindError> for ApiError {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Calls(error) => error.into(),
+            FindError::Egress(error) => error.into(),
+        }
+    }
+}
+
 impl From<EgressError> for ApiError {
     fn from(error: EgressError) -> Self {
         match error {
+            EgressError::NotFound => Self::not_found("recording_not_found", "The recording is no longer in the bucket."),
             EgressError::NoSuchBucket => s3_missing(),
             EgressError::AccessDenied => Self::internal(
                 "storage_access_denied",

@@ -3,12 +3,10 @@
 //! One module per outside thing: each owns its wire format, its errors and its retry rule, and knows nothing of HTTP routes.
 //! [`http`] is the one place where requests become values and errors become responses.
 
-mod audio;
 pub mod auth;
 pub mod aws;
 pub mod calls;
-pub mod captions;
-
+mod captions;
 pub mod config;
 pub mod dispatch;
 mod dynamodb;
@@ -16,6 +14,7 @@ pub mod egress;
 pub mod http;
 pub mod playback;
 pub mod queue;
+pub mod recordings;
 pub mod retry;
 pub mod secrets;
 pub mod split;
@@ -23,4 +22,5 @@ pub mod time;
 pub mod transcription;
 pub mod transcripts;
 pub mod twilio;
+pub mod usage;
 pub mod whisper;

@@ -1,6 +1,6 @@
 //! The SQS queue of transcriptions that outlast a request.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
@@ -9,17 +9,51 @@ use serde::{Deserialize, Serialize};
 use crate::{
     aws::{Aws, causes},
     config::{ConfigError, Env},
+    dispatch::DispatchId,
+    transcripts::{TranscriptId, Variant},
+    twilio::RecordingSid,
     whisper::Options,
 };
 
 /// SQS holds a message back for at most this long.
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
+/// Which recording: in JSON `{"recording_sid": "RE…"}` or `{"dispatch_id": "…"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// Twilio's.
+    #[serde(rename = "recording_sid")]
+    Twilio(RecordingSid),
+    /// LiveKit's, of this dispatch.
+    #[serde(rename = "dispatch_id")]
+    Egress(DispatchId),
+}
+
+impl Source {
+    /// The key of its transcript with these options.
+    pub fn transcript_id(&self, variant: &Variant) -> TranscriptId {
+        match self {
+            Self::Twilio(sid) => TranscriptId::twilio(sid, variant),
+            Self::Egress(id) => TranscriptId::egress(id, variant),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Twilio(sid) => sid.fmt(f),
+            Self::Egress(id) => id.fmt(f),
+        }
+    }
+}
+
 /// One message: a recording to transcribe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The recording.
-    pub recording_sid: String,
+    #[serde(flatten)]
+    pub source: Source,
     /// How it is to be transcribed.
     #[serde(default)]
     pub options: Options,
@@ -29,9 +63,15 @@ pub struct Job {
     /// How often it has been tried before.
     #[serde(default)]
     pub attempts: u32,
+    /// It is there in case whoever has the lease dies: to be done only if the lease has ended without a word.
+    #[serde(default)]
+    pub watch: bool,
     /// Until when to wait for a call that is not over yet; absent: not at all.
     #[serde(default)]
     pub wait_until: Option<Timestamp>,
+    /// Until when to wait for a recording that Twilio does not know yet; absent: not at all.
+    #[serde(default)]
+    pub appears_until: Option<Timestamp>,
 }
 
 /// Why a job could not be put into the queue.
@@ -49,6 +89,21 @@ pub enum QueueError {
 pub struct Queue {
     client: Client,
     url: String,
+}
+
+impl Job {
+    /// A new job.
+    pub fn new(source: Source, options: Options) -> Self {
+        Self {
+            source,
+            options,
+            again_since: None,
+            attempts: 0,
+            watch: false,
+            wait_until: None,
+            appears_until: None,
+        }
+    }
 }
 
 impl Queue {

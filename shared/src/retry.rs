@@ -1,6 +1,11 @@
 //! Retries with jitter that honour `Retry-After` and stop before a deadline.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use jiff::{Timestamp, fmt::rfc2822};
 
 use tokio::time::Instant;
 
@@ -22,8 +27,34 @@ pub trait Classify {
     fn retry(&self) -> Retry;
 }
 
+/// How many retries a piece of work may still make, however many calls it consists of.
+#[derive(Debug)]
+pub struct RetryBudget(AtomicU32);
+
+impl RetryBudget {
+    /// This many.
+    pub fn new(retries: u32) -> Self {
+        Self(AtomicU32::new(retries))
+    }
+
+    fn take(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
 /// Calls `operation` up to `attempts` times. Gives up early, with the last error, when the next try would start after `deadline`.
 pub async fn with_retries<T, E: Classify, F: Future<Output = Result<T, E>>>(
+    attempts: u32,
+    deadline: Instant,
+    operation: impl FnMut() -> F,
+) -> Result<T, E> {
+    with_budget(&RetryBudget::new(u32::MAX), attempts, deadline, operation).await
+}
+
+/// As [`with_retries`], and gives up also when the budget has no retry left.
+pub async fn with_budget<T, E: Classify, F: Future<Output = Result<T, E>>>(
+    budget: &RetryBudget,
     attempts: u32,
     deadline: Instant,
     mut operation: impl FnMut() -> F,
@@ -38,7 +69,8 @@ pub async fn with_retries<T, E: Classify, F: Future<Output = Result<T, E>>>(
             return Err(error);
         };
         let delay = asked.unwrap_or_else(|| backoff(attempt));
-        if attempt >= attempts || delay >= deadline.saturating_duration_since(Instant::now()) {
+        let too_late = delay >= deadline.saturating_duration_since(Instant::now());
+        if attempt >= attempts || too_late || !budget.take() {
             return Err(error);
         }
         tokio::time::sleep(delay).await;
@@ -54,16 +86,18 @@ pub fn backoff(attempt: u32) -> Duration {
     ceiling.mul_f64(0.75 + 0.25 * fastrand::f64())
 }
 
-/// Reads a `Retry-After` header given in seconds. The HTTP-date form is not used by the services called here and is ignored.
+/// How long an answer asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date. A date that is past asks for no wait.
 pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers
-        .get(reqwest::header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let parsed = |text: &str, unit: f64| Duration::try_from_secs_f64(text.parse::<f64>().ok()? * unit).ok();
+    if let Some(wait) = text("retry-after-ms").and_then(|text| parsed(text, 1e-3)) {
+        return Some(wait);
+    }
+    let text = text("retry-after")?;
+    parsed(text, 1.0).or_else(|| {
+        let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Duration::try_from(date.duration_since(Timestamp::now())).unwrap_or_default())
+    })
 }
 
 #[cfg(test)]
@@ -110,6 +144,40 @@ mod tests {
     async fn a_wait_beyond_all_time_ends_the_tries() {
         let (tries, waited) = tries_until(Duration::from_secs(10), 9, Retry::After(Some(Duration::MAX))).await;
         assert_eq!((tries, waited), (1, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_share_the_retries_of_their_job() {
+        let (budget, mut tries) = (RetryBudget::new(3), 0);
+        for _ in 0..5 {
+            let result: Result<(), _> = with_budget(&budget, 3, Instant::now() + Duration::from_secs(60), || {
+                tries += 1;
+                async { Err(Failure(Retry::After(None))) }
+            })
+            .await;
+            assert!(result.is_err());
+        }
+        assert_eq!(tries, 5 + 3);
+    }
+
+    #[test]
+    fn every_form_of_retry_after_is_read() {
+        let read = |name: &'static str, value: &str| {
+            let headers = [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect();
+            retry_after(&headers)
+        };
+        assert_eq!(read("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("retry-after", " 0.5 "), Some(Duration::from_millis(500)));
+        assert_eq!(read("retry-after-ms", "250"), Some(Duration::from_millis(250)));
+        assert_eq!(
+            read("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"),
+            Some(Duration::ZERO)
+        );
+        let years = read("retry-after", "Fri, 31 Dec 2999 23:59:59 GMT").unwrap();
+        assert!(years > Duration::from_secs(900 * 365 * 24 * 3600));
+        for junk in ["", "soon", "-1", "NaN"] {
+            assert_eq!(read("retry-after", junk), None, "{junk}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

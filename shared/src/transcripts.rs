@@ -9,6 +9,10 @@
 //!
 //! A lease has its own deadline (TTL deletion can lag by days) and a version that grows with every lease; every later write is conditional on
 //! that version, so a worker that lost its lease can't overwrite.
+//!
+//! A long recording is transcribed in parts. Each is an item of its own as soon as it is there, `{id}#part#{run}#{channel}#{index}`, and the
+//! next lease of the same run goes on with them; a run ends with its completion. A text too large for one item has its rest in items
+//! `{id}#text#{version}#{n}`.
 
 use std::{error::Error, fmt, io::BufReader, time::Duration};
 
@@ -21,17 +25,23 @@ use aws_sdk_dynamodb::{
 };
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::{
     aws::{Aws, causes},
     config::{ConfigError, Env},
+    dispatch::DispatchId,
     dynamodb::{Item, get_number, get_text, number, text},
     time::to_seconds,
     twilio::RecordingSid,
     whisper::{Options, Segment, Word},
 };
+
+/// The most text in one item, in bytes: items end at 400 KB.
+const ITEM_TEXT: usize = 350_000;
+/// How long a part waits for its run to go on: as long as SQS keeps a message.
+const PART_LIFE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Key of one item: the recording and the options it was transcribed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +51,23 @@ impl TranscriptId {
     /// A Twilio recording with these options.
     pub fn twilio(sid: &RecordingSid, variant: &Variant) -> Self {
         Self(format!("twilio#{sid}#{}", variant.0))
+    }
+
+    /// The recording of a dispatch with these options.
+    pub fn egress(dispatch: &DispatchId, variant: &Variant) -> Self {
+        Self(format!("egress#{dispatch}#{}", variant.0))
+    }
+}
+
+impl TranscriptId {
+    fn text_item(&self, version: i64, n: i64) -> String {
+        format!("{}#text#{version}#{n}", self.0)
+    }
+}
+
+impl Lease {
+    fn part_item(&self, channel: u8, index: u32) -> String {
+        format!("{}#part#{}#{channel}#{index}", self.id.0, self.run)
     }
 }
 
@@ -64,6 +91,9 @@ impl Variant {
                     .to_le_bytes(),
             );
             digest.update(value.as_deref().unwrap_or_default());
+        }
+        if options.mixed {
+            digest.update("mixed");
         }
         Self(hex::encode(&digest.finalize()[..8]))
     }
@@ -95,6 +125,8 @@ pub struct Transcript {
     pub cost_usd: f64,
     /// Segments left out because the model made them up.
     pub dropped_segments: usize,
+    /// Channels that were transcribed on their own: 2, or 0 when the speakers are not told apart.
+    pub speakers: u8,
     /// Model that transcribed.
     pub model: String,
     /// When the transcription was completed.
@@ -127,6 +159,9 @@ pub struct Speech {
     pub words: Vec<Word>,
 }
 
+/// Code of the failure of a lease that ended without a word.
+pub const INTERRUPTED: &str = "transcription_interrupted";
+
 /// Why a recording has no transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -149,13 +184,45 @@ pub enum Known {
     InProgress {
         /// End of the lease.
         until: Timestamp,
+        /// How far it is, once a part is done.
+        progress: Option<Progress>,
     },
-    /// It waits in the queue.
-    Queued,
+    /// It waits in the queue, perhaps for the rest of its parts.
+    Queued(Option<Progress>),
     /// The last try failed, and nobody is trying.
     Failed(Failure),
     /// Nobody asked for it.
     Nothing,
+}
+
+/// How far the transcription of a long recording is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Parts that are transcribed.
+    pub parts_done: u32,
+    /// All parts; while the recording is still being split, those there are so far.
+    pub parts_total: u32,
+    /// Seconds of the recording that those parts span, over all channels.
+    pub seconds_done: f64,
+    /// Length of the recording in seconds, times its channels; `None` until it is known.
+    pub seconds_total: Option<f64>,
+}
+
+/// A transcribed part of a long recording.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredPart {
+    /// Where the part begins in the recording, in seconds. A part cut elsewhere is another part.
+    pub start: f64,
+    /// Where it ends.
+    pub end: f64,
+    /// Seconds that were paid for.
+    pub billed_seconds: u64,
+    /// What was said, in the recording's time.
+    pub speech: Speech,
+    /// Language as the API named it.
+    pub language: Option<String>,
+    /// Segments left out because the model made them up.
+    pub dropped_segments: usize,
 }
 
 /// What a lease may be taken from, besides what nobody has and nobody is at.
@@ -172,6 +239,8 @@ pub struct Taking {
 pub struct Lease {
     id: TranscriptId,
     version: i64,
+    /// Names what was begun with the first lease after the last completion: its parts belong together.
+    run: String,
     /// Whether an earlier transcript is there to fall back to.
     again: bool,
 }
@@ -219,7 +288,81 @@ impl Transcripts {
             .table_name(&self.table)
             .key("id", text(&id.0))
             .consistent_read(true);
-        query.send().await?.item.map_or(Ok(Known::Nothing), known)
+        self.known(query.send().await?.item).await
+    }
+
+    /// Reads what an item says, with the rest of its text where it has one.
+    async fn known(&self, item: Option<Item>) -> Result<Known, TranscriptsError> {
+        let Some(mut item) = item else {
+            return Ok(Known::Nothing);
+        };
+        if let Some(count) = get_number(&item, "text_items") {
+            let (id, version) = (get_text(&item, "id"), get_number(&item, "text_version"));
+            let id = TranscriptId(id.unwrap_or_default());
+            let rest = (0..count).map(|n| self.bytes(id.text_item(version.unwrap_or_default(), n)));
+            let mut speech = Vec::new();
+            for piece in futures_util::future::try_join_all(rest).await? {
+                let piece = piece.ok_or_else(|| TranscriptsError("a completed item without all of its text".into()))?;
+                speech.extend_from_slice(&piece);
+            }
+            item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
+        }
+        known(&item)
+    }
+
+    async fn bytes(&self, id: String) -> Result<Option<Vec<u8>>, TranscriptsError> {
+        let query = self.client.get_item().table_name(&self.table).key("id", text(&id));
+        let item = query.consistent_read(true).send().await?.item.unwrap_or_default();
+        Ok(match item.get("speech") {
+            Some(AttributeValue::B(bytes)) => Some(bytes.clone().into_inner()),
+            _ => None,
+        })
+    }
+
+    async fn put_bytes(&self, id: String, bytes: &[u8], expires: Option<Timestamp>) -> Result<(), TranscriptsError> {
+        let write = self.client.put_item().table_name(&self.table);
+        let mut item = Item::from([
+            ("id".to_owned(), text(&id)),
+            ("speech".to_owned(), AttributeValue::B(Blob::new(bytes))),
+        ]);
+        if let Some(expires) = expires {
+            item.insert("expires_at_unix".into(), number(expires.as_second()));
+        }
+        write.set_item(Some(item)).send().await?;
+        Ok(())
+    }
+
+    /// The part at this place of the lease's run, when an earlier lease has left it.
+    pub async fn part(&self, lease: &Lease, channel: u8, index: u32) -> Result<Option<StoredPart>, TranscriptsError> {
+        match self.bytes(lease.part_item(channel, index)).await? {
+            Some(packed) => Ok(Some(unpack(&packed)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps a part for the leases to come.
+    pub async fn put_part(
+        &self,
+        lease: &Lease,
+        channel: u8,
+        index: u32,
+        part: &StoredPart,
+    ) -> Result<(), TranscriptsError> {
+        let expires = Timestamp::now() + PART_LIFE;
+        self.put_bytes(lease.part_item(channel, index), &pack(part)?, Some(expires))
+            .await
+    }
+
+    /// Notes how far the lease's work is. `false` when the lease is lost.
+    pub async fn note_progress(&self, lease: &Lease, progress: &Progress) -> Result<bool, TranscriptsError> {
+        let progress = serde_json::to_string(progress).map_err(|error| TranscriptsError(error.to_string()))?;
+        let write = self
+            .update(&lease.id, "SET progress = :progress", HELD)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":progress", text(&progress))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        was_not_refused(write.send().await)
     }
 
     /// Takes the lease on `id` until `until`, unless someone holds an unfinished one, or it is queued or completed and `taking` leaves that.
@@ -233,7 +376,7 @@ impl Transcripts {
         }
         let mut write = self.update(
             id,
-            "SET #state = :in_progress, lease_until = :until, lease_owner = :owner ADD #version :one",
+            "SET #state = :in_progress, lease_until = :until, lease_owner = :owner, run = if_not_exists(run, :owner) ADD #version :one",
             &condition,
         );
         if taking.queued {
@@ -261,12 +404,13 @@ impl Transcripts {
                 Ok(Claim::Granted(Lease {
                     id: id.clone(),
                     version,
+                    run: get_text(&item, "run").unwrap_or_default(),
                     again: item.contains_key("completed_at"),
                 }))
             }
             Err(error) => match error.into_service_error() {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
-                    Ok(Claim::Refused(refused.item.map_or(Ok(Known::Nothing), known)?))
+                    Ok(Claim::Refused(self.known(refused.item).await?))
                 }
                 other => Err(TranscriptsError(causes(&other))),
             },
@@ -287,7 +431,8 @@ impl Transcripts {
             .expression_attribute_values(":failed", text("failed"))
             .expression_attribute_values(":until", number((now + valid).as_millisecond()))
             .expression_attribute_values(":now", number(now.as_millisecond()));
-        unless_refused(write.send().await)
+        was_not_refused(write.send().await)?;
+        Ok(())
     }
 
     /// Gives the lease back to the queue, where the job waits for at most `valid`.
@@ -303,7 +448,8 @@ impl Transcripts {
             .expression_attribute_values(":until", number((Timestamp::now() + valid).as_millisecond()))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
-        unless_refused(write.send().await)
+        was_not_refused(write.send().await)?;
+        Ok(())
     }
 
     /// Ends the lease with a failure, so that the next request can try again at once. What was completed before is so again.
@@ -321,7 +467,8 @@ impl Transcripts {
             .expression_attribute_values(":retryable", AttributeValue::Bool(failure.retryable))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
-        unless_refused(write.send().await)
+        was_not_refused(write.send().await)?;
+        Ok(())
     }
 
     fn update(&self, id: &TranscriptId, update: &str, condition: &str) -> UpdateItemFluentBuilder {
@@ -336,10 +483,22 @@ impl Transcripts {
 
     /// Stores the result under the lease. `false` when the lease was lost to someone else, whose result counts instead.
     pub async fn complete(&self, lease: &Lease, transcript: &Transcript) -> Result<bool, TranscriptsError> {
-        let mut item = item_from_transcript(transcript)?;
+        let mut item = item_from_transcript(transcript);
         item.insert("id".into(), text(&lease.id.0));
         item.insert("state".into(), text("completed"));
         item.insert("version".into(), number(lease.version));
+        let speech = pack(&transcript.speech)?;
+        if speech.len() <= ITEM_TEXT {
+            item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
+        } else {
+            let pieces = speech.chunks(ITEM_TEXT);
+            item.insert("text_items".into(), number(pieces.len() as i64));
+            item.insert("text_version".into(), number(lease.version));
+            let writes = pieces
+                .enumerate()
+                .map(|(n, piece)| self.put_bytes(lease.id.text_item(lease.version, n as i64), piece, None));
+            futures_util::future::try_join_all(writes).await?;
+        }
         let write = self
             .client
             .put_item()
@@ -347,9 +506,14 @@ impl Transcripts {
             .set_item(Some(item))
             .condition_expression("#version = :version")
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(lease.version));
+            .expression_attribute_values(":version", number(lease.version))
+            .return_values(ReturnValue::AllOld);
         match write.send().await {
-            Ok(_) => Ok(true),
+            Ok(answer) => {
+                self.delete_text(&lease.id, &answer.attributes.unwrap_or_default())
+                    .await;
+                Ok(true)
+            }
             Err(error)
                 if error
                     .as_service_error()
@@ -360,6 +524,17 @@ impl Transcripts {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Deletes the further items of a transcript that has been replaced.
+    async fn delete_text(&self, id: &TranscriptId, replaced: &Item) {
+        let version = get_number(replaced, "text_version").unwrap_or_default();
+        for n in 0..get_number(replaced, "text_items").unwrap_or_default() {
+            let item = self.client.delete_item().table_name(&self.table);
+            if let Err(error) = item.key("id", text(&id.text_item(version, n))).send().await {
+                tracing::warn!(error = causes(&error), "text of a replaced transcript not deleted");
+            }
+        }
+    }
 }
 
 /// Condition: nobody has it and nobody is at it.
@@ -367,27 +542,28 @@ const FREE: &str = "(attribute_not_exists(id) OR #state = :failed OR (#state <> 
 /// Condition: the lease is still the writer's.
 const HELD: &str = "#version = :version AND #state = :in_progress";
 
-/// A write that came too late changes nothing, which is what its condition is for.
-fn unless_refused<T, R: fmt::Debug + 'static>(
+/// `false` for a write that came too late: it changes nothing, which is what its condition is for.
+pub(crate) fn was_not_refused<T, R: fmt::Debug + 'static>(
     result: Result<T, SdkError<UpdateItemError, R>>,
-) -> Result<(), TranscriptsError> {
+) -> Result<bool, TranscriptsError> {
     match result {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(error) => match error.as_service_error() {
-            Some(service) if service.is_conditional_check_failed_exception() => Ok(()),
+            Some(service) if service.is_conditional_check_failed_exception() => Ok(false),
             _ => Err(error.into()),
         },
     }
 }
 
-fn known(item: Item) -> Result<Known, TranscriptsError> {
-    let until = get_number(&item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
+fn known(item: &Item) -> Result<Known, TranscriptsError> {
+    let until = get_number(item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
     let until = until.unwrap_or_default();
-    Ok(match get_text(&item, "state").as_deref() {
-        Some("completed") => Known::Completed(Box::new(transcript_from_item(&item)?)),
+    let progress = get_text(item, "progress").and_then(|text| serde_json::from_str(&text).ok());
+    Ok(match get_text(item, "state").as_deref() {
+        Some("completed") => Known::Completed(Box::new(transcript_from_item(item)?)),
         Some("failed") => Known::Failed(Failure {
-            code: get_text(&item, "code").unwrap_or_default(),
-            message: get_text(&item, "message").unwrap_or_default(),
+            code: get_text(item, "code").unwrap_or_default(),
+            message: get_text(item, "message").unwrap_or_default(),
             retryable: item
                 .get("retryable")
                 .and_then(|value| value.as_bool().ok().copied())
@@ -395,26 +571,23 @@ fn known(item: Item) -> Result<Known, TranscriptsError> {
             retry_after: None,
         }),
         Some("in_progress" | "queued") if until < Timestamp::now() => match item.contains_key("completed_at") {
-            true => Known::Completed(Box::new(transcript_from_item(&item)?)),
+            true => Known::Completed(Box::new(transcript_from_item(item)?)),
             false => Known::Failed(Failure {
-                code: "transcription_interrupted".into(),
+                code: INTERRUPTED.into(),
                 message: "The transcription was interrupted".into(),
                 retryable: true,
                 retry_after: None,
             }),
         },
-        Some("in_progress") => Known::InProgress { until },
-        Some("queued") => Known::Queued,
+        Some("in_progress") => Known::InProgress { until, progress },
+        Some("queued") => Known::Queued(progress),
         _ => Known::Nothing,
     })
 }
 
-fn item_from_transcript(transcript: &Transcript) -> Result<Item, TranscriptsError> {
+/// All but the words.
+fn item_from_transcript(transcript: &Transcript) -> Item {
     let mut item = Item::from([
-        (
-            "speech".to_owned(),
-            AttributeValue::B(Blob::new(pack(&transcript.speech)?)),
-        ),
         ("model".to_owned(), text(&transcript.model)),
         ("billed_seconds".to_owned(), number(transcript.billed_seconds as i64)),
         (
@@ -425,6 +598,7 @@ fn item_from_transcript(transcript: &Transcript) -> Result<Item, TranscriptsErro
             "dropped_segments".to_owned(),
             number(transcript.dropped_segments as i64),
         ),
+        ("speakers".to_owned(), number(i64::from(transcript.speakers))),
         ("completed_at".to_owned(), text(&to_seconds(transcript.completed_at))),
     ]);
     let texts = [
@@ -452,7 +626,7 @@ fn item_from_transcript(transcript: &Transcript) -> Result<Item, TranscriptsErro
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::N(value?)))),
     );
-    Ok(item)
+    item
 }
 
 fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
@@ -471,6 +645,7 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
         billed_seconds: whole("billed_seconds").unwrap_or_default(),
         cost_usd: float("cost_usd").unwrap_or_default(),
         dropped_segments: whole("dropped_segments").unwrap_or_default() as usize,
+        speakers: whole("speakers").unwrap_or_default() as u8,
         model: get_text(item, "model").unwrap_or_default(),
         completed_at: time("completed_at").unwrap_or_default(),
         recording_duration: whole("recording_duration"),
@@ -480,13 +655,13 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
 }
 
 /// Compressed JSON: two hours of speech with the time of every word stay below an item's 400 KB.
-fn pack(speech: &Speech) -> Result<Vec<u8>, TranscriptsError> {
+fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, TranscriptsError> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut encoder, speech).map_err(|error| TranscriptsError(error.to_string()))?;
+    serde_json::to_writer(&mut encoder, value).map_err(|error| TranscriptsError(error.to_string()))?;
     encoder.finish().map_err(|error| TranscriptsError(error.to_string()))
 }
 
-fn unpack(packed: &[u8]) -> Result<Speech, TranscriptsError> {
+fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, TranscriptsError> {
     serde_json::from_reader(BufReader::new(DeflateDecoder::new(packed)))
         .map_err(|error| TranscriptsError(error.to_string()))
 }
@@ -502,11 +677,13 @@ mod tests {
                 start: 0.1,
                 end: 1.7,
                 text: words.into(),
+                channel: Some(1),
             };
             let word = Word {
                 start: 0.1,
                 end: 0.7,
                 word: words.into(),
+                channel: None,
             };
             let transcript = Transcript {
                 speech: Speech {
@@ -519,15 +696,18 @@ mod tests {
                 billed_seconds: 46,
                 cost_usd: 0.0046,
                 dropped_segments: 3,
+                speakers: 2,
                 model: "whisper-1".into(),
                 completed_at: "2024-01-15T10:35:00Z".parse().unwrap(),
                 recording_duration: Some(45),
                 recording_created: "2024-01-15T10:30:00Z".parse().ok(),
                 call_sid: Some("CA1234567890abcdef".into()),
             };
-            let mut item = item_from_transcript(&transcript).unwrap();
+            let mut item = item_from_transcript(&transcript);
             item.insert("state".into(), text("completed"));
-            assert_eq!(known(item).unwrap(), Known::Completed(Box::new(transcript)));
+            let speech = pack(&transcript.speech).unwrap();
+            item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
+            assert_eq!(known(&item).unwrap(), Known::Completed(Box::new(transcript)));
         }
     }
 
@@ -537,6 +717,7 @@ mod tests {
             start: f64::from(n) * 0.4137,
             end: f64::from(n) * 0.4137 + 0.31,
             word: format!("word{}", n * 7919 % 3001),
+            channel: None,
         };
         let words: Vec<Word> = (0..18_000).map(word).collect();
         let text = words
@@ -561,7 +742,7 @@ mod tests {
         let options = |language: Option<&str>, prompt: Option<&str>| Options {
             language: language.map(str::to_owned),
             prompt: prompt.map(str::to_owned),
-            model: None,
+            ..Options::default()
         };
         assert_eq!(Variant::of(&options(None, None)).as_str(), "default");
         let variants = [
@@ -569,6 +750,10 @@ mod tests {
             options(None, Some("en")),
             options(Some("e"), Some("n")),
             options(Some("de"), None),
+            Options {
+                mixed: true,
+                ..Options::default()
+            },
         ];
         let words: std::collections::HashSet<String> = variants.iter().map(|options| Variant::of(options).0).collect();
         assert_eq!(words.len(), variants.len());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jiff::{Timestamp, civil::Date, fmt::rfc2822};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -29,8 +29,17 @@ const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 pub struct AccountSid(String);
 
 /// `RE` and 16 to 32 hexadecimal digits. Twilio's own have 32.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RecordingSid(String);
+
+impl TryFrom<String> for RecordingSid {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a recording SID is RE and 16 to 32 hexadecimal digits")
+    }
+}
 
 impl AccountSid {
     /// Accepts an account SID; `None` for anything else.
@@ -173,15 +182,52 @@ impl<'de> Deserialize<'de> for Status {
     }
 }
 
+/// Where a recording's media is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaPlace {
+    /// With Twilio.
+    Twilio,
+    /// In the customer's own storage, at a host of `EXTERNAL_MEDIA_HOSTS`.
+    External(Url),
+    /// In storage at another host.
+    OutOfBounds,
+}
+
 impl Recording {
-    /// The customer's own address of the media, when Twilio stores it outside: a host that is neither Twilio's nor `base`'s.
-    pub fn external_media<'a>(&'a self, twilio: &Twilio) -> Option<&'a str> {
-        let text = self.media_url.as_deref()?;
-        let url = Url::parse(text).ok()?;
-        let host = url.host_str()?;
-        let at_twilio = host == "twilio.com" || host.ends_with(".twilio.com") || Some(host) == twilio.base.host_str();
-        (!at_twilio).then_some(text)
+    /// The address of the media, when it is not with Twilio.
+    pub fn external_media(&self, twilio: &Twilio) -> Option<&str> {
+        self.media_url
+            .as_deref()
+            .filter(|_| self.media_place(twilio) != MediaPlace::Twilio)
     }
+
+    /// Where the media is: outside when its address is neither at Twilio nor at the configured host.
+    pub fn media_place(&self, twilio: &Twilio) -> MediaPlace {
+        let Some(url) = self.media_url.as_deref().and_then(|text| Url::parse(text).ok()) else {
+            return MediaPlace::Twilio;
+        };
+        let host = url.host_str().unwrap_or_default();
+        let plain = url.username().is_empty() && url.password().is_none();
+        if twilio.external_origins.contains(&url.origin().ascii_serialization()) && plain {
+            MediaPlace::External(url)
+        } else if host == "twilio.com" || host.ends_with(".twilio.com") || Some(host) == twilio.base.host_str() {
+            MediaPlace::Twilio
+        } else {
+            MediaPlace::OutOfBounds
+        }
+    }
+}
+
+/// The origin that an entry of `EXTERNAL_MEDIA_HOSTS` stands for.
+fn external_origin(entry: &str) -> Option<String> {
+    let url = match entry.contains("://") {
+        true => Url::parse(entry),
+        false => Url::parse(&format!("https://{entry}")),
+    };
+    let url = url
+        .ok()
+        .filter(|url| url.has_host() && url.path() == "/" && url.query().is_none())?;
+    matches!(url.scheme(), "http" | "https").then(|| url.origin().ascii_serialization())
 }
 
 /// Twilio sends durations as text; `-1` and other oddities mean unknown.
@@ -281,6 +327,9 @@ pub enum TwilioError {
     /// No connection, or it broke.
     #[error("the connection to Twilio failed: {0}")]
     Connection(String),
+    /// The customer's own storage did not give a recording that is kept there.
+    #[error("external storage, asked without credentials as one asks Twilio: {0}")]
+    ExternalStorage(Box<TwilioError>),
     /// No answer in time.
     #[error("Twilio did not answer in time")]
     Timeout,
@@ -294,6 +343,7 @@ impl Classify for TwilioError {
         match self {
             Self::RateLimited(after) | Self::Server(_, after) => Retry::After(*after),
             Self::Connection(_) => Retry::After(None),
+            Self::ExternalStorage(error) => error.retry(),
             _ => Retry::Never,
         }
     }
@@ -323,6 +373,7 @@ impl TwilioError {
             Self::RateLimited(_) => "twilio_rate_limited",
             Self::Server(..) | Self::Connection(_) => "twilio_unavailable",
             Self::Rejected { .. } | Self::Unexpected(_) => "twilio_error",
+            Self::ExternalStorage(_) => "external_storage_refused",
             Self::Timeout => "twilio_timeout",
         }
     }
@@ -337,6 +388,7 @@ impl TwilioError {
             Self::RateLimited(_) => "Twilio is limiting the rate of requests",
             Self::Server(..) | Self::Connection(_) => "Twilio is not reachable right now",
             Self::Rejected { .. } | Self::Unexpected(_) => "Twilio gave an unexpected answer",
+            Self::ExternalStorage(_) => "The external storage that keeps the recording did not give it",
             Self::Timeout => "Twilio did not answer in time",
         }
     }
@@ -370,12 +422,16 @@ impl Media {
 /// Twilio's API for one account. Credentials go to the configured host alone.
 pub struct Twilio {
     client: Client,
+    /// For other hosts than Twilio's.
+    outside: Client,
+    /// From where recordings in external storage may be fetched.
+    external_origins: Vec<String>,
     base: Url,
     secret: Secret<Credentials>,
 }
 
 impl Twilio {
-    /// Reads `TWILIO_SECRET` and `TWILIO_BASE_URL`.
+    /// Reads `TWILIO_SECRET`, `TWILIO_BASE_URL` and `EXTERNAL_MEDIA_HOSTS`: host names, which are reached by HTTPS, or whole origins.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         let base = Url::parse(env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL))
             .ok()
@@ -389,11 +445,18 @@ impl Twilio {
                 name: "TWILIO_BASE_URL",
                 expected: "a URL with a host and no path, such as https://api.twilio.com",
             })?;
+        let external_hosts = env.optional("EXTERNAL_MEDIA_HOSTS").unwrap_or_default().split(',');
+        let external_hosts = external_hosts.map(str::trim).filter(|host| !host.is_empty());
+        let external_origins = external_hosts.map(external_origin).collect::<Option<Vec<_>>>();
         let https_only = base.scheme() == "https";
-        let client = Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(3))
-            .pool_idle_timeout(Duration::from_secs(20))
+        let client = || {
+            Client::builder()
+                .no_proxy()
+                .connect_timeout(Duration::from_secs(3))
+                .pool_idle_timeout(Duration::from_secs(20))
+        };
+        let outside = client().redirect(redirect::Policy::none()).build();
+        let client = client()
             .https_only(https_only)
             // reqwest drops the Authorization header when a redirect leaves the host.
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))
@@ -403,6 +466,11 @@ impl Twilio {
             .map_err(|error| ConfigError::HttpClient(error.to_string()))?;
         Ok(Self {
             client,
+            outside: outside.map_err(|error| ConfigError::HttpClient(error.to_string()))?,
+            external_origins: external_origins.ok_or(ConfigError::Invalid {
+                name: "EXTERNAL_MEDIA_HOSTS",
+                expected: "host names separated by commas, such as recordings.example.com",
+            })?,
             base,
             secret: Secret::new(aws.secrets_manager(), env.required("TWILIO_SECRET")?),
         })
@@ -501,9 +569,42 @@ impl Twilio {
 
     /// Opens a recording's MP3. Its bytes must be read before `deadline`. Not retried here: its reader has to begin anew
     /// after a broken download anyway, and tries within tries would multiply.
-    pub async fn media(&self, sid: &RecordingSid, deadline: Instant) -> Result<Media, TwilioError> {
-        let url = self.parse_url(&self.media_url(&self.account_sid().await?, sid.as_str()))?;
-        let answer = timeout_at(deadline, self.send(Method::GET, url)).await;
+    ///
+    /// `both_channels` asks for each side of the call on a channel of its own, and falls back to one where Twilio does not have two.
+    pub async fn media(
+        &self,
+        sid: &RecordingSid,
+        both_channels: bool,
+        deadline: Instant,
+    ) -> Result<Media, TwilioError> {
+        let address = self.media_url(&self.account_sid().await?, sid.as_str());
+        if both_channels {
+            let url = self.parse_url(&format!("{address}?RequestedChannels=2"))?;
+            match self.open(self.send(Method::GET, url), deadline).await {
+                Err(TwilioError::Rejected { status: 400, .. }) => {}
+                opened => return opened,
+            }
+        }
+        let url = self.parse_url(&address)?;
+        self.open(self.send(Method::GET, url), deadline).await
+    }
+
+    /// Opens a recording that Twilio keeps in the customer's own storage: without credentials, and without following where it redirects.
+    pub async fn external(&self, url: Url, deadline: Instant) -> Result<Media, TwilioError> {
+        let request = self.outside.get(url).header(header::ACCEPT_ENCODING, "identity");
+        let sent = async { request.send().await.map_err(connection) };
+        self.open(sent, deadline).await.map_err(|error| match error {
+            TwilioError::Timeout => TwilioError::Timeout,
+            error => TwilioError::ExternalStorage(Box::new(error)),
+        })
+    }
+
+    async fn open(
+        &self,
+        sent: impl Future<Output = Result<Response, TwilioError>>,
+        deadline: Instant,
+    ) -> Result<Media, TwilioError> {
+        let answer = timeout_at(deadline, sent).await;
         let response = accepted(answer.map_err(|_| TwilioError::Timeout)??).await?;
         Ok(Media {
             length: response.content_length(),

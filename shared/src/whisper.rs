@@ -61,6 +61,9 @@ pub struct Options {
     /// Model other than the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Two channels are heard as one, instead of each on its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mixed: bool,
 }
 
 /// What was heard.
@@ -89,6 +92,9 @@ pub struct Segment {
     pub end: f64,
     /// What was said.
     pub text: String,
+    /// Channel of the recording it was said on, from 0, where channels are transcribed on their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u8>,
 }
 
 /// A word.
@@ -100,6 +106,9 @@ pub struct Word {
     pub end: f64,
     /// The word.
     pub word: String,
+    /// As in [`Segment`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u8>,
 }
 
 /// Why there is no transcription. Messages are the server's own and may name the audio's properties, never its words.
@@ -300,6 +309,14 @@ pub fn gives_times(model: &str) -> bool {
     model.contains("whisper")
 }
 
+/// The longest audio in seconds that is sent to the model at once; `None` when only the file's size counts.
+///
+/// The gpt models take 1400 s, but they answer with at most 2,000 tokens, which fast speech fills in eight minutes; the rest would be missing
+/// without a word.
+pub fn longest_audio(model: &str) -> Option<f64> {
+    (!gives_times(model) && model.contains("gpt")).then_some(420.0)
+}
+
 /// What OpenAI asks for a minute of audio, in USD. Unknown models count as the dearest, so that a budget holds.
 pub fn price_per_minute(model: &str) -> f64 {
     match model {
@@ -379,6 +396,7 @@ fn read_transcription(body: &[u8]) -> Result<Transcription, WhisperError> {
             start,
             end,
             word: word.get("word")?.as_str()?.to_owned(),
+            channel: None,
         })
     });
     let mut transcription = Transcription {
@@ -441,6 +459,7 @@ impl HeardSegment {
                 start,
                 end,
                 text: value.get("text")?.as_str()?.trim().to_owned(),
+                channel: None,
             },
             no_speech: measure("no_speech_prob", 0.0),
             logprob: measure("avg_logprob", 0.0),

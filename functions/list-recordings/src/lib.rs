@@ -62,6 +62,7 @@ struct Row {
     recording_url: String,
     expires_at: String,
     dispatch_id: String,
+    has_transcript: bool,
 }
 
 /// Answers one request.
@@ -125,5 +126,6 @@ fn row(call: Call, presigner: &Presigner) -> Option<Result<Row, PlaybackError>> 
         start_time: time(call.start_time),
         end_time: time(call.end_time),
         dispatch_id: call.dispatch_id,
+        has_transcript: call.has_transcript,
     }))
 }

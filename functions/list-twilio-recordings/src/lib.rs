@@ -29,6 +29,7 @@ const PROBES_AT_ONCE: usize = 16;
 pub struct State {
     access: Access,
     twilio: Twilio,
+    usage: get_usage::State,
 }
 
 impl State {
@@ -38,6 +39,7 @@ impl State {
         let state = Self {
             access: Access::required(env, &aws)?,
             twilio: Twilio::from_env(env, &aws)?,
+            usage: get_usage::State::from_env(env).await?,
         };
         tokio::join!(state.access.preload(), state.twilio.preload());
         Ok(state)
@@ -93,8 +95,11 @@ struct Summary {
     inaccessible_media: usize,
 }
 
-/// Answers one request.
+/// Answers one request. `GET /api/twilio/{proxy+}` brings that for `/api/twilio/usage/` here as well, where no route of its own survives a deploy.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    if http::has_tail(&request, "usage") {
+        return get_usage::handle(&state.usage, request).await;
+    }
     http::respond(Family::Twilio, request, |call| async move {
         state.access.check(&call, Scope::TwilioRead).await?;
         call.expect_tail("recordings")?;
@@ -290,10 +295,7 @@ fn upstream(error: TwilioError) -> ApiError {
         _ => (error.code(), error.sentence()),
     };
     let answer = ApiError::internal(code, format!("Failed to list recordings: {sentence}"));
-    let answer = if error.is_transient() {
-        answer.retryable(error.retry_after())
-    } else {
-        answer
-    };
-    answer.caused_by(error)
+    answer
+        .transient(error.is_transient(), error.retry_after())
+        .caused_by(error)
 }

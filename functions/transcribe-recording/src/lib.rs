@@ -2,33 +2,31 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared::{
     auth::{Access, Scope},
     aws::Aws,
     config::{ConfigError, Env},
     http::{self, ApiError, Call, Family},
-    queue::Job,
-    retry::backoff,
+    queue::{Job, Source},
     transcription::{
-        EnqueueError, Outcome, QUEUED_VALID, Show, Timestamps, Transcriber, TranscriptBody, estimated_seconds,
-        obstacle, status_url,
+        Answer, Ask, Named, Posted, Show, SpeakerNames, Subject, Transcriber, TranscriptBody, Wish, not_transcribed,
+        obstacle,
     },
-    transcripts::{Failure, Known, Taking, Transcript, TranscriptId, Variant},
+    transcripts::Variant,
     twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError},
-    whisper::Options,
 };
-use tokio::time::Instant;
 
-/// How long a call that is not over yet is waited for.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// The pause before a recording that Twilio does not know is looked for once more: one that was just made may take a moment to appear.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 /// What every request needs, made once.
 pub struct State {
     access: Access,
+    twilio: Twilio,
     transcriber: Transcriber,
+    names: SpeakerNames,
 }
 
 impl State {
@@ -37,38 +35,27 @@ impl State {
         let aws = Aws::from_env(env)?;
         let state = Self {
             access: Access::required(env, &aws)?,
+            twilio: Twilio::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
+            names: SpeakerNames::from_env(env),
         };
-        tokio::join!(state.access.preload(), state.transcriber.preload());
+        tokio::join!(
+            state.access.preload(),
+            state.twilio.preload(),
+            state.transcriber.preload()
+        );
         Ok(state)
     }
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Wanted {
     recording_sid: Option<String>,
     audio_url: Option<String>,
-    language: Option<String>,
-    prompt: Option<String>,
-    model: Option<String>,
-    timestamps: Option<Timestamps>,
-    /// Pay again, for a new transcript.
-    force: Option<bool>,
     /// Wait, in the queue, for a call that is not over yet.
     wait: Option<bool>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Answer {
-    Completed(Box<TranscriptBody>),
-    Accepted {
-        recording_sid: String,
-        status: &'static str,
-        status_url: String,
-        estimated_seconds: u64,
-    },
+    #[serde(flatten)]
+    wish: Wish,
 }
 
 /// Answers one request.
@@ -78,177 +65,67 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         call.expect_tail("transcript")?;
         call.query.only(&[])?;
         let wanted: Wanted = call.json()?;
-        let twilio = &state.transcriber.twilio;
-        let account = twilio.account_sid().await.map_err(not_fetched)?;
-        let sid = wanted.recording(twilio, &account)?;
-        let options = wanted.options()?;
+        let account = state.twilio.account_sid().await.map_err(not_fetched)?;
+        let sid = wanted.recording(&state.twilio, &account)?;
+        let options = wanted.wish.options("recording_sid, audio_url, wait, ")?;
         let variant = Variant::of(&options);
-        let by_sid = wanted.recording_sid.as_deref().is_some_and(|text| !text.is_empty());
-        let completed = |transcript, cached| {
-            let show = Show {
-                details: by_sid,
-                timestamps: wanted.timestamps,
-                cached,
-            };
-            let body = TranscriptBody::new(twilio, &account, &sid, transcript, show);
-            Ok((StatusCode::OK, Answer::Completed(Box::new(body))))
+        let source = Source::Twilio(sid.clone());
+        let posted = post(state, &call, &sid, &wanted, Job::new(source.clone(), options)).await?;
+        let status = match posted {
+            Posted::Accepted { .. } => StatusCode::ACCEPTED,
+            Posted::Completed(..) | Posted::Estimated(_) => StatusCode::OK,
         };
-        let accepted = |recording: &Recording| {
-            let answer = Answer::Accepted {
-                recording_sid: sid.to_string(),
-                status: "processing",
-                status_url: status_url(&sid, &variant),
-                estimated_seconds: estimated_seconds(recording),
-            };
-            Ok((StatusCode::ACCEPTED, answer))
+        let show = Show {
+            details: wanted.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
+            timestamps: wanted.wish.timestamps,
+            cached: false,
         };
-
-        let again_since = (wanted.force == Some(true)).then(Timestamp::now);
-        let known = state
-            .transcriber
-            .transcripts
-            .get(&TranscriptId::twilio(&sid, &variant))
-            .await?;
-        if let (Known::Completed(transcript), None) = (&known, again_since) {
-            return completed((**transcript).clone(), true);
-        }
-        let recording = twilio.recording(&sid, call.deadline).await.map_err(not_fetched)?;
-        let wait_until = match obstacle(&recording, twilio) {
-            None => None,
-            Some(failure)
-                if failure.code == "recording_not_completed" && failure.retryable && wanted.wait == Some(true) =>
-            {
-                Some(Timestamp::now() + LONGEST_WAIT)
-            }
-            Some(failure) => return Err(not_transcribed(failure)),
-        };
-        if known == Known::Queued {
-            return accepted(&recording);
-        }
-        let job = Job {
-            recording_sid: sid.to_string(),
-            options,
-            again_since,
-            attempts: 0,
-            wait_until,
-        };
-        let time_left = call.deadline.saturating_duration_since(Instant::now());
-        let fits = Duration::from_secs(estimated_seconds(&recording)) < time_left.mul_f64(0.75);
-        if wait_until.is_some() || call.prefers("respond-async") || !fits {
-            let valid = QUEUED_VALID + wait_until.map_or(Duration::ZERO, |_| LONGEST_WAIT);
-            state.transcriber.enqueue(&sid, &job, valid).await.map_err(not_queued)?;
-            return accepted(&recording);
-        }
-        match transcribe(&state.transcriber, &sid, &recording, &job, &call).await? {
-            Some((transcript, cached)) => completed(transcript, cached),
-            None => accepted(&recording),
-        }
+        let named = Named::twilio(&state.twilio, &account, &sid);
+        let body = |transcript, show| TranscriptBody::new(named, &state.names, transcript, show);
+        Ok((status, Answer::new(source, &variant, posted, body, show)))
     })
     .await
 }
 
-/// The transcript (`true`: made for someone else), or `None` when it will be ready later.
-async fn transcribe(
-    transcriber: &Transcriber,
-    sid: &RecordingSid,
-    recording: &Recording,
-    job: &Job,
-    call: &Call,
-) -> Result<Option<(Transcript, bool)>, ApiError> {
-    let id = TranscriptId::twilio(sid, &Variant::of(&job.options));
-    let taking = Taking {
-        queued: false,
-        completed: job.again_since.is_some(),
+async fn post(state: &State, call: &Call, sid: &RecordingSid, wanted: &Wanted, job: Job) -> Result<Posted, ApiError> {
+    let options = job.options.clone();
+    let ask = Ask::new(call, Family::Twilio, &wanted.wish, job);
+    let known = match ask.stored(&state.transcriber).await? {
+        Ok(posted) => return Ok(posted),
+        Err(known) => known,
     };
-    let mut waits = 0;
-    loop {
-        match transcriber
-            .transcribe(sid, recording, &job.options, taking, call.deadline)
-            .await?
-        {
-            Outcome::Completed(transcript, cached) => return Ok(Some((*transcript, cached))),
-            Outcome::Queued => return Ok(None),
-            Outcome::OutOfTime(lease) => {
-                // The queue's worker has more time. If it can't be told, the lease ends by itself and the next request starts over.
-                transcriber
-                    .queue
-                    .send(job, Duration::ZERO)
-                    .await
-                    .map_err(|error| not_queued(error.into()))?;
-                transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
-                return Ok(None);
-            }
-            Outcome::Failed(lease, failure) => {
-                if let Err(error) = transcriber.transcripts.fail(&lease, &failure).await {
-                    tracing::warn!(%error, "lease not given back; it ends by itself");
-                }
-                return Err(not_transcribed(failure));
-            }
-            Outcome::Busy(_) => {
-                waits += 1;
-                let pause = backoff(waits);
-                if Instant::now() + pause >= call.deadline {
-                    return Ok(None);
-                }
-                tokio::time::sleep(pause).await;
-                // Whoever was at it has paid since this request came: that is new enough.
-                if let Some(since) = job.again_since
-                    && let Known::Completed(transcript) = transcriber.transcripts.get(&id).await?
-                    && transcript.is_of(since)
-                {
-                    return Ok(Some((*transcript, true)));
-                }
-            }
+    let waits = wanted.wait == Some(true);
+    let recording = match look_up(&state.twilio, sid, call).await {
+        Err(TwilioError::NotFound) if waits => return ask.wait(&state.transcriber, None).await,
+        found => found.map_err(not_fetched)?,
+    };
+    match obstacle(&recording, &state.twilio) {
+        None => {}
+        Some(failure) if failure.retryable && waits => {
+            return ask.wait(&state.transcriber, recording.duration).await;
         }
+        Some(failure) => return Err(not_transcribed(Family::Twilio, failure)),
+    }
+    let subject = Subject::twilio(&state.twilio, sid, &recording, &options);
+    ask.fulfil(&state.transcriber, &subject, &known).await
+}
+
+async fn look_up(twilio: &Twilio, sid: &RecordingSid, call: &Call) -> Result<Recording, TwilioError> {
+    match twilio.recording(sid, call.deadline).await {
+        Err(TwilioError::NotFound) => {
+            tokio::time::sleep(SECOND_LOOK).await;
+            twilio.recording(sid, call.deadline).await
+        }
+        found => found,
     }
 }
 
 impl Wanted {
-    fn options(&self) -> Result<Options, ApiError> {
-        let invalid = |message| ApiError::bad_request("invalid_parameter", message);
-        if let Some(language) = &self.language
-            && !(language.len() == 2 && language.bytes().all(|byte| byte.is_ascii_lowercase()))
-        {
-            return Err(invalid(
-                "language must be an ISO 639-1 code of two lower-case letters, such as en.",
-            ));
-        }
-        if self
-            .prompt
-            .as_ref()
-            .is_some_and(|prompt| prompt.is_empty() || prompt.chars().count() > 1000)
-        {
-            return Err(invalid("prompt must have 1 to 1000 characters."));
-        }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
-        if self
-            .model
-            .as_ref()
-            .is_some_and(|model| !(1..=100).contains(&model.len()) || !model.bytes().all(allowed))
-        {
-            return Err(invalid(
-                "model must be the name of a transcription model, such as whisper-1.",
-            ));
-        }
-        Ok(Options {
-            language: self.language.clone(),
-            prompt: self.prompt.clone(),
-            model: self.model.clone(),
-        })
-    }
-
     /// The one recording that is named, by SID, by address, or by both.
     fn recording(&self, twilio: &Twilio, account: &AccountSid) -> Result<RecordingSid, ApiError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let by_sid = given(&self.recording_sid)
-            .map(|text| {
-                RecordingSid::parse(&text).ok_or_else(|| {
-                    ApiError::bad_request(
-                        "invalid_recording_sid",
-                        "recording_sid must be RE and 16 to 32 hexadecimal digits, like RE1234567890abcdef.",
-                    )
-                })
-            })
+            .map(|text| RecordingSid::parse(&text).ok_or_else(http::invalid_recording_sid))
             .transpose()?;
         let by_url = given(&self.audio_url)
             .map(|text| {
@@ -277,33 +154,5 @@ impl Wanted {
 
 fn not_fetched(error: TwilioError) -> ApiError {
     let message = format!("Failed to fetch recording details: {}", error.sentence());
-    let answer = match error {
-        TwilioError::NotFound => ApiError::not_found(error.code(), message),
-        _ => ApiError::internal(error.code(), message),
-    };
-    let answer = if error.is_transient() {
-        answer.retryable(error.retry_after())
-    } else {
-        answer
-    };
-    answer.caused_by(error)
-}
-
-/// The documented 500 for everything that keeps a recording from being transcribed.
-fn not_transcribed(failure: Failure) -> ApiError {
-    let answer = ApiError::internal(failure.code, "Unexpected error occurred")
-        .details(format!("Transcription failed: {}", failure.message));
-    if failure.retryable {
-        answer.retryable(failure.retry_after)
-    } else {
-        answer
-    }
-}
-
-fn not_queued(error: EnqueueError) -> ApiError {
-    ApiError::unavailable(
-        "queue_unavailable",
-        "The transcription can't be queued right now. Try again shortly.",
-    )
-    .caused_by(error)
+    ApiError::from_twilio(error, message)
 }

@@ -2,6 +2,9 @@
 //!
 //! A job that can't be done yet is sent again with a delay and its message acknowledged; only what this function can't even note down
 //! (the table or the queue do not answer) is reported as failed, for SQS to deliver again and, after five times, to set aside.
+//!
+//! Before it begins to transcribe it sends the job once more, to be received when its lease has ended: should it die, that message finds the
+//! lease free and goes on with the parts that are stored. Should it not, it finds the work done.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use shared::{
     aws::Aws,
     config::{ConfigError, Env},
-    queue::Job,
-    transcription::{Outcome, Transcriber, obstacle},
-    transcripts::{Claim, Failure, Known, Lease, Taking, TranscriptId, Variant},
-    twilio::{RecordingSid, TwilioError},
+    dispatch::DispatchId,
+    queue::{Job, Source},
+    recordings::Recordings,
+    transcription::{Outcome, Subject, Transcriber, obstacle},
+    transcripts::{Claim, Failure, INTERRUPTED, Known, Lease, Taking, TranscriptId, Variant},
+    twilio::{RecordingSid, Twilio, TwilioError},
 };
 use tokio::time::Instant;
 
@@ -25,20 +30,30 @@ const FIRST_PAUSE: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Kept back from the invocation's deadline, for the result to be written.
 const MARGIN: Duration = Duration::from_secs(5);
+/// From the end of an invocation to when its lease has surely ended.
+const LEASE_OVER: Duration = Duration::from_secs(5);
 /// How long a job that is sent again counts as queued: longer than SQS holds it back.
 const REQUEUED_VALID: Duration = Duration::from_secs(2 * 3600);
 
 /// What every invocation needs, made once.
 pub struct State {
-    transcriber: Transcriber,
+    /// The transcription itself.
+    pub transcriber: Transcriber,
+    twilio: Twilio,
+    recordings: Option<Recordings>,
 }
 
 impl State {
     /// Reads the environment and fetches the secrets.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let transcriber = Transcriber::from_env(env, &Aws::from_env(env)?)?;
-        transcriber.preload().await;
-        Ok(Self { transcriber })
+        let aws = Aws::from_env(env)?;
+        let state = Self {
+            transcriber: Transcriber::from_env(env, &aws)?,
+            twilio: Twilio::from_env(env, &aws)?,
+            recordings: Recordings::from_env(env, &aws)?,
+        };
+        tokio::join!(state.transcriber.preload(), state.twilio.preload());
+        Ok(state)
     }
 }
 
@@ -81,7 +96,7 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
     let mut response = BatchResponse::default();
     for message in event.records {
         let done = match serde_json::from_str::<Job>(&message.body) {
-            Ok(job) => work(&state.transcriber, job, deadline).await,
+            Ok(job) => work(state, job, deadline).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = done {
@@ -94,63 +109,131 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
     response
 }
 
-async fn work(transcriber: &Transcriber, job: Job, deadline: Instant) -> Result<(), Fault> {
-    let sid = RecordingSid::parse(&job.recording_sid).ok_or("the job names no recording")?;
-    let id = TranscriptId::twilio(&sid, &Variant::of(&job.options));
-    if let Known::Completed(transcript) = transcriber.transcripts.get(&id).await?
-        && job.again_since.is_none_or(|since| transcript.is_of(since))
-    {
-        return Ok(());
-    }
-    let recording = match transcriber.twilio.recording(&sid, deadline).await {
-        Ok(recording) => recording,
-        Err(error) => return not_now(transcriber, &id, job, error.into(), deadline).await,
-    };
-    if let Some(failure) = obstacle(&recording, &transcriber.twilio) {
-        let waiting = failure.retryable && job.wait_until.is_some_and(|until| Timestamp::now() < until);
-        return match waiting {
-            true => Ok(transcriber.queue.send(&job, LOOK_AGAIN).await?),
-            false => {
-                not_now(
-                    transcriber,
-                    &id,
-                    Job {
-                        attempts: ATTEMPTS,
-                        ..job
-                    },
-                    failure,
-                    deadline,
-                )
-                .await
+async fn work(state: &State, job: Job, deadline: Instant) -> Result<(), Fault> {
+    let transcriber = &state.transcriber;
+    let id = job.source.transcript_id(&Variant::of(&job.options));
+    let job = match (transcriber.transcripts.get(&id).await?, job.watch) {
+        (Known::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
+            return Ok(());
+        }
+        (_, false) => job,
+        (Known::InProgress { until, .. }, true) => {
+            let pause = until.duration_since(Timestamp::now()).unsigned_abs() + LEASE_OVER;
+            return Ok(transcriber.queue.send(&job, pause).await?);
+        }
+        (Known::Failed(failure), true) if failure.code == INTERRUPTED => {
+            if job.attempts >= ATTEMPTS {
+                return not_now(transcriber, &id, job, failure, deadline).await;
             }
-        };
-    }
-    match transcriber
-        .transcribe(&sid, &recording, &job.options, taking(&job), deadline)
-        .await?
-    {
-        Outcome::Completed(..) | Outcome::Queued => Ok(()),
-        // Whoever is at it may die: look again when its lease has ended.
-        Outcome::Busy(until) => {
-            let pause = until.duration_since(Timestamp::now()).unsigned_abs() + Duration::from_secs(1);
-            Ok(transcriber.queue.send(&job, pause).await?)
+            Job { watch: false, ..job }
         }
+        // The lease was given back.
+        (_, true) => return Ok(()),
+    };
+    let found = match &job.source {
+        Source::Twilio(sid) => twilio_subject(&state.twilio, sid, &job, deadline).await,
+        Source::Egress(dispatch) => match &state.recordings {
+            Some(recordings) => egress_subject(recordings, dispatch).await?,
+            None => Err(Obstacle::Final(final_failure(
+                "s3_not_configured",
+                "No recordings bucket is configured",
+            ))),
+        },
+    };
+    let subject = match found {
+        Ok(subject) => subject,
+        Err(Obstacle::Passing) => return Ok(transcriber.queue.send(&job, LOOK_AGAIN).await?),
+        Err(Obstacle::Retried(failure)) => return not_now(transcriber, &id, job, failure, deadline).await,
+        Err(Obstacle::Final(failure)) => {
+            let job = Job {
+                attempts: ATTEMPTS,
+                ..job
+            };
+            return not_now(transcriber, &id, job, failure, deadline).await;
+        }
+    };
+    let lease_ends = deadline.saturating_duration_since(Instant::now()) + LEASE_OVER;
+    let watch = Job {
+        watch: true,
+        attempts: job.attempts + 1,
+        ..job.clone()
+    };
+    transcriber.queue.send(&watch, lease_ends).await?;
+    let tried = transcriber.transcribe(&subject, &job.options, taking(&job), deadline);
+    match tried.await? {
+        Outcome::Completed(..) => {
+            if let (Source::Egress(dispatch), Some(recordings)) = (&job.source, &state.recordings) {
+                recordings.note_transcript(dispatch).await;
+            }
+            Ok(())
+        }
+        // Whoever is at it may die: the message that was just sent looks again.
+        Outcome::Queued | Outcome::Busy(_) => Ok(()),
         Outcome::Failed(lease, failure) => try_again(transcriber, lease, job, failure).await,
-        Outcome::OutOfTime(lease) => {
-            let failure = Failure::from(TwilioError::Timeout);
-            let message = "The transcription did not finish in the time of one invocation".to_owned();
-            try_again(
-                transcriber,
-                lease,
-                job,
-                Failure {
-                    code: "transcription_timeout".into(),
-                    message,
-                    ..failure
-                },
-            )
-            .await
+        // What has been added to the stored parts is progress, not a failure.
+        Outcome::OutOfTime(lease, true) => {
+            transcriber.queue.send(&job, Duration::ZERO).await?;
+            Ok(transcriber.transcripts.requeue(&lease, REQUEUED_VALID).await?)
         }
+        Outcome::OutOfTime(lease, false) => {
+            let failure = Failure {
+                code: "transcription_timeout".into(),
+                message: "The transcription did not finish in the time of one invocation".into(),
+                retryable: true,
+                retry_after: None,
+            };
+            try_again(transcriber, lease, job, failure).await
+        }
+    }
+}
+
+/// Why a recording can't be transcribed now.
+enum Obstacle {
+    /// The call is not over yet, or Twilio does not know of it yet, and the job is to wait.
+    Passing,
+    /// A fault that may pass.
+    Retried(Failure),
+    /// It never can.
+    Final(Failure),
+}
+
+fn final_failure(code: &str, message: &str) -> Failure {
+    Failure {
+        code: code.into(),
+        message: message.into(),
+        retryable: false,
+        retry_after: None,
+    }
+}
+
+async fn twilio_subject<'a>(
+    twilio: &'a Twilio,
+    sid: &'a RecordingSid,
+    job: &Job,
+    deadline: Instant,
+) -> Result<Subject<'a>, Obstacle> {
+    let is_before = |until: Option<Timestamp>| until.is_some_and(|until| Timestamp::now() < until);
+    let recording = match twilio.recording(sid, deadline).await {
+        Err(TwilioError::NotFound) if is_before(job.appears_until) => return Err(Obstacle::Passing),
+        found => found.map_err(|error| Obstacle::Retried(error.into()))?,
+    };
+    match obstacle(&recording, twilio) {
+        None => Ok(Subject::twilio(twilio, sid, &recording, &job.options)),
+        Some(failure) if failure.retryable && is_before(job.wait_until) => Err(Obstacle::Passing),
+        Some(failure) => Err(Obstacle::Final(failure)),
+    }
+}
+
+async fn egress_subject<'a>(
+    recordings: &'a Recordings,
+    dispatch: &DispatchId,
+) -> Result<Result<Subject<'a>, Obstacle>, Fault> {
+    match recordings.find(dispatch).await? {
+        Some(key) => Ok(Ok(Subject::egress(recordings, dispatch, key).await?)),
+        None => Ok(Err(Obstacle::Final(final_failure(
+            "recording_not_found",
+            "Recording not found",
+        )))),
     }
 }
 

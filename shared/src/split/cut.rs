@@ -1,5 +1,7 @@
 //! Leaves out long silence and cuts the rest into parts, one channel at a time, at 16 kHz.
 
+use bytes::Bytes;
+
 use super::{Part, RATE, Span, Spans, SplitError, flac};
 
 const SECOND: usize = RATE as usize;
@@ -25,6 +27,7 @@ const REACH: usize = 30 * SECOND;
 pub(super) struct Cutter {
     channel: u8,
     longest: usize,
+    encoding: bool,
     /// The samples of an unfinished frame, which starts at `at`.
     frame: Vec<i16>,
     at: u64,
@@ -41,11 +44,12 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    /// `longest` is in samples and more than a second.
-    pub(super) fn new(channel: u8, longest: usize) -> Self {
+    /// `longest` is in samples and more than a second. Without `encoding` the parts have no audio.
+    pub(super) fn new(channel: u8, longest: usize, encoding: bool) -> Self {
         Self {
             channel,
             longest,
+            encoding,
             frame: Vec::with_capacity(FRAME),
             at: 0,
             quiet: Vec::new(),
@@ -211,7 +215,10 @@ impl Cutter {
                 channel: self.channel,
                 start: seconds(first.recorded),
                 end: seconds(last.recorded + last.length),
-                audio: flac::encode(&self.sent[..sent as usize])?,
+                audio: match self.encoding {
+                    true => flac::encode(&self.sent[..sent as usize])?,
+                    false => Bytes::new(),
+                },
                 seconds: seconds(sent),
                 spans,
             });

@@ -36,8 +36,6 @@ pub(super) struct Block<'a> {
 #[derive(PartialEq)]
 pub(super) enum Want {
     Samples,
-    /// Only how long it is: the rest is not decoded.
-    Length,
     Nothing,
 }
 
@@ -135,11 +133,6 @@ impl Decoding {
             next = self.next()?;
             let last = next.is_none();
             self.origin.get_or_insert(packet.pts.get().max(0));
-            if let (Want::Length, Some(next)) = (&want, &next) {
-                let step = self.start_of(next).max(0) - self.start_of(&packet).max(0);
-                self.decoded.frames += self.plausible(step);
-                continue;
-            }
             let Ok(buffer) = self.decoder.decode(&packet) else {
                 self.decoded.corrupt += 1;
                 continue;

@@ -123,17 +123,6 @@ pub struct Summary {
     pub corrupt_packets: u64,
 }
 
-/// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measured {
-    /// Length of the recording.
-    pub seconds: f64,
-    /// Channels in the file.
-    pub channels: u8,
-    /// Whether there are several channels and all carry the same signal.
-    pub identical_channels: bool,
-}
-
 /// Why a file could not be split.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
@@ -161,9 +150,24 @@ pub fn split(
     plan: &Plan,
     emit: &mut dyn FnMut(Part) -> ControlFlow<()>,
 ) -> Result<Summary, SplitError> {
+    run(file, extension, plan, true, emit)
+}
+
+/// What [`split`] would make of the file, without making it: nothing is encoded.
+pub fn look(file: File, extension: Option<&str>, plan: &Plan) -> Result<Summary, SplitError> {
+    run(file, extension, plan, false, &mut |_| ControlFlow::Continue(()))
+}
+
+fn run(
+    file: File,
+    extension: Option<&str>,
+    plan: &Plan,
+    encoding: bool,
+    emit: &mut dyn FnMut(Part) -> ControlFlow<()>,
+) -> Result<Summary, SplitError> {
     let identical = match plan.channels {
         Channels::Mixed => false,
-        Channels::Separate => compare(file.try_clone()?, extension, Want::Nothing)?.identical_channels,
+        Channels::Separate => has_identical_channels(file.try_clone()?, extension)?,
     };
     let separate = plan.channels == Channels::Separate;
     let longest = (plan.longest.clamp(SHORTEST, LONGEST).as_secs_f64() * f64::from(RATE)) as usize;
@@ -180,7 +184,7 @@ pub fn split(
             if lanes.is_empty() {
                 let count = if separate && !identical { block.channels } else { 1 };
                 lanes = (0..count)
-                    .map(|channel| Lane::new(channel, block.rate, longest))
+                    .map(|channel| Lane::new(channel, block.rate, longest, encoding))
                     .collect::<Result<_, _>>()?;
             }
             for lane in &mut lanes {
@@ -222,11 +226,6 @@ pub fn split(
     })
 }
 
-/// How long the recording is and whether its channels differ. Cheap: once they do, packets are counted and not decoded.
-pub fn measure(file: File, extension: Option<&str>) -> Result<Measured, SplitError> {
-    compare(file, extension, Want::Length)
-}
-
 fn count(channels: usize) -> u8 {
     u8::try_from(channels).unwrap_or(u8::MAX)
 }
@@ -241,11 +240,11 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(channel: usize, rate: u32, longest: usize) -> Result<Self, SplitError> {
+    fn new(channel: usize, rate: u32, longest: usize, encoding: bool) -> Result<Self, SplitError> {
         Ok(Self {
             channel,
             resampler: Resampler::new(rate)?,
-            cutter: Cutter::new(count(channel), longest),
+            cutter: Cutter::new(count(channel), longest, encoding),
             mono: Vec::new(),
             resampled: Vec::new(),
         })
@@ -298,23 +297,18 @@ const SAME: f64 = 0.02;
 /// Mean square of -55 dBFS.
 const AUDIBLE: f64 = 3.162e-6;
 
-/// Compares the channels; `after` is what to do with the rest once they are known to differ.
-fn compare(file: File, extension: Option<&str>, after: Want) -> Result<Measured, SplitError> {
+/// Whether there are several channels and all carry the same signal. Reads up to where they differ.
+fn has_identical_channels(file: File, extension: Option<&str>) -> Result<bool, SplitError> {
     let mut identical = false;
     let mut differ = Differ::default();
-    let decoded = decode(file, extension, &mut |block| {
+    decode(file, extension, &mut |block| {
         identical = block.channels > 1 && differ.same(&block);
-        match (identical, &after) {
-            (true, _) => Want::Samples,
-            (false, Want::Length) => Want::Length,
-            (false, _) => Want::Nothing,
+        match identical {
+            true => Want::Samples,
+            false => Want::Nothing,
         }
     })?;
-    Ok(Measured {
-        seconds: decoded.seconds(),
-        channels: count(decoded.channels),
-        identical_channels: identical && differ.window_is_same(),
-    })
+    Ok(identical && differ.window_is_same())
 }
 
 /// Compares every channel with the first, half a second at a time.

@@ -1,0 +1,49 @@
+//! `GET /recordings/{dispatch_id}/transcript`: the transcript of a call over LiveKit, or how far it is.
+
+use lambda_http::{Body, Request, Response};
+use shared::{
+    auth::{Access, Scope},
+    aws::Aws,
+    config::{ConfigError, Env},
+    dispatch::DispatchId,
+    http::{self, Family},
+    queue::Source,
+    transcription::{Named, SpeakerNames, TranscriptQuery},
+    transcripts::Transcripts,
+};
+
+/// What every request needs, made once.
+pub struct State {
+    access: Access,
+    transcripts: Transcripts,
+    names: SpeakerNames,
+}
+
+impl State {
+    /// Reads the environment and fetches the secrets.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env(env)?;
+        let state = Self {
+            access: Access::for_recordings(env, &aws)?,
+            transcripts: Transcripts::from_env(env, &aws)?,
+            names: SpeakerNames::from_env(env),
+        };
+        state.access.preload().await;
+        Ok(state)
+    }
+}
+
+/// Answers one request.
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(Family::Recordings, request, |call| async move {
+        state.access.check(&call, Scope::RecordingsRead).await?;
+        let id = call.segment_before("dispatch_id", "transcript")?;
+        let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
+        let query = TranscriptQuery::parse(&call.query)?;
+        let source = Source::Egress(id.clone());
+        let known = state.transcripts.get(&source.transcript_id(&query.variant)).await?;
+        let named = query.wants_json().then(|| Named::egress(&id));
+        query.answer(source, known, named, &state.names, "POST to this path")
+    })
+    .await
+}

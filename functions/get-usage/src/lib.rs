@@ -1,0 +1,40 @@
+//! `GET /api/twilio/usage/`: what this month's transcription has cost, and what it has not.
+
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use shared::{
+    auth::{Access, Scope},
+    aws::Aws,
+    config::{ConfigError, Env},
+    http::{self, Family},
+    usage::Usage,
+};
+
+/// What every request needs, made once.
+pub struct State {
+    access: Access,
+    usage: Usage,
+}
+
+impl State {
+    /// Reads the environment and fetches the secrets.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env(env)?;
+        let state = Self {
+            access: Access::required(env, &aws)?,
+            usage: Usage::from_env(env, &aws)?,
+        };
+        state.access.preload().await;
+        Ok(state)
+    }
+}
+
+/// Answers one request.
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(Family::Twilio, request, |call| async move {
+        state.access.check(&call, Scope::TwilioTranscribe).await?;
+        call.expect_tail("usage")?;
+        call.query.only(&[])?;
+        Ok((StatusCode::OK, state.usage.this_month().await?))
+    })
+    .await
+}

@@ -1,0 +1,83 @@
+//! `POST /recordings/{dispatch_id}/transcript`: the words of a call over LiveKit, from its recording in the bucket.
+
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use shared::{
+    auth::{Access, Scope},
+    aws::Aws,
+    config::{ConfigError, Env},
+    dispatch::DispatchId,
+    http::{self, ApiError, Family},
+    queue::{Job, Source},
+    recordings::Recordings,
+    transcription::{Answer, Ask, Named, Posted, Show, SpeakerNames, Subject, Transcriber, TranscriptBody, Wish},
+    transcripts::Variant,
+};
+
+/// What every request needs, made once.
+pub struct State {
+    access: Access,
+    recordings: Option<Recordings>,
+    transcriber: Transcriber,
+    names: SpeakerNames,
+}
+
+impl State {
+    /// Reads the environment and fetches the secrets.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env(env)?;
+        let state = Self {
+            // Reading recordings may be open to all; spending money never is.
+            access: Access::required(env, &aws)?,
+            recordings: Recordings::from_env(env, &aws)?,
+            transcriber: Transcriber::from_env(env, &aws)?,
+            names: SpeakerNames::from_env(env),
+        };
+        tokio::join!(state.access.preload(), state.transcriber.preload());
+        Ok(state)
+    }
+}
+
+/// Answers one request.
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(Family::Recordings, request, |call| async move {
+        state.access.check(&call, Scope::RecordingsTranscribe).await?;
+        let id = call.segment_before("dispatch_id", "transcript")?;
+        let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
+        call.query.only(&[])?;
+        let wish: Wish = call.json_if_any()?;
+        let options = wish.options("")?;
+        let variant = Variant::of(&options);
+        let source = Source::Egress(id.clone());
+        let recordings = state.recordings.as_ref().ok_or_else(http::s3_missing)?;
+        let ask = Ask::new(&call, Family::Recordings, &wish, Job::new(source.clone(), options));
+        let posted = match ask.stored(&state.transcriber).await? {
+            Ok(posted) => posted,
+            Err(known) => {
+                let key = recordings.find(&id).await?.ok_or_else(|| {
+                    ApiError::not_found(
+                        "recording_not_found",
+                        "Recording not found. Call may still be in progress or recording failed.",
+                    )
+                })?;
+                let subject = Subject::egress(recordings, &id, key).await?;
+                let posted = ask.fulfil(&state.transcriber, &subject, &known).await?;
+                if matches!(posted, Posted::Completed(..)) {
+                    recordings.note_transcript(&id).await;
+                }
+                posted
+            }
+        };
+        let status = match posted {
+            Posted::Accepted { .. } => StatusCode::ACCEPTED,
+            Posted::Completed(..) | Posted::Estimated(_) => StatusCode::OK,
+        };
+        let show = Show {
+            details: false,
+            timestamps: wish.timestamps,
+            cached: false,
+        };
+        let body = |transcript, show| TranscriptBody::new(Named::egress(&id), &state.names, transcript, show);
+        Ok((status, Answer::new(source, &variant, posted, body, show)))
+    })
+    .await
+}

@@ -1,0 +1,358 @@
+//! A transcript, or how far it is, as callers see it.
+
+use lambda_http::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::parts::turns;
+use crate::{
+    captions,
+    config::Env,
+    dispatch::DispatchId,
+    http::{ApiError, Query, Reply, invalid_parameter},
+    queue::Source,
+    time::to_seconds,
+    transcripts::{Known, Progress, Transcript, Variant},
+    twilio::{AccountSid, RecordingSid, Twilio},
+    whisper::{Segment, Word},
+};
+
+/// What the channels of a recording are called: the first one's name first.
+#[derive(Debug, Clone)]
+pub struct SpeakerNames(Vec<String>);
+
+impl SpeakerNames {
+    /// Reads `SPEAKER_NAMES`, separated by commas: `agent,customer` when absent.
+    pub fn from_env(env: &Env) -> Self {
+        let names = env.optional("SPEAKER_NAMES").unwrap_or("agent,customer").split(',');
+        Self(names.map(|name| name.trim().to_owned()).collect())
+    }
+
+    /// The name of a channel, counted from 0.
+    pub fn of(&self, channel: u8) -> String {
+        let name = self.0.get(usize::from(channel)).filter(|name| !name.is_empty());
+        name.cloned().unwrap_or_else(|| format!("channel_{}", channel + 1))
+    }
+}
+
+/// How much of the times an answer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Timestamps {
+    /// Of stretches of speech.
+    Segment,
+    /// Of words as well.
+    Word,
+}
+
+/// Which recording a transcript is of, as its answer says.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Named {
+    /// As the Twilio document prints it.
+    Twilio {
+        /// The SID.
+        recording_sid: String,
+        /// Where its audio is, on the configured host.
+        audio_url: String,
+    },
+    /// By its dispatch.
+    Egress {
+        /// The dispatch id.
+        dispatch_id: String,
+    },
+}
+
+impl Named {
+    /// A Twilio recording.
+    pub fn twilio(twilio: &Twilio, account: &AccountSid, sid: &RecordingSid) -> Self {
+        Self::Twilio {
+            recording_sid: sid.to_string(),
+            audio_url: twilio.media_url(account, sid.as_str()),
+        }
+    }
+
+    /// The recording of a dispatch.
+    pub fn egress(id: &DispatchId) -> Self {
+        Self::Egress {
+            dispatch_id: id.to_string(),
+        }
+    }
+}
+
+/// The documented answer, a finished transcript, with what it cost.
+#[derive(Debug, Serialize)]
+pub struct TranscriptBody {
+    #[serde(flatten)]
+    named: Named,
+    transcript: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording_details: Option<RecordingDetails>,
+    status: &'static str,
+    timestamp: String,
+    cached: bool,
+    language: Option<String>,
+    model: String,
+    no_speech: bool,
+    dropped_segments: usize,
+    audio_seconds: Option<f64>,
+    billed_seconds: u64,
+    cost_usd: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turns: Option<Vec<Spoken>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<Vec<Spoken>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<Vec<SpokenWord>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordingDetails {
+    status: &'static str,
+    duration: Option<u64>,
+    date_created: Option<String>,
+    call_sid: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Spoken {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaker: Option<String>,
+    start: f64,
+    end: f64,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct SpokenWord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaker: Option<String>,
+    start: f64,
+    end: f64,
+    word: String,
+}
+
+/// What an answer is to show besides the text.
+#[derive(Debug, Clone, Copy)]
+pub struct Show {
+    /// `recording_details`, given where the recording was named by its SID.
+    pub details: bool,
+    /// `segments`, and `words`.
+    pub timestamps: Option<Timestamps>,
+    /// Whether nothing was paid for this answer.
+    pub cached: bool,
+}
+
+impl TranscriptBody {
+    /// The answer for this recording.
+    pub fn new(named: Named, names: &SpeakerNames, transcript: Transcript, show: Show) -> Self {
+        let recording_details = RecordingDetails {
+            status: "completed",
+            duration: transcript.recording_duration,
+            date_created: transcript.recording_created.map(to_seconds),
+            call_sid: transcript.call_sid,
+        };
+        let speaker = |channel: Option<u8>| channel.map(|channel| names.of(channel));
+        let spoken = |segment: Segment| Spoken {
+            speaker: speaker(segment.channel),
+            start: segment.start,
+            end: segment.end,
+            text: segment.text,
+        };
+        let spoken_word = |word: Word| SpokenWord {
+            speaker: speaker(word.channel),
+            start: word.start,
+            end: word.end,
+            word: word.word,
+        };
+        let speech = transcript.speech;
+        let turns = (transcript.speakers > 0).then(|| turns(&speech.segments).into_iter().map(spoken).collect());
+        let words = show.timestamps.filter(|shown| *shown == Timestamps::Word);
+        Self {
+            named,
+            no_speech: speech.text.is_empty(),
+            transcript: speech.text,
+            recording_details: show.details.then_some(recording_details),
+            status: "completed",
+            timestamp: to_seconds(transcript.completed_at),
+            cached: show.cached,
+            language: transcript.language,
+            model: transcript.model,
+            dropped_segments: transcript.dropped_segments,
+            audio_seconds: transcript.audio_seconds,
+            billed_seconds: transcript.billed_seconds,
+            cost_usd: transcript.cost_usd,
+            turns,
+            segments: show
+                .timestamps
+                .map(|_| speech.segments.into_iter().map(spoken).collect()),
+            words: words.map(|_| speech.words.into_iter().map(spoken_word).collect()),
+        }
+    }
+}
+
+/// Where the state of a recording's transcript can be read, relative to the API's base URL.
+pub fn status_url(source: &Source, variant: &Variant) -> String {
+    let url = match source {
+        Source::Twilio(sid) => format!("/api/twilio/transcript/{sid}"),
+        Source::Egress(id) => format!("/recordings/{id}/transcript"),
+    };
+    match variant.as_str() {
+        "default" => url,
+        variant => format!("{url}?variant={variant}"),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Format {
+    Json,
+    Text,
+    Srt,
+    Vtt,
+}
+
+/// The query of a `GET` for a transcript.
+#[derive(Debug)]
+pub struct TranscriptQuery {
+    format: Format,
+    timestamps: Option<Timestamps>,
+    /// Which options it was asked for with.
+    pub variant: Variant,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum State {
+    Completed(Box<TranscriptBody>),
+    Pending {
+        #[serde(flatten)]
+        source: Source,
+        status: &'static str,
+        status_url: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        progress: Option<Progress>,
+    },
+    Failed {
+        #[serde(flatten)]
+        source: Source,
+        status: &'static str,
+        error: String,
+        code: String,
+        retryable: bool,
+    },
+}
+
+impl TranscriptQuery {
+    /// Reads `format`, `timestamps` and `variant`.
+    pub fn parse(query: &Query) -> Result<Self, ApiError> {
+        query.only(&["format", "timestamps", "variant"])?;
+        let format = match query.get("format").unwrap_or("json") {
+            "json" => Format::Json,
+            "text" => Format::Text,
+            "srt" => Format::Srt,
+            "vtt" => Format::Vtt,
+            other => return Err(invalid_parameter("format", other, "one of json, text, srt, vtt")),
+        };
+        let timestamps = match query.get("timestamps") {
+            None => None,
+            Some("segment") => Some(Timestamps::Segment),
+            Some("word") => Some(Timestamps::Word),
+            Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
+        };
+        let variant = query.get("variant").unwrap_or("default");
+        let accepted = "the one of the status_url that the POST was answered with";
+        let variant = Variant::parse(variant).ok_or_else(|| invalid_parameter("variant", variant, accepted))?;
+        Ok(Self {
+            format,
+            timestamps,
+            variant,
+        })
+    }
+
+    /// Whether the answer is JSON.
+    pub fn wants_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// The answer to what is known. `named` names the recording in the JSON body of a finished transcript, where that is wanted; `post_to` says
+    /// where a transcript is asked for.
+    pub fn answer(
+        &self,
+        source: Source,
+        known: Known,
+        named: Option<Named>,
+        names: &SpeakerNames,
+        post_to: &str,
+    ) -> Result<Reply, ApiError> {
+        let pending = |source: Source, status, progress| State::Pending {
+            status_url: status_url(&source, &self.variant),
+            source,
+            status,
+            progress,
+        };
+        let state = match known {
+            Known::Completed(transcript) => {
+                let Some(named) = named else {
+                    return Ok(rendered(*transcript, self.format, names));
+                };
+                let show = Show {
+                    details: matches!(source, Source::Twilio(_)),
+                    timestamps: self.timestamps,
+                    cached: true,
+                };
+                State::Completed(Box::new(TranscriptBody::new(named, names, *transcript, show)))
+            }
+            Known::Queued(progress) => pending(source, "queued", progress),
+            Known::InProgress { progress, .. } => pending(source, "processing", progress),
+            Known::Failed(failure) => State::Failed {
+                source,
+                status: "failed",
+                error: format!("Transcription failed: {}", failure.message),
+                code: failure.code,
+                retryable: failure.retryable,
+            },
+            Known::Nothing => {
+                return Err(ApiError::not_found(
+                    "transcript_not_found",
+                    format!("No transcript of this recording has been asked for. {post_to} first."),
+                ));
+            }
+        };
+        match state {
+            State::Pending { status, .. } | State::Failed { status, .. } if !self.wants_json() => {
+                let message = format!("The transcript is not there (status={status}); ask without format to see why.");
+                Err(ApiError::new(StatusCode::CONFLICT, "transcript_not_ready", message))
+            }
+            state => Ok(Reply::from((StatusCode::OK, state))),
+        }
+    }
+}
+
+fn rendered(transcript: Transcript, format: Format, names: &SpeakerNames) -> Reply {
+    let mut speech = transcript.speech;
+    if speech.segments.is_empty() && !speech.text.is_empty() {
+        // The model gave no times: one caption for all of it.
+        let known = transcript.recording_duration.map(|seconds| seconds as f64);
+        speech.segments.push(Segment {
+            start: 0.0,
+            end: transcript.audio_seconds.or(known).unwrap_or_default(),
+            text: speech.text.clone(),
+            channel: None,
+        });
+    }
+    match format {
+        Format::Json | Format::Text if transcript.speakers > 0 => {
+            let line = |turn: &Segment| match turn.channel {
+                Some(channel) => format!("{}: {}\n", names.of(channel), turn.text),
+                None => format!("{}\n", turn.text),
+            };
+            let lines = turns(&speech.segments).iter().map(line).collect();
+            Reply::text("text/plain; charset=utf-8", lines)
+        }
+        Format::Json | Format::Text => Reply::text("text/plain; charset=utf-8", speech.text),
+        Format::Srt => Reply::text(
+            "application/x-subrip; charset=utf-8",
+            captions::srt(&speech.segments, names),
+        ),
+        Format::Vtt => Reply::text("text/vtt; charset=utf-8", captions::vtt(&speech.segments, names)),
+    }
+}

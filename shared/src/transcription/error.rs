@@ -1,0 +1,160 @@
+//! Why one attempt to transcribe failed, and what is told of it.
+
+use std::{fmt, io, time::Duration};
+
+use crate::{
+    egress::EgressError,
+    retry::{Classify, Retry},
+    split::SplitError,
+    transcripts::{Failure, INTERRUPTED, TranscriptsError},
+    twilio::TwilioError,
+    whisper::WhisperError,
+};
+
+/// The pause before media that Twilio does not have yet is asked for again.
+const NOT_YET: Duration = Duration::from_secs(1);
+
+/// Why one attempt failed.
+#[derive(Debug)]
+pub(super) enum TranscribeError {
+    /// Twilio did not give the audio.
+    Twilio(TwilioError),
+    /// Twilio does not have the audio of a call that has just ended. Media can lag behind its metadata.
+    NotYet,
+    /// The bucket did not give the audio.
+    Bucket(EgressError),
+    /// What came is no audio, or none that can be decoded.
+    NotAudio,
+    /// The audio is empty.
+    Empty,
+    /// The audio could not be kept on disk.
+    Disk(io::Error),
+    /// A part could not be made.
+    Encoding,
+    /// The transcription API did not take it.
+    Whisper(WhisperError),
+    /// The month's budget does not hold it.
+    OverBudget,
+    /// The budget could not be asked.
+    Table(TranscriptsError),
+    /// Someone else has the lease by now.
+    LeaseLost,
+    /// The rest is left to the next invocation.
+    OutOfTime,
+}
+
+impl Classify for TranscribeError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Twilio(error) => error.retry(),
+            Self::NotYet => Retry::After(Some(NOT_YET)),
+            Self::Bucket(EgressError::Unavailable(_)) => Retry::After(None),
+            Self::Whisper(error) => error.retry(),
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl TranscribeError {
+    /// Whether it was time that ran out, not a try that failed.
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Twilio(TwilioError::Timeout) | Self::Whisper(WhisperError::Timeout) | Self::OutOfTime
+        )
+    }
+
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Twilio(error) => error.is_transient(),
+            Self::Whisper(error) => error.is_transient(),
+            Self::NotYet | Self::Bucket(EgressError::Unavailable(_)) | Self::Table(_) => true,
+            Self::LeaseLost | Self::OutOfTime => true,
+            _ => false,
+        }
+    }
+
+    /// A stable word for programs.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Twilio(error) => error.code(),
+            Self::NotYet => TwilioError::NotFound.code(),
+            Self::Bucket(EgressError::NotFound) => "recording_not_found",
+            Self::Bucket(EgressError::NoSuchBucket) => "s3_not_configured",
+            Self::Bucket(EgressError::AccessDenied) => "storage_access_denied",
+            Self::Bucket(EgressError::Unavailable(_)) => "storage_unavailable",
+            Self::NotAudio => "audio_unsupported",
+            Self::Empty => "audio_empty",
+            Self::Disk(_) => "storage_error",
+            Self::Encoding => "audio_unsupported",
+            Self::Whisper(error) => error.code(),
+            Self::OverBudget => "budget_exceeded",
+            Self::Table(_) => "database_unavailable",
+            Self::LeaseLost | Self::OutOfTime => INTERRUPTED,
+        }
+    }
+
+    /// What to tell a caller.
+    fn sentence(&self) -> &'static str {
+        match self {
+            Self::Twilio(error) => error.sentence(),
+            Self::NotYet => "Twilio does not have the audio yet",
+            Self::Bucket(EgressError::NotFound) => "The recording is no longer in the bucket",
+            Self::Bucket(EgressError::NoSuchBucket) => "The recordings bucket does not exist",
+            Self::Bucket(EgressError::AccessDenied) => "This deployment may not read the recording in its bucket",
+            Self::Bucket(EgressError::Unavailable(_)) => "The recordings bucket is not reachable right now",
+            Self::NotAudio => "The recording is not audio that can be decoded",
+            Self::Empty => "The recording has no audio",
+            Self::Disk(_) => "The audio could not be kept for the upload",
+            Self::Encoding => "A part of the recording could not be encoded",
+            Self::Whisper(error) => error.sentence(),
+            Self::OverBudget => "This month's transcription budget is used up",
+            Self::Table(_) => "Stored transcripts can't be reached right now",
+            Self::LeaseLost | Self::OutOfTime => "The transcription was interrupted",
+        }
+    }
+}
+
+impl fmt::Display for TranscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Twilio(error) => error.fmt(f),
+            Self::Bucket(error) => error.fmt(f),
+            Self::Disk(error) => error.fmt(f),
+            Self::Whisper(error) => error.fmt(f),
+            Self::Table(error) => error.fmt(f),
+            _ => f.write_str(self.sentence()),
+        }
+    }
+}
+
+impl From<SplitError> for TranscribeError {
+    fn from(error: SplitError) -> Self {
+        match error {
+            SplitError::Empty => Self::Empty,
+            SplitError::Unsupported => Self::NotAudio,
+            SplitError::Io(error) => Self::Disk(error),
+            SplitError::Encoding => Self::Encoding,
+        }
+    }
+}
+
+impl From<TranscribeError> for Failure {
+    fn from(error: TranscribeError) -> Self {
+        Self {
+            code: error.code().into(),
+            message: error.sentence().into(),
+            retryable: error.is_transient(),
+            retry_after: match error.retry() {
+                Retry::After(after) => after,
+                Retry::Never => None,
+            },
+        }
+    }
+}
+
+impl From<TwilioError> for Failure {
+    fn from(error: TwilioError) -> Self {
+        TranscribeError::Twilio(error).into()
+    }
+}

@@ -1,0 +1,424 @@
+//! Transcribing one recording: under a lease, by a request or by the queue's worker.
+//!
+//! | what it is | what becomes of it |
+//! | --- | --- |
+//! | a short recording of one channel | streamed from where it is into the upload |
+//! | a longer one | kept on disk and looked through; sent as it is when it is under the API's limits and has no long silence |
+//! | all else: large, long, of two speakers, silent for a while | decoded and sent in parts, see [`parts`] |
+
+mod answer;
+mod ask;
+mod error;
+mod find;
+mod media;
+mod parts;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use tokio::{task::spawn_blocking, time::Instant};
+
+use crate::{
+    aws::Aws,
+    config::{ConfigError, Env},
+    queue::{Job, Queue, QueueError, Source},
+    retry::{RetryBudget, with_budget, with_retries},
+    split::{Channels, LONGEST, Plan, look},
+    transcripts::{Claim, Failure, Known, Lease, Speech, Taking, Transcript, Transcripts, TranscriptsError, Variant},
+    usage::{Cost, Reserved, Usage},
+    whisper::{Audio, MAX_AUDIO_BYTES, Options, Transcription, Whisper, WhisperError, longest_audio},
+};
+pub use answer::{Named, Show, SpeakerNames, Timestamps, TranscriptBody, TranscriptQuery, status_url};
+pub use ask::{Answer, Ask, Posted, Wish, not_transcribed};
+use error::TranscribeError;
+pub use find::obstacle;
+pub use media::Origin;
+use media::{Incoming, Spooled};
+
+/// Tries of a download or of an upload that is not a part, the first included.
+const ATTEMPTS: u32 = 3;
+/// Retries of all parts of a recording together, within one invocation.
+const RETRIES: u32 = 30;
+/// A lease outlives its invocation by this, so that nobody takes over while the result is being written.
+const LEASE_MARGIN: Duration = Duration::from_secs(2);
+/// How long a queued job counts as queued. After that its message is lost, and the next request may queue it again.
+pub const QUEUED_VALID: Duration = Duration::from_secs(6 * 3600);
+/// A recording of one channel up to this long is sent without having been looked through for silence: there is little to save.
+const STREAMED: u64 = 120;
+/// The share of a recording that has to be silent for it to be sent in parts without.
+const WORTH_LEAVING_OUT: f64 = 0.05;
+/// How long Twilio may take to have the media of a call that is over.
+const MEDIA_LAG: Duration = Duration::from_secs(15 * 60);
+/// Audio in one part.
+const PART: Duration = Duration::from_secs(600);
+/// Parts on their way at once.
+const PARTS_AT_ONCE: usize = 20;
+
+/// What it takes to transcribe.
+pub struct Transcriber {
+    /// The transcription API.
+    pub whisper: Whisper,
+    /// The table.
+    pub transcripts: Transcripts,
+    /// The queue.
+    pub queue: Queue,
+    /// What is spent, and the budget.
+    pub usage: Usage,
+    /// The most audio in one part; tests want many parts of little audio.
+    pub part_length: Duration,
+    /// How many parts are on their way at once.
+    pub parts_at_once: usize,
+}
+
+/// A recording to transcribe, and what is known of it before its audio is read.
+pub struct Subject<'a> {
+    /// Which recording it is.
+    pub source: Source,
+    /// Where its audio is.
+    pub origin: Origin<'a>,
+    /// Its length in seconds.
+    pub seconds: Option<u64>,
+    /// Its channels, at most.
+    pub channels: u32,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Its Twilio call.
+    pub call_sid: Option<String>,
+}
+
+/// How a try to transcribe under the lease ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With a transcript, new or stored (`true`).
+    Completed(Box<Transcript>, bool),
+    /// Someone else is at work, at most until then.
+    Busy(Timestamp),
+    /// It waits in the queue.
+    Queued,
+    /// Time ran out, perhaps after some parts (`true`); the lease is still held and must be given back.
+    OutOfTime(Lease, bool),
+    /// It failed; the lease is still held and must be given back.
+    Failed(Lease, Failure),
+}
+
+/// What was heard, and what it took.
+#[derive(Debug, Default)]
+struct Heard {
+    speech: Speech,
+    language: Option<String>,
+    audio_seconds: Option<f64>,
+    billed_seconds: u64,
+    dropped_segments: usize,
+    speakers: u8,
+}
+
+/// One try to transcribe.
+struct Work<'a> {
+    subject: &'a Subject<'a>,
+    options: &'a Options,
+    deadline: Instant,
+    retries: RetryBudget,
+}
+
+impl Work<'_> {
+    fn model<'a>(&'a self, transcriber: &'a Transcriber) -> &'a str {
+        self.options.model.as_deref().unwrap_or(transcriber.whisper.model())
+    }
+
+    /// Whether the media may still be on its way to Twilio.
+    fn is_recent(&self) -> bool {
+        let age = self
+            .subject
+            .created
+            .map(|created| Timestamp::now().duration_since(created));
+        age.is_some_and(|age| age.unsigned_abs() < MEDIA_LAG)
+    }
+
+    fn file_name(&self, extension: &str) -> String {
+        format!("{}.{extension}", self.subject.source)
+    }
+}
+
+impl Transcriber {
+    /// Reads the environment.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            whisper: Whisper::from_env(env, aws)?,
+            transcripts: Transcripts::from_env(env, aws)?,
+            queue: Queue::from_env(env, aws)?,
+            usage: Usage::from_env(env, aws)?,
+            part_length: PART,
+            parts_at_once: PARTS_AT_ONCE,
+        })
+    }
+
+    /// Reads the secrets ahead of the first request.
+    pub async fn preload(&self) {
+        self.whisper.preload().await;
+    }
+
+    /// Takes the lease and transcribes.
+    pub async fn transcribe(
+        &self,
+        subject: &Subject<'_>,
+        options: &Options,
+        taking: Taking,
+        deadline: Instant,
+    ) -> Result<Outcome, TranscriptsError> {
+        let id = subject.source.transcript_id(&Variant::of(options));
+        let lease_end = Timestamp::now() + deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
+        let lease = match self.transcripts.claim(&id, taking, lease_end).await? {
+            Claim::Granted(lease) => lease,
+            Claim::Refused(Known::Completed(transcript)) => return Ok(Outcome::Completed(transcript, true)),
+            Claim::Refused(Known::InProgress { until, .. }) => return Ok(Outcome::Busy(until)),
+            Claim::Refused(Known::Queued(_)) => return Ok(Outcome::Queued),
+            // It ended between the refusal and its reading; the caller tries again.
+            Claim::Refused(Known::Failed(_) | Known::Nothing) => return Ok(Outcome::Busy(Timestamp::now())),
+        };
+        let work = Work {
+            subject,
+            options,
+            deadline,
+            retries: RetryBudget::new(RETRIES),
+        };
+        let (heard, went_on) = self.hear(&lease, &work).await;
+        let heard = match heard {
+            Ok(heard) => heard,
+            Err(error) => {
+                tracing::warn!(%error, "not transcribed");
+                return Ok(match error {
+                    TranscribeError::LeaseLost => Outcome::Busy(Timestamp::now()),
+                    error if error.is_timeout() => Outcome::OutOfTime(lease, went_on),
+                    error => Outcome::Failed(lease, error.into()),
+                });
+            }
+        };
+        let model = work.model(self).to_owned();
+        let transcript = Transcript {
+            speech: heard.speech,
+            language: heard.language,
+            audio_seconds: heard.audio_seconds,
+            billed_seconds: heard.billed_seconds,
+            cost_usd: Cost::of(heard.billed_seconds as f64, &model).usd(),
+            dropped_segments: heard.dropped_segments,
+            speakers: heard.speakers,
+            model,
+            completed_at: Timestamp::now(),
+            recording_duration: subject.seconds,
+            recording_created: subject.created,
+            call_sid: subject.call_sid.clone(),
+        };
+        match self.transcripts.complete(&lease, &transcript).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the lease was lost; another transcript of this recording is stored"),
+            // It is paid for: the caller gets it, though the next one will pay again.
+            Err(error) => tracing::error!(%error, "transcript not stored"),
+        }
+        Ok(Outcome::Completed(Box::new(transcript), false))
+    }
+
+    /// The second value says whether parts were added to those stored.
+    async fn hear(&self, lease: &Lease, work: &Work<'_>) -> (Result<Heard, TranscribeError>, bool) {
+        match self.hear_whole(work).await {
+            Ok(Whole::Heard(heard)) => (Ok(heard), false),
+            Ok(Whole::ForParts(file, channels)) => self.hear_parts(lease, work, file, channels).await,
+            Err(error) => (Err(error), false),
+        }
+    }
+
+    async fn hear_whole(&self, work: &Work<'_>) -> Result<Whole, TranscribeError> {
+        let (subject, deadline) = (work.subject, work.deadline);
+        let separate = subject.channels > 1 && !work.options.mixed;
+        let short = subject.seconds.filter(|seconds| *seconds <= STREAMED);
+        if let Some(seconds) = short.filter(|_| !separate) {
+            let streamed = with_retries(ATTEMPTS, deadline, || self.stream(work, seconds as f64));
+            if let Some(heard) = streamed.await? {
+                return Ok(Whole::Heard(heard));
+            }
+        }
+        let file = with_retries(ATTEMPTS, deadline, || async {
+            Spooled::keep(subject.origin.open(work.is_recent(), deadline).await?).await
+        });
+        let file = file.await?;
+        let channels = if separate { Channels::Separate } else { Channels::Mixed };
+        let limit = longest_audio(work.model(self));
+        let too_long = |seconds| limit.is_some_and(|limit| seconds > limit);
+        let known_too_long = subject.seconds.is_some_and(|seconds| too_long(seconds as f64));
+        let in_bucket = matches!(subject.origin, Origin::Bucket { .. });
+        if file.length > MAX_AUDIO_BYTES || (separate && !in_bucket) || known_too_long {
+            return Ok(Whole::ForParts(file, channels));
+        }
+        let plan = Plan {
+            longest: LONGEST,
+            channels,
+        };
+        let handle = file.file.try_clone().map_err(TranscribeError::Disk)?;
+        let extension = file.kind.extension;
+        let looked = spawn_blocking(move || look(handle, Some(extension), &plan)).await;
+        let seconds = match looked.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))? {
+            Ok(looked) => {
+                let two = separate && looked.channels > 1 && !looked.identical_channels;
+                let silent = looked.seconds - looked.sent_seconds;
+                if two || silent > looked.seconds * WORTH_LEAVING_OUT || too_long(looked.seconds) {
+                    return Ok(Whole::ForParts(file, channels));
+                }
+                looked.seconds
+            }
+            // The API knows formats that are not known here.
+            Err(error) => {
+                tracing::info!(%error, "not looked through; sent as it is");
+                subject.seconds.unwrap_or_default() as f64
+            }
+        };
+        let (heard, cost) = self
+            .pay(seconds, work, || {
+                with_budget(&work.retries, ATTEMPTS, deadline, || self.send(work, &file, deadline))
+            })
+            .await?;
+        Ok(Whole::Heard(Heard::of(heard, cost, seconds)))
+    }
+
+    /// Streams the recording from where it is into the upload, once. `None` when its size is not known or over the limit.
+    async fn stream(&self, work: &Work<'_>, seconds: f64) -> Result<Option<Heard>, TranscribeError> {
+        let incoming = work.subject.origin.open(work.is_recent(), work.deadline).await?;
+        let Some(length) = incoming.length.filter(|length| *length <= MAX_AUDIO_BYTES) else {
+            return Ok(None);
+        };
+        // An error of the download would look like one of the upload; it is kept here.
+        let broken = Arc::new(Mutex::new(None));
+        let Incoming { kind, bytes, .. } = incoming;
+        let audio = Audio {
+            file_name: work.file_name(kind.extension),
+            media_type: kind.media_type,
+            length,
+            stream: noting(bytes, broken.clone()),
+        };
+        let paid = self.pay(seconds, work, || async {
+            let heard = self.whisper.transcribe(audio, work.options, work.deadline).await;
+            heard.map_err(
+                |error| match broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    Some(download) => download,
+                    None => TranscribeError::Whisper(error),
+                },
+            )
+        });
+        let (heard, cost) = paid.await?;
+        Ok(Some(Heard::of(heard, cost, seconds)))
+    }
+
+    /// Sends a file as it is, once.
+    async fn send(&self, work: &Work<'_>, file: &Spooled, deadline: Instant) -> Result<Transcription, TranscribeError> {
+        let audio = Audio {
+            file_name: work.file_name(file.kind.extension),
+            media_type: file.kind.media_type,
+            length: file.length,
+            stream: file.stream().await?,
+        };
+        let heard = self.whisper.transcribe(audio, work.options, deadline).await;
+        heard.map_err(TranscribeError::Whisper)
+    }
+
+    /// Makes a paid call of about so many seconds: counts its price first, and corrects it afterwards.
+    async fn pay<F: Future<Output = Result<Transcription, TranscribeError>>>(
+        &self,
+        seconds: f64,
+        work: &Work<'_>,
+        call: impl FnOnce() -> F,
+    ) -> Result<(Transcription, Cost), TranscribeError> {
+        let model = work.model(self);
+        let expected = Cost::of(seconds, model);
+        let reservation = match self.usage.reserve(expected).await.map_err(TranscribeError::Table)? {
+            Reserved::Granted(reservation) => reservation,
+            Reserved::OverBudget => return Err(TranscribeError::OverBudget),
+        };
+        match call().await {
+            Ok(heard) => {
+                let cost = heard.duration.map_or(expected, |seconds| Cost::of(seconds, model));
+                self.usage.settle(reservation, Some(cost)).await;
+                Ok((heard, cost))
+            }
+            // The API may have answered, too late, and charged for it.
+            Err(error @ TranscribeError::Whisper(WhisperError::Timeout)) => {
+                self.usage.settle(reservation, Some(expected)).await;
+                Err(error)
+            }
+            Err(error) => {
+                self.usage.settle(reservation, None).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a recording into the queue and notes that it is there. In this order: a note without a message would wait for nobody.
+    pub async fn enqueue(&self, job: &Job, valid: Duration) -> Result<(), EnqueueError> {
+        self.queue.send(job, Duration::ZERO).await?;
+        let id = job.source.transcript_id(&Variant::of(&job.options));
+        self.transcripts.queue(&id, valid).await?;
+        Ok(())
+    }
+}
+
+/// What came of trying to send a recording whole.
+enum Whole {
+    Heard(Heard),
+    /// It has to be sent in parts.
+    ForParts(Spooled, Channels),
+}
+
+impl Heard {
+    fn of(heard: Transcription, cost: Cost, seconds: f64) -> Self {
+        Self {
+            speech: Speech {
+                text: heard.text,
+                segments: heard.segments,
+                words: heard.words,
+            },
+            language: heard.language,
+            audio_seconds: heard.duration.or(Some(seconds)),
+            billed_seconds: cost.seconds,
+            dropped_segments: heard.dropped_segments,
+            speakers: 0,
+        }
+    }
+}
+
+/// Notes the error that ends the download.
+fn noting(
+    download: impl Stream<Item = Result<Bytes, TranscribeError>> + Send + 'static,
+    broken: Arc<Mutex<Option<TranscribeError>>>,
+) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
+    download.map(move |chunk| {
+        chunk.map_err(|error| {
+            *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            io::Error::other("the download broke")
+        })
+    })
+}
+
+/// Why a job could not be queued.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The table.
+    #[error(transparent)]
+    Transcripts(#[from] TranscriptsError),
+}
+
+/// Seconds that a transcription is expected to take. The API hears some 20 seconds of speech in one; the parts of a long recording go side
+/// by side, after it has been read.
+pub fn estimated_seconds(recorded: Option<u64>) -> u64 {
+    let recorded = recorded.unwrap_or_default();
+    let part = PART.as_secs();
+    match recorded <= part {
+        true => 3 + recorded / 20,
+        false => 3 + part / 20 + (recorded - part) / 200,
+    }
+}

@@ -1,0 +1,303 @@
+//! A long recording in parts: cut while it is read, transcribed side by side, kept one by one, joined by time.
+//!
+//! A part that is transcribed is stored before anything else happens with it. Whoever takes over cuts the recording again, which gives the
+//! same parts, and pays for those alone that are not stored.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Seek, Write},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{sync::mpsc, task::spawn_blocking, time::Instant};
+
+use super::{
+    Heard, Transcriber, Work,
+    error::TranscribeError,
+    media::{Kind, Spooled},
+};
+use crate::{
+    retry::with_budget,
+    split::{Channels, Part, Plan, Summary, split},
+    transcripts::{Lease, Progress, Speech, StoredPart},
+    whisper::{Segment, Transcription, WhisperError, Word, gives_times, longest_audio},
+};
+
+/// Tries of one part.
+const ATTEMPTS: u32 = 5;
+const FLAC: Kind = Kind {
+    extension: "flac",
+    media_type: "audio/flac",
+};
+
+/// A part on disk; `part.audio` is empty.
+struct CutPart {
+    part: Part,
+    file: Spooled,
+}
+
+impl CutPart {
+    fn keep(part: Part) -> io::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&part.audio)?;
+        file.rewind()?;
+        let length = part.audio.len() as u64;
+        Ok(Self {
+            part: Part {
+                audio: bytes::Bytes::new(),
+                ..part
+            },
+            file: Spooled {
+                file,
+                length,
+                kind: FLAC,
+            },
+        })
+    }
+}
+
+/// What [`Transcriber::hear_part`] found: the part, and whether an earlier lease had it.
+struct HeardPart {
+    channel: u8,
+    index: u32,
+    stored: StoredPart,
+    was_stored: bool,
+}
+
+impl Transcriber {
+    /// Transcribes a file on disk part by part. The second value says whether at least one part was added to those stored.
+    pub(super) async fn hear_parts(
+        &self,
+        lease: &Lease,
+        work: &Work<'_>,
+        file: Spooled,
+        channels: Channels,
+    ) -> (Result<Heard, TranscribeError>, bool) {
+        let model = work.model(self);
+        let limit = longest_audio(model).map_or(Duration::MAX, Duration::from_secs_f64);
+        let longest = match channels == Channels::Separate && !gives_times(model) {
+            true => TURN.min(self.part_length),
+            false => limit.min(self.part_length),
+        };
+        let plan = Plan { longest, channels };
+        let (cut, mut parts) = mpsc::channel(1);
+        let splitting = spawn_blocking(move || cut_parts(file, &plan, &cut));
+
+        let mut progress = Progress {
+            parts_done: 0,
+            parts_total: 0,
+            seconds_done: 0.0,
+            seconds_total: None,
+        };
+        let mut running = FuturesUnordered::new();
+        let mut heard: Vec<HeardPart> = Vec::new();
+        let (mut failure, mut all_cut) = (None, false);
+        loop {
+            let cutting = !all_cut && failure.is_none();
+            tokio::select! {
+                part = parts.recv(), if cutting && running.len() < self.parts_at_once => match part {
+                    Some(Ok(part)) => {
+                        progress.parts_total += 1;
+                        running.push(self.hear_part(lease, work, part));
+                    }
+                    Some(Err(error)) => failure = Some(TranscribeError::Disk(error)),
+                    None => all_cut = true,
+                },
+                Some(part) = running.next(), if !running.is_empty() => match part {
+                    Ok(part) => {
+                        progress.parts_done += 1;
+                        progress.seconds_done += part.stored.end - part.stored.start;
+                        heard.push(part);
+                        if let Err(error) = self.show_progress(lease, &progress).await {
+                            failure = failure.or(Some(error));
+                        }
+                    }
+                    // What was begun is finished and kept; nothing new is begun.
+                    Err(error) => failure = failure.or(Some(error)),
+                },
+                else => break,
+            }
+        }
+        drop(parts);
+        let paid = heard.iter().any(|part| !part.was_stored);
+        let summary = match splitting.await {
+            Ok(Ok(summary)) => summary,
+            Ok(Err(error)) => return (Err(failure.unwrap_or(error.into())), paid),
+            Err(panic) => {
+                return (
+                    Err(failure.unwrap_or(TranscribeError::Disk(io::Error::other(panic)))),
+                    paid,
+                );
+            }
+        };
+        match failure {
+            Some(failure) => (Err(failure), paid),
+            None => (Ok(joined(heard, &summary, channels)), paid),
+        }
+    }
+
+    async fn show_progress(&self, lease: &Lease, progress: &Progress) -> Result<(), TranscribeError> {
+        match self.transcripts.note_progress(lease, progress).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TranscribeError::LeaseLost),
+            Err(error) => {
+                tracing::warn!(%error, "progress not noted");
+                Ok(())
+            }
+        }
+    }
+
+    async fn hear_part(&self, lease: &Lease, work: &Work<'_>, cut: CutPart) -> Result<HeardPart, TranscribeError> {
+        let CutPart { part, file } = cut;
+        let known = self.transcripts.part(lease, part.channel, part.index).await;
+        let known = known.map_err(TranscribeError::Table)?;
+        let found = |stored, was_stored| HeardPart {
+            channel: part.channel,
+            index: part.index,
+            stored,
+            was_stored,
+        };
+        if let Some(stored) = known
+            && (stored.start, stored.end) == (part.start, part.end)
+        {
+            return Ok(found(stored, true));
+        }
+        if Instant::now() + time_for(part.seconds) > work.deadline {
+            return Err(TranscribeError::OutOfTime);
+        }
+        let paid = self.pay(part.seconds, work, || {
+            with_budget(&work.retries, ATTEMPTS, work.deadline, || {
+                self.send(work, &file, work.deadline)
+            })
+        });
+        let (heard, cost) = match paid.await {
+            Err(TranscribeError::Whisper(WhisperError::TooShort)) => Default::default(),
+            paid => paid?,
+        };
+        let stored = StoredPart {
+            start: part.start,
+            end: part.end,
+            billed_seconds: cost.seconds,
+            language: heard.language.clone(),
+            dropped_segments: heard.dropped_segments,
+            speech: placed(heard, &part),
+        };
+        // It is paid for: the text goes on into the transcript even when it can't be kept.
+        if let Err(error) = self
+            .transcripts
+            .put_part(lease, part.channel, part.index, &stored)
+            .await
+        {
+            tracing::error!(%error, "part not stored");
+        }
+        Ok(found(stored, false))
+    }
+}
+
+/// The longest part of one speaker where words have no times: its place is then all that is known of them, and short parts keep a
+/// conversation's order.
+const TURN: Duration = Duration::from_secs(30);
+
+/// What the API is given to answer: several times what it usually needs.
+fn time_for(seconds: f64) -> Duration {
+    Duration::from_secs_f64(5.0 + seconds / 5.0)
+}
+
+fn cut_parts(
+    file: Spooled,
+    plan: &Plan,
+    cut: &mpsc::Sender<io::Result<CutPart>>,
+) -> Result<Summary, crate::split::SplitError> {
+    split(file.file, Some(file.kind.extension), plan, &mut |part| {
+        let kept = CutPart::keep(part);
+        let failed = kept.is_err();
+        match cut.blocking_send(kept) {
+            Ok(()) if !failed => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    })
+}
+
+/// What was heard in a part, in the recording's time.
+fn placed(heard: Transcription, part: &Part) -> Speech {
+    let at = |seconds| part.recording_time(seconds);
+    let mut speech = Speech {
+        text: heard.text,
+        segments: heard.segments,
+        words: heard.words,
+    };
+    for segment in &mut speech.segments {
+        (segment.start, segment.end) = (at(segment.start), at(segment.end));
+    }
+    for word in &mut speech.words {
+        (word.start, word.end) = (at(word.start), at(word.end));
+    }
+    if speech.segments.is_empty() && !speech.text.is_empty() {
+        speech.segments.push(Segment {
+            start: part.start,
+            end: part.end,
+            text: speech.text.clone(),
+            channel: None,
+        });
+    }
+    speech
+}
+
+/// All parts as one transcript: each channel's in their order, the channels' segments in the order of time.
+fn joined(mut parts: Vec<HeardPart>, summary: &Summary, channels: Channels) -> Heard {
+    parts.sort_by_key(|part| (part.channel, part.index));
+    let told_apart = channels == Channels::Separate && summary.channels > 1 && !summary.identical_channels;
+    let speakers = if told_apart { summary.channels } else { 0 };
+    let mut heard = Heard {
+        audio_seconds: Some(summary.seconds),
+        speakers,
+        ..Heard::default()
+    };
+    let mut texts: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+    for part in parts {
+        let channel = (speakers > 0).then_some(part.channel);
+        let stored = part.stored;
+        heard.billed_seconds += stored.billed_seconds;
+        heard.dropped_segments += stored.dropped_segments;
+        heard.language = heard.language.or(stored.language);
+        if !stored.speech.text.is_empty() {
+            texts.entry(part.channel).or_default().push(stored.speech.text);
+        }
+        let segments = stored.speech.segments.into_iter();
+        heard
+            .speech
+            .segments
+            .extend(segments.map(|segment| Segment { channel, ..segment }));
+        let words = stored.speech.words.into_iter();
+        heard.speech.words.extend(words.map(|word| Word { channel, ..word }));
+    }
+    // Stable: what begins at the same time stays in the order of its channel.
+    heard.speech.segments.sort_by(|a, b| a.start.total_cmp(&b.start));
+    heard.speech.words.sort_by(|a, b| a.start.total_cmp(&b.start));
+    heard.speech.text = match speakers {
+        0 => texts.into_values().flatten().collect::<Vec<_>>().join(" "),
+        _ => {
+            let turns = turns(&heard.speech.segments);
+            turns.into_iter().map(|turn| turn.text).collect::<Vec<_>>().join("\n")
+        }
+    };
+    heard
+}
+
+/// Segments of one speaker in a row, as one.
+pub(super) fn turns(segments: &[Segment]) -> Vec<Segment> {
+    let mut turns: Vec<Segment> = Vec::new();
+    for segment in segments.iter().filter(|segment| !segment.text.is_empty()) {
+        match turns.last_mut() {
+            Some(turn) if turn.channel == segment.channel => {
+                turn.end = turn.end.max(segment.end);
+                turn.text.push(' ');
+                turn.text.push_str(&segment.text);
+            }
+            _ => turns.push(segment.clone()),
+        }
+    }
+    turns
+}
