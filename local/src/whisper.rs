@@ -79,7 +79,7 @@ pub struct Logged {
     pub seconds: Option<f64>,
     /// What was understood, whatever became of the answer; `None` like `seconds`, and when the request was refused.
     pub text: Option<String>,
-    /// The status of the answer; `None` while there is none.
+    /// The status of the answer; `None` while there is none, which it stays when the client goes away or the connection is cut.
     pub status: Option<u16>,
 }
 
@@ -91,7 +91,7 @@ impl Logged {
     }
 }
 
-/// A misbehaviour to order with [`Whisper::fault`]. All of them come after the request has been read and logged.
+/// A misbehaviour to order with [`Whisper::fault`]. All of them come after the request has been read, logged and listened to.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// This answer in place of the right one.
@@ -413,8 +413,8 @@ impl Whisper {
             }
             return Ok(sentences);
         }
-        let clips = &mut self.inner.clips.iter();
-        let Some(clip) = clips.find(|clip| clip.fingerprint().matches(fingerprint)) else {
+        let same = |clip: &&Clip| clip.fingerprint().matches(fingerprint);
+        let Some(clip) = self.inner.clips.iter().find(same) else {
             let message = "The stand-in Whisper knows only the words of the demo's own clips, and this is none of them. Set OPENAI_API_KEY \
                            (and WHISPER_BASE_URL for a compatible server) to transcribe other audio.";
             return Err(Refusal::bad_request(
@@ -774,6 +774,7 @@ async fn transcribe(State(whisper): State<Whisper>, request: Request) -> Respons
             let broken = futures_util::stream::iter([Err::<bytes::Bytes, _>(std::io::Error::other("cut by a fault"))]);
             return Response::new(Body::from_stream(broken));
         }
+        // A strike is never one of the last two.
         Some(Fault::Hang | Fault::OnCall(..) | Fault::OnWord(..)) => return std::future::pending().await,
     };
     whisper.note(call, |logged| logged.status = Some(response.status().as_u16()));
