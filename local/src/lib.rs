@@ -11,3 +11,5 @@ pub mod serve;
 pub mod stack;
 pub mod twilio;
 pub mod whisper;
+
+pub use whisper::tones;

@@ -363,14 +363,7 @@ impl Twilio {
             );
         }
         match recording.media.file(extension, channels) {
-            Ok(Some(file)) => {
-                let content_type = if extension == Extension::Mp3 {
-                    "audio/mpeg"
-                } else {
-                    "audio/x-wav"
-                };
-                file.respond(request.method(), request.headers(), content_type)
-            }
+            Ok(Some(file)) => file.respond(request.method(), request.headers()),
             Ok(None) => not_found(path),
             Err(media::ChannelsUnavailable) => error(
                 StatusCode::BAD_REQUEST,
@@ -618,6 +611,7 @@ mod tests {
 
     use super::*;
     use crate::demo::CLIPS;
+    use crate::tones::{Script, Wav};
 
     const ACCOUNT: &str = "AC1234567890abcdef";
 
@@ -951,6 +945,45 @@ mod tests {
             .basic_auth(ACCOUNT, Some("token"));
         let part = part.header("range", "bytes=288288-288290").send().await.unwrap();
         assert_eq!(&part.bytes().await.unwrap()[..], [0xff, 0xe3, 0x48]);
+    }
+
+    #[tokio::test]
+    async fn tones_have_as_many_channels_as_scripts() {
+        let date = "2024-01-15T10:30:00Z";
+        let [one, other] = Script::dialogue(30.0, 8);
+        let mono = Wav::new(8000, [one.clone()]);
+        let dual = Wav::new(8000, [one, other]);
+        let day = Wav::new(8000, [Script::new(86_400.0, [(86_000.0, "river")])]);
+        let (_, base) = start([
+            recording("RE1", date, Media::Tones(mono.clone())),
+            recording("RE2", date, Media::Tones(dual.clone())),
+            recording("RE3", date, Media::Tones(day.clone())),
+        ])
+        .await;
+        let media = async |path: &str| get(&url(&base, path)).await;
+        assert_eq!(media("Recordings/RE1.mp3?RequestedChannels=2").await.status(), 400);
+        for (path, wav) in [
+            ("RE1.mp3", &mono),
+            ("RE1.wav?RequestedChannels=1", &mono),
+            ("RE2.mp3", &dual),
+            ("RE2.mp3?RequestedChannels=2", &dual),
+            ("RE2?RequestedChannels=1", &dual.mixed()),
+        ] {
+            let answer = media(&format!("Recordings/{path}")).await;
+            assert_eq!(answer.headers()["content-type"], "audio/x-wav", "{path}");
+            assert_eq!(answer.content_length(), Some(wav.length()), "{path}");
+            assert!(answer.bytes().await.unwrap() == wav.bytes(), "{path}");
+        }
+        let late = client()
+            .get(url(&base, "Recordings/RE3.mp3"))
+            .basic_auth(ACCOUNT, Some("token"));
+        let late = late
+            .header("range", "bytes=1376000000-1376003999")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(late.status(), 206);
+        assert!(late.bytes().await.unwrap() == day.chunk(1_376_000_000)[..4000]);
     }
 
     #[tokio::test]

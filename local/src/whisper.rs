@@ -1,13 +1,16 @@
 //! A stand-in for OpenAI's transcription endpoint, `POST /v1/audio/transcriptions`. It checks what the real one checks and decodes the audio
-//! for real, but knows only the words of the clips it is given: silence is an empty text, and anything else it refuses with a 400 whose
-//! code is `standin_unknown_audio`. Wire format and errors: OpenAI's.
+//! for real, but understands only the language of [`tones`] and otherwise knows the words of the clips it is given: silence is an empty text,
+//! and anything else it refuses with a 400 whose code is `standin_unknown_audio`. Wire format and errors: OpenAI's.
 
 pub(crate) mod audio;
+mod ears;
 mod fingerprint;
+pub mod tones;
 
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::Seek as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -19,11 +22,13 @@ use axum::routing::post;
 use futures_util::StreamExt as _;
 use http_body_util::{LengthLimitError, Limited};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Semaphore, watch};
 
 use crate::demo::Clip;
 use audio::Decoded;
+use ears::{Ears, Heard};
 pub(crate) use fingerprint::Fingerprint;
 
 /// The largest request body in bytes, all multipart framing included (OpenAI's limit, 25 MiB).
@@ -50,6 +55,10 @@ const EXTENSIONS: [(&str, &str); 9] = [
 ];
 const MINIMUM_SECONDS: f64 = 0.1;
 const GPT_4O_MAXIMUM_SECONDS: f64 = 1400.0;
+/// Segments of tones are no longer than this many seconds.
+const SEGMENT_SECONDS: f64 = 30.0;
+/// What the real Whisper is known to hear in long silence.
+const INVENTED: &str = "Thank you for watching.";
 
 /// What the log keeps of a transcription request, whatever it was answered.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,9 +73,25 @@ pub struct Logged {
     pub fields: Vec<(String, String)>,
     /// Whether it had the right key.
     pub authorized: bool,
+    /// The SHA-256 of the file, in hex; `None` without a whole file.
+    pub sha256: Option<String>,
+    /// The length of the audio; `None` while it has not been listened to, or could not be.
+    pub seconds: Option<f64>,
+    /// What was understood, whatever became of the answer; `None` like `seconds`, and when the request was refused.
+    pub text: Option<String>,
+    /// The status of the answer; `None` while there is none, which it stays when the client goes away or the connection is cut.
+    pub status: Option<u16>,
 }
 
-/// A misbehaviour to order with [`Whisper::fault`]. All of them come after the request has been read and logged.
+impl Logged {
+    /// What a success costs: its whole seconds, the last one begun included.
+    pub fn billed_seconds(&self) -> u64 {
+        let paid = self.seconds.filter(|_| self.status == Some(200));
+        paid.unwrap_or_default().ceil() as u64
+    }
+}
+
+/// A misbehaviour to order with [`Whisper::fault`]. All of them come after the request has been read, logged and listened to.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// This answer in place of the right one.
@@ -82,6 +107,26 @@ pub enum Fault {
     Hang,
     /// Take a permit first, then answer right: `add_permits(1)` lets one request go on.
     Gate(Arc<Semaphore>),
+    /// Break the connection in place of an answer.
+    Cut,
+    /// Only for this call, counted from 1 as [`Whisper::calls`] does.
+    OnCall(usize, Box<Fault>),
+    /// Only where this word is heard, a word of [`tones`] or of a clip.
+    OnWord(String, Box<Fault>),
+}
+
+impl Fault {
+    /// What strikes this call; `None` of a text when it has not been listened to.
+    fn strike(&self, call: usize, text: Option<&str>) -> Option<&Fault> {
+        match self {
+            Fault::OnCall(only, fault) => fault.strike(call, text).filter(|_| *only == call),
+            Fault::OnWord(only, fault) => {
+                text?.split(' ').find(|word| bare(word) == only)?;
+                fault.strike(call, text)
+            }
+            fault => Some(fault),
+        }
+    }
 }
 
 struct Inner {
@@ -89,6 +134,7 @@ struct Inner {
     clips: &'static [Clip],
     log: watch::Sender<Vec<Logged>>,
     faults: Mutex<Vec<(Fault, Option<usize>)>>,
+    invents: AtomicBool,
 }
 
 /// The stand-in. Clones share one state.
@@ -187,13 +233,14 @@ struct Form {
 impl Whisper {
     /// Accepts this bearer token and knows these clips.
     pub fn new(api_key: impl Into<String>, clips: &'static [Clip]) -> Self {
-        let (log, faults) = Default::default();
+        let (log, faults, invents) = Default::default();
         Whisper {
             inner: Arc::new(Inner {
                 api_key: api_key.into(),
                 clips,
                 log,
                 faults,
+                invents,
             }),
         }
     }
@@ -224,6 +271,17 @@ impl Whisper {
         let _ = self.inner.log.subscribe().wait_for(|log| log.len() >= calls).await;
     }
 
+    /// What all successful answers cost so far, in seconds of audio.
+    pub fn billed_seconds(&self) -> u64 {
+        self.inner.log.borrow().iter().map(Logged::billed_seconds).sum()
+    }
+
+    /// Whether it invents text in silence of 5 s or more, as the real one does: segments of "Thank you for watching." with a `no_speech_prob` of
+    /// 0.9 and an `avg_logprob` of -1.4. Off at first.
+    pub fn invent_in_silence(&self, invents: bool) {
+        self.inner.invents.store(invents, Ordering::Relaxed);
+    }
+
     /// Misbehaves `times` times or (`None`) until [`Self::clear_faults`]. The fault ordered first wins.
     pub fn fault(&self, fault: Fault, times: Option<usize>) {
         lock(&self.inner.faults).push((fault, times));
@@ -234,13 +292,27 @@ impl Whisper {
         lock(&self.inner.faults).clear();
     }
 
-    fn take_fault(&self) -> Option<Fault> {
+    /// The fault that strikes this call. Those that need the text strike when there is one, the others when there is none.
+    fn take_fault(&self, call: usize, text: Option<&str>) -> Option<Fault> {
         let mut faults = lock(&self.inner.faults);
-        let (fault, times) = faults.iter_mut().find(|(_, times)| *times != Some(0))?;
-        if let Some(times) = times {
-            *times -= 1;
-        }
-        Some(fault.clone())
+        faults
+            .iter_mut()
+            .filter(|(_, times)| *times != Some(0))
+            .find_map(|(fault, times)| {
+                let strike = fault.strike(call, text)?.clone();
+                if text.is_some() && fault.strike(call, None).is_some() {
+                    return None;
+                }
+                if let Some(times) = times {
+                    *times -= 1;
+                }
+                Some(strike)
+            })
+    }
+
+    /// Writes to the log's entry of this call, counted from 1.
+    fn note(&self, call: usize, note: impl FnOnce(&mut Logged)) {
+        self.inner.log.send_modify(|log| note(&mut log[call - 1]));
     }
 
     fn authorize(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -270,7 +342,7 @@ impl Whisper {
         }
     }
 
-    fn transcribe(&self, form: Form) -> Result<Response<Body>, Refusal> {
+    fn transcribe(&self, call: usize, form: Form) -> Result<Answer, Refusal> {
         let options = Options::parse(&form.logged.fields)?;
         let missing = || {
             Refusal::bad_request(
@@ -294,9 +366,14 @@ impl Whisper {
                 format!("Invalid file format. Supported formats: [{known}]"),
             ));
         };
-        let mut heard = Fingerprint::default();
-        let decoded = audio::decode(file, |rate, channels, samples| heard.push(rate, channels, samples))
-            .map_err(|audio::Undecodable| Refusal::undecodable())?;
+        let mut fingerprint = Fingerprint::default();
+        let mut ears = Ears::default();
+        let decoded = audio::decode(file, |rate, channels, samples| {
+            fingerprint.push(rate, channels, samples);
+            ears.push(rate, channels, samples);
+        })
+        .map_err(|audio::Undecodable| Refusal::undecodable())?;
+        self.note(call, |logged| logged.seconds = Some(decoded.seconds()));
         if decoded.format != *container {
             let message = "This model does not support the format you provided.";
             return Err(Refusal::bad_request(
@@ -316,16 +393,28 @@ impl Whisper {
             );
             return Err(Refusal::bad_request(None, Some("invalid_value"), message));
         }
-        let sentences = self.recognise(&heard)?;
-        Ok(options.answer(&decoded, &sentences))
+        let sentences = self.recognise(&fingerprint, ears.finish())?;
+        Ok(Answer {
+            text: text(&sentences),
+            response: options.answer(&decoded, &sentences),
+        })
     }
 
-    /// The sentences of the clip that was heard, with their times in the audio; none for silence.
-    fn recognise(&self, heard: &Fingerprint) -> Result<Vec<Sentence>, Refusal> {
-        if heard.is_silence() {
-            return Ok(Vec::new());
+    /// The sentences of the clip or the tones that were heard, with their times in the audio; none for silence.
+    fn recognise(&self, fingerprint: &Fingerprint, heard: Heard) -> Result<Vec<Sentence>, Refusal> {
+        if fingerprint.is_silence() || heard.tones {
+            let mut sentences = sentences(&heard.words);
+            if self.inner.invents.load(Ordering::Relaxed) {
+                sentences.extend(heard.silences.iter().map(|(start, end)| Sentence {
+                    invented: true,
+                    ..Sentence::spread(INVENTED, *start, *end)
+                }));
+                sentences.sort_by(|one, other| one.start.total_cmp(&other.start));
+            }
+            return Ok(sentences);
         }
-        let Some(clip) = self.inner.clips.iter().find(|clip| clip.fingerprint().matches(heard)) else {
+        let same = |clip: &&Clip| clip.fingerprint().matches(fingerprint);
+        let Some(clip) = self.inner.clips.iter().find(same) else {
             let message = "The stand-in Whisper knows only the words of the demo's own clips, and this is none of them. Set OPENAI_API_KEY \
                            (and WHISPER_BASE_URL for a compatible server) to transcribe other audio.";
             return Err(Refusal::bad_request(
@@ -335,17 +424,95 @@ impl Whisper {
             ));
         };
         let texts: Vec<&str> = clip.sentences().collect();
-        let spans = heard.sentences(texts.len());
+        let spans = fingerprint.sentences(texts.len());
         Ok(std::iter::zip(texts, spans)
-            .map(|(text, (start, end))| Sentence { text, start, end })
+            .map(|(text, (start, end))| Sentence::spread(text, start, end))
             .collect())
     }
 }
 
+struct Answer {
+    /// What the response says, in whatever format.
+    text: String,
+    response: Response<Body>,
+}
+
 struct Sentence {
-    text: &'static str,
+    text: String,
     start: f64,
     end: f64,
+    words: Vec<Word>,
+    invented: bool,
+}
+
+struct Word {
+    /// Without punctuation.
+    word: String,
+    start: f64,
+    end: f64,
+}
+
+impl Sentence {
+    /// One whose time is shared out to its words by their letters.
+    fn spread(text: &str, start: f64, end: f64) -> Self {
+        let letters = |word: &str| word.chars().count() as f64;
+        let per_letter = (end - start) / text.split(' ').map(letters).sum::<f64>();
+        let mut at = start;
+        let timed = |word: &str| {
+            let start = at;
+            at = (start + letters(word) * per_letter).min(end);
+            Word {
+                word: bare(word).to_owned(),
+                start,
+                end: at,
+            }
+        };
+        Sentence {
+            text: text.to_owned(),
+            words: text.split(' ').map(timed).collect(),
+            start,
+            end,
+            invented: false,
+        }
+    }
+}
+
+/// A word without the punctuation after it.
+fn bare(word: &str) -> &str {
+    word.trim_end_matches([',', '.', '?'])
+}
+
+fn text(sentences: &[Sentence]) -> String {
+    let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text.as_str()).collect();
+    texts.join(" ")
+}
+
+/// The words that were heard as sentences, which end at pauses and where they get long.
+fn sentences(words: &[tones::Word]) -> Vec<Sentence> {
+    let mut sentences: Vec<Sentence> = Vec::new();
+    for tones::Word { word, start, end } in words {
+        let timed = Word {
+            word: (*word).to_owned(),
+            start: *start,
+            end: *end,
+        };
+        match sentences.last_mut() {
+            Some(last) if start - last.end < tones::SENTENCE_PAUSE && end - last.start <= SEGMENT_SECONDS => {
+                last.end = *end;
+                last.text.push(' ');
+                last.text.push_str(word);
+                last.words.push(timed);
+            }
+            _ => sentences.push(Sentence {
+                text: timed.word.clone(),
+                start: *start,
+                end: *end,
+                words: vec![timed],
+                invented: false,
+            }),
+        }
+    }
+    sentences
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -471,11 +638,7 @@ impl Options {
     }
 
     fn answer(&self, decoded: &Decoded, sentences: &[Sentence]) -> Response<Body> {
-        let text = sentences
-            .iter()
-            .map(|sentence| sentence.text)
-            .collect::<Vec<_>>()
-            .join(" ");
+        let text = text(sentences);
         let seconds = decoded.seconds();
         let usage = if self.model.starts_with("gpt-") {
             let (input, output) = (
@@ -515,7 +678,10 @@ impl Options {
                         .collect();
                 }
                 if self.words {
-                    body["words"] = sentences.iter().flat_map(words).collect();
+                    let words = sentences.iter().flat_map(|sentence| &sentence.words);
+                    body["words"] = words
+                        .map(|word| json!({ "word": word.word, "start": word.start, "end": word.end }))
+                        .collect();
                 }
                 respond(StatusCode::OK, "application/json", body.to_string())
             }
@@ -531,25 +697,11 @@ impl Options {
             "text": format!(" {}", sentence.text),
             "tokens": [],
             "temperature": self.temperature,
-            "avg_logprob": -0.2,
+            "avg_logprob": if sentence.invented { -1.4 } else { -0.2 },
             "compression_ratio": 1.2,
-            "no_speech_prob": 0.01,
+            "no_speech_prob": if sentence.invented { 0.9 } else { 0.01 },
         })
     }
-}
-
-/// The words of a sentence, its time shared out by their letters.
-fn words(sentence: &Sentence) -> Vec<Value> {
-    let letters = |word: &str| word.chars().count() as f64;
-    let per_letter = (sentence.end - sentence.start) / sentence.text.split(' ').map(letters).sum::<f64>();
-    let mut start = sentence.start;
-    let timed = |word: &str| {
-        let end = (start + letters(word) * per_letter).min(sentence.end);
-        let value = json!({ "word": word.trim_end_matches([',', '.', '?']), "start": start, "end": end });
-        start = end;
-        value
-    };
-    sentence.text.split(' ').map(timed).collect()
 }
 
 /// SubRip with a comma, WebVTT (whose cues need no number) with a point before the milliseconds.
@@ -580,15 +732,31 @@ async fn transcribe(State(whisper): State<Whisper>, request: Request) -> Respons
     let mut form = Form::default();
     form.logged.authorized = authorization.is_ok();
     let read = read_form(request, &mut form).await;
-    whisper.inner.log.send_modify(|log| log.push(form.logged.clone()));
-    match whisper.take_fault() {
-        None => {}
-        Some(Fault::Hang) => return std::future::pending().await,
+    let mut call = 0;
+    whisper.inner.log.send_modify(|log| {
+        log.push(form.logged.clone());
+        call = log.len();
+    });
+    let fault = whisper.take_fault(call, None);
+    let worker = whisper.clone();
+    let answer = match authorization.and(read) {
+        Ok(()) => tokio::task::spawn_blocking(move || worker.transcribe(call, form))
+            .await
+            .unwrap_or_else(|_| Err(Refusal::undecodable())),
+        Err(refusal) => Err(refusal),
+    };
+    let text = answer.as_ref().ok().map(|answer| answer.text.clone());
+    let fault = fault.or_else(|| whisper.take_fault(call, Some(text.as_deref()?)));
+    whisper.note(call, |logged| logged.text = text);
+    let right = answer.map_or_else(|refusal| refusal.response(), |answer| answer.response);
+    let mut response = match fault {
+        None => right,
         Some(Fault::Gate(gate)) => {
             // A closed semaphore lets everybody through.
             if let Ok(permit) = gate.acquire().await {
                 permit.forget();
             }
+            right
         }
         Some(Fault::Status { status, headers, body }) => {
             let mut response = Response::builder()
@@ -597,20 +765,20 @@ async fn transcribe(State(whisper): State<Whisper>, request: Request) -> Respons
             for (name, value) in headers {
                 response = response.header(name, value);
             }
-            return response
+            response
                 .body(Body::from(body))
-                .expect("a fault's status and headers are valid HTTP");
+                .expect("a fault's status and headers are valid HTTP")
         }
-    }
-    let worker = whisper.clone();
-    let answer = match authorization.and(read) {
-        Ok(()) => tokio::task::spawn_blocking(move || worker.transcribe(form))
-            .await
-            .unwrap_or_else(|_| Err(Refusal::undecodable())),
-        Err(refusal) => Err(refusal),
+        // A body that breaks before the head is out: nothing is sent.
+        Some(Fault::Cut) => {
+            let broken = futures_util::stream::iter([Err::<bytes::Bytes, _>(std::io::Error::other("cut by a fault"))]);
+            return Response::new(Body::from_stream(broken));
+        }
+        // A strike is never one of the last two.
+        Some(Fault::Hang | Fault::OnCall(..) | Fault::OnWord(..)) => return std::future::pending().await,
     };
-    let mut response = answer.unwrap_or_else(|refusal| refusal.response());
-    if let Ok(id) = format!("req_standin_{}", whisper.calls()).parse() {
+    whisper.note(call, |logged| logged.status = Some(response.status().as_u16()));
+    if let Ok(id) = format!("req_standin_{call}").parse() {
         response.headers_mut().insert("x-request-id", id);
     }
     response
@@ -641,13 +809,17 @@ async fn read_form(request: Request, form: &mut Form) -> Result<(), Refusal> {
         form.logged.file_name = field.file_name().map(str::to_owned);
         form.logged.content_type = field.content_type().map(str::to_owned);
         let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
+        let mut hash = Sha256::new();
         while let Some(chunk) = field.chunk().await? {
             form.logged.file_bytes += chunk.len() as u64;
+            hash.update(&chunk);
             file.write_all(&chunk).await?;
         }
         file.flush().await?;
         let mut file = file.into_std().await;
         file.rewind()?;
+        let digest = hash.finalize();
+        form.logged.sha256 = Some(digest.iter().map(|byte| format!("{byte:02x}")).collect());
         form.file = Some(file);
     }
     Ok(())
@@ -736,20 +908,7 @@ mod tests {
 
     /// 16-bit mono at 8 kHz, made of `data`.
     fn wav(data: &[u8]) -> Vec<u8> {
-        let length = data.len() as u32;
-        let format = [1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0];
-        let riff = (36 + length).to_le_bytes();
-        [
-            b"RIFF",
-            &riff[..],
-            b"WAVEfmt ",
-            &[16, 0, 0, 0],
-            &format,
-            b"data",
-            &length.to_le_bytes(),
-            data,
-        ]
-        .concat()
+        [&tones::wav_header(8000, 1, data.len() as u32), data].concat()
     }
 
     fn pcm(samples: impl IntoIterator<Item = i16>) -> Vec<u8> {
@@ -851,6 +1010,155 @@ mod tests {
             let (status, body) = post_json(&url, form(name, unknown, &whisper)).await;
             assert_eq!((status, &body["error"]["code"]), (400, &json!("standin_unknown_audio")));
         }
+    }
+
+    fn spoken(wav: tones::Wav, fields: &[(&'static str, &str)]) -> Form {
+        form("a.wav", wav.bytes(), fields)
+    }
+
+    const VERBOSE: [(&str, &str); 4] = [
+        ("model", "whisper-1"),
+        ("response_format", "verbose_json"),
+        ("timestamp_granularities[]", "segment"),
+        ("timestamp_granularities[]", "word"),
+    ];
+
+    #[tokio::test]
+    async fn tones_are_words_in_segments_that_end_at_pauses() {
+        let (whisper, url) = start().await;
+        let said = [(0.5, "river"), (0.8, "castle"), (1.5, "lemon"), (1.8, "amber")];
+        let script = tones::Script::new(2.5, said);
+        let (status, body) = post_json(&url, spoken(tones::Wav::new(16_000, [script.clone()]), &VERBOSE)).await;
+        assert_eq!((status, &body["text"]), (200, &json!("river castle lemon amber")));
+        let segments = body["segments"].as_array().unwrap();
+        assert_eq!(segments.len(), 2);
+        assert_eq!(segments[1]["text"], " lemon amber");
+        let about = |value: &Value, seconds: f64| (value.as_f64().unwrap() - seconds).abs() < 0.01;
+        assert!(
+            about(&segments[1]["start"], 1.5) && about(&segments[1]["end"], 2.0),
+            "{body}"
+        );
+        let words = body["words"].as_array().unwrap();
+        for (heard, spoken) in words.iter().zip(script.words()) {
+            assert_eq!(heard["word"], spoken.word);
+            assert!(
+                about(&heard["start"], spoken.start) && about(&heard["end"], spoken.end),
+                "{heard}"
+            );
+        }
+        let logged = &whisper.requests()[0];
+        assert_eq!((logged.seconds, logged.status), (Some(2.5), Some(200)));
+        assert_eq!(logged.text.as_deref(), Some("river castle lemon amber"));
+    }
+
+    #[tokio::test]
+    async fn a_segment_of_tones_is_at_most_half_a_minute() {
+        let (_, url) = start().await;
+        let script = tones::Script::new(70.0, (0..200).map(|at| (f64::from(at) * 0.35, "river")));
+        let (_, body) = post_json(&url, spoken(tones::Wav::new(8000, [script]), &VERBOSE)).await;
+        let segments = body["segments"].as_array().unwrap();
+        let lengths = segments
+            .iter()
+            .map(|segment| segment["end"].as_f64().unwrap() - segment["start"].as_f64().unwrap());
+        assert!(
+            segments.len() == 3 && lengths.into_iter().all(|length| length <= 30.0),
+            "{segments:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn text_is_invented_in_long_silence_when_ordered() {
+        let (whisper, url) = start().await;
+        let talk = || tones::Wav::new(8000, [tones::Script::new(12.0, [(1.0, "river"), (11.0, "castle")])]);
+        let (_, body) = post_json(&url, spoken(talk(), &VERBOSE)).await;
+        assert_eq!(body["text"], "river castle");
+        whisper.invent_in_silence(true);
+        let (_, body) = post_json(&url, spoken(talk(), &VERBOSE)).await;
+        assert_eq!(body["text"], "river Thank you for watching. castle");
+        let segment = &body["segments"][1];
+        assert_eq!(
+            (&segment["no_speech_prob"], &segment["avg_logprob"]),
+            (&json!(0.9), &json!(-1.4))
+        );
+        assert_eq!(body["segments"][0]["no_speech_prob"], 0.01);
+        let (_, body) = post_json(&url, form("a.wav", wav(&[0; 96_000]), &VERBOSE)).await;
+        assert_eq!(body["text"], INVENTED);
+    }
+
+    #[tokio::test]
+    async fn only_successes_are_billed_and_the_same_file_is_known_again() {
+        let (whisper, url) = start().await;
+        let talk = |seed| spoken(tones::Wav::new(8000, [tones::Script::spoken(4.2, seed)]), &VERBOSE);
+        let busy = Fault::Status {
+            status: 503,
+            headers: Vec::new(),
+            body: "{}".into(),
+        };
+        whisper.fault(busy, Some(1));
+        for (seed, status) in [(1, 503), (1, 200), (2, 200), (1, 200)] {
+            assert_eq!(post(&url, talk(seed)).await.status(), status);
+        }
+        assert_eq!(post(&url, form("a.wav", vec![0; 10], &VERBOSE)).await.status(), 400);
+        assert_eq!(whisper.billed_seconds(), 15);
+        let log = whisper.requests();
+        let billed: Vec<u64> = log.iter().map(Logged::billed_seconds).collect();
+        assert_eq!(billed, [0, 5, 5, 5, 0]);
+        assert_eq!(
+            log[0].text.as_deref(),
+            Some(tones::Script::spoken(4.2, 1).text().as_str())
+        );
+        assert!(log[0].sha256.is_some() && log[1].sha256 == log[3].sha256 && log[1].sha256 != log[2].sha256);
+        assert_eq!((log[4].seconds, &log[4].text), (None, &None));
+    }
+
+    #[tokio::test]
+    async fn faults_can_strike_one_call_or_one_word() {
+        let (whisper, url) = start().await;
+        let say = |word| {
+            spoken(
+                tones::Wav::new(8000, [tones::Script::new(1.0, [(0.2, word)])]),
+                &VERBOSE,
+            )
+        };
+        let status = |status| {
+            Box::new(Fault::Status {
+                status,
+                headers: Vec::new(),
+                body: "{}".into(),
+            })
+        };
+        whisper.fault(Fault::OnWord("river".into(), status(500)), Some(2));
+        whisper.fault(Fault::OnCall(2, status(429)), None);
+        let mut answers = Vec::new();
+        for word in ["river", "river", "lemon", "river", "river"] {
+            answers.push(post(&url, say(word)).await.status().as_u16());
+        }
+        assert_eq!(answers, [500, 429, 200, 500, 200]);
+
+        let gate = Arc::new(Semaphore::new(0));
+        whisper.clear_faults();
+        whisper.fault(Fault::OnWord("lemon".into(), Box::new(Fault::Gate(gate.clone()))), None);
+        let held = tokio::spawn({
+            let (url, upload) = (url.clone(), say("lemon"));
+            async move { post(&url, upload).await.status() }
+        });
+        whisper.wait_for_calls(6).await;
+        assert_eq!(post(&url, say("river")).await.status(), 200);
+        assert!(!held.is_finished() && whisper.requests()[5].status.is_none());
+        gate.add_permits(1);
+        assert_eq!(held.await.unwrap(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_cut_connection_gives_no_answer() {
+        let (whisper, url) = start().await;
+        whisper.fault(Fault::Cut, Some(1));
+        let upload = || form("a.mp3", CLIPS[4].mp3, &[("model", "whisper-1")]);
+        let request = client().post(&url).bearer_auth("key").multipart(upload());
+        let error = request.send().await.unwrap_err();
+        assert!(error.is_request(), "{error:?}");
+        assert_eq!((whisper.calls(), whisper.billed_seconds()), (1, 0));
+        assert_eq!(post(&url, upload()).await.status(), 200);
     }
 
     #[tokio::test]

@@ -4,9 +4,10 @@ use std::io::Cursor;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
+use crate::tones::{self, wav_header};
 use crate::whisper::audio;
 
 /// What Twilio has of a recording's sound. Served while the recording is `completed` and not in the customer's own storage; 404 otherwise.
@@ -18,6 +19,7 @@ pub enum Media {
     /// Always this HTTP status.
     Status(u16),
     /// An mp3 file, and for a recording on two channels also that form. The `.wav` is decoded from it; where it cannot be, that is 404.
+    /// Bytes of any other format are served as well.
     Mp3 {
         /// One channel.
         mono: Bytes,
@@ -29,6 +31,9 @@ pub enum Media {
         /// Length of the file, whatever its extension.
         bytes: u64,
     },
+    /// Words for the stand-in Whisper on one or two channels, made while they are sent. For want of an encoder it is a wav file under either
+    /// extension, as its content type says. One channel of two is both mixed.
+    Tones(tones::Wav),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -51,7 +56,12 @@ impl Media {
 
     /// The file with this extension, `None` where there is none. `channels` as asked for, otherwise as recorded.
     pub(super) fn file(&self, extension: Extension, channels: Option<u8>) -> Result<Option<File>, ChannelsUnavailable> {
-        if channels == Some(2) && !matches!(self, Media::Mp3 { dual: Some(_), .. }) {
+        let two = match self {
+            Media::Mp3 { dual, .. } => dual.is_some(),
+            Media::Tones(wav) => wav.channels() == 2,
+            Media::None | Media::Status(_) | Media::Generated { .. } => false,
+        };
+        if channels == Some(2) && !two {
             return Err(ChannelsUnavailable);
         }
         Ok(match (self, extension) {
@@ -63,21 +73,41 @@ impl Media {
                     dual.as_ref().unwrap_or(mono)
                 };
                 match extension {
-                    Extension::Mp3 => Some(File::whole(mp3.clone())),
-                    Extension::Wav => wav(mp3).map(File::whole),
+                    Extension::Mp3 => Some(File::whole(mp3.clone(), MP3)),
+                    Extension::Wav => wav(mp3).map(|wav| File::whole(wav, WAV)),
                 }
             }
             (Media::Generated { bytes }, Extension::Mp3) => Some(File::silent_mp3(*bytes)),
             (Media::Generated { bytes }, Extension::Wav) => Some(File::silent_wav(*bytes)),
+            (Media::Tones(wav), _) => {
+                let wav = if channels == Some(1) { wav.mixed() } else { wav.clone() };
+                Some(File {
+                    content_type: WAV,
+                    length: wav.length(),
+                    content: Content::Tones(wav),
+                })
+            }
         })
     }
 }
 
-/// A file of `head` and then `pattern` over and over, `length` bytes in all.
+const MP3: &str = "audio/mpeg";
+const WAV: &str = "audio/x-wav";
+
+/// A file to send.
 pub(super) struct File {
-    head: Bytes,
-    pattern: Bytes,
+    content_type: &'static str,
     length: u64,
+    content: Content,
+}
+
+enum Content {
+    /// `head` and then `pattern` over and over.
+    Repeated {
+        head: Bytes,
+        pattern: Bytes,
+    },
+    Tones(tones::Wav),
 }
 
 /// One silent frame of MPEG-2.5 layer III, 8 kHz, 32 kbit/s, mono: 288 bytes, 72 ms.
@@ -88,49 +118,59 @@ const SILENT_FRAME: [u8; 288] = {
 };
 
 impl File {
-    fn whole(head: Bytes) -> Self {
+    fn whole(head: Bytes, content_type: &'static str) -> Self {
         File {
+            content_type,
             length: head.len() as u64,
-            head,
-            pattern: Bytes::new(),
+            content: Content::Repeated {
+                head,
+                pattern: Bytes::new(),
+            },
         }
     }
 
     fn silent_mp3(length: u64) -> Self {
         File {
-            head: Bytes::new(),
-            pattern: SILENT_FRAME.repeat(128).into(),
+            content_type: MP3,
             length,
+            content: Content::Repeated {
+                head: Bytes::new(),
+                pattern: SILENT_FRAME.repeat(128).into(),
+            },
         }
     }
 
     fn silent_wav(length: u64) -> Self {
         let data = length.saturating_sub(44).min(u64::from(u32::MAX) - 36);
         File {
-            head: wav_header(8000, 1, data as u32),
-            pattern: vec![0; 32 * 1024].into(),
+            content_type: WAV,
             length,
+            content: Content::Repeated {
+                head: wav_header(8000, 1, data as u32),
+                pattern: vec![0; 32 * 1024].into(),
+            },
         }
     }
 
-    /// The bytes at `at`, as many as are at hand without copying.
+    /// The bytes at `at`, as many as are at hand.
     fn chunk(&self, at: u64) -> Bytes {
-        let head = self.head.len() as u64;
-        if at < head {
-            self.head.slice(at as usize..)
-        } else {
-            self.pattern.slice(((at - head) % self.pattern.len() as u64) as usize..)
+        match &self.content {
+            Content::Repeated { head, .. } if at < head.len() as u64 => head.slice(at as usize..),
+            Content::Repeated { head, pattern } => {
+                pattern.slice(((at - head.len() as u64) % pattern.len() as u64) as usize..)
+            }
+            Content::Tones(wav) => wav.chunk(at),
         }
     }
 
     /// 200, or for a `Range` of one part 206 or 416. Other ranges are ignored, as HTTP allows.
-    pub(super) fn respond(self, method: &Method, headers: &HeaderMap, content_type: &str) -> Response<Body> {
+    pub(super) fn respond(self, method: &Method, headers: &HeaderMap) -> Response<Body> {
         let length = self.length;
         let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
         let range =
             wanted.map(|range| http_range_header::parse_range_header(range).and_then(|parsed| parsed.validate(length)));
         let response = Response::builder()
-            .header(header::CONTENT_TYPE, content_type)
+            .header(header::CONTENT_TYPE, self.content_type)
             .header(header::ACCEPT_RANGES, "bytes");
         let (response, start, end) = match range {
             Some(Ok(ranges)) if ranges.len() == 1 => {
@@ -190,22 +230,4 @@ fn wav(mp3: &Bytes) -> Option<Bytes> {
     let mut file = BytesMut::from(&wav_header(decoded.rate, decoded.channels as u16, pcm.len() as u32)[..]);
     file.extend_from_slice(&pcm);
     Some(file.freeze())
-}
-
-fn wav_header(rate: u32, channels: u16, data_bytes: u32) -> Bytes {
-    let frame = channels * 2;
-    let mut header = BytesMut::with_capacity(44);
-    header.put_slice(b"RIFF");
-    header.put_u32_le(36 + data_bytes);
-    header.put_slice(b"WAVEfmt ");
-    header.put_u32_le(16);
-    header.put_u16_le(1);
-    header.put_u16_le(channels);
-    header.put_u32_le(rate);
-    header.put_u32_le(rate * u32::from(frame));
-    header.put_u16_le(frame);
-    header.put_u16_le(16);
-    header.put_slice(b"data");
-    header.put_u32_le(data_bytes);
-    header.freeze()
 }
