@@ -17,10 +17,11 @@ pub mod queue;
 pub mod recordings;
 pub mod retry;
 pub mod secrets;
-pub mod split;
 pub mod time;
 pub mod transcription;
 pub mod transcripts;
 pub mod twilio;
 pub mod usage;
 pub mod whisper;
+
+pub use split;

@@ -65,9 +65,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         call.expect_tail("transcript")?;
         call.query.only(&[])?;
         let wanted: Wanted = call.json()?;
+        let options = wanted.wish.options("recording_sid, audio_url, wait, ")?;
         let account = state.twilio.account_sid().await.map_err(not_fetched)?;
         let sid = wanted.recording(&state.twilio, &account)?;
-        let options = wanted.wish.options("recording_sid, audio_url, wait, ")?;
         let variant = Variant::of(&options);
         let source = Source::Twilio(sid.clone());
         let posted = post(state, &call, &sid, &wanted, Job::new(source.clone(), options)).await?;

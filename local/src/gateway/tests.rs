@@ -72,15 +72,21 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
         .map(|route| (route.function.as_str(), route.key()))
         .collect();
     routes.sort();
+    // `/api/twilio/usage/` comes by the greedy route of list-twilio-recordings, which passes it on.
     let expected = [
+        ("get-egress-transcript", "GET /recordings/{dispatch_id}/transcript"),
+        ("get-egress-transcript", "GET /recordings/{dispatch_id}/{proxy+}"),
         ("get-recording", "GET /recordings/{dispatch_id}"),
         ("get-recording", "GET /recordings/{proxy+}"),
         ("get-transcript", "GET /api/twilio/transcript/{proxy+}"),
         ("get-transcript", "GET /api/twilio/transcript/{recording_sid}"),
+        ("get-usage", "GET /api/twilio/usage"),
         ("list-recordings", "GET /recordings"),
         ("list-recordings", "GET /{proxy+}"),
         ("list-twilio-recordings", "GET /api/twilio/recordings"),
         ("list-twilio-recordings", "GET /api/twilio/{proxy+}"),
+        ("transcribe-egress", "POST /recordings/{dispatch_id}/transcript"),
+        ("transcribe-egress", "POST /recordings/{proxy+}"),
         ("transcribe-recording", "POST /api/twilio/transcript"),
         ("transcribe-recording", "POST /api/twilio/{proxy+}"),
     ];
@@ -102,6 +108,16 @@ fn both_forms_of_every_documented_path_reach_their_function() {
         ("GET", "/api/twilio/recordings", "list-twilio-recordings"),
         ("GET", "/api/twilio/transcript/RE1234567890abcdef", "get-transcript"),
         ("POST", "/api/twilio/transcript", "transcribe-recording"),
+        (
+            "POST",
+            "/recordings/dispatch_1754653479_15103455686/transcript",
+            "transcribe-egress",
+        ),
+        (
+            "GET",
+            "/recordings/dispatch_1754653479_15103455686/transcript",
+            "get-egress-transcript",
+        ),
     ] {
         for path in [path.to_owned(), format!("{path}/")] {
             assert_eq!(
@@ -491,7 +507,7 @@ async fn a_path_or_method_without_a_route_is_the_gateways_own_404() {
         ("GET", "/"),
         ("DELETE", "/recordings"),
         ("OPTIONS", "/recordings"),
-        ("POST", "/recordings/x"),
+        ("POST", "/recordings"),
     ] {
         let request = HttpRequest::builder()
             .method(method)

@@ -13,7 +13,12 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and what is in its answer.
-const REQUESTS: [(&str, &str, &str); 5] = [
+const REQUESTS: [(&str, &str, &str); 8] = [
+    (
+        "get-egress-transcript",
+        include_str!("../../../events/get-egress-transcript.json"),
+        "transcript",
+    ),
     (
         "get-recording",
         include_str!("../../../events/get-recording.json"),
@@ -24,6 +29,7 @@ const REQUESTS: [(&str, &str, &str); 5] = [
         include_str!("../../../events/get-transcript.json"),
         "transcript",
     ),
+    ("get-usage", include_str!("../../../events/get-usage.json"), "cost_usd"),
     (
         "list-recordings",
         include_str!("../../../events/list-recordings.json"),
@@ -35,6 +41,11 @@ const REQUESTS: [(&str, &str, &str); 5] = [
         "recordings",
     ),
     (
+        "transcribe-egress",
+        include_str!("../../../events/transcribe-egress.json"),
+        "transcript",
+    ),
+    (
         "transcribe-recording",
         include_str!("../../../events/transcribe-recording.json"),
         "transcript",
@@ -42,6 +53,13 @@ const REQUESTS: [(&str, &str, &str); 5] = [
 ];
 const WORKER: &str = "transcription-worker";
 const JOB: &str = include_str!("../../../events/transcription-worker.json");
+
+/// So that there are transcripts to get.
+fn transcribed_first() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let is_first = |(function, ..): &(&str, &str, &str)| function.starts_with("transcribe");
+    let rest = REQUESTS.into_iter().filter(move |request| !is_first(request));
+    REQUESTS.into_iter().filter(is_first).chain(rest)
+}
 
 fn in_a_minute() -> SystemTime {
     SystemTime::now() + Duration::from_secs(60)
@@ -55,11 +73,10 @@ async fn every_event_is_answered_by_its_function() {
     })
     .await;
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
-    // First, so that there is a transcript to get.
     let job = serde_json::from_str(JOB).unwrap();
     let done = functions.deliver(WORKER, job, in_a_minute()).await.unwrap().unwrap();
     assert_eq!(done, json!({"batchItemFailures": []}));
-    for (function, event, field) in REQUESTS {
+    for (function, event, field) in transcribed_first() {
         let request = lambda_http::request::from_str(event).unwrap();
         let response = functions.invoke(function, request).await.unwrap();
         let body: Value = serde_json::from_slice(response.body()).unwrap();
@@ -135,10 +152,14 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
     let job = serde_json::from_str(JOB).unwrap();
     let done = transcription_worker::handle(&worker, job, in_a_minute()).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
-    for (function, event, _) in REQUESTS {
+    for (function, event, _) in transcribed_first() {
         let env = Env::from_iter(given(function, &stack));
         let request = lambda_http::request::from_str(event).unwrap();
         let response = match function {
+            "get-egress-transcript" => {
+                let state = get_egress_transcript::State::from_env(&env).await.unwrap();
+                get_egress_transcript::handle(&state, request).await
+            }
             "get-recording" => {
                 let state = get_recording::State::from_env(&env).await.unwrap();
                 get_recording::handle(&state, request).await
@@ -147,6 +168,10 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
                 let state = get_transcript::State::from_env(&env).await.unwrap();
                 get_transcript::handle(&state, request).await
             }
+            "get-usage" => {
+                let state = get_usage::State::from_env(&env).await.unwrap();
+                get_usage::handle(&state, request).await
+            }
             "list-recordings" => {
                 let state = list_recordings::State::from_env(&env).await.unwrap();
                 list_recordings::handle(&state, request).await
@@ -154,6 +179,10 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
             "list-twilio-recordings" => {
                 let state = list_twilio_recordings::State::from_env(&env).await.unwrap();
                 list_twilio_recordings::handle(&state, request).await
+            }
+            "transcribe-egress" => {
+                let state = transcribe_egress::State::from_env(&env).await.unwrap();
+                transcribe_egress::handle(&state, request).await
             }
             "transcribe-recording" => {
                 let state = transcribe_recording::State::from_env(&env).await.unwrap();
@@ -169,10 +198,13 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
 async fn a_function_that_lacks_a_variable_says_which() {
     let stack = TestStack::empty().await;
     for (function, required) in [
+        ("get-egress-transcript", "TRANSCRIPTS_TABLE"),
         ("get-recording", "CALLS_TABLE"),
         ("get-transcript", "TRANSCRIPTS_TABLE"),
+        ("get-usage", "TRANSCRIPTS_TABLE"),
         ("list-recordings", "CALLS_TABLE"),
         ("list-twilio-recordings", "TWILIO_SECRET"),
+        ("transcribe-egress", "WHISPER_SECRET"),
         ("transcribe-recording", "TRANSCRIPTS_TABLE"),
         ("transcription-worker", "WHISPER_SECRET"),
     ] {
@@ -180,10 +212,13 @@ async fn a_function_that_lacks_a_variable_says_which() {
         variables.retain(|(name, _)| name != required);
         let env = Env::from_iter(variables);
         let error = match function {
+            "get-egress-transcript" => get_egress_transcript::State::from_env(&env).await.err(),
             "get-recording" => get_recording::State::from_env(&env).await.err(),
             "get-transcript" => get_transcript::State::from_env(&env).await.err(),
+            "get-usage" => get_usage::State::from_env(&env).await.err(),
             "list-recordings" => list_recordings::State::from_env(&env).await.err(),
             "list-twilio-recordings" => list_twilio_recordings::State::from_env(&env).await.err(),
+            "transcribe-egress" => transcribe_egress::State::from_env(&env).await.err(),
             "transcribe-recording" => transcribe_recording::State::from_env(&env).await.err(),
             _ => transcription_worker::State::from_env(&env).await.err(),
         };

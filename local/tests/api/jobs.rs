@@ -115,7 +115,7 @@ async fn what_can_not_be_ready_in_time_is_queued_unasked() {
         .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
         .await;
     assert_accepted(&answer);
-    assert_eq!(answer.body["estimated_seconds"], 183);
+    assert_eq!(answer.body["estimated_seconds"], 48);
     assert_eq!(finished(&stack, STATUS).await.body["status"], "completed");
 }
 

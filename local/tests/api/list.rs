@@ -53,7 +53,8 @@ async fn the_documented_example_has_the_documented_rows() {
             "end_time": "2025-08-08T11:47:39.000Z",
             "recording_url": null,
             "expires_at": null,
-            "dispatch_id": "dispatch_1754653479_15103455686"
+            "dispatch_id": "dispatch_1754653479_15103455686",
+            "has_transcript": false
         })
     );
     assert!(expires_at.as_str().unwrap().ends_with(".000Z"), "{expires_at}");

@@ -47,28 +47,31 @@ pub struct Wish {
 impl Wish {
     /// The options, checked. `others` are the names of the request's further fields, for the error about an unknown one.
     pub fn options(&self, others: &str) -> Result<Options, ApiError> {
-        let invalid = |sentence: &str| ApiError::bad_request("invalid_body", sentence);
+        let refused = |sentence: &str| ApiError::bad_request("invalid_parameter", sentence);
         if let Some(name) = self.unknown.keys().next() {
             let name: String = name.chars().take(64).collect();
-            return Err(invalid(&format!(
-                "The body can't be used: unknown field {name:?}, expected one of {others}language, prompt, model, timestamps, speakers, \
+            return Err(ApiError::bad_request(
+                "invalid_body",
+                format!(
+                    "The body can't be used: unknown field {name:?}, expected one of {others}language, prompt, model, timestamps, speakers, \
                  force, dry_run."
-            )));
+                ),
+            ));
         }
         let is_code = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_lowercase());
         if self.language.as_deref().is_some_and(|language| !is_code(language)) {
-            return Err(invalid(
+            return Err(refused(
                 "language must be an ISO 639-1 code of two lower-case letters, such as en.",
             ));
         }
         let is_prompt = |text: &str| (1..=1000).contains(&text.chars().count());
         if self.prompt.as_deref().is_some_and(|prompt| !is_prompt(prompt)) {
-            return Err(invalid("prompt must have 1 to 1000 characters."));
+            return Err(refused("prompt must have 1 to 1000 characters."));
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
         let is_model = |text: &str| (1..=100).contains(&text.len()) && text.bytes().all(allowed);
         if self.model.as_deref().is_some_and(|model| !is_model(model)) {
-            return Err(invalid(
+            return Err(refused(
                 "model must be the name of a transcription model, such as whisper-1.",
             ));
         }

@@ -77,15 +77,15 @@ impl TranscribeError {
     /// A stable word for programs.
     fn code(&self) -> &'static str {
         match self {
+            Self::Twilio(TwilioError::NotFound) | Self::NotYet => "media_not_found",
             Self::Twilio(error) => error.code(),
-            Self::NotYet => TwilioError::NotFound.code(),
             Self::Bucket(EgressError::NotFound) => "recording_not_found",
             Self::Bucket(EgressError::NoSuchBucket) => "s3_not_configured",
             Self::Bucket(EgressError::AccessDenied) => "storage_access_denied",
             Self::Bucket(EgressError::Unavailable(_)) => "storage_unavailable",
-            Self::NotAudio => "audio_unsupported",
-            Self::Empty => "audio_empty",
-            Self::Disk(_) => "storage_error",
+            Self::NotAudio => "media_not_audio",
+            Self::Empty => "media_empty",
+            Self::Disk(_) => "internal_error",
             Self::Encoding => "audio_unsupported",
             Self::Whisper(error) => error.code(),
             Self::OverBudget => "budget_exceeded",
@@ -97,13 +97,14 @@ impl TranscribeError {
     /// What to tell a caller.
     fn sentence(&self) -> &'static str {
         match self {
+            Self::Twilio(TwilioError::NotFound) => "Twilio does not have the recording's audio",
             Self::Twilio(error) => error.sentence(),
             Self::NotYet => "Twilio does not have the audio yet",
             Self::Bucket(EgressError::NotFound) => "The recording is no longer in the bucket",
             Self::Bucket(EgressError::NoSuchBucket) => "The recordings bucket does not exist",
             Self::Bucket(EgressError::AccessDenied) => "This deployment may not read the recording in its bucket",
             Self::Bucket(EgressError::Unavailable(_)) => "The recordings bucket is not reachable right now",
-            Self::NotAudio => "The recording is not audio that can be decoded",
+            Self::NotAudio => "The recording is not audio, or none that can be decoded",
             Self::Empty => "The recording has no audio",
             Self::Disk(_) => "The audio could not be kept for the upload",
             Self::Encoding => "A part of the recording could not be encoded",

@@ -51,8 +51,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(2);
 pub const QUEUED_VALID: Duration = Duration::from_secs(6 * 3600);
 /// A recording of one channel up to this long is sent without having been looked through for silence: there is little to save.
 const STREAMED: u64 = 120;
-/// The share of a recording that has to be silent for it to be sent in parts without.
-const WORTH_LEAVING_OUT: f64 = 0.05;
+/// Seconds of long silence that a recording has to have for it to be sent in parts without, instead of as it is.
+const WORTH_LEAVING_OUT: f64 = 10.0;
 /// How long Twilio may take to have the media of a call that is over.
 const MEDIA_LAG: Duration = Duration::from_secs(15 * 60);
 /// Audio in one part.
@@ -265,7 +265,7 @@ impl Transcriber {
             Ok(looked) => {
                 let two = separate && looked.channels > 1 && !looked.identical_channels;
                 let silent = looked.seconds - looked.sent_seconds;
-                if two || silent > looked.seconds * WORTH_LEAVING_OUT || too_long(looked.seconds) {
+                if two || silent > WORTH_LEAVING_OUT || too_long(looked.seconds) {
                     return Ok(Whole::ForParts(file, channels));
                 }
                 looked.seconds

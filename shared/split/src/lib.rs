@@ -14,7 +14,6 @@ mod tests;
 use std::{fs::File, io, ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use cut::Cutter;
 use decode::{Block, Want, decode};
@@ -73,11 +72,11 @@ impl Part {
 }
 
 /// How the time of a part's audio maps to the time of the recording.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spans(Vec<Span>);
 
 /// A stretch of the recording that is in a part without a break. In samples at 16 kHz.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     sent: u64,
     recorded: u64,

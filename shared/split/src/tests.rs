@@ -572,7 +572,5 @@ proptest! {
             let time = all.recording_time((span.sent as f64 + middle) / 16_000.0);
             prop_assert!((time * 16_000.0 - (span.recorded as f64 + middle)).abs() < 0.01);
         }
-        let json = serde_json::to_string(&all).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Spans>(&json).unwrap(), all);
     }
 }
