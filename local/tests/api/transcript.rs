@@ -1036,10 +1036,7 @@ async fn memory_does_not_grow_with_the_audio() {
     let uploads = upstreams.stack.whisper.requests();
     assert_eq!(uploads.last().unwrap().file_bytes, 24_000_000);
     let silent = transcribe(of_unknown_length).await;
-    assert_eq!(
-        (completed(&silent), &silent.body["billed_seconds"]),
-        ("", &json!(0))
-    );
+    assert_eq!((completed(&silent), &silent.body["billed_seconds"]), ("", &json!(0)));
     assert_eq!(upstreams.stack.whisper.calls(), 2, "there is nothing to send");
     let grown = program.peak_memory() - before;
     assert!(grown < 8, "{grown} MB more at the peak for 24 MB of audio");
