@@ -1,0 +1,207 @@
+//! The queue's worker in a test's hands: it works when the test delivers a job, and what it puts into the queue comes to the test.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Json,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::Response,
+    middleware::{Next, from_fn},
+    response::IntoResponse,
+};
+use local::{
+    tones::{Script, Wav},
+    twilio::{Media, Recording},
+};
+use serde_json::{Value, json};
+use shared::config::Env;
+use transcription_worker::{State, handle};
+
+use crate::stack::{Answer, TestStack, serve};
+
+/// The default recording of the tests that use a worker.
+pub(crate) const SID: &str = "RE0123456789abcdef";
+/// Where its transcript is.
+pub(crate) const STATUS: &str = "/api/twilio/transcript/RE0123456789abcdef";
+
+/// The worker, and what it has sent.
+pub(crate) struct Worker {
+    pub(crate) state: State,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+/// A message for the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) job: Value,
+    /// For how long it is held back.
+    pub(crate) delay: u64,
+}
+
+impl Sent {
+    /// Whether it is only there in case the worker dies.
+    pub(crate) fn watches(&self) -> bool {
+        self.job["watch"] == true
+    }
+}
+
+impl Worker {
+    /// A worker of this stack, with parts of so many seconds.
+    pub(crate) async fn of(stack: &TestStack, part_seconds: f64) -> Self {
+        let mut worker = Self::with_usual_parts(stack).await;
+        worker.state.transcriber.part_length = Duration::from_secs_f64(part_seconds);
+        worker
+    }
+
+    /// A worker of this stack as it is deployed.
+    pub(crate) async fn with_usual_parts(stack: &TestStack) -> Self {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let log = sent.clone();
+        let catch = move |request: Request, next: Next| {
+            let log = log.clone();
+            async move {
+                let sends = |target: &str| target.ends_with(".SendMessage");
+                let target = request.headers().get("x-amz-target");
+                if !target.is_some_and(|target| target.to_str().is_ok_and(sends)) {
+                    return next.run(request).await;
+                }
+                let message = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+                log.lock().unwrap().push(sent_message(&message));
+                answer_to_send()
+            }
+        };
+        let url = serve(stack.stack.aws.router().layer(from_fn(catch))).await;
+        let variables = stack
+            .stack
+            .environment
+            .iter()
+            .chain([("AWS_ENDPOINT_URL", url.as_str())]);
+        let state = State::from_env(&Env::from_iter(variables)).await.unwrap();
+        Self { state, sent }
+    }
+
+    /// Gives it a job, and checks that it can acknowledge it.
+    pub(crate) async fn deliver(&self, job: &Value) {
+        self.deliver_for(job, Duration::from_secs(600)).await;
+    }
+
+    /// The same with a deadline.
+    pub(crate) async fn deliver_for(&self, job: &Value, time: Duration) {
+        assert_eq!(self.try_deliver(job, time).await, json!({"batchItemFailures": []}));
+    }
+
+    /// Gives it a job, and says which messages are to be delivered again.
+    pub(crate) async fn try_deliver(&self, job: &Value, time: Duration) -> Value {
+        let event = json!({"Records": [{"messageId": "m1", "body": job.to_string()}]});
+        let event = serde_json::from_value(event).unwrap();
+        let response = handle(&self.state, event, SystemTime::now() + time).await;
+        serde_json::to_value(response).unwrap()
+    }
+
+    /// What it has sent since the last time this was asked.
+    pub(crate) fn sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent.lock().unwrap())
+    }
+
+    /// The same without the messages for the case that it dies.
+    pub(crate) fn sent_work(&self) -> Vec<Sent> {
+        self.sent().into_iter().filter(|sent| !sent.watches()).collect()
+    }
+}
+
+fn sent_message(message: &[u8]) -> Sent {
+    let message: Value = serde_json::from_slice(message).unwrap();
+    Sent {
+        job: serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap(),
+        delay: message["DelaySeconds"].as_u64().unwrap_or_default(),
+    }
+}
+
+fn answer_to_send() -> Response<Body> {
+    Json(json!({"MessageId": "m1"})).into_response()
+}
+
+/// A job for the default recording.
+pub(crate) fn job() -> Value {
+    json!({ "recording_sid": SID })
+}
+
+/// A recording of unknown length with this sound, which is looked through before anything is sent.
+pub(crate) fn recording(sid: &str, wav: Wav) -> Recording {
+    Recording {
+        sid: sid.into(),
+        call_sid: "CA0123456789abcdef".into(),
+        duration: None,
+        channels: wav.channels() as u8,
+        media: Media::Tones(wav),
+        ..Recording::default()
+    }
+}
+
+/// A telephone recording of one speaker.
+pub(crate) fn mono(script: &Script) -> Wav {
+    Wav::new(8000, [script.clone()])
+}
+
+/// `seconds` of talk in two halves with a silence between that is worth leaving out, so that the recording is sent in parts.
+pub(crate) fn talk(seconds: f64, seed: u64) -> Script {
+    let silence = 14.0;
+    let said = Script::spoken(seconds, seed);
+    let moved = |start: f64| match start < seconds / 2.0 {
+        true => start,
+        false => start + silence,
+    };
+    let words = said.words().iter().map(|word| (moved(word.start), word.word));
+    Script::new(seconds + silence, words)
+}
+
+/// The transcript of the default recording, with its words.
+pub(crate) async fn transcript(stack: &TestStack) -> Answer {
+    transcript_of(stack, SID).await
+}
+
+/// The transcript of a recording, with its words.
+pub(crate) async fn transcript_of(stack: &TestStack, sid: &str) -> Answer {
+    let url = format!("/api/twilio/transcript/{sid}?timestamps=word");
+    let answer = stack.get(&url).await;
+    assert_eq!(answer.body["status"], "completed", "{}", answer.body);
+    answer
+}
+
+/// Checks that a transcript has just these words at these times.
+#[track_caller]
+pub(crate) fn assert_said(script: &Script, body: &Value) {
+    assert_eq!(body["transcript"], script.text());
+    assert_times(script, body);
+}
+
+/// Checks that the words of a transcript are these, each within 50 ms of its time.
+#[track_caller]
+pub(crate) fn assert_times(script: &Script, body: &Value) {
+    let heard = body["words"].as_array().unwrap();
+    assert_eq!(heard.len(), script.words().len());
+    for (heard, said) in heard.iter().zip(script.words()) {
+        assert_eq!(heard["word"], said.word);
+        for (name, time) in [("start", said.start), ("end", said.end)] {
+            let off = heard[name].as_f64().unwrap() - time;
+            assert!(off.abs() < 0.05, "{name} of {} at {time} is off by {off}", said.word);
+        }
+    }
+}
+
+/// How often each different file was uploaded, in the order of their first upload.
+pub(crate) fn uploads(stack: &TestStack) -> Vec<(String, usize)> {
+    let mut uploads: Vec<(String, usize)> = Vec::new();
+    for request in stack.stack.whisper.requests() {
+        let Some(file) = request.sha256 else { continue };
+        match uploads.iter_mut().find(|(known, _)| *known == file) {
+            Some((_, times)) => *times += 1,
+            None => uploads.push((file, 1)),
+        }
+    }
+    uploads
+}
