@@ -32,8 +32,8 @@ use tokio::sync::watch;
 
 /// How long the worker may take.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// How long the stand-in for Whisper takes for each upload once it has it.
-const ANSWER_TIME: Duration = Duration::from_secs(8);
+/// How long the stand-in for Whisper takes for each upload once it has it: what the real one takes for a part of ten minutes.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 const LENGTHS: [(&str, u32); 4] = [("1 min", 60), ("10 min", 600), ("1 h", 3600), ("3 h", 10_800)];
 
 /// What the stand-in saw: how long each request took, from its first byte to its answer, and how many there were at once at most.
