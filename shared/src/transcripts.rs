@@ -291,6 +291,14 @@ impl Transcripts {
         self.known(query.send().await?.item).await
     }
 
+    /// Whether the lease on `id`, or its time in the queue, ended without a word. [`Transcripts::get`] does not show that where an earlier
+    /// transcript is there to fall back to.
+    pub async fn is_abandoned(&self, id: &TranscriptId) -> Result<bool, TranscriptsError> {
+        let query = self.client.get_item().table_name(&self.table).key("id", text(&id.0));
+        let item = query.consistent_read(true).send().await?.item;
+        Ok(item.is_some_and(|item| is_abandoned(&item)))
+    }
+
     /// Reads what an item says, with the rest of its text where it has one.
     async fn known(&self, item: Option<Item>) -> Result<Known, TranscriptsError> {
         let Some(mut item) = item else {
@@ -555,9 +563,28 @@ pub(crate) fn was_not_refused<T, R: fmt::Debug + 'static>(
     }
 }
 
-fn known(item: &Item) -> Result<Known, TranscriptsError> {
+fn lease_until(item: &Item) -> Timestamp {
     let until = get_number(item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
-    let until = until.unwrap_or_default();
+    until.unwrap_or_default()
+}
+
+fn is_abandoned(item: &Item) -> bool {
+    matches!(get_text(item, "state").as_deref(), Some("in_progress" | "queued")) && lease_until(item) < Timestamp::now()
+}
+
+impl Failure {
+    /// The failure of a lease that ended without a word.
+    pub fn interrupted() -> Self {
+        Self {
+            code: INTERRUPTED.into(),
+            message: "The transcription was interrupted".into(),
+            retryable: true,
+            retry_after: None,
+        }
+    }
+}
+
+fn known(item: &Item) -> Result<Known, TranscriptsError> {
     let progress = get_text(item, "progress").and_then(|text| serde_json::from_str(&text).ok());
     Ok(match get_text(item, "state").as_deref() {
         Some("completed") => Known::Completed(Box::new(transcript_from_item(item)?)),
@@ -570,16 +597,14 @@ fn known(item: &Item) -> Result<Known, TranscriptsError> {
                 .unwrap_or_default(),
             retry_after: None,
         }),
-        Some("in_progress" | "queued") if until < Timestamp::now() => match item.contains_key("completed_at") {
+        _ if is_abandoned(item) => match item.contains_key("completed_at") {
             true => Known::Completed(Box::new(transcript_from_item(item)?)),
-            false => Known::Failed(Failure {
-                code: INTERRUPTED.into(),
-                message: "The transcription was interrupted".into(),
-                retryable: true,
-                retry_after: None,
-            }),
+            false => Known::Failed(Failure::interrupted()),
         },
-        Some("in_progress") => Known::InProgress { until, progress },
+        Some("in_progress") => Known::InProgress {
+            until: lease_until(item),
+            progress,
+        },
         Some("queued") => Known::Queued(progress),
         _ => Known::Nothing,
     })

@@ -17,7 +17,7 @@ use shared::{
     queue::{Job, Source},
     recordings::Recordings,
     transcription::{Outcome, Subject, Transcriber, obstacle},
-    transcripts::{Claim, Failure, INTERRUPTED, Known, Lease, Taking, TranscriptId, Variant},
+    transcripts::{Claim, Failure, Known, Lease, Taking, TranscriptId, Variant},
     twilio::{RecordingSid, Twilio, TwilioError},
 };
 use tokio::time::Instant;
@@ -121,14 +121,12 @@ async fn work(state: &State, job: Job, deadline: Instant) -> Result<(), Fault> {
             let pause = until.duration_since(Timestamp::now()).unsigned_abs() + LEASE_OVER;
             return Ok(transcriber.queue.send(&job, pause).await?);
         }
-        (Known::Failed(failure), true) if failure.code == INTERRUPTED => {
-            if job.attempts >= ATTEMPTS {
-                return not_now(transcriber, &id, job, failure, deadline).await;
-            }
-            Job { watch: false, ..job }
-        }
         // The lease was given back.
-        (_, true) => return Ok(()),
+        (_, true) if !transcriber.transcripts.is_abandoned(&id).await? => return Ok(()),
+        (_, true) if job.attempts >= ATTEMPTS => {
+            return not_now(transcriber, &id, job, Failure::interrupted(), deadline).await;
+        }
+        (_, true) => Job { watch: false, ..job },
     };
     let found = match &job.source {
         Source::Twilio(sid) => twilio_subject(&state.twilio, sid, &job, deadline).await,
