@@ -36,7 +36,32 @@ pub struct Clip {
     pub mp4: Option<&'static [u8]>,
     /// Whole seconds of `mp4`.
     pub mp4_seconds: u32,
-    fingerprint: OnceLock<Fingerprint>,
+    voices: OnceLock<Vec<Voice>>,
+}
+
+/// What can be heard of a clip.
+pub(crate) struct Voice {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) sentences: Vec<&'static str>,
+}
+
+impl Voice {
+    /// One channel of a file, or all channels mixed.
+    fn of(file: &'static [u8], channel: Option<usize>, sentences: impl Iterator<Item = &'static str>) -> Self {
+        let mut fingerprint = Fingerprint::default();
+        audio::decode(std::io::Cursor::new(file), |rate, channels, samples| match channel {
+            None => fingerprint.push(rate, channels, samples),
+            Some(channel) => {
+                let own: Vec<f32> = samples.iter().skip(channel).step_by(channels).copied().collect();
+                fingerprint.push(rate, 1, &own);
+            }
+        })
+        .expect("a committed clip can be decoded");
+        Self {
+            fingerprint,
+            sentences: sentences.collect(),
+        }
+    }
 }
 
 impl Clip {
@@ -50,14 +75,15 @@ impl Clip {
         self.sentences().collect::<Vec<_>>().join(" ")
     }
 
-    pub(crate) fn fingerprint(&self) -> &Fingerprint {
-        self.fingerprint.get_or_init(|| {
-            let mut fingerprint = Fingerprint::default();
-            audio::decode(std::io::Cursor::new(self.mp3), |rate, channels, samples| {
-                fingerprint.push(rate, channels, samples)
-            })
-            .expect("a committed clip can be decoded");
-            fingerprint
+    /// All of it, and each of the two speakers, who take turns, where they have channels of their own.
+    pub(crate) fn voices(&self) -> &[Voice] {
+        self.voices.get_or_init(|| {
+            let speaker = |channel| {
+                let turns = self.sentences().skip(channel).step_by(2);
+                self.dual_mp3.map(|file| Voice::of(file, Some(channel), turns))
+            };
+            let all = Voice::of(self.mp3, None, self.sentences());
+            [Some(all), speaker(0), speaker(1)].into_iter().flatten().collect()
         })
     }
 }
@@ -78,7 +104,7 @@ macro_rules! clip {
                 Some((_, seconds)) => seconds,
                 None => 0,
             },
-            fingerprint: OnceLock::new(),
+            voices: OnceLock::new(),
         }
     };
 }

@@ -413,8 +413,8 @@ impl Whisper {
             }
             return Ok(sentences);
         }
-        let same = |clip: &&Clip| clip.fingerprint().matches(fingerprint);
-        let Some(clip) = self.inner.clips.iter().find(same) else {
+        let mut voices = self.inner.clips.iter().flat_map(Clip::voices);
+        let Some(voice) = voices.find(|voice| voice.fingerprint.matches(fingerprint)) else {
             let message = "The stand-in Whisper knows only the words of the demo's own clips, and this is none of them. Set OPENAI_API_KEY \
                            (and WHISPER_BASE_URL for a compatible server) to transcribe other audio.";
             return Err(Refusal::bad_request(
@@ -423,9 +423,8 @@ impl Whisper {
                 message,
             ));
         };
-        let texts: Vec<&str> = clip.sentences().collect();
-        let spans = fingerprint.sentences(texts.len());
-        Ok(std::iter::zip(texts, spans)
+        let spans = fingerprint.sentences(voice.sentences.len());
+        Ok(std::iter::zip(&voice.sentences, spans)
             .map(|(text, (start, end))| Sentence::spread(text, start, end))
             .collect())
     }

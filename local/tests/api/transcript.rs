@@ -454,13 +454,11 @@ async fn the_largest_audio_that_is_taken_fits_into_the_apis_limit() {
 
 #[tokio::test]
 async fn media_without_a_content_length_is_uploaded_whole() {
-    let stack = with_speech().await;
+    let clip = &demo::CLIPS[3];
+    let stack = with_media(Media::mp3(clip.mp3)).await;
     stack.stack.twilio.fault(".mp3", twilio::Fault::NoContentLength, None);
-    assert_eq!(completed(&stack.post(TRANSCRIPT, &by_sid()).await), words());
-    assert_eq!(
-        stack.stack.whisper.requests()[0].file_bytes,
-        demo::CLIPS[0].mp3.len() as u64
-    );
+    assert_eq!(completed(&stack.post(TRANSCRIPT, &by_sid()).await), clip.transcript());
+    assert_eq!(stack.stack.whisper.requests()[0].file_bytes, clip.mp3.len() as u64);
 }
 
 #[tokio::test]
@@ -981,4 +979,26 @@ async fn memory_does_not_grow_with_the_audio() {
     assert_eq!(upstreams.stack.whisper.calls(), 2, "there is nothing to send");
     let grown = program.peak_memory() - before;
     assert!(grown < 8, "{grown} MB more at the peak for 24 MB of audio");
+}
+
+#[tokio::test]
+async fn the_demos_dialogue_has_two_speakers() {
+    let stack = TestStack::demo().await;
+    let dual = demo::twilio_recordings()
+        .into_iter()
+        .find(|row| row.channels == 2)
+        .unwrap();
+    let answer = stack.post(TRANSCRIPT, &json!({"recording_sid": dual.sid})).await;
+    let speakers: Vec<_> = answer.body["turns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|turn| turn["speaker"].clone())
+        .collect();
+    assert_eq!(speakers, ["agent", "customer", "agent"], "{}", answer.body);
+    assert_eq!(
+        answer.body["transcript"].as_str().unwrap(),
+        demo::CLIPS[2].sentences().collect::<Vec<_>>().join("\n")
+    );
+    assert_eq!(stack.stack.whisper.calls(), 2);
 }

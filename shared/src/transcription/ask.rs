@@ -23,6 +23,8 @@ use crate::{
 /// How long a call that is not over yet is waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
+/// A lease that outlasts a request by this is the queue's worker's, not that of another request.
+const WORKERS_LEASE: Duration = Duration::from_secs(30);
 /// How long a recording that Twilio does not know is waited for.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
 
@@ -168,13 +170,17 @@ impl<'a> Ask<'a> {
         if matches!(known, Known::Queued(_)) {
             return accepted;
         }
+        let at_work = matches!(known, Known::InProgress { .. });
         self.check_budget(transcriber, subject).await?;
         let time_left = self.call.deadline.saturating_duration_since(Instant::now());
         // Without a known length it is not begun here: it would be decoded to be measured.
         let seconds = subject.seconds.map(|seconds| estimated_seconds(Some(seconds)));
         let fits = seconds.is_some_and(|seconds| Duration::from_secs(seconds) < time_left.mul_f64(0.75));
         if self.call.prefers("respond-async") || !fits {
-            self.enqueue(transcriber, QUEUED_VALID).await?;
+            // Whoever is at it queues what it can't finish.
+            if !at_work {
+                self.enqueue(transcriber, QUEUED_VALID).await?;
+            }
             return accepted;
         }
         match self.transcribe(transcriber, subject).await? {
@@ -234,10 +240,13 @@ impl<'a> Ask<'a> {
                     }
                     return Err(not_transcribed(self.family, failure));
                 }
-                Outcome::Busy(_) => {
+                Outcome::Busy(until) => {
                     waits += 1;
                     let pause = backoff(waits);
-                    if Instant::now() + pause >= call.deadline {
+                    let time_left = call.deadline.saturating_duration_since(Instant::now());
+                    // The queue's worker has leases that no request can wait for.
+                    let is_workers = until > Timestamp::now() + time_left + WORKERS_LEASE;
+                    if pause >= time_left || is_workers {
                         return Ok(None);
                     }
                     tokio::time::sleep(pause).await;

@@ -22,14 +22,17 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     aws::Aws,
     config::{ConfigError, Env},
     queue::{Job, Queue, QueueError, Source},
     retry::{RetryBudget, with_budget, with_retries},
-    split::{Channels, LONGEST, Plan, look},
+    split::{Channels, LONGEST, Plan, SplitError, look},
     transcripts::{Claim, Failure, Known, Lease, Speech, Taking, Transcript, Transcripts, TranscriptsError, Variant},
     usage::{Cost, Reserved, Usage},
     whisper::{Audio, MAX_AUDIO_BYTES, Options, Transcription, Whisper, WhisperError, longest_audio},
@@ -243,7 +246,10 @@ impl Transcriber {
             }
         }
         let file = with_retries(ATTEMPTS, deadline, || async {
-            Spooled::keep(subject.origin.open(work.is_recent(), deadline).await?).await
+            let kept = async { Spooled::keep(subject.origin.open(work.is_recent(), deadline).await?).await };
+            timeout_at(deadline, kept)
+                .await
+                .unwrap_or(Err(TranscribeError::OutOfTime))
         });
         let file = file.await?;
         let channels = if separate { Channels::Separate } else { Channels::Mixed };
@@ -270,6 +276,7 @@ impl Transcriber {
                 }
                 looked.seconds
             }
+            Err(SplitError::Io(error)) => return Err(TranscribeError::Disk(error)),
             // The API knows formats that are not known here.
             Err(error) => {
                 tracing::info!(%error, "not looked through; sent as it is");

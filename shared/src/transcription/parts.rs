@@ -89,7 +89,10 @@ impl Transcriber {
             parts_done: 0,
             parts_total: 0,
             seconds_done: 0.0,
-            seconds_total: None,
+            seconds_total: work.subject.seconds.map(|seconds| match channels {
+                Channels::Mixed => seconds as f64,
+                Channels::Separate => (seconds * u64::from(work.subject.channels)) as f64,
+            }),
         };
         let mut running = FuturesUnordered::new();
         let mut heard: Vec<HeardPart> = Vec::new();
@@ -200,9 +203,9 @@ impl Transcriber {
 /// conversation's order.
 const TURN: Duration = Duration::from_secs(30);
 
-/// What the API is given to answer: several times what it usually needs.
+/// What the API usually needs for so much audio. A part that can't be done in the time that is left is not begun.
 fn time_for(seconds: f64) -> Duration {
-    Duration::from_secs_f64(5.0 + seconds / 5.0)
+    Duration::from_secs_f64(3.0 + seconds / 20.0)
 }
 
 fn cut_parts(
