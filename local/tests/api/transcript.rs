@@ -260,26 +260,6 @@ fn dynamodb_calls_of_a_start(stack: &TestStack) -> usize {
 }
 
 #[tokio::test]
-async fn simultaneous_requests_are_paid_for_once() {
-    let stack = with_speech().await;
-    let gate = Arc::new(Semaphore::new(0));
-    stack.stack.whisper.fault(whisper::Fault::Gate(gate.clone()), None);
-    let body = by_sid();
-    let requests = futures_util::future::join_all((0..6).map(|_| stack.post(TRANSCRIPT, &body)));
-    let release = async {
-        stack.stack.whisper.wait_for_calls(1).await;
-        gate.close();
-    };
-    let (answers, ()) = tokio::join!(requests, release);
-    for got in &answers {
-        assert_eq!(completed(got), words());
-        assert_eq!(got.body["timestamp"], answers[0].body["timestamp"]);
-    }
-    let paid = answers.iter().filter(|got| got.body["cached"] == false).count();
-    assert_eq!((paid, stack.stack.whisper.calls()), (1, 1));
-}
-
-#[tokio::test]
 async fn silence_is_an_empty_transcript_and_is_stored_too() {
     let stack = with_media(Media::Generated { bytes: 28_800 }).await;
     let first = stack.post(TRANSCRIPT, &by_sid()).await;

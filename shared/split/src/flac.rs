@@ -19,9 +19,7 @@ pub(super) fn encode(samples: &[i16]) -> Result<Bytes, SplitError> {
     let mut config = config::Encoder::default();
     // It would make files a fifth smaller and take half as long again.
     config.subframe_coding.use_lpc = false;
-    let config = config
-        .into_verified()
-        .map_err(|_| SplitError::Encoding)?;
+    let config = config.into_verified().map_err(|_| SplitError::Encoding)?;
     let mut info = StreamInfo::new(RATE as usize, 1, 16).map_err(|_| SplitError::Encoding)?;
     let mut block = FrameBuf::with_size(1, BLOCK).map_err(|_| SplitError::Encoding)?;
     let mut context = Context::new(16, 1);
