@@ -5,10 +5,14 @@
 
 mod auth;
 mod command_line;
+mod egress_transcript;
 mod events;
 mod jobs;
+mod killed;
 mod list;
 mod parts;
+mod program;
+mod race;
 mod recordings;
 mod stack;
 mod transcript;

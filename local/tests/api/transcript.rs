@@ -1,7 +1,6 @@
 //! `POST /api/twilio/transcript/`.
 
 use std::{
-    process::Stdio,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,12 +18,10 @@ use local::{
 };
 use serde_json::{Value, json};
 use shared::whisper::MAX_AUDIO_BYTES;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    sync::Semaphore,
-};
+use tokio::sync::Semaphore;
 
 use crate::jobs::finished;
+use crate::program::Program;
 use crate::stack::{Answer, StoppedClock, TestStack, answer, serve};
 
 const TRANSCRIPT: &str = "/api/twilio/transcript/";
@@ -260,26 +257,6 @@ async fn without_a_valid_key_nothing_is_asked() {
 fn dynamodb_calls_of_a_start(stack: &TestStack) -> usize {
     let aws = &stack.stack.aws;
     aws.calls(Service::DynamoDb) - aws.calls_of(Service::DynamoDb, "GetItem")
-}
-
-#[tokio::test]
-async fn simultaneous_requests_are_paid_for_once() {
-    let stack = with_speech().await;
-    let gate = Arc::new(Semaphore::new(0));
-    stack.stack.whisper.fault(whisper::Fault::Gate(gate.clone()), None);
-    let body = by_sid();
-    let requests = futures_util::future::join_all((0..6).map(|_| stack.post(TRANSCRIPT, &body)));
-    let release = async {
-        stack.stack.whisper.wait_for_calls(1).await;
-        gate.close();
-    };
-    let (answers, ()) = tokio::join!(requests, release);
-    for got in &answers {
-        assert_eq!(completed(got), words());
-        assert_eq!(got.body["timestamp"], answers[0].body["timestamp"]);
-    }
-    let paid = answers.iter().filter(|got| got.body["cached"] == false).count();
-    assert_eq!((paid, stack.stack.whisper.calls()), (1, 1));
 }
 
 #[tokio::test]
@@ -882,82 +859,22 @@ async fn without_secrets_the_error_says_what_is_missing() {
     }
 }
 
-/// The program itself in a process of its own, with a test's stand-ins as its upstreams.
-struct Program {
-    process: tokio::process::Child,
-    api: String,
-    log: std::path::PathBuf,
-    client: reqwest::Client,
-    // Removed with the test.
-    _dir: tempfile::TempDir,
-}
-
-impl Program {
-    async fn start(upstreams: &TestStack) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_local"))
-            .args(["--port", "0", "--aws-port", "0", "--empty", "--data-dir"])
-            .arg(dir.path())
-            .env("TWILIO_BASE_URL", &upstreams.stack.aws_url)
-            .env("OPENAI_API_KEY", demo::WHISPER_API_KEY)
-            .env("WHISPER_BASE_URL", format!("{}/v1", upstreams.stack.aws_url))
-            .env("RUST_LOG", "debug")
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut banner = BufReader::new(process.stdout.take().unwrap()).lines();
-        let api = loop {
-            let line = banner
-                .next_line()
-                .await
-                .unwrap()
-                .expect("the program names its address");
-            if let Some(("API", url)) = line.trim().split_once(' ') {
-                break url.trim().to_owned();
-            }
-        };
-        Self {
-            process,
-            api,
-            log,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            _dir: dir,
-        }
-    }
-
-    /// Posts without a key.
-    fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
-        self.client.post(format!("{}{path}", self.api)).json(body)
-    }
-
-    /// The most memory it ever had, in MB.
-    #[cfg(target_os = "linux")]
-    fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-    }
-}
-
 #[tokio::test]
 async fn the_log_holds_neither_keys_nor_words_nor_credentials() {
     use base64::{Engine as _, prelude::BASE64_STANDARD};
 
     let upstreams = with_speech().await;
-    let program = Program::start(&upstreams).await;
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(&upstreams, dir.path()).await;
     let with_key = format!("{TRANSCRIPT}?api_key={}", demo::API_KEY);
-    completed(&answer(program.post(&with_key, &by_sid())).await);
-    let by_header = program.post(TRANSCRIPT, &by_sid()).header("x-api-key", demo::API_KEY);
+    completed(&answer(program.post_without_key(&with_key, &by_sid())).await);
+    let by_header = program.post(TRANSCRIPT, &by_sid());
     completed(&answer(by_header).await);
-    let list = format!("{}/api/twilio/recordings/?limit=5&api_key=", program.api);
     for key in [demo::API_KEY, "wrong_secret_key"] {
-        answer(program.client.get(format!("{list}{key}"))).await;
+        answer(program.request(&format!("/api/twilio/recordings/?limit=5&api_key={key}"))).await;
     }
     let url = "https://someone:her_password@api.twilio.com/x";
-    answer(program.post(&with_key, &json!({ "audio_url": url }))).await;
+    answer(program.post_without_key(&with_key, &json!({ "audio_url": url }))).await;
     // Words where they do not belong.
     let other = json!({"recording_sid": "RE0123456789abcdef0123456789abcdef"});
     upstreams.stack.twilio.add(Recording {
@@ -965,20 +882,26 @@ async fn the_log_holds_neither_keys_nor_words_nor_credentials() {
         ..recording(Media::mp3(demo::CLIPS[0].mp3))
     });
     upstreams.stack.whisper.fault(whisper_says(json!(words())), Some(1));
-    failed(&answer(program.post(&with_key, &other)).await, "whisper_error");
+    failed(
+        &answer(program.post_without_key(&with_key, &other)).await,
+        "whisper_error",
+    );
     // Connections that break.
     upstreams.stack.twilio.fault(".mp3", twilio::Fault::Truncate, None);
-    failed(&answer(program.post(&with_key, &other)).await, "twilio_unavailable");
+    failed(
+        &answer(program.post_without_key(&with_key, &other)).await,
+        "twilio_unavailable",
+    );
     let refusing = "http://user:her_password@127.0.0.1:9/x".into();
     upstreams
         .stack
         .twilio
         .fault(".json", twilio::Fault::Redirect(refusing), None);
-    answer(program.post(&with_key, &other))
+    answer(program.post_without_key(&with_key, &other))
         .await
         .twilio_error(500, "twilio_unavailable");
 
-    let log = std::fs::read_to_string(&program.log).unwrap();
+    let log = program.log();
     assert!(
         log.contains("request answered") && log.contains("request failed"),
         "{log}"
@@ -1023,11 +946,9 @@ async fn memory_does_not_grow_with_the_audio() {
         .stack
         .whisper
         .fault(whisper_says(json!({"text": "silence"})), None);
-    let program = Program::start(&upstreams).await;
-    let transcribe = |sid: &str| {
-        let request = program.post(TRANSCRIPT, &json!({ "recording_sid": sid }));
-        answer(request.header("x-api-key", demo::API_KEY))
-    };
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(&upstreams, dir.path()).await;
+    let transcribe = |sid: &str| answer(program.post(TRANSCRIPT, &json!({ "recording_sid": sid })));
     assert_eq!(completed(&transcribe(DOCUMENTED).await), "silence");
     let before = program.peak_memory();
     assert_eq!(completed(&transcribe(large[0]).await), "silence");

@@ -1,0 +1,350 @@
+//! Workers that die: whatever point they reach, another goes on from what they left, and pays for one part again at most.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use local::{
+    seed::TRANSCRIPTS_TABLE,
+    tones::{Script, Wav},
+    twilio::Recording,
+    whisper::Fault,
+};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::{
+    program::Program,
+    stack::{TestStack, answer},
+    worker::{SID, STATUS, Sent, Worker, assert_said, job, mono, recording, talk, transcript, transcript_of, uploads},
+};
+
+/// Lets a future go on until it has waited `polls` times, and drops it there. Its result if it ended before.
+async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut polled = 0;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            polled += 1;
+            match polled >= polls {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
+            }
+        }
+    })
+    .await
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+/// Lets the time of a dead worker's lease pass, if it got as far as taking one.
+async fn end_lease(client: &Client, sid: &str) {
+    let ended = client
+        .update_item()
+        .table_name(TRANSCRIPTS_TABLE)
+        .key("id", text(&format!("twilio#{sid}#default")))
+        .update_expression("SET lease_until = :past")
+        .condition_expression("#state = :in_progress")
+        .expression_attribute_names("#state", "state")
+        .expression_attribute_values(":past", AttributeValue::N("1".into()))
+        .expression_attribute_values(":in_progress", text("in_progress"))
+        .send()
+        .await;
+    if let Err(error) = ended {
+        let error = error.into_service_error();
+        assert!(error.is_conditional_check_failed_exception(), "{error:?}");
+    }
+}
+
+/// A recording of six parts and more, for many workers.
+struct Scene {
+    stack: TestStack,
+    table: Client,
+    worker: Worker,
+    script: Script,
+    wav: Wav,
+}
+
+impl Scene {
+    async fn new(parts_at_once: usize) -> Self {
+        let stack = TestStack::empty().await;
+        let mut worker = Worker::of(&stack, 2.0).await;
+        worker.state.transcriber.parts_at_once = parts_at_once;
+        let script = talk(11.0, 1);
+        Self {
+            table: stack.aws().dynamodb(),
+            wav: mono(&script),
+            stack,
+            worker,
+            script,
+        }
+    }
+
+    /// Kills the worker at its `waits`th wait and lets others go on until the transcript is there. How often each part was uploaded, most
+    /// often first; `None` when the worker was done before that.
+    async fn kill_and_resume(&self, waits: usize) -> Option<Vec<usize>> {
+        let sid = format!("RE{waits:016x}");
+        self.stack.stack.twilio.add(recording(&sid, self.wav.clone()));
+        let job = json!({"recording_sid": sid});
+        let before = self.stack.stack.whisper.calls();
+        if killed_after(waits, self.worker.deliver(&job)).await.is_some() {
+            return None;
+        }
+        let url = format!("/api/twilio/transcript/{sid}");
+        // What the dead worker had sent may still be on its way: its lease can come after the first look.
+        for _ in 0..10 {
+            end_lease(&self.table, &sid).await;
+            self.worker.deliver(&job).await;
+            if self.stack.get(&url).await.body["status"] == "completed" {
+                break;
+            }
+        }
+        let answer = transcript_of(&self.stack, &sid).await;
+        assert_said(&self.script, &answer.body);
+        let mut files: Vec<String> = self.stack.stack.whisper.requests()[before..]
+            .iter()
+            .filter_map(|request| request.sha256.clone())
+            .collect();
+        files.sort();
+        let mut times: Vec<usize> = files.chunk_by(|one, other| one == other).map(<[_]>::len).collect();
+        times.sort_by(|one, other| other.cmp(one));
+        assert!(times.len() >= 6, "{times:?}");
+        Some(times)
+    }
+
+    /// Kills a worker at every `step`th of its waits, and checks how many parts are sent again.
+    async fn kill_at_waits(&self, from: usize, step: usize, sent_again: usize) {
+        for waits in (from..).step_by(step) {
+            let Some(uploads) = self.kill_and_resume(waits).await else {
+                assert!(waits > 30, "it was done after {waits} waits");
+                return;
+            };
+            let surplus = uploads.iter().sum::<usize>() - uploads.len();
+            assert!(surplus <= sent_again, "killed at wait {waits}: {uploads:?}");
+        }
+    }
+}
+
+// In two tests, for two cores.
+#[tokio::test]
+async fn wherever_a_worker_dies_another_goes_on_and_one_part_at_most_is_paid_for_twice() {
+    Scene::new(1).await.kill_at_waits(1, 2, 1).await;
+}
+
+#[tokio::test]
+async fn wherever_between_a_worker_dies_another_goes_on_and_one_part_at_most_is_paid_for_twice() {
+    Scene::new(1).await.kill_at_waits(2, 2, 1).await;
+}
+
+#[tokio::test]
+async fn of_a_worker_with_three_parts_on_their_way_three_at_most_are_paid_for_twice() {
+    Scene::new(3).await.kill_at_waits(5, 7, 3).await;
+}
+
+/// A stack with a recording whose worker dies at its third part, and the message that is there for that case.
+async fn death_at_the_third_part(stack: &TestStack, worker: &mut Worker, job: &Value) -> Sent {
+    worker.state.transcriber.parts_at_once = 1;
+    let whisper = &stack.stack.whisper;
+    let third = whisper.calls() + 3;
+    whisper.fault(Fault::OnCall(third, Box::new(Fault::Hang)), None);
+    tokio::select! {
+        () = worker.deliver(job) => panic!("it hangs"),
+        () = whisper.wait_for_calls(third) => {}
+    }
+    whisper.clear_faults();
+    let mut sent = worker.sent();
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].watches() && sent[0].delay > 590, "{sent:?}");
+    sent.remove(0)
+}
+
+#[tokio::test]
+async fn the_message_that_was_sent_before_the_work_takes_over_when_the_lease_has_ended_and_does_nothing_else() {
+    let script = talk(20.0, 2);
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.add(recording(SID, mono(&script)));
+    let mut worker = Worker::of(&stack, 5.0).await;
+    let watch = death_at_the_third_part(&stack, &mut worker, &job()).await;
+    let whisper = &stack.stack.whisper;
+    assert_eq!(stack.get(STATUS).await.body["status"], "processing");
+
+    worker.deliver(&watch.job).await;
+    assert_eq!(whisper.calls(), 3, "whoever has the lease may be alive");
+    let later = worker.sent();
+    assert_eq!((later.len(), &later[0].job), (1, &watch.job));
+    assert!(
+        later[0].delay > 590,
+        "it looks again when the lease has ended: {later:?}"
+    );
+
+    end_lease(&stack.aws().dynamodb(), SID).await;
+    assert_eq!(stack.get(STATUS).await.body["code"], "transcription_interrupted");
+    worker.deliver(&later[0].job).await;
+    assert_said(&script, &transcript(&stack).await.body);
+    let times: Vec<_> = uploads(&stack).into_iter().map(|(_, times)| times).collect();
+    assert_eq!(times[..4], [1, 1, 2, 1], "two parts were there");
+
+    let (calls, sent) = (whisper.calls(), worker.sent());
+    assert_eq!(sent.len(), 1, "the second worker can die, too");
+    worker.deliver(&sent[0].job).await;
+    worker.deliver(&watch.job).await;
+    assert_eq!(
+        (whisper.calls(), worker.sent().len()),
+        (calls, 0),
+        "there is nothing left to do"
+    );
+}
+
+#[tokio::test]
+async fn after_a_failure_the_message_for_the_case_of_death_does_nothing() {
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.add(recording(SID, mono(&talk(10.0, 3))));
+    let worker = Worker::of(&stack, 5.0).await;
+    for (status, state) in [(503, "queued"), (400, "failed")] {
+        let fault = Fault::Status {
+            status,
+            headers: vec![("retry-after".into(), "0".into())],
+            body: "{}".into(),
+        };
+        stack.stack.whisper.fault(fault, None);
+        worker.deliver(&job()).await;
+        assert_eq!(stack.get(STATUS).await.body["status"], state);
+        let watch = worker.sent().into_iter().find(Sent::watches).unwrap();
+        stack.stack.whisper.clear_faults();
+        let calls = stack.stack.whisper.calls();
+        worker.deliver(&watch.job).await;
+        assert_eq!((stack.stack.whisper.calls(), worker.sent().len()), (calls, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_workers_keep_dying_fails_after_five() {
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.add(recording(SID, mono(&talk(20.0, 4))));
+    let mut worker = Worker::of(&stack, 2.0).await;
+    let table = stack.aws().dynamodb();
+    let mut next = job();
+    for attempts in 1..=5 {
+        next = death_at_the_third_part(&stack, &mut worker, &next).await.job;
+        assert_eq!(next["attempts"], attempts);
+        end_lease(&table, SID).await;
+        if attempts < 5 {
+            // The parts of the dead are there; each gets two further.
+            let stored = uploads(&stack).len() - 1;
+            assert_eq!(stored, 2 * attempts);
+        }
+    }
+    let calls = stack.stack.whisper.calls();
+    worker.deliver(&next).await;
+    let failed = stack.get(STATUS).await.body;
+    assert_eq!(
+        (&failed["status"], &failed["code"], &failed["retryable"]),
+        (&json!("failed"), &json!("transcription_interrupted"), &json!(true))
+    );
+    worker.deliver(&next).await;
+    assert_eq!((stack.stack.whisper.calls(), worker.sent().len()), (calls, 0));
+}
+
+#[tokio::test]
+async fn a_transcript_that_is_paid_for_again_survives_the_death_of_its_worker_too() {
+    let script = talk(20.0, 5);
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.add(recording(SID, mono(&script)));
+    let mut worker = Worker::of(&stack, 5.0).await;
+    worker.deliver(&job()).await;
+    let first = stack.stack.whisper.calls();
+    worker.sent();
+
+    let forced = json!({"recording_sid": SID, "again_since": jiff::Timestamp::now()});
+    let table = stack.aws().dynamodb();
+    let old = table
+        .update_item()
+        .table_name(TRANSCRIPTS_TABLE)
+        .key("id", text(&format!("twilio#{SID}#default")));
+    let old = old.update_expression("SET completed_at = :old");
+    old.expression_attribute_values(":old", text("2024-01-15T10:30:00Z"))
+        .send()
+        .await
+        .unwrap();
+    let watch = death_at_the_third_part(&stack, &mut worker, &forced).await;
+    end_lease(&table, SID).await;
+    assert_eq!(
+        transcript(&stack).await.body["timestamp"],
+        "2024-01-15T10:30:00Z",
+        "the old one is there meanwhile"
+    );
+    worker.deliver(&watch.job).await;
+    let body = transcript(&stack).await.body;
+    assert_ne!(body["timestamp"], "2024-01-15T10:30:00Z");
+    assert_said(&script, &body);
+    assert_eq!(stack.stack.whisper.calls(), 2 * first + 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_its_parts_to_the_next() {
+    let stack = TestStack::empty().await;
+    let both = Script::dialogue(150.0, 6);
+    stack.stack.twilio.add(Recording {
+        duration: Some(150),
+        ..recording(SID, Wav::new(8000, both.clone()))
+    });
+    let whisper = &stack.stack.whisper;
+    let gate = Arc::new(Semaphore::new(3));
+    whisper.fault(Fault::Gate(gate.clone()), None);
+    // A model without times has its speakers in parts of half a minute.
+    let body = json!({"recording_sid": SID, "model": "gpt-4o-transcribe"});
+    let dir = tempfile::tempdir().unwrap();
+    let first = Program::start(&stack, dir.path()).await;
+    let post = first
+        .post("/api/twilio/transcript/", &body)
+        .header("Prefer", "respond-async");
+    let accepted = answer(post).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let url = accepted.body["status_url"].as_str().unwrap().to_owned();
+    let stored = first.state_when(&url, |body| body["progress"]["parts_done"] == 3).await;
+    assert_eq!(stored["status"], "processing");
+    first.kill().await;
+
+    gate.close();
+    let second = Program::start(&stack, dir.path()).await;
+    assert_eq!(
+        second.get(&url).await.body["status"],
+        "processing",
+        "the lease outlives its worker"
+    );
+    let variant = url.rsplit_once('=').unwrap().1;
+    let ended = second
+        .dynamodb()
+        .update_item()
+        .table_name(TRANSCRIPTS_TABLE)
+        .key("id", text(&format!("twilio#{SID}#{variant}")))
+        .update_expression("SET lease_until = :past")
+        .expression_attribute_values(":past", AttributeValue::N("1".into()));
+    ended.send().await.unwrap();
+    let finished = answer(second.post("/api/twilio/transcript/", &body)).await;
+    assert_eq!(
+        (finished.status.as_u16(), &finished.body["cached"]),
+        (200, &json!(false)),
+        "{}",
+        finished.body
+    );
+    let turns = finished.body["turns"].as_array().unwrap();
+    for (script, speaker) in both.iter().zip(["agent", "customer"]) {
+        let said = turns.iter().filter(|turn| turn["speaker"] == speaker);
+        let said: Vec<_> = said.map(|turn| turn["text"].as_str().unwrap()).collect();
+        assert_eq!(said.join(" "), script.text());
+    }
+    let requests = whisper.requests();
+    let paid: Vec<_> = requests.iter().filter(|part| part.status == Some(200)).collect();
+    let files = uploads(&stack).len();
+    assert!(files >= 6, "{files}");
+    assert_eq!(paid.len(), files, "no part that was stored is sent again");
+}
