@@ -117,7 +117,8 @@ pub struct Estimate {
     model: String,
     /// Length of the recording in seconds; `null` while it is not known.
     audio_seconds: Option<u64>,
-    /// The most that would be paid for: all of it, silence included.
+    /// The most that would be paid for: all of it, silence included, on each channel that is transcribed on its own. A call over LiveKit may have
+    /// two.
     billed_seconds: Option<u64>,
     /// Its price in US dollars.
     cost_usd: Option<f64>,
@@ -148,7 +149,7 @@ impl<'a> Ask<'a> {
         if self.wish.dry_run == Some(true) {
             let recorded = transcript.recording_duration;
             let recorded = recorded.or(transcript.audio_seconds.map(|seconds| seconds.ceil() as u64));
-            return Ok(Ok(self.estimated(transcriber, recorded, true).await?));
+            return Ok(Ok(self.estimated(transcriber, recorded, None).await?));
         }
         transcriber.usage.avoided(Cost::of_stored(transcript)).await;
         Ok(Ok(Posted::Completed(transcript.clone(), true)))
@@ -162,7 +163,9 @@ impl<'a> Ask<'a> {
         known: &Known,
     ) -> Result<Posted, ApiError> {
         if self.wish.dry_run == Some(true) {
-            return self.estimated(transcriber, subject.seconds, false).await;
+            return self
+                .estimated(transcriber, subject.seconds, Some(subject.channels))
+                .await;
         }
         let accepted = Ok(Posted::Accepted {
             estimated_seconds: estimated_seconds(subject.seconds),
@@ -262,21 +265,25 @@ impl<'a> Ask<'a> {
         }
     }
 
+    /// What a recording of so many seconds and channels would cost; without channels, because it is stored, nothing.
     async fn estimated(
         &self,
         transcriber: &Transcriber,
         seconds: Option<u64>,
-        cached: bool,
+        channels: Option<u32>,
     ) -> Result<Posted, ApiError> {
         let options = &self.job.options;
         let model = options.model.as_deref().unwrap_or(transcriber.whisper.model());
-        let cost = match cached {
-            true => Some(Cost::default()),
-            false => seconds.map(|seconds| Cost::of(seconds as f64, model)),
+        let cost = match channels {
+            None => Some(Cost::default()),
+            Some(channels) => {
+                let heard = if options.mixed { 1 } else { channels };
+                seconds.map(|seconds| Cost::of(seconds as f64 * f64::from(heard), model))
+            }
         };
         let month = transcriber.usage.this_month().await?;
         Ok(Posted::Estimated(Estimate {
-            cached,
+            cached: channels.is_none(),
             model: model.to_owned(),
             audio_seconds: seconds,
             billed_seconds: cost.map(|cost| cost.seconds),
