@@ -213,6 +213,12 @@ async fn twilio_subject<'a>(
     let is_before = |until: Option<Timestamp>| until.is_some_and(|until| Timestamp::now() < until);
     let recording = match twilio.recording(sid, deadline).await {
         Err(TwilioError::NotFound) if is_before(job.appears_until) => return Err(Obstacle::Passing),
+        Err(TwilioError::NotFound) => {
+            return Err(Obstacle::Final(final_failure(
+                "recording_not_found",
+                "Recording not found",
+            )));
+        }
         found => found.map_err(|error| Obstacle::Retried(error.into()))?,
     };
     match obstacle(&recording, twilio) {
