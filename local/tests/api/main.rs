@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod budget;
 mod command_line;
 mod egress_transcript;
 mod events;
@@ -17,5 +18,6 @@ mod recordings;
 mod stack;
 mod transcript;
 mod twilio_list;
+mod upstream_errors;
 mod whisper_errors;
 mod worker;
