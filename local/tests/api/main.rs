@@ -11,6 +11,7 @@ mod events;
 mod jobs;
 mod killed;
 mod list;
+mod memory;
 mod parts;
 mod program;
 mod race;
