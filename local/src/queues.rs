@@ -66,7 +66,8 @@ pub fn drive(
         let (client, url, source) = (client.clone(), url.clone(), source.clone());
         let (functions, mut stopped) = (functions.clone(), stopped.clone());
         tokio::spawn(async move {
-            while !*stopped.borrow() {
+            // An error means that the stack was dropped, which stops it too.
+            while stopped.has_changed().is_ok() && !*stopped.borrow() {
                 match receive(&client, &url).await {
                     Some(message) => deliver(&client, &url, &source, &functions, message).await,
                     None => {

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod budget;
 mod command_line;
 mod egress_transcript;
 mod events;
 mod jobs;
 mod killed;
 mod list;
+mod memory;
 mod parts;
 mod program;
 mod race;
@@ -17,5 +19,6 @@ mod recordings;
 mod stack;
 mod transcript;
 mod twilio_list;
+mod upstream_errors;
 mod whisper_errors;
 mod worker;

@@ -28,6 +28,11 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it with its state in `dir`, and waits until it listens.
     pub(crate) async fn start(upstreams: &TestStack, dir: &Path) -> Self {
+        Self::start_with(upstreams, &upstreams.stack.aws_url, dir).await
+    }
+
+    /// The same with another transcription API.
+    pub(crate) async fn start_with(upstreams: &TestStack, whisper: &str, dir: &Path) -> Self {
         let log = dir.join("log");
         let mut process = Command::new(env!("CARGO_BIN_EXE_local"))
             .args(["--port", "0", "--aws-port", "0", "--empty", "--data-dir"])
@@ -37,7 +42,7 @@ impl Program {
             .env_remove("WHISPER_MODEL")
             .env("TWILIO_BASE_URL", &upstreams.stack.aws_url)
             .env("OPENAI_API_KEY", demo::WHISPER_API_KEY)
-            .env("WHISPER_BASE_URL", format!("{}/v1", upstreams.stack.aws_url))
+            .env("WHISPER_BASE_URL", format!("{whisper}/v1"))
             .env("RUST_LOG", "debug")
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())

@@ -52,13 +52,26 @@ impl Sent {
 impl Worker {
     /// A worker of this stack, with parts of so many seconds.
     pub(crate) async fn of(stack: &TestStack, part_seconds: f64) -> Self {
-        let mut worker = Self::with_usual_parts(stack).await;
-        worker.state.transcriber.part_length = Duration::from_secs_f64(part_seconds);
-        worker
+        Self::with_environment(stack, part_seconds, []).await
     }
 
     /// A worker of this stack as it is deployed.
     pub(crate) async fn with_usual_parts(stack: &TestStack) -> Self {
+        Self::made(stack, &[]).await
+    }
+
+    /// The same with parts of so many seconds, and with these variables besides the stack's own.
+    pub(crate) async fn with_environment<const N: usize>(
+        stack: &TestStack,
+        part_seconds: f64,
+        variables: [(&str, &str); N],
+    ) -> Self {
+        let mut worker = Self::made(stack, &variables).await;
+        worker.state.transcriber.part_length = Duration::from_secs_f64(part_seconds);
+        worker
+    }
+
+    async fn made(stack: &TestStack, variables: &[(&str, &str)]) -> Self {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let log = sent.clone();
         let catch = move |request: Request, next: Next| {
@@ -75,11 +88,12 @@ impl Worker {
             }
         };
         let url = serve(stack.stack.aws.router().layer(from_fn(catch))).await;
-        let variables = stack
+        let own = stack
             .stack
             .environment
             .iter()
             .chain([("AWS_ENDPOINT_URL", url.as_str())]);
+        let variables = own.chain(variables.iter().copied());
         let state = State::from_env(&Env::from_iter(variables)).await.unwrap();
         Self { state, sent }
     }

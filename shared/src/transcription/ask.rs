@@ -121,7 +121,8 @@ pub struct Estimate {
     model: String,
     /// Length of the recording in seconds; `null` while it is not known.
     audio_seconds: Option<u64>,
-    /// The most that would be paid for: all of it, silence included.
+    /// The most that would be paid for: all of it, silence included, on each channel that is transcribed on its own. A call over LiveKit may have
+    /// two.
     billed_seconds: Option<u64>,
     /// Its price in US dollars.
     cost_usd: Option<f64>,
@@ -152,8 +153,7 @@ impl<'a> Ask<'a> {
         if self.wish.dry_run == Some(true) {
             let recorded = transcript.recording_duration;
             let recorded = recorded.or(transcript.audio_seconds.map(|seconds| seconds.ceil() as u64));
-            let recorded = recorded.map(|seconds| (seconds, 0));
-            return Ok(Ok(self.estimated(transcriber, recorded, true).await?));
+            return Ok(Ok(self.estimated(transcriber, recorded, None).await?));
         }
         transcriber.usage.avoided(Cost::of_stored(transcript)).await;
         Ok(Ok(Posted::Completed(transcript.clone(), true)))
@@ -167,9 +167,9 @@ impl<'a> Ask<'a> {
         known: &Known,
     ) -> Result<Posted, ApiError> {
         if self.wish.dry_run == Some(true) {
-            let channels = if self.job.options.mixed { 1 } else { subject.channels };
-            let recorded = subject.seconds.map(|seconds| (seconds, u64::from(channels)));
-            return self.estimated(transcriber, recorded, false).await;
+            return self
+                .estimated(transcriber, subject.seconds, Some(subject.channels))
+                .await;
         }
         let accepted = Ok(Posted::Accepted {
             estimated_seconds: estimated_seconds(subject.seconds),
@@ -209,9 +209,7 @@ impl<'a> Ask<'a> {
         known: &Known,
     ) -> Result<Posted, ApiError> {
         if self.wish.dry_run == Some(true) {
-            return self
-                .estimated(transcriber, seconds.map(|seconds| (seconds, 1)), false)
-                .await;
+            return self.estimated(transcriber, seconds, Some(2)).await;
         }
         if !matches!(known, Known::Queued(_) | Known::InProgress { .. }) {
             let now = Timestamp::now();
@@ -307,21 +305,27 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// `recorded` is the recording's length, and how often that would be paid for at most: once for each channel.
+    /// What a recording of so many seconds and channels would cost; without channels, because it is stored, nothing.
     async fn estimated(
         &self,
         transcriber: &Transcriber,
-        recorded: Option<(u64, u64)>,
-        cached: bool,
+        seconds: Option<u64>,
+        channels: Option<u32>,
     ) -> Result<Posted, ApiError> {
         let options = &self.job.options;
         let model = options.model.as_deref().unwrap_or(transcriber.whisper.model());
-        let cost = recorded.map(|(seconds, times)| Cost::of((seconds * times) as f64, model));
+        let cost = match channels {
+            None => Some(Cost::default()),
+            Some(channels) => {
+                let heard = if options.mixed { 1 } else { channels };
+                seconds.map(|seconds| Cost::of(seconds as f64 * f64::from(heard), model))
+            }
+        };
         let month = transcriber.usage.this_month().await?;
         Ok(Posted::Estimated(Estimate {
-            cached,
+            cached: channels.is_none(),
             model: model.to_owned(),
-            audio_seconds: recorded.map(|(seconds, _)| seconds),
+            audio_seconds: seconds,
             billed_seconds: cost.map(|cost| cost.seconds),
             cost_usd: cost.map(Cost::usd),
             budget_left_usd: month.budget_left_usd,
