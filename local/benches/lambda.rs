@@ -15,7 +15,7 @@ use std::{
 
 use axum::body::Bytes;
 use local::stack::{Settings, Stack};
-use runtime::{Result, Running, build};
+use runtime::{Result, Running, build, not_linux};
 
 /// How often each function is started, in turn with the others.
 const STARTS: usize = 40;
@@ -67,15 +67,25 @@ impl Measured {
             running.invoke(&self.event).await?;
         }
         for _ in 0..BATCHES {
-            let before = running.cpu()?;
+            let before = cpu(&running)?;
             for _ in 0..self.requests {
                 running.invoke(&self.event).await?;
             }
-            self.warm.push((running.cpu()? - before) / self.requests as u32);
+            self.warm.push((cpu(&running)? - before) / self.requests as u32);
         }
         self.peak = running.peak()?;
         Ok(())
     }
+}
+
+/// The CPU time of all threads so far.
+fn cpu(running: &Running) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(running.proc("task")).map_err(not_linux)? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        nanoseconds += text.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 fn least_and_median(mut values: Vec<Duration>) -> (f64, f64) {

@@ -116,16 +116,6 @@ impl Running {
         Ok(())
     }
 
-    /// The CPU time of all threads so far.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        let mut nanoseconds = 0;
-        for task in fs::read_dir(self.proc("task")).map_err(not_linux)? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            nanoseconds += text.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
-    }
-
     /// The most memory that was ever resident, in KiB.
     pub(crate) fn peak(&self) -> Result<u64> {
         let status = fs::read_to_string(self.proc("status")).map_err(not_linux)?;
@@ -134,7 +124,8 @@ impl Running {
         Ok(number.ok_or("no VmHWM in the process's status")?.parse()?)
     }
 
-    fn proc(&self, file: &str) -> PathBuf {
+    /// A file of the process in `/proc`.
+    pub(crate) fn proc(&self, file: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{file}", self.process.id()))
     }
 }
@@ -147,7 +138,7 @@ impl Drop for Running {
     }
 }
 
-fn not_linux(error: io::Error) -> String {
+pub(crate) fn not_linux(error: io::Error) -> String {
     format!("the figures of a process are read from /proc, which only Linux has: {error}")
 }
 
