@@ -20,6 +20,8 @@ use crate::{
 const JSON: &str = "application/json";
 /// The largest body that is accepted.
 const MAX_BODY: usize = 64 * 1024;
+/// The largest answer: Lambda's limit of 6 MB is on the JSON that the answer is wrapped in, with its quotes escaped.
+const MAX_ANSWER: usize = 5_000_000;
 /// Kept back from the invocation's deadline, for the answer to get out.
 const ANSWER_MARGIN: Duration = Duration::from_millis(1500);
 /// Assumed when the invocation has no deadline, which only happens outside Lambda.
@@ -299,12 +301,10 @@ impl Call {
     }
 }
 
-/// Whether the request came by a greedy route with this tail, with any number of slashes around it.
-pub fn has_tail(request: &Request, tail: &str) -> bool {
-    let parameters = request.path_parameters_ref();
-    parameters
-        .and_then(|parameters| parameters.first("proxy"))
-        .is_some_and(|given| given.trim_matches('/') == tail)
+/// The tail of the greedy route that the request came by, without the slashes around it.
+pub fn tail(request: &Request) -> Option<&str> {
+    let tail = request.path_parameters_ref()?.first("proxy")?;
+    Some(tail.trim_matches('/'))
 }
 
 fn decoded(path: &str) -> Result<String, ApiError> {
@@ -579,9 +579,19 @@ pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
                 "The answer took too long. Try again, or ask for less at once.",
             ))
         });
+    let result = result.map(R::into).and_then(|reply: Reply| match reply.body.len() <= MAX_ANSWER {
+        true => Ok(reply),
+        false => Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "answer_too_large",
+            format!(
+                "The answer has {} bytes; at most {MAX_ANSWER} can be sent. Ask for less: without words or segments, or with format=text, srt or vtt.",
+                reply.body.len()
+            ),
+        )),
+    });
     match result {
         Ok(reply) => {
-            let reply = reply.into();
             tracing::info!(request_id, status = reply.status.as_u16(), "request answered");
             reply.into()
         }

@@ -159,6 +159,8 @@ pub struct Speech {
     pub words: Vec<Word>,
 }
 
+/// Code of the failure of a recording whose workers died too often.
+pub const GIVEN_UP: &str = "transcription_given_up";
 /// Code of the failure of a lease that ended without a word.
 pub const INTERRUPTED: &str = "transcription_interrupted";
 
@@ -180,6 +182,8 @@ pub struct Failure {
 pub enum Known {
     /// Finished.
     Completed(Box<Transcript>),
+    /// Finished earlier; a try to replace it ended without a word.
+    Lapsed(Box<Transcript>),
     /// Someone is at work, until then at the latest.
     InProgress {
         /// End of the lease.
@@ -289,14 +293,6 @@ impl Transcripts {
             .key("id", text(&id.0))
             .consistent_read(true);
         self.known(query.send().await?.item).await
-    }
-
-    /// Whether the lease on `id`, or its time in the queue, ended without a word. [`Transcripts::get`] does not show that where an earlier
-    /// transcript is there to fall back to.
-    pub async fn is_abandoned(&self, id: &TranscriptId) -> Result<bool, TranscriptsError> {
-        let query = self.client.get_item().table_name(&self.table).key("id", text(&id.0));
-        let item = query.consistent_read(true).send().await?.item;
-        Ok(item.is_some_and(|item| is_abandoned(&item)))
     }
 
     /// Reads what an item says, with the rest of its text where it has one.
@@ -496,11 +492,15 @@ impl Transcripts {
         item.insert("state".into(), text("completed"));
         item.insert("version".into(), number(lease.version));
         let speech = pack(&transcript.speech)?;
-        if speech.len() <= ITEM_TEXT {
+        let text_items = match speech.len() <= ITEM_TEXT {
+            true => 0,
+            false => speech.chunks(ITEM_TEXT).len(),
+        };
+        if text_items == 0 {
             item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
         } else {
             let pieces = speech.chunks(ITEM_TEXT);
-            item.insert("text_items".into(), number(pieces.len() as i64));
+            item.insert("text_items".into(), number(text_items as i64));
             item.insert("text_version".into(), number(lease.version));
             let writes = pieces
                 .enumerate()
@@ -518,8 +518,13 @@ impl Transcripts {
             .return_values(ReturnValue::AllOld);
         match write.send().await {
             Ok(answer) => {
-                self.delete_text(&lease.id, &answer.attributes.unwrap_or_default())
-                    .await;
+                let replaced = answer.attributes.unwrap_or_default();
+                let version = get_number(&replaced, "text_version").unwrap_or_default();
+                let count = get_number(&replaced, "text_items").unwrap_or_default();
+                // The SDK repeats a write whose answer was lost: then the item that is replaced is this very one.
+                if version != lease.version {
+                    self.delete_text(&lease.id, version, count).await;
+                }
                 Ok(true)
             }
             Err(error)
@@ -527,16 +532,16 @@ impl Transcripts {
                     .as_service_error()
                     .is_some_and(|service| service.is_conditional_check_failed_exception()) =>
             {
+                self.delete_text(&lease.id, lease.version, text_items as i64).await;
                 Ok(false)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Deletes the further items of a transcript that has been replaced.
-    async fn delete_text(&self, id: &TranscriptId, replaced: &Item) {
-        let version = get_number(replaced, "text_version").unwrap_or_default();
-        for n in 0..get_number(replaced, "text_items").unwrap_or_default() {
+    /// Deletes the further items of a transcript that does not count any more.
+    async fn delete_text(&self, id: &TranscriptId, version: i64, count: i64) {
+        for n in 0..count {
             let item = self.client.delete_item().table_name(&self.table);
             if let Err(error) = item.key("id", text(&id.text_item(version, n))).send().await {
                 tracing::warn!(error = causes(&error), "text of a replaced transcript not deleted");
@@ -563,28 +568,9 @@ pub(crate) fn was_not_refused<T, R: fmt::Debug + 'static>(
     }
 }
 
-fn lease_until(item: &Item) -> Timestamp {
-    let until = get_number(item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
-    until.unwrap_or_default()
-}
-
-fn is_abandoned(item: &Item) -> bool {
-    matches!(get_text(item, "state").as_deref(), Some("in_progress" | "queued")) && lease_until(item) < Timestamp::now()
-}
-
-impl Failure {
-    /// The failure of a lease that ended without a word.
-    pub fn interrupted() -> Self {
-        Self {
-            code: INTERRUPTED.into(),
-            message: "The transcription was interrupted".into(),
-            retryable: true,
-            retry_after: None,
-        }
-    }
-}
-
 fn known(item: &Item) -> Result<Known, TranscriptsError> {
+    let until = get_number(item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
+    let until = until.unwrap_or_default();
     let progress = get_text(item, "progress").and_then(|text| serde_json::from_str(&text).ok());
     Ok(match get_text(item, "state").as_deref() {
         Some("completed") => Known::Completed(Box::new(transcript_from_item(item)?)),
@@ -597,14 +583,16 @@ fn known(item: &Item) -> Result<Known, TranscriptsError> {
                 .unwrap_or_default(),
             retry_after: None,
         }),
-        _ if is_abandoned(item) => match item.contains_key("completed_at") {
-            true => Known::Completed(Box::new(transcript_from_item(item)?)),
-            false => Known::Failed(Failure::interrupted()),
+        Some("in_progress" | "queued") if until < Timestamp::now() => match item.contains_key("completed_at") {
+            true => Known::Lapsed(Box::new(transcript_from_item(item)?)),
+            false => Known::Failed(Failure {
+                code: INTERRUPTED.into(),
+                message: "The transcription was interrupted".into(),
+                retryable: true,
+                retry_after: None,
+            }),
         },
-        Some("in_progress") => Known::InProgress {
-            until: lease_until(item),
-            progress,
-        },
+        Some("in_progress") => Known::InProgress { until, progress },
         Some("queued") => Known::Queued(progress),
         _ => Known::Nothing,
     })

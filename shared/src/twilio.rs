@@ -707,9 +707,6 @@ async fn accepted(response: Response) -> Result<Response, TwilioError> {
 }
 
 fn connection(error: reqwest::Error) -> TwilioError {
-    if error.is_timeout() {
-        return TwilioError::Timeout;
-    }
     if error.is_redirect() {
         return TwilioError::Unexpected("it redirects too often, or to where it must not".into());
     }

@@ -473,7 +473,15 @@ impl HeardSegment {
     }
 }
 
-/// Splits off the segments that the model made up: words on silence, and the third and further of the same words in a row.
+/// How often people say the same in a row. Short answers they do repeat.
+fn often_said(text: &str) -> usize {
+    match text.split_whitespace().count() {
+        ..3 => 5,
+        _ => 2,
+    }
+}
+
+/// Splits off the segments that the model made up: words on silence, and the same words in a row more often than people say them.
 fn without_inventions(heard: Vec<HeardSegment>) -> (Vec<Segment>, Vec<Segment>) {
     let (mut kept, mut dropped): (Vec<Segment>, Vec<Segment>) = (Vec::new(), Vec::new());
     let mut repeated = 0;
@@ -482,7 +490,7 @@ fn without_inventions(heard: Vec<HeardSegment>) -> (Vec<Segment>, Vec<Segment>) 
             .last()
             .is_some_and(|last| !last.text.is_empty() && last.text == heard.segment.text);
         repeated = if again { repeated + 1 } else { 0 };
-        if heard.is_invented() || repeated >= 2 {
+        if heard.is_invented() || repeated >= often_said(&heard.segment.text) {
             dropped.push(heard.segment);
         } else {
             kept.push(heard.segment);
@@ -574,9 +582,6 @@ fn classify(status: StatusCode, after: Option<Duration>, problem: &Problem) -> W
 }
 
 fn connection(error: reqwest::Error) -> WhisperError {
-    if error.is_timeout() {
-        return WhisperError::Timeout;
-    }
     let error = error.without_url();
     let cause = std::error::Error::source(&error)
         .map(|source| format!(": {source}"))

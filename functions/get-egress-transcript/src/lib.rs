@@ -22,14 +22,18 @@ pub struct State {
 impl State {
     /// Reads the environment and fetches the secrets.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let aws = Aws::from_env(env)?;
-        let state = Self {
-            access: Access::for_recordings(env, &aws)?,
-            transcripts: Transcripts::from_env(env, &aws)?,
-            names: SpeakerNames::from_env(env),
-        };
+        let state = Self::new(env, &Aws::from_env(env)?)?;
         state.access.preload().await;
         Ok(state)
+    }
+
+    /// Reads the environment. Secrets are fetched by the first request.
+    pub fn new(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            access: Access::for_recordings(env, aws)?,
+            transcripts: Transcripts::from_env(env, aws)?,
+            names: SpeakerNames::from_env(env),
+        })
     }
 }
 

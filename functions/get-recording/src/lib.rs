@@ -17,6 +17,7 @@ use shared::{
 pub struct State {
     access: Access,
     storage: Option<Storage>,
+    transcripts: get_egress_transcript::State,
 }
 
 struct Storage {
@@ -35,6 +36,7 @@ impl State {
         let state = Self {
             access: Access::for_recordings(env, &aws)?,
             storage,
+            transcripts: get_egress_transcript::State::new(env, &aws)?,
         };
         tokio::join!(state.access.preload(), async {
             if let Some(storage) = &state.storage {
@@ -57,8 +59,12 @@ struct Recording {
     expires_limited_by: Option<&'static str>,
 }
 
-/// Answers one request.
+/// Answers one request. `GET /recordings/{proxy+}` brings that for `/recordings/{dispatch_id}/transcript/` here as well: a greedy route of its
+/// own below `{dispatch_id}` might take `/recordings/{dispatch_id}/` away from this one.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    if http::tail(&request).is_some_and(|tail| tail.ends_with("/transcript")) {
+        return get_egress_transcript::handle(&state.transcripts, request).await;
+    }
     http::respond(Family::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsRead).await?;
         let text = call.last_segment("dispatch_id")?;

@@ -44,7 +44,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let query = TranscriptQuery::parse(&call.query)?;
         let source = Source::Twilio(sid.clone());
         let known = state.transcripts.get(&source.transcript_id(&query.variant)).await?;
-        let named = match query.wants_json() && matches!(known, Known::Completed(_)) {
+        let named = match query.wants_json() && matches!(known, Known::Completed(_) | Known::Lapsed(_)) {
             true => {
                 let account = state.twilio.account_sid().await.map_err(no_account)?;
                 Some(Named::twilio(&state.twilio, &account, &sid))

@@ -18,13 +18,17 @@ pub struct State {
 impl State {
     /// Reads the environment and fetches the secrets.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        let aws = Aws::from_env(env)?;
-        let state = Self {
-            access: Access::required(env, &aws)?,
-            usage: Usage::from_env(env, &aws)?,
-        };
+        let state = Self::new(env, &Aws::from_env(env)?)?;
         state.access.preload().await;
         Ok(state)
+    }
+
+    /// Reads the environment. Secrets are fetched by the first request.
+    pub fn new(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            access: Access::required(env, aws)?,
+            usage: Usage::from_env(env, aws)?,
+        })
     }
 }
 

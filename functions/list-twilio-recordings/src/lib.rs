@@ -39,7 +39,7 @@ impl State {
         let state = Self {
             access: Access::required(env, &aws)?,
             twilio: Twilio::from_env(env, &aws)?,
-            usage: get_usage::State::from_env(env).await?,
+            usage: get_usage::State::new(env, &aws)?,
         };
         tokio::join!(state.access.preload(), state.twilio.preload());
         Ok(state)
@@ -97,7 +97,7 @@ struct Summary {
 
 /// Answers one request. `GET /api/twilio/{proxy+}` brings that for `/api/twilio/usage/` here as well, where no route of its own survives a deploy.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    if http::has_tail(&request, "usage") {
+    if http::tail(&request) == Some("usage") {
         return get_usage::handle(&state.usage, request).await;
     }
     http::respond(Family::Twilio, request, |call| async move {

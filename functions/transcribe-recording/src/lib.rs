@@ -96,13 +96,13 @@ async fn post(state: &State, call: &Call, sid: &RecordingSid, wanted: &Wanted, j
     };
     let waits = wanted.wait == Some(true);
     let recording = match look_up(&state.twilio, sid, call).await {
-        Err(TwilioError::NotFound) if waits => return ask.wait(&state.transcriber, None).await,
+        Err(TwilioError::NotFound) if waits => return ask.wait(&state.transcriber, None, &known).await,
         found => found.map_err(not_fetched)?,
     };
     match obstacle(&recording, &state.twilio) {
         None => {}
         Some(failure) if failure.retryable && waits => {
-            return ask.wait(&state.transcriber, recording.duration).await;
+            return ask.wait(&state.transcriber, recording.duration, &known).await;
         }
         Some(failure) => return Err(not_transcribed(Family::Twilio, failure)),
     }

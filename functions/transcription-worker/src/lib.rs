@@ -15,9 +15,9 @@ use shared::{
     config::{ConfigError, Env},
     dispatch::DispatchId,
     queue::{Job, Source},
-    recordings::Recordings,
+    recordings::{FindError, Recordings},
     transcription::{Outcome, Subject, Transcriber, obstacle},
-    transcripts::{Claim, Failure, Known, Lease, Taking, TranscriptId, Variant},
+    transcripts::{Claim, Failure, GIVEN_UP, INTERRUPTED, Known, Lease, Taking, TranscriptId, Variant},
     twilio::{RecordingSid, Twilio, TwilioError},
 };
 use tokio::time::Instant;
@@ -32,6 +32,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const MARGIN: Duration = Duration::from_secs(5);
 /// From the end of an invocation to when its lease has surely ended.
 const LEASE_OVER: Duration = Duration::from_secs(5);
+/// The longest that SQS holds a message back.
+const LONGEST_DELAY: Duration = Duration::from_secs(900);
 /// How long a job that is sent again counts as queued: longer than SQS holds it back.
 const REQUEUED_VALID: Duration = Duration::from_secs(2 * 3600);
 
@@ -69,6 +71,25 @@ pub struct Event {
 struct Message {
     message_id: String,
     body: String,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attributes {
+    approximate_receive_count: Option<String>,
+}
+
+impl Message {
+    /// How often it was delivered before, to workers that died or could not note anything down.
+    fn earlier_deliveries(&self) -> u32 {
+        let count = self.attributes.approximate_receive_count.as_deref();
+        count
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(1_u32)
+            .saturating_sub(1)
+    }
 }
 
 /// The messages of an event that are to be delivered again (`ReportBatchItemFailures`).
@@ -96,7 +117,7 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
     let mut response = BatchResponse::default();
     for message in event.records {
         let done = match serde_json::from_str::<Job>(&message.body) {
-            Ok(job) => work(state, job, deadline).await,
+            Ok(job) => work_or_wait(state, job, message.earlier_deliveries(), deadline).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = done {
@@ -109,29 +130,59 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
     response
 }
 
-async fn work(state: &State, job: Job, deadline: Instant) -> Result<(), Fault> {
+/// Does a job. A fault of the table or the queue sends it again soon: SQS itself would wait for six times the timeout.
+async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instant) -> Result<(), Fault> {
+    let attempts = job.attempts + deliveries;
+    let job = Job { attempts, ..job };
+    match work(state, job.clone(), deliveries > 0, deadline).await {
+        Err(error) if attempts + 1 < ATTEMPTS => {
+            tracing::warn!(%error, "job not done; it is sent again");
+            let job = Job {
+                attempts: attempts + 1,
+                ..job
+            };
+            Ok(state.transcriber.queue.send(&job, LOOK_AGAIN).await?)
+        }
+        done => done,
+    }
+}
+
+async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result<(), Fault> {
     let transcriber = &state.transcriber;
     let id = job.source.transcript_id(&Variant::of(&job.options));
     let job = match (transcriber.transcripts.get(&id).await?, job.watch) {
         (Known::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
             return Ok(());
         }
+        (Known::Failed(failure), false) if failure.code == GIVEN_UP => return Ok(()),
+        // An earlier delivery ended with it.
+        (Known::Failed(failure), false) if again && !failure.retryable => return Ok(()),
         (_, false) => job,
         (Known::InProgress { until, .. }, true) => {
             let pause = until.duration_since(Timestamp::now()).unsigned_abs() + LEASE_OVER;
             return Ok(transcriber.queue.send(&job, pause).await?);
         }
-        // The lease was given back.
-        (_, true) if !transcriber.transcripts.is_abandoned(&id).await? => return Ok(()),
-        (_, true) if job.attempts >= ATTEMPTS => {
-            return not_now(transcriber, &id, job, Failure::interrupted(), deadline).await;
+        // It waits for a message that may be lost. The state ends by itself, and this message with it.
+        (Known::Queued(_), true) => return Ok(transcriber.queue.send(&job, LONGEST_DELAY).await?),
+        (Known::Failed(failure), true) if failure.code == INTERRUPTED => {
+            if job.attempts >= ATTEMPTS {
+                let failure = Failure {
+                    code: GIVEN_UP.into(),
+                    message: "The transcription was interrupted again and again".into(),
+                    ..failure
+                };
+                return not_now(transcriber, &id, job, failure, deadline).await;
+            }
+            Job { watch: false, ..job }
         }
-        (_, true) => Job { watch: false, ..job },
+        (Known::Lapsed(_), true) if job.again_since.is_some() && job.attempts < ATTEMPTS => Job { watch: false, ..job },
+        // The lease was given back.
+        (_, true) => return Ok(()),
     };
     let found = match &job.source {
         Source::Twilio(sid) => twilio_subject(&state.twilio, sid, &job, deadline).await,
         Source::Egress(dispatch) => match &state.recordings {
-            Some(recordings) => egress_subject(recordings, dispatch).await?,
+            Some(recordings) => egress_subject(recordings, dispatch).await,
             None => Err(Obstacle::Final(final_failure(
                 "s3_not_configured",
                 "No recordings bucket is configured",
@@ -167,7 +218,11 @@ async fn work(state: &State, job: Job, deadline: Instant) -> Result<(), Fault> {
         }
         // Whoever is at it may die: the message that was just sent looks again.
         Outcome::Queued | Outcome::Busy(_) => Ok(()),
-        Outcome::Failed(lease, failure) => try_again(transcriber, lease, job, failure).await,
+        // Parts were added: with its tries used up by a busy API alone, a long job would never end.
+        Outcome::Failed(lease, failure, true) => {
+            try_again(transcriber, lease, Job { attempts: 0, ..job }, failure).await
+        }
+        Outcome::Failed(lease, failure, false) => try_again(transcriber, lease, job, failure).await,
         // What has been added to the stored parts is progress, not a failure.
         Outcome::OutOfTime(lease, true) => {
             transcriber.queue.send(&job, Duration::ZERO).await?;
@@ -228,17 +283,18 @@ async fn twilio_subject<'a>(
     }
 }
 
-async fn egress_subject<'a>(
-    recordings: &'a Recordings,
-    dispatch: &DispatchId,
-) -> Result<Result<Subject<'a>, Obstacle>, Fault> {
-    match recordings.find(dispatch).await? {
-        Some(key) => Ok(Ok(Subject::egress(recordings, dispatch, key).await?)),
-        None => Ok(Err(Obstacle::Final(final_failure(
-            "recording_not_found",
-            "Recording not found",
-        )))),
-    }
+async fn egress_subject<'a>(recordings: &'a Recordings, dispatch: &DispatchId) -> Result<Subject<'a>, Obstacle> {
+    let not_read = |error: FindError| {
+        let failure = Failure::from(error);
+        match failure.retryable {
+            true => Obstacle::Retried(failure),
+            false => Obstacle::Final(failure),
+        }
+    };
+    let key = recordings.find(dispatch).await.map_err(not_read)?;
+    let key = key.ok_or_else(|| Obstacle::Final(final_failure("recording_not_found", "Recording not found")))?;
+    let subject = Subject::egress(recordings, dispatch, key).await;
+    subject.map_err(|error| not_read(error.into()))
 }
 
 fn taking(job: &Job) -> Taking {

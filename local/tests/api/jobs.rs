@@ -241,10 +241,26 @@ async fn a_message_that_is_no_job_is_delivered_again_until_it_is_set_aside() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_while_the_table_is_down() {
+async fn a_job_is_sent_again_while_the_table_is_down_and_not_acknowledged_when_that_fails_too() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let down = Some(axum::http::StatusCode::SERVICE_UNAVAILABLE);
     stack.stack.aws.faults().set(local::aws::Service::DynamoDb, down);
+    let sent_again = || async {
+        let attribute = aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessagesDelayed;
+        let queue = stack.stack.environment.optional("TRANSCRIPTION_QUEUE_URL");
+        let sqs = stack.aws().sqs();
+        let asked = sqs
+            .get_queue_attributes()
+            .queue_url(queue.unwrap())
+            .attribute_names(attribute.clone());
+        asked.send().await.unwrap().attributes.unwrap()[&attribute].clone()
+    };
+    let answer = deliver(&stack, json!({"recording_sid": SID}), 60).await;
+    assert_eq!(
+        (answer, sent_again().await.as_str()),
+        (json!({"batchItemFailures": []}), "1")
+    );
+    stack.stack.aws.faults().set(local::aws::Service::Sqs, down);
     let answer = deliver(&stack, json!({"recording_sid": SID}), 60).await;
     assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "m1"}]}));
     assert_eq!(stack.stack.whisper.calls(), 0);

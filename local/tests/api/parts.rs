@@ -99,7 +99,7 @@ async fn parts_are_flac_under_the_limits_and_ask_for_what_a_whole_recording_asks
     let requests = stack.stack.whisper.requests();
     assert!(requests.len() >= 4);
     for part in requests {
-        assert_eq!(part.file_name.as_deref(), Some("RE0123456789abcdef.flac"));
+        assert_eq!(part.file_name.as_deref(), Some("audio.flac"));
         assert_eq!(part.content_type.as_deref(), Some("audio/flac"));
         for field in [("language", "en"), ("prompt", "names"), ("temperature", "0")] {
             assert!(part.fields.contains(&(field.0.into(), field.1.into())), "{field:?}");

@@ -181,7 +181,7 @@ async fn the_upload_is_what_the_transcription_api_asks_for() {
     completed(&stack.post(TRANSCRIPT, &by_sid()).await);
     let upload = &stack.stack.whisper.requests()[0];
     assert!(upload.authorized);
-    assert_eq!(upload.file_name.as_deref(), Some("RE1234567890abcdef.mp3"));
+    assert_eq!(upload.file_name.as_deref(), Some("audio.mp3"));
     assert_eq!(upload.content_type.as_deref(), Some("audio/mpeg"));
     assert_eq!(upload.file_bytes, demo::CLIPS[0].mp3.len() as u64);
     let field = |name: &str| {

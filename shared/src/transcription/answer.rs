@@ -290,7 +290,7 @@ impl TranscriptQuery {
             progress,
         };
         let state = match known {
-            Known::Completed(transcript) => {
+            Known::Completed(transcript) | Known::Lapsed(transcript) => {
                 let Some(named) = named else {
                     return Ok(rendered(*transcript, self.format, names));
                 };

@@ -25,6 +25,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// A lease that outlasts a request by this is the queue's worker's, not that of another request.
 const WORKERS_LEASE: Duration = Duration::from_secs(30);
+/// Kept back from a request's deadline, for what is not done by then to be handed to the queue.
+const HANDOVER: Duration = Duration::from_secs(2);
+/// From the end of a lease to when it has surely ended.
+const LEASE_OVER: Duration = Duration::from_secs(5);
 /// How long a recording that Twilio does not know is waited for.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
 
@@ -143,7 +147,7 @@ impl<'a> Ask<'a> {
     pub async fn stored(&self, transcriber: &Transcriber) -> Result<Result<Posted, Known>, ApiError> {
         let id = self.job.source.transcript_id(&Variant::of(&self.job.options));
         let known = transcriber.transcripts.get(&id).await?;
-        let (Known::Completed(transcript), None) = (&known, self.job.again_since) else {
+        let (Known::Completed(transcript) | Known::Lapsed(transcript), None) = (&known, self.job.again_since) else {
             return Ok(Err(known));
         };
         if self.wish.dry_run == Some(true) {
@@ -173,16 +177,21 @@ impl<'a> Ask<'a> {
         if matches!(known, Known::Queued(_)) {
             return accepted;
         }
-        let at_work = matches!(known, Known::InProgress { .. });
-        self.check_budget(transcriber, subject).await?;
+        let at_work = match known {
+            Known::InProgress { until, .. } => Some(*until),
+            _ => None,
+        };
+        if at_work.is_none() {
+            self.check_budget(transcriber, subject).await?;
+        }
         let time_left = self.call.deadline.saturating_duration_since(Instant::now());
         // Without a known length it is not begun here: it would be decoded to be measured.
         let seconds = subject.seconds.map(|seconds| estimated_seconds(Some(seconds)));
         let fits = seconds.is_some_and(|seconds| Duration::from_secs(seconds) < time_left.mul_f64(0.75));
         if self.call.prefers("respond-async") || !fits {
-            // Whoever is at it queues what it can't finish.
-            if !at_work {
-                self.enqueue(transcriber, QUEUED_VALID).await?;
+            match at_work {
+                None => self.enqueue(transcriber, QUEUED_VALID).await?,
+                Some(until) => self.watch(transcriber, until).await?,
             }
             return accepted;
         }
@@ -193,14 +202,38 @@ impl<'a> Ask<'a> {
     }
 
     /// Queues a recording whose call is not over, or that Twilio does not know yet: for a day, and for ten minutes.
-    pub async fn wait(mut self, transcriber: &Transcriber, seconds: Option<u64>) -> Result<Posted, ApiError> {
-        let now = Timestamp::now();
-        self.job.wait_until = Some(now + LONGEST_WAIT);
-        self.job.appears_until = Some(now + LONGEST_ABSENCE);
-        self.enqueue(transcriber, QUEUED_VALID + LONGEST_WAIT).await?;
+    pub async fn wait(
+        mut self,
+        transcriber: &Transcriber,
+        seconds: Option<u64>,
+        known: &Known,
+    ) -> Result<Posted, ApiError> {
+        if self.wish.dry_run == Some(true) {
+            return self.estimated(transcriber, seconds, Some(2)).await;
+        }
+        if !matches!(known, Known::Queued(_) | Known::InProgress { .. }) {
+            let now = Timestamp::now();
+            self.job.wait_until = Some(now + LONGEST_WAIT);
+            self.job.appears_until = Some(now + LONGEST_ABSENCE);
+            self.enqueue(transcriber, QUEUED_VALID + LONGEST_WAIT).await?;
+        }
         Ok(Posted::Accepted {
             estimated_seconds: estimated_seconds(seconds),
         })
+    }
+
+    /// Has the queue look after a lease until which someone else is at work: whoever has it may die. The worker does so by itself.
+    async fn watch(&self, transcriber: &Transcriber, until: Timestamp) -> Result<(), ApiError> {
+        let left = until.duration_since(Timestamp::now());
+        if left.is_negative() || left.unsigned_abs() > WORKERS_LEASE * 2 {
+            return Ok(());
+        }
+        let watch = Job {
+            watch: true,
+            ..self.job.clone()
+        };
+        let sent = transcriber.queue.send(&watch, left.unsigned_abs() + LEASE_OVER).await;
+        sent.map_err(|error| not_queued(error.into()))
     }
 
     async fn enqueue(&mut self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
@@ -209,11 +242,13 @@ impl<'a> Ask<'a> {
 
     /// The transcript (`true`: made for someone else), or `None` when it will be ready later.
     async fn transcribe(
-        &mut self,
+        &self,
         transcriber: &Transcriber,
         subject: &Subject<'_>,
     ) -> Result<Option<(Transcript, bool)>, ApiError> {
         let (call, job) = (self.call, &self.job);
+        // So that what is not done in time can be handed over in time.
+        let deadline = call.deadline - HANDOVER;
         let id = job.source.transcript_id(&Variant::of(&job.options));
         let taking = Taking {
             queued: false,
@@ -221,7 +256,7 @@ impl<'a> Ask<'a> {
         };
         let mut waits = 0;
         loop {
-            let tried = transcriber.transcribe(subject, &job.options, taking, call.deadline);
+            let tried = transcriber.transcribe(subject, &job.options, taking, deadline);
             match tried.await? {
                 Outcome::Completed(transcript, cached) => {
                     if cached {
@@ -237,7 +272,7 @@ impl<'a> Ask<'a> {
                     transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
                     return Ok(None);
                 }
-                Outcome::Failed(lease, failure) => {
+                Outcome::Failed(lease, failure, _) => {
                     if let Err(error) = transcriber.transcripts.fail(&lease, &failure).await {
                         tracing::warn!(%error, "lease not given back; it ends by itself");
                     }
@@ -250,15 +285,20 @@ impl<'a> Ask<'a> {
                     // The queue's worker has leases that no request can wait for.
                     let is_workers = until > Timestamp::now() + time_left + WORKERS_LEASE;
                     if pause >= time_left || is_workers {
+                        self.watch(transcriber, until).await?;
                         return Ok(None);
                     }
                     tokio::time::sleep(pause).await;
-                    // Whoever was at it has paid since this request came: that is new enough.
-                    if let Some(since) = job.again_since
-                        && let Known::Completed(transcript) = transcriber.transcripts.get(&id).await?
-                        && transcript.is_of(since)
-                    {
-                        return Ok(Some((*transcript, true)));
+                    match (transcriber.transcripts.get(&id).await?, job.again_since) {
+                        // Whoever was at it has paid since this request came: that is new enough.
+                        (Known::Completed(transcript), Some(since)) if transcript.is_of(since) => {
+                            return Ok(Some((*transcript, true)));
+                        }
+                        // What failed for good just now would fail again.
+                        (Known::Failed(failure), _) if !failure.retryable => {
+                            return Err(not_transcribed(self.family, failure));
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -303,6 +343,14 @@ impl<'a> Ask<'a> {
         let month = transcriber.usage.this_month().await?;
         match month.budget_left_usd {
             Some(left) if left < cost || left <= 0.0 => {
+                // Perhaps it is this very recording that somebody is paying for.
+                let id = self.job.source.transcript_id(&Variant::of(options));
+                if !matches!(
+                    transcriber.transcripts.get(&id).await?,
+                    Known::Nothing | Known::Failed(_)
+                ) {
+                    return Ok(());
+                }
                 let budget = month.budget_usd.unwrap_or_default();
                 let details = format!(
                     "The transcript would cost about ${cost:.4}; ${left:.4} of this month's budget of ${budget:.2} is left."

@@ -4,6 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use crate::{
     egress::EgressError,
+    recordings::FindError,
     retry::{Classify, Retry},
     split::SplitError,
     transcripts::{Failure, INTERRUPTED, TranscriptsError},
@@ -85,6 +86,7 @@ impl TranscribeError {
             Self::Bucket(EgressError::Unavailable(_)) => "storage_unavailable",
             Self::NotAudio => "media_not_audio",
             Self::Empty => "media_empty",
+            Self::Disk(error) if is_full(error) => "audio_too_large",
             Self::Disk(_) => "internal_error",
             Self::Encoding => "audio_unsupported",
             Self::Whisper(error) => error.code(),
@@ -106,6 +108,7 @@ impl TranscribeError {
             Self::Bucket(EgressError::Unavailable(_)) => "The recordings bucket is not reachable right now",
             Self::NotAudio => "The recording is not audio, or none that can be decoded",
             Self::Empty => "The recording has no audio",
+            Self::Disk(error) if is_full(error) => "The recording is larger than this deployment's disk",
             Self::Disk(_) => "The audio could not be kept for the upload",
             Self::Encoding => "A part of the recording could not be encoded",
             Self::Whisper(error) => error.sentence(),
@@ -149,6 +152,24 @@ impl From<TranscribeError> for Failure {
             retry_after: match error.retry() {
                 Retry::After(after) => after,
                 Retry::Never => None,
+            },
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StorageFull
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Egress(error) => TranscribeError::Bucket(error).into(),
+            FindError::Calls(_) => Self {
+                code: "database_unavailable".into(),
+                message: "The index of calls can't be read right now".into(),
+                retryable: true,
+                retry_after: None,
             },
         }
     }

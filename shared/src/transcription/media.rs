@@ -1,6 +1,6 @@
 //! Where a recording's audio comes from, and how it is kept on disk instead of in memory.
 
-use std::{fs, io};
+use std::{fs, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{
@@ -8,11 +8,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use reqwest::Url;
-use tokio::{
-    fs::File,
-    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
-    time::Instant,
-};
+use tokio::{fs::File, io::AsyncWriteExt, task::spawn_blocking, time::Instant};
 
 use super::error::TranscribeError;
 use crate::{
@@ -169,18 +165,35 @@ impl Spooled {
         })
     }
 
-    /// Its bytes from the start. Not to be read twice at once: all handles of a file share one position.
-    pub(super) async fn stream(
+    /// Its bytes from the start. Each stream has a position of its own: an upload that was refused early may still be reading when the next
+    /// one begins.
+    pub(super) fn stream(
         &self,
     ) -> Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static, TranscribeError> {
-        let mut file = File::from_std(self.file.try_clone().map_err(TranscribeError::Disk)?);
-        file.rewind().await.map_err(TranscribeError::Disk)?;
-        Ok(stream::try_unfold(file, |mut file| async move {
-            let mut chunk = BytesMut::with_capacity(CHUNK);
-            let read = file.read_buf(&mut chunk).await?;
-            Ok((read > 0).then(|| (chunk.freeze(), file)))
+        let file = Arc::new(self.file.try_clone().map_err(TranscribeError::Disk)?);
+        Ok(stream::try_unfold((file, 0), |(file, at)| async move {
+            let source = file.clone();
+            let chunk = spawn_blocking(move || {
+                let mut chunk = vec![0; CHUNK];
+                let read = read_at(&source, &mut chunk, at)?;
+                chunk.truncate(read);
+                Ok::<_, io::Error>(chunk)
+            });
+            let chunk = chunk.await.map_err(io::Error::other)??;
+            let next = (file, at + chunk.len() as u64);
+            Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), next)))
         }))
     }
+}
+
+#[cfg(unix)]
+fn read_at(file: &fs::File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &fs::File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, at)
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ use crate::{
     aws::Aws,
     config::{ConfigError, Env},
     queue::{Job, Queue, QueueError, Source},
-    retry::{RetryBudget, with_budget, with_retries},
-    split::{Channels, LONGEST, Plan, SplitError, look},
+    retry::{RetryBudget, backoff, with_budget, with_retries},
+    split::{Channels, LONGEST, Plan, SplitError, Summary, look},
     transcripts::{Claim, Failure, Known, Lease, Speech, Taking, Transcript, Transcripts, TranscriptsError, Variant},
     usage::{Cost, Reserved, Usage},
     whisper::{Audio, MAX_AUDIO_BYTES, Options, Transcription, Whisper, WhisperError, longest_audio},
@@ -42,7 +42,7 @@ pub use ask::{Answer, Ask, Posted, Wish, not_transcribed};
 use error::TranscribeError;
 pub use find::obstacle;
 pub use media::Origin;
-use media::{Incoming, Spooled};
+use media::{Incoming, Kind, Spooled};
 
 /// Tries of a download or of an upload that is not a part, the first included.
 const ATTEMPTS: u32 = 3;
@@ -56,6 +56,8 @@ pub const QUEUED_VALID: Duration = Duration::from_secs(6 * 3600);
 const STREAMED: u64 = 120;
 /// Seconds of long silence that a recording has to have for it to be sent in parts without, instead of as it is.
 const WORTH_LEAVING_OUT: f64 = 10.0;
+/// For the price of a recording whose length nobody knows, until it has been heard: speech is rarely packed tighter.
+const LEAST_BYTES_PER_SECOND: f64 = 2000.0;
 /// How long Twilio may take to have the media of a call that is over.
 const MEDIA_LAG: Duration = Duration::from_secs(15 * 60);
 /// Audio in one part.
@@ -106,8 +108,8 @@ pub enum Outcome {
     Queued,
     /// Time ran out, perhaps after some parts (`true`); the lease is still held and must be given back.
     OutOfTime(Lease, bool),
-    /// It failed; the lease is still held and must be given back.
-    Failed(Lease, Failure),
+    /// It failed, perhaps after some parts (`true`); the lease is still held and must be given back.
+    Failed(Lease, Failure, bool),
 }
 
 /// What was heard, and what it took.
@@ -134,17 +136,17 @@ impl Work<'_> {
         self.options.model.as_deref().unwrap_or(transcriber.whisper.model())
     }
 
-    /// Whether the media may still be on its way to Twilio.
+    /// Whether the media may still be on its way to Twilio: the recording ended just now.
     fn is_recent(&self) -> bool {
-        let age = self
-            .subject
-            .created
-            .map(|created| Timestamp::now().duration_since(created));
-        age.is_some_and(|age| age.unsigned_abs() < MEDIA_LAG)
+        let length = Duration::from_secs(self.subject.seconds.unwrap_or_default());
+        let ended = self.subject.created.map(|began| began + length);
+        ended.is_some_and(|ended| Timestamp::now().duration_since(ended).unsigned_abs() < MEDIA_LAG)
     }
 
-    fn file_name(&self, extension: &str) -> String {
-        format!("{}.{extension}", self.subject.source)
+    /// Until when a call with so much audio may take: many times what is usual, so that one that hangs does not take all of an invocation.
+    fn call_ends(&self, seconds: f64) -> Instant {
+        let longest = Duration::from_secs_f64(60.0 + seconds / 2.0);
+        self.deadline.min(Instant::now() + longest)
     }
 }
 
@@ -178,7 +180,9 @@ impl Transcriber {
         let lease_end = Timestamp::now() + deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         let lease = match self.transcripts.claim(&id, taking, lease_end).await? {
             Claim::Granted(lease) => lease,
-            Claim::Refused(Known::Completed(transcript)) => return Ok(Outcome::Completed(transcript, true)),
+            Claim::Refused(Known::Completed(transcript) | Known::Lapsed(transcript)) => {
+                return Ok(Outcome::Completed(transcript, true));
+            }
             Claim::Refused(Known::InProgress { until, .. }) => return Ok(Outcome::Busy(until)),
             Claim::Refused(Known::Queued(_)) => return Ok(Outcome::Queued),
             // It ended between the refusal and its reading; the caller tries again.
@@ -198,7 +202,7 @@ impl Transcriber {
                 return Ok(match error {
                     TranscribeError::LeaseLost => Outcome::Busy(Timestamp::now()),
                     error if error.is_timeout() => Outcome::OutOfTime(lease, went_on),
-                    error => Outcome::Failed(lease, error.into()),
+                    error => Outcome::Failed(lease, error.into(), went_on),
                 });
             }
         };
@@ -217,11 +221,25 @@ impl Transcriber {
             recording_created: subject.created,
             call_sid: subject.call_sid.clone(),
         };
-        match self.transcripts.complete(&lease, &transcript).await {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!("the lease was lost; another transcript of this recording is stored"),
-            // It is paid for: the caller gets it, though the next one will pay again.
-            Err(error) => tracing::error!(%error, "transcript not stored"),
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.transcripts.complete(&lease, &transcript).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    tracing::warn!("the lease was lost; another transcript of this recording is stored");
+                    break;
+                }
+                Err(error) if tries < ATTEMPTS => {
+                    tracing::warn!(%error, "transcript not stored yet");
+                    tokio::time::sleep(backoff(tries)).await;
+                }
+                // It is paid for: the caller gets it, though the next one will pay again.
+                Err(error) => {
+                    tracing::error!(%error, "transcript not stored");
+                    break;
+                }
+            }
         }
         Ok(Outcome::Completed(Box::new(transcript), false))
     }
@@ -252,40 +270,39 @@ impl Transcriber {
                 .unwrap_or(Err(TranscribeError::OutOfTime))
         });
         let file = file.await?;
-        let channels = if separate { Channels::Separate } else { Channels::Mixed };
         let limit = longest_audio(work.model(self));
         let too_long = |seconds| limit.is_some_and(|limit| seconds > limit);
         let known_too_long = subject.seconds.is_some_and(|seconds| too_long(seconds as f64));
+        let too_large = file.length > MAX_AUDIO_BYTES || known_too_long;
+        let channels = if separate { Channels::Separate } else { Channels::Mixed };
+        // Twilio says how many channels there are. What is in the bucket does not.
         let in_bucket = matches!(subject.origin, Origin::Bucket { .. });
-        if file.length > MAX_AUDIO_BYTES || (separate && !in_bucket) || known_too_long {
+        if !in_bucket && (too_large || separate) {
             return Ok(Whole::ForParts(file, channels));
         }
-        let plan = Plan {
-            longest: LONGEST,
-            channels,
-        };
-        let handle = file.file.try_clone().map_err(TranscribeError::Disk)?;
-        let extension = file.kind.extension;
-        let looked = spawn_blocking(move || look(handle, Some(extension), &plan)).await;
-        let seconds = match looked.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))? {
+        let seconds = match look_through(&file, channels, deadline).await? {
             Ok(looked) => {
                 let two = separate && looked.channels > 1 && !looked.identical_channels;
                 let silent = looked.seconds - looked.sent_seconds;
-                if two || silent > WORTH_LEAVING_OUT || too_long(looked.seconds) {
-                    return Ok(Whole::ForParts(file, channels));
+                if two {
+                    return Ok(Whole::ForParts(file, Channels::Separate));
+                }
+                if too_large || silent > WORTH_LEAVING_OUT || too_long(looked.seconds) {
+                    return Ok(Whole::ForParts(file, Channels::Mixed));
                 }
                 looked.seconds
             }
-            Err(SplitError::Io(error)) => return Err(TranscribeError::Disk(error)),
+            Err(error) if too_large => return Err(error.into()),
             // The API knows formats that are not known here.
             Err(error) => {
                 tracing::info!(%error, "not looked through; sent as it is");
-                subject.seconds.unwrap_or_default() as f64
+                let known = subject.seconds.map(|seconds| seconds as f64);
+                known.unwrap_or(file.length as f64 / LEAST_BYTES_PER_SECOND)
             }
         };
         let (heard, cost) = self
             .pay(seconds, work, || {
-                with_budget(&work.retries, ATTEMPTS, deadline, || self.send(work, &file, deadline))
+                with_budget(&work.retries, ATTEMPTS, deadline, || self.send(work, &file, seconds))
             })
             .await?;
         Ok(Whole::Heard(Heard::of(heard, cost, seconds)))
@@ -301,13 +318,16 @@ impl Transcriber {
         let broken = Arc::new(Mutex::new(None));
         let Incoming { kind, bytes, .. } = incoming;
         let audio = Audio {
-            file_name: work.file_name(kind.extension),
+            file_name: file_name(kind),
             media_type: kind.media_type,
             length,
             stream: noting(bytes, broken.clone()),
         };
         let paid = self.pay(seconds, work, || async {
-            let heard = self.whisper.transcribe(audio, work.options, work.deadline).await;
+            let heard = self
+                .whisper
+                .transcribe(audio, work.options, work.call_ends(seconds))
+                .await;
             heard.map_err(
                 |error| match broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     Some(download) => download,
@@ -319,15 +339,18 @@ impl Transcriber {
         Ok(Some(Heard::of(heard, cost, seconds)))
     }
 
-    /// Sends a file as it is, once.
-    async fn send(&self, work: &Work<'_>, file: &Spooled, deadline: Instant) -> Result<Transcription, TranscribeError> {
+    /// Sends a file of so many seconds as it is, once.
+    async fn send(&self, work: &Work<'_>, file: &Spooled, seconds: f64) -> Result<Transcription, TranscribeError> {
         let audio = Audio {
-            file_name: work.file_name(file.kind.extension),
+            file_name: file_name(file.kind),
             media_type: file.kind.media_type,
             length: file.length,
-            stream: file.stream().await?,
+            stream: file.stream()?,
         };
-        let heard = self.whisper.transcribe(audio, work.options, deadline).await;
+        let heard = self
+            .whisper
+            .transcribe(audio, work.options, work.call_ends(seconds))
+            .await;
         heard.map_err(TranscribeError::Whisper)
     }
 
@@ -350,8 +373,8 @@ impl Transcriber {
                 self.usage.settle(reservation, Some(cost)).await;
                 Ok((heard, cost))
             }
-            // The API may have answered, too late, and charged for it.
-            Err(error @ TranscribeError::Whisper(WhisperError::Timeout)) => {
+            // The API may have done its work, and charged for it.
+            Err(error @ TranscribeError::Whisper(WhisperError::Timeout | WhisperError::Unexpected(_))) => {
                 self.usage.settle(reservation, Some(expected)).await;
                 Err(error)
             }
@@ -368,6 +391,28 @@ impl Transcriber {
         let id = job.source.transcript_id(&Variant::of(&job.options));
         self.transcripts.queue(&id, valid).await?;
         Ok(())
+    }
+}
+
+/// What splitting would make of a file; the inner error says why it can't be decoded.
+async fn look_through(
+    file: &Spooled,
+    channels: Channels,
+    deadline: Instant,
+) -> Result<Result<Summary, SplitError>, TranscribeError> {
+    let plan = Plan {
+        longest: LONGEST,
+        channels,
+    };
+    let handle = file.file.try_clone().map_err(TranscribeError::Disk)?;
+    let extension = file.kind.extension;
+    let looking = spawn_blocking(move || look(handle, Some(extension), &plan));
+    let looked = timeout_at(deadline, looking)
+        .await
+        .map_err(|_| TranscribeError::OutOfTime)?;
+    match looked.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))? {
+        Err(SplitError::Io(error)) => Err(TranscribeError::Disk(error)),
+        looked => Ok(looked),
     }
 }
 
@@ -393,6 +438,11 @@ impl Heard {
             speakers: 0,
         }
     }
+}
+
+/// By its extension the API knows the format. The recording's own name could be a customer's number.
+fn file_name(kind: Kind) -> String {
+    format!("audio.{}", kind.extension)
 }
 
 /// Notes the error that ends the download.

@@ -11,7 +11,11 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{sync::mpsc, task::spawn_blocking, time::Instant};
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Heard, Transcriber, Work,
@@ -58,12 +62,12 @@ impl CutPart {
     }
 }
 
-/// What [`Transcriber::hear_part`] found: the part, and whether an earlier lease had it.
+/// What [`Transcriber::hear_part`] found: the part, and whether it has been added to those that are stored.
 struct HeardPart {
     channel: u8,
     index: u32,
     stored: StoredPart,
-    was_stored: bool,
+    added: bool,
 }
 
 impl Transcriber {
@@ -108,6 +112,7 @@ impl Transcriber {
                     Some(Err(error)) => failure = Some(TranscribeError::Disk(error)),
                     None => all_cut = true,
                 },
+                () = sleep_until(work.deadline), if cutting => failure = Some(TranscribeError::OutOfTime),
                 Some(part) = running.next(), if !running.is_empty() => match part {
                     Ok(part) => {
                         progress.parts_done += 1;
@@ -123,22 +128,17 @@ impl Transcriber {
                 else => break,
             }
         }
-        drop(parts);
-        let paid = heard.iter().any(|part| !part.was_stored);
+        let added = heard.iter().any(|part| part.added);
+        if let Some(failure) = failure {
+            // The splitter ends by itself when nobody takes its next part.
+            return (Err(failure), added);
+        }
         let summary = match splitting.await {
             Ok(Ok(summary)) => summary,
-            Ok(Err(error)) => return (Err(failure.unwrap_or(error.into())), paid),
-            Err(panic) => {
-                return (
-                    Err(failure.unwrap_or(TranscribeError::Disk(io::Error::other(panic)))),
-                    paid,
-                );
-            }
+            Ok(Err(error)) => return (Err(error.into()), added),
+            Err(panic) => return (Err(TranscribeError::Disk(io::Error::other(panic))), added),
         };
-        match failure {
-            Some(failure) => (Err(failure), paid),
-            None => (Ok(joined(heard, &summary, channels)), paid),
-        }
+        (Ok(joined(heard, &summary, channels)), added)
     }
 
     async fn show_progress(&self, lease: &Lease, progress: &Progress) -> Result<(), TranscribeError> {
@@ -156,23 +156,23 @@ impl Transcriber {
         let CutPart { part, file } = cut;
         let known = self.transcripts.part(lease, part.channel, part.index).await;
         let known = known.map_err(TranscribeError::Table)?;
-        let found = |stored, was_stored| HeardPart {
+        let found = |stored, added| HeardPart {
             channel: part.channel,
             index: part.index,
             stored,
-            was_stored,
+            added,
         };
         if let Some(stored) = known
             && (stored.start, stored.end) == (part.start, part.end)
         {
-            return Ok(found(stored, true));
+            return Ok(found(stored, false));
         }
         if Instant::now() + time_for(part.seconds) > work.deadline {
             return Err(TranscribeError::OutOfTime);
         }
         let paid = self.pay(part.seconds, work, || {
             with_budget(&work.retries, ATTEMPTS, work.deadline, || {
-                self.send(work, &file, work.deadline)
+                self.send(work, &file, part.seconds)
             })
         });
         let (heard, cost) = match paid.await {
@@ -188,14 +188,14 @@ impl Transcriber {
             speech: placed(heard, &part),
         };
         // It is paid for: the text goes on into the transcript even when it can't be kept.
-        if let Err(error) = self
+        let kept = self
             .transcripts
             .put_part(lease, part.channel, part.index, &stored)
-            .await
-        {
+            .await;
+        if let Err(error) = &kept {
             tracing::error!(%error, "part not stored");
         }
-        Ok(found(stored, false))
+        Ok(found(stored, kept.is_ok()))
     }
 }
 
@@ -225,7 +225,8 @@ fn cut_parts(
 
 /// What was heard in a part, in the recording's time.
 fn placed(heard: Transcription, part: &Part) -> Speech {
-    let at = |seconds| part.recording_time(seconds);
+    // To the millisecond: more is noise, and digits.
+    let at = |seconds| (part.recording_time(seconds) * 1000.0).round() / 1000.0;
     let mut speech = Speech {
         text: heard.text,
         segments: heard.segments,
