@@ -652,27 +652,39 @@ mod tests {
         let word = |start: f64, word: &str| serde_json::json!({"start": start, "end": start + 0.4, "word": word});
         let heard = read_transcription(
             serde_json::json!({
-                "text": "Hello. Thanks for watching. Yes. Yes. Yes. Yes. la la la",
+                "text": "Hello. Thanks for watching. I will call back. I will call back. I will call back. I will call back. la la la",
                 "segments": [
                     segment(0, " Hello.", 0.01, -0.2, 1.1),
                     segment(2, " Thanks for watching.", 0.9, -1.5, 1.0),
-                    segment(4, " Yes.", 0.1, -0.2, 1.0),
-                    segment(6, " Yes.", 0.1, -0.2, 1.0),
-                    segment(8, " Yes.", 0.1, -0.2, 1.0),
-                    segment(10, " Yes.", 0.1, -0.2, 1.0),
+                    segment(4, " I will call back.", 0.1, -0.2, 1.0),
+                    segment(6, " I will call back.", 0.1, -0.2, 1.0),
+                    segment(8, " I will call back.", 0.1, -0.2, 1.0),
+                    segment(10, " I will call back.", 0.1, -0.2, 1.0),
                     segment(12, " la la la", 0.1, -0.2, 3.5),
                 ],
-                "words": [word(0.5, "Hello"), word(2.5, "Thanks"), word(4.5, "Yes"), word(12.5, "la")],
+                "words": [word(0.5, "Hello"), word(2.5, "Thanks"), word(4.5, "I"), word(12.5, "la")],
             })
             .to_string()
             .as_bytes(),
         )
         .unwrap();
-        assert_eq!((heard.text.as_str(), heard.dropped_segments), ("Hello. Yes. Yes.", 4));
+        assert_eq!(
+            (heard.text.as_str(), heard.dropped_segments),
+            ("Hello. I will call back. I will call back.", 4)
+        );
         assert_eq!(
             heard.words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>(),
-            ["Hello", "Yes"]
+            ["Hello", "I"]
         );
+    }
+
+    #[test]
+    fn short_answers_are_repeated_by_people_too() {
+        let yes = |n: u32| serde_json::json!({"start": n * 5, "end": n * 5 + 1, "text": " Yes."});
+        let segments: Vec<_> = (0..8).map(yes).collect();
+        let body = serde_json::json!({"text": "Yes.", "segments": segments}).to_string();
+        let heard = read_transcription(body.as_bytes()).unwrap();
+        assert_eq!((heard.segments.len(), heard.dropped_segments), (5, 3));
     }
 
     #[test]
