@@ -17,6 +17,7 @@ mod program;
 mod race;
 mod recordings;
 mod stack;
+mod stored;
 mod transcript;
 mod twilio_list;
 mod upstream_errors;
