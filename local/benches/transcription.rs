@@ -115,7 +115,7 @@ async fn main() -> Result<()> {
         .collect();
 
     println!(
-        "\nlength  channels  uploads  at once   decode    split   whole  slowest upload  whole / (split + slowest)  peak memory"
+        "\nlength  channels  uploads  at once   decode    split   whole  slowest upload  whole / (decode + slowest)  peak memory"
     );
     for (channels, (length, seconds)) in [1, 2]
         .into_iter()
@@ -175,7 +175,7 @@ async fn main() -> Result<()> {
             "{length:7} {channels:8} {:8} {:8} {decoding:7.2}s {splitting:7.2}s {whole:6.1}s {slowest:14.1}s {:26.2} {peak:9.0} MB",
             seen.took.len(),
             seen.at_once,
-            whole / (splitting + slowest),
+            whole / (decoding + slowest),
         );
     }
     stop.send_replace(true);
