@@ -68,7 +68,7 @@ impl Aws {
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             // Given the bare HTTP client, each SDK client would read the roots again.
             .http_client(http_client_fn(move |_, _| connector.clone()))
-            // For bodies that take long. Here all are small, and the timeouts below end what stalls.
+            // The timeouts below end what stalls, and the only large body, a recording, is read up to a deadline.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(
                 RetryConfig::standard()

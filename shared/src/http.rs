@@ -223,11 +223,8 @@ impl Call {
     /// route has both parts, with any number of slashes after them. Any other path leads nowhere.
     pub fn segment_before(&self, name: &str, last: &str) -> Result<String, ApiError> {
         let tail = self.path_parameter("proxy").map(|tail| tail.trim_end_matches('/'));
-        let segment = match (self.path_parameter(name), tail) {
-            (Some(segment), None) => Some(segment),
-            (Some(segment), Some(tail)) => (tail == last).then_some(segment),
-            (None, tail) => tail.and_then(|tail| tail.strip_suffix(last)?.strip_suffix('/')),
-        };
+        let from_tail = || tail?.strip_suffix(last)?.strip_suffix('/');
+        let segment = self.path_parameter(name).or_else(from_tail);
         match segment.filter(|segment| !segment.is_empty() && !segment.contains('/')) {
             Some(segment) => decoded(segment),
             None => Err(ApiError::no_such_path()),

@@ -1,6 +1,6 @@
 //! The SQS queue of transcriptions that outlast a request.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
@@ -35,15 +35,6 @@ impl Source {
         match self {
             Self::Twilio(sid) => TranscriptId::twilio(sid, variant),
             Self::Egress(id) => TranscriptId::egress(id, variant),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Twilio(sid) => sid.fmt(f),
-            Self::Egress(id) => id.fmt(f),
         }
     }
 }

@@ -161,7 +161,7 @@ impl<'a> Ask<'a> {
 
     /// Transcribes if that fits into the request, and queues the recording if not.
     pub async fn fulfil(
-        mut self,
+        self,
         transcriber: &Transcriber,
         subject: &Subject<'_>,
         known: &Known,
@@ -236,7 +236,7 @@ impl<'a> Ask<'a> {
         sent.map_err(|error| not_queued(error.into()))
     }
 
-    async fn enqueue(&mut self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
+    async fn enqueue(&self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
         transcriber.enqueue(&self.job, valid).await.map_err(not_queued)
     }
 
