@@ -16,6 +16,9 @@ pub const EARLIEST: i64 = -5;
 /// A recording begins at most this many seconds after its dispatch.
 pub const LATEST: i64 = 300;
 
+/// Recordings and dispatches of one number that are further apart than this many seconds say nothing about each other, even by way of others.
+pub const NEIGHBOURHOOD: i64 = 6 * LATEST;
+
 /// A recording in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressObject {
@@ -65,7 +68,7 @@ impl Egress {
         })
     }
 
-    /// The recordings of this phone number that began when this dispatch's could have, in that order.
+    /// The recordings of this phone number that began in the [`NEIGHBOURHOOD`] of this dispatch, in that order.
     ///
     /// The folder's date comes from the producer's clock and zone, so the neighbouring days are searched too, all at once.
     pub async fn candidates(&self, dispatch: &DispatchPattern) -> Result<Vec<EgressObject>, EgressError> {
@@ -85,7 +88,7 @@ impl Egress {
             .buffered(3)
             .try_collect()
             .await?;
-        let window = dispatch.unix + EARLIEST..=dispatch.unix + LATEST;
+        let window = dispatch.unix - NEIGHBOURHOOD..=dispatch.unix + NEIGHBOURHOOD;
         let mut candidates: Vec<EgressObject> = found
             .into_iter()
             .flatten()

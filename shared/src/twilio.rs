@@ -22,7 +22,8 @@ const ATTEMPTS: u32 = 4;
 /// One JSON answer takes at most this long.
 const JSON_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 3;
-const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
+/// Where Twilio's API is, unless `TWILIO_BASE_URL` says otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 
 /// `AC` and 16 to 32 hexadecimal digits. Twilio's own have 32.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -367,6 +368,12 @@ impl Media {
     }
 }
 
+/// The address of a recording's MP3 on the host `base`.
+pub fn media_url(base: &str, account: &str, recording: &str) -> String {
+    let base = base.trim_end_matches('/');
+    format!("{base}/2010-04-01/Accounts/{account}/Recordings/{recording}.mp3")
+}
+
 /// Twilio's API for one account. Credentials go to the configured host alone.
 pub struct Twilio {
     client: Client,
@@ -425,7 +432,7 @@ impl Twilio {
 
     /// The address of a recording's MP3, on the configured host.
     pub fn media_url(&self, account: &AccountSid, recording: &str) -> String {
-        format!("{}2010-04-01/Accounts/{account}/Recordings/{recording}.mp3", self.base)
+        media_url(self.base.as_str(), &account.0, recording)
     }
 
     /// The recording that a caller's media address names. It must be one of the configured account, at Twilio or at the configured host;

@@ -5,10 +5,10 @@ use serde::Serialize;
 use shared::{
     auth::{Access, Scope},
     aws::Aws,
-    calls::Calls,
+    calls::{Calls, recording_of},
     config::{ConfigError, Env},
-    dispatch::{DispatchId, DispatchPattern},
-    egress::{EARLIEST, Egress, EgressObject, LATEST},
+    dispatch::DispatchId,
+    egress::{Egress, NEIGHBOURHOOD},
     http::{self, ApiError, Family},
     playback::{MAX_EXPIRES_IN, Playback},
     time::to_millis,
@@ -95,71 +95,23 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 /// The key of the call's recording: from the table, else by its name in the bucket, which is then written to the table.
 async fn find(calls: &Calls, egress: &Egress, id: &DispatchId) -> Result<Option<String>, ApiError> {
     let known = calls.get(id).await?;
-    if let Some(key) = known.as_ref().and_then(|call| call.s3_key.clone()) {
+    let is_known = known.is_some();
+    if let Some(key) = known.and_then(|call| call.s3_key) {
         return Ok(Some(key));
     }
     let Some(dispatch) = id.pattern() else { return Ok(None) };
-    let candidates = egress.candidates(&dispatch).await?;
-    if candidates.is_empty() {
-        return Ok(None);
+    let (first, last) = (dispatch.unix - NEIGHBOURHOOD, dispatch.unix + NEIGHBOURHOOD);
+    let (others, listed_as_this) = calls.dispatches_near(&dispatch, first, last).await?;
+    if let (Some(key), false) = (listed_as_this, is_known) {
+        return Ok(Some(key));
     }
-    // An earlier call to the number can only be nearer to a recording that began before this dispatch.
-    let (first, last) = (dispatch.unix + 2 * EARLIEST, dispatch.unix + LATEST - EARLIEST);
-    let others = calls.dispatches_near(&dispatch, first, last).await?;
-    let Some(found) = candidates
-        .into_iter()
-        .find(|candidate| is_of(candidate, &dispatch, &others))
-    else {
+    let candidates = egress.candidates(&dispatch).await?;
+    let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
         return Ok(None);
     };
     // The answer does not depend on it: the next request would find the recording again.
-    if let Err(error) = calls.link_recording(id, known, &found).await {
+    if let Err(error) = calls.found(id, &candidates).await {
         tracing::warn!(%error, "recording found but not written to the index");
     }
-    Ok(Some(found.key))
-}
-
-/// Whether no other known dispatch of the number explains the recording better, which is: lies nearer to its beginning.
-/// Of two equally near ones the earlier explains it better, since recording begins after the dispatch.
-fn is_of(recording: &EgressObject, dispatch: &DispatchPattern, others: &[i64]) -> bool {
-    let nearness = |unix: i64| (recording.unix.abs_diff(unix), unix);
-    !others
-        .iter()
-        .any(|other| recording.unix >= other + EARLIEST && nearness(*other) < nearness(dispatch.unix))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_ours(recording: i64, others: &[i64]) -> bool {
-        let dispatch = DispatchPattern {
-            unix: 1000,
-            phone: "1".into(),
-        };
-        is_of(
-            &EgressObject {
-                key: String::new(),
-                size: 1,
-                etag: None,
-                unix: recording,
-            },
-            &dispatch,
-            others,
-        )
-    }
-
-    #[test]
-    fn a_recording_belongs_to_the_nearest_known_dispatch() {
-        assert!(is_ours(1002, &[]));
-        assert!(is_ours(1002, &[1005]), "the later dispatch is farther from it");
-        assert!(!is_ours(1122, &[1120]), "the later dispatch is nearer");
-        assert!(is_ours(1100, &[1120]), "the later dispatch is too late for it");
-        assert!(!is_ours(996, &[995]), "the earlier dispatch is nearer");
-        assert!(is_ours(1001, &[995]));
-        assert!(
-            is_ours(1002, &[1004]) && !is_ours(998, &[996]),
-            "equally near: the earlier dispatch"
-        );
-    }
+    Ok(Some(found.key.clone()))
 }

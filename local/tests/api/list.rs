@@ -40,6 +40,11 @@ async fn the_documented_example_has_the_documented_rows() {
     let row = &mut body["recordings"][0];
     let url = row["recording_url"].take();
     let expires_at = row["expires_at"].take();
+    let all = row["recordings"].take();
+    assert_eq!(
+        all,
+        json!([{"source": "livekit", "recording_url": url, "expires_at": expires_at}])
+    );
     assert_eq!(
         *row,
         json!({
@@ -53,7 +58,11 @@ async fn the_documented_example_has_the_documented_rows() {
             "end_time": "2025-08-08T11:47:39.000Z",
             "recording_url": null,
             "expires_at": null,
-            "dispatch_id": "dispatch_1754653479_15103455686"
+            "dispatch_id": "dispatch_1754653479_15103455686",
+            "source": "livekit",
+            "call_sid": null,
+            "has_transcript": false,
+            "recordings": null
         })
     );
     assert!(expires_at.as_str().unwrap().ends_with(".000Z"), "{expires_at}");
