@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod demo;
+pub mod events;
 pub mod functions;
 pub mod gateway;
 pub mod keys;

@@ -93,7 +93,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             .to_possible_value()
             .map_or_else(String::new, |auth| auth.get_name().to_owned()),
     )];
-    environment.extend(variable("WHISPER_MODEL").map(|model| ("WHISPER_MODEL".to_owned(), model)));
+    for name in ["WHISPER_MODEL", "PUBLIC_BASE_URL", "AUTO_TRANSCRIBE"] {
+        environment.extend(variable(name).map(|value| (name.to_owned(), value)));
+    }
     let real_twilio = twilio.as_ref().map(|account| account.base_url.clone());
     let real_whisper = whisper.as_ref().map(|api| api.base_url.clone());
     // Signals are caught from here on, so that an early one is not lost.
@@ -115,6 +117,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         empty: options.empty,
         twilio,
         whisper,
+        schedules: true,
         environment,
     })
     .await?;

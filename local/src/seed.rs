@@ -32,6 +32,8 @@ pub const WHISPER_SECRET: &str = "call-recordings/whisper";
 /// Name of the secret with the presigning keys.
 pub const SIGNER_SECRET: &str = "call-recordings/signer";
 
+/// Name of the secret with the LiveKit key.
+pub const LIVEKIT_SECRET: &str = "call-recordings/livekit";
 /// Name of the secret with the key that cursors are signed with.
 pub const CURSOR_SECRET: &str = "call-recordings/cursor";
 
@@ -80,6 +82,8 @@ pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
         true,
     )
     .await?;
+    let livekit = json!({"api_key": demo::LIVEKIT_API_KEY, "api_secret": demo::LIVEKIT_API_SECRET});
+    secret(aws, LIVEKIT_SECRET, livekit, false).await?;
     let cursor = json!({"key": format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))});
     secret(aws, CURSOR_SECRET, cursor, false).await?;
     let signer =

@@ -27,6 +27,8 @@ const UNKNOWN_KEY_REFRESH: Duration = Duration::from_secs(30);
 pub enum Scope {
     /// `recordings:read`: list and play egress recordings.
     RecordingsRead,
+    /// `recordings:write`: report interactions.
+    RecordingsWrite,
     /// `twilio:read`: list Twilio recordings.
     TwilioRead,
     /// `twilio:transcribe`: transcribe Twilio recordings, which costs money.
@@ -37,6 +39,7 @@ impl Scope {
     fn name(self) -> &'static str {
         match self {
             Self::RecordingsRead => "recordings:read",
+            Self::RecordingsWrite => "recordings:write",
             Self::TwilioRead => "twilio:read",
             Self::TwilioTranscribe => "twilio:transcribe",
         }

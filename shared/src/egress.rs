@@ -1,11 +1,12 @@
 //! The egress recordings in S3: finding the one that belongs to a dispatch.
 
-use aws_sdk_s3::Client;
+use aws_sdk_s3::{Client, error::SdkError, operation::list_objects_v2::ListObjectsV2Error};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
 
 use crate::{
     aws::{Aws, causes},
+    calls::{Calls, CallsError, Found},
     config::Env,
     dispatch::{DispatchPattern, EgressFile},
     time::utc_day,
@@ -44,6 +45,26 @@ pub enum EgressError {
     /// S3 did not answer, or not with a list.
     #[error("the recordings bucket could not be listed: {0}")]
     Unavailable(String),
+}
+
+/// Why a recording could not be taken down.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The bucket.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
+    /// The index.
+    #[error(transparent)]
+    Calls(#[from] CallsError),
+}
+
+/// One page of the bucket's keys.
+#[derive(Debug)]
+pub struct KeyPage {
+    /// The recordings on it: keys and what S3 says of them.
+    pub recordings: Vec<(String, Found)>,
+    /// The last key of the page, after which the next one begins; `None` on the last page.
+    pub last: Option<String>,
 }
 
 /// The bucket and the prefix under which egress files lie by UTC day.
@@ -98,6 +119,71 @@ impl Egress {
         Ok(candidates)
     }
 
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The folder of all recordings, with its slash.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Looks whether an object is there, and takes it down in the index; see [`Calls::observe`]. `false` for a key that is no recording's.
+    pub async fn observe(&self, calls: &Calls, key: &str, sequencer: Option<&str>) -> Result<bool, ObserveError> {
+        match key.starts_with(&self.prefix) {
+            true => {
+                calls
+                    .observe(key, sequencer, || async { Ok(self.head(key).await?) })
+                    .await
+            }
+            false => Ok(false),
+        }
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Found>, EgressError> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(object) => Ok(Some(Found {
+                size: object.content_length().unwrap_or_default(),
+                etag: object.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+            })),
+            Err(error) => match error.raw_response().map(|response| response.status().as_u16()) {
+                Some(404) => Ok(None),
+                // An answer to HEAD has no body, and so no code.
+                Some(403) => Err(EgressError::AccessDenied),
+                _ => Err(EgressError::Unavailable(causes(&error))),
+            },
+        }
+    }
+
+    /// Reads one page of keys in their order, which is that of days: those after `after` that begin with [`Egress::prefix`] and `folder`.
+    pub async fn page(&self, folder: &str, after: Option<&str>) -> Result<KeyPage, EgressError> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(format!("{}{folder}", self.prefix))
+            .set_start_after(after.map(str::to_owned))
+            .send()
+            .await
+            .map_err(listing)?;
+        let objects = answer.contents.unwrap_or_default();
+        let last = objects.last().and_then(|object| object.key.clone());
+        let recordings = objects.into_iter().filter_map(|object| {
+            let key = object.key?;
+            EgressFile::parse(&key)?;
+            let found = Found {
+                size: object.size.filter(|size| *size > 0)?,
+                etag: object.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+            };
+            Some((key, found))
+        });
+        Ok(KeyPage {
+            recordings: recordings.collect(),
+            last: last.filter(|_| answer.is_truncated == Some(true)),
+        })
+    }
+
     /// All recordings whose key begins with `prefix`, over all pages.
     async fn list(&self, prefix: String) -> Result<Vec<EgressObject>, EgressError> {
         let mut pages = self
@@ -109,14 +195,7 @@ impl Egress {
             .send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| {
-                let code = error.as_service_error().and_then(|service| service.meta().code());
-                match code {
-                    Some("NoSuchBucket") => EgressError::NoSuchBucket,
-                    Some("AccessDenied") => EgressError::AccessDenied,
-                    _ => EgressError::Unavailable(causes(&error)),
-                }
-            })?;
+            let page = page.map_err(listing)?;
             objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
                 let key = object.key?;
                 let file = EgressFile::parse(&key)?;
@@ -131,5 +210,14 @@ impl Egress {
             }));
         }
         Ok(objects)
+    }
+}
+
+fn listing(error: SdkError<ListObjectsV2Error>) -> EgressError {
+    let code = error.as_service_error().and_then(|service| service.meta().code());
+    match code {
+        Some("NoSuchBucket") => EgressError::NoSuchBucket,
+        Some("AccessDenied") => EgressError::AccessDenied,
+        _ => EgressError::Unavailable(causes(&error)),
     }
 }

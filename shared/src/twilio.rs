@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     aws::Aws,
+    calls::digits,
     config::{ConfigError, Env},
     retry::{Classify, Retry, retry_after, with_retries},
     secrets::{Secret, SecretError},
@@ -497,6 +498,35 @@ impl Twilio {
             recordings: raw.recordings,
             next,
         })
+    }
+
+    /// The token that Twilio signs webhooks with.
+    pub async fn auth_token(&self) -> Result<String, TwilioError> {
+        let token = self.secret.get().await?.auth_token.clone();
+        token
+            .filter(|token| !token.is_empty())
+            .ok_or(TwilioError::IncompleteSecret)
+    }
+
+    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where there is no number.
+    pub async fn number_of(&self, call_sid: &str, deadline: Instant) -> Result<Option<String>, TwilioError> {
+        #[derive(Deserialize)]
+        struct Call {
+            from: Option<String>,
+            to: Option<String>,
+            direction: Option<String>,
+        }
+        if !is_sid("CA", call_sid) {
+            return Ok(None);
+        }
+        let account = self.account_sid().await?;
+        let url = self.url(&format!("/2010-04-01/Accounts/{account}/Calls/{call_sid}.json"))?;
+        let call: Call = self.json(url, deadline).await?;
+        let inbound = call.direction.as_deref() == Some("inbound");
+        let address = if inbound { call.from } else { call.to }.unwrap_or_default();
+        // A SIP address names the number before its host.
+        let user = address.trim_start_matches("sip:").split('@').next().unwrap_or_default();
+        Ok(Some(digits(user)).filter(|digits| !digits.is_empty()))
     }
 
     /// Reads one recording's metadata.

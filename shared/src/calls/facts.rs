@@ -227,7 +227,7 @@ pub(super) fn is_listable(time: Timestamp) -> bool {
     (1..=9998).contains(&utc_day(time).year())
 }
 
-pub(super) fn digits(phone: &str) -> String {
+pub(crate) fn digits(phone: &str) -> String {
     phone.chars().filter(char::is_ascii_digit).collect()
 }
 

@@ -21,26 +21,29 @@ mod facts;
 mod link;
 mod list;
 mod pair;
+mod report;
 mod store;
 
 use std::{collections::BTreeMap, error::Error, fmt};
 
 use aws_sdk_dynamodb::{Client, error::SdkError};
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use facts::TwilioRecording;
 pub use list::{CallPage, Cursor, Filter, ListError, Order, Start};
 pub use store::SHOWN;
 
-use facts::{Item, Object, Stamped, digits, is_listable};
+pub(crate) use facts::digits;
+use facts::{Item, Object, Stamped, is_listable};
 use store::{Items, call_from};
 
 use crate::{
     aws::{Aws, causes},
     config::{ConfigError, Env},
     dispatch::{DispatchId, DispatchPattern, EgressFile},
-    dynamodb::text,
+    dynamodb::{get_text, text},
     egress::EgressObject,
     time::to_millis,
 };
@@ -81,9 +84,19 @@ pub struct Call {
     pub recording_error: Option<String>,
     /// Whether a transcript is stored.
     pub has_transcript: bool,
+    /// Id of its item in the table; empty for a call that was not read from there.
+    pub item: String,
 }
 
 impl Call {
+    /// Whether a dispatch or an interaction was reported; otherwise there is only a recording.
+    pub fn is_reported(&self) -> bool {
+        matches!(
+            facts::kind(&self.item),
+            facts::Kind::Dispatch | facts::Kind::Interaction
+        )
+    }
+
     /// Whether there is a recording to play.
     pub fn is_playable(&self) -> bool {
         self.s3_key.is_some() || self.twilio.iter().any(TwilioRecording::is_completed)
@@ -187,6 +200,24 @@ pub struct FailedEgress {
     pub reason: String,
     /// When LiveKit said so.
     pub at: Timestamp,
+}
+
+/// What the reconciler keeps in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// Where it goes on.
+    Checkpoint,
+    /// What it found.
+    Report,
+}
+
+impl Note {
+    fn id(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "reconciler#checkpoint",
+            Self::Report => "reconciler#report",
+        }
+    }
 }
 
 /// The calls table.
@@ -442,6 +473,59 @@ impl Calls {
         let mut items = self.load([id.as_str()]).await?;
         let twilio = items.remove(&id).and_then(|item| item.state.own.twilio);
         Ok(twilio.map(|call| (call.phone, call.recordings)))
+    }
+
+    /// Those of a page of the bucket's recordings that are not in the table as they are in the bucket.
+    pub async fn unlike(&self, recordings: &[(String, Found)]) -> Result<Vec<String>, CallsError> {
+        let ids: Vec<String> = recordings.iter().map(|(key, _)| object_id(key)).collect();
+        let known = self.load(ids.iter().map(String::as_str)).await?;
+        let is_known = |(id, found): (&String, &Found)| {
+            let object = known.get(id).and_then(|item| item.state.own.object.as_ref());
+            object.is_some_and(|object| object.usable && object.size == Some(found.size) && object.etag == found.etag)
+        };
+        let pairs = ids.iter().zip(recordings);
+        Ok(pairs
+            .filter(|(id, (_, found))| !is_known((id, found)))
+            .map(|(_, (key, _))| key.clone())
+            .collect())
+    }
+
+    /// Those of Twilio's recordings, with their calls, that are not in the table as they are at Twilio; and the call's number if it is known.
+    pub async fn new_to_twilio(
+        &self,
+        recordings: Vec<(String, TwilioRecording)>,
+    ) -> Result<Vec<(String, TwilioRecording, Option<String>)>, CallsError> {
+        let ids: Vec<String> = recordings.iter().map(|(call_sid, _)| twilio_id(call_sid)).collect();
+        let known = self.load(ids.iter().map(String::as_str)).await?;
+        let news = ids.iter().zip(recordings).filter_map(|(id, (call_sid, recording))| {
+            let call = known.get(id).and_then(|item| item.state.own.twilio.as_ref());
+            let same = call.and_then(|call| call.recordings.get(&recording.sid));
+            (same != Some(&recording)).then(|| (call_sid, recording, call.and_then(|call| call.phone.clone())))
+        });
+        Ok(news.collect())
+    }
+
+    /// Pairs anew what lies near a row, for what arrived at the same moment and did not see each other.
+    pub async fn settle(&self, call: &Call) -> Result<(), CallsError> {
+        let there = |items: &mut Items| items.contains_key(&call.item);
+        self.update(std::slice::from_ref(&call.item), there).await.map(|_| ())
+    }
+
+    /// Reads a note.
+    pub async fn note<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>, CallsError> {
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let item = get.key("id", text(note.id())).send().await?.item;
+        let json = item.and_then(|item| get_text(&item, "note"));
+        json.map(|json| serde_json::from_str(&json).map_err(CallsError::bug))
+            .transpose()
+    }
+
+    /// Writes a note, of at most some 400 kB.
+    pub async fn set_note<T: Serialize>(&self, note: Note, value: &T) -> Result<(), CallsError> {
+        let json = serde_json::to_string(value).map_err(CallsError::bug)?;
+        let put = self.client.put_item().table_name(&self.table);
+        put.item("id", text(note.id())).item("note", text(&json)).send().await?;
+        Ok(())
     }
 
     /// Takes down that a transcript of the call's recording is stored. A call that is not in the table stays out of it.

@@ -337,6 +337,7 @@ fn item_from(attributes: &dynamodb::Item) -> Result<Item, CallsError> {
 pub(super) fn call_from(item: &dynamodb::Item) -> Call {
     let time = |name| get_text(item, name).and_then(|text| text.parse().ok());
     Call {
+        item: get_text(item, "id").unwrap_or_default(),
         dispatch_id: get_text(item, "shown_id").unwrap_or_default(),
         s3_key: get_text(item, "s3_key"),
         size: get_number(item, "size"),
@@ -385,6 +386,7 @@ mod tests {
             recording_error: Some("none".into()),
             has_transcript: true,
             twilio: vec![Default::default()],
+            item: String::new(),
         };
         let mut item = dynamodb::Item::new();
         show(&mut item, &call).unwrap();
