@@ -5,6 +5,7 @@ pub mod demo;
 pub mod events;
 pub mod functions;
 pub mod gateway;
+pub mod import;
 pub mod keys;
 pub mod queues;
 pub mod seed;

@@ -6,10 +6,12 @@
 mod auth;
 mod command_line;
 mod events;
+mod index;
 mod jobs;
 mod list;
 mod recordings;
 mod stack;
 mod transcript;
 mod twilio_list;
+mod webhooks;
 mod whisper_errors;

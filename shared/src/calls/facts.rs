@@ -350,16 +350,16 @@ impl Item {
                 number = number.or_else(|| Some(phone.clone()));
             }
             if let Some(twilio) = &facts.twilio {
-                call.call_sid = Some(name.to_owned());
-                call.twilio = twilio.recordings.values().cloned().collect();
-                call.twilio
-                    .sort_by_key(|recording| (recording.start_time, recording.sid.clone()));
+                call.call_sid.get_or_insert_with(|| name.to_owned());
+                call.twilio.extend(twilio.recordings.values().cloned());
                 number = number.or_else(|| twilio.phone.clone());
             }
         }
         if call.dispatch_id.contains('#') {
             call.dispatch_id.clear();
         }
+        call.twilio
+            .sort_by_key(|recording| (recording.start_time, recording.sid.clone()));
         let playing = call.twilio.iter().find(|recording| recording.is_completed());
         call.duration = call.duration.or(playing.and_then(|recording| recording.duration));
         let from_twilio = || {

@@ -220,7 +220,9 @@ pub(super) async fn pause(tries: u32) {
 }
 
 fn is_conflict<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, also: impl Fn(&E) -> bool) -> bool {
-    let throttled = [
+    let passing = [
+        // Whether it was written shows when the items are read again.
+        "InternalServerError",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "ThrottlingException",
@@ -229,7 +231,7 @@ fn is_conflict<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, also: impl Fn
     ];
     error
         .as_service_error()
-        .is_some_and(|service| also(service) || service.meta().code().is_some_and(|code| throttled.contains(&code)))
+        .is_some_and(|service| also(service) || service.meta().code().is_some_and(|code| passing.contains(&code)))
 }
 
 fn may_succeed_later(error: &TransactWriteItemsError) -> bool {
