@@ -30,7 +30,7 @@ pub struct Report {
     pub objects_taken_down: u64,
     /// Recordings of Twilio's that were looked at.
     pub twilio_recordings: u64,
-    /// Those that the index did not have as they are.
+    /// Those that the index did not have as they are, or whose number it did not know.
     pub twilio_recordings_taken_down: u64,
     /// Rows whose file was no longer in the bucket.
     pub rows_mended: u64,

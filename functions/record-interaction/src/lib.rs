@@ -67,7 +67,6 @@ struct Recorded {
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(Family::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsWrite).await?;
-        call.expect_tail("interactions")?;
         call.query.only(&[])?;
         let object: Map<String, Value> = call.json()?;
         let invalid = |message: String| ApiError::bad_request("invalid_interaction", message);

@@ -73,6 +73,8 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
         .collect();
     routes.sort();
     let expected = [
+        ("get-completeness", "GET /reports/completeness"),
+        ("get-completeness", "GET /reports/{proxy+}"),
         ("get-recording", "GET /recordings/{dispatch_id}"),
         ("get-recording", "GET /recordings/{proxy+}"),
         ("get-transcript", "GET /api/twilio/transcript/{proxy+}"),
@@ -81,8 +83,13 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
         ("list-recordings", "GET /{proxy+}"),
         ("list-twilio-recordings", "GET /api/twilio/recordings"),
         ("list-twilio-recordings", "GET /api/twilio/{proxy+}"),
+        ("livekit-webhook", "POST /webhooks/livekit"),
+        ("livekit-webhook", "POST /webhooks/{proxy+}"),
+        ("record-interaction", "POST /interactions"),
         ("transcribe-recording", "POST /api/twilio/transcript"),
         ("transcribe-recording", "POST /api/twilio/{proxy+}"),
+        ("twilio-callback", "POST /webhooks/twilio/recording"),
+        ("twilio-callback", "POST /webhooks/twilio/{proxy+}"),
     ];
     assert_eq!(routes, expected.map(|(function, key)| (function, key.to_owned())));
     assert!(
@@ -102,6 +109,9 @@ fn both_forms_of_every_documented_path_reach_their_function() {
         ("GET", "/api/twilio/recordings", "list-twilio-recordings"),
         ("GET", "/api/twilio/transcript/RE1234567890abcdef", "get-transcript"),
         ("POST", "/api/twilio/transcript", "transcribe-recording"),
+        ("GET", "/reports/completeness", "get-completeness"),
+        ("POST", "/webhooks/livekit", "livekit-webhook"),
+        ("POST", "/webhooks/twilio/recording", "twilio-callback"),
     ] {
         for path in [path.to_owned(), format!("{path}/")] {
             assert_eq!(

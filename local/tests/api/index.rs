@@ -174,6 +174,9 @@ struct Model {
     linked: BTreeSet<usize>,
 }
 
+/// The newest value of a field, of an item and what belongs to it.
+type Newest<'a> = dyn Fn(&str, &[String], &str) -> Option<String> + 'a;
+
 /// What the list shows of a call.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
@@ -400,13 +403,7 @@ impl Model {
         shown
     }
 
-    fn row(
-        &self,
-        names: &Names,
-        item: &str,
-        members: &[String],
-        field: &dyn Fn(&str, &[String], &str) -> Option<String>,
-    ) -> Option<Row> {
+    fn row(&self, names: &Names, item: &str, members: &[String], field: &Newest<'_>) -> Option<Row> {
         let mut parts: Vec<&str> = members.iter().map(String::as_str).collect();
         parts.sort_unstable();
         parts.insert(0, item);

@@ -613,6 +613,38 @@ async fn one_recording_is_never_given_to_two_known_calls() {
 }
 
 #[tokio::test]
+async fn a_redial_within_seconds_leaves_each_call_its_own_recording() {
+    let dispatched = [NOON, NOON + 8];
+    for order in [[0, 1], [1, 0]] {
+        let stack = TestStack::empty().await;
+        // The first recording lies nearer to the second dispatch.
+        let keys = [key(PHONE, NOON + 5), key(PHONE, NOON + 12)];
+        for key in &keys {
+            stack.put_object(key, b"sound");
+        }
+        for unix in dispatched {
+            let call = Call {
+                dispatch_id: format!("dispatch_{unix}_{PHONE}"),
+                ..Call::default()
+            };
+            stack.calls().put(&call).await.unwrap();
+        }
+        for _ in 0..2 {
+            for call in order {
+                assert_found(&stack.get(&path(dispatched[call], PHONE)).await, &keys[call]);
+            }
+        }
+        assert_eq!(
+            stack.get("/recordings").await.body["recordings"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_was_found_is_written_back_and_listed() {
     let stack = TestStack::demo().await;
     for (searches, object) in demo::unindexed_objects().into_iter().enumerate() {

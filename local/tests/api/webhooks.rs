@@ -262,7 +262,7 @@ async fn an_interaction_that_cannot_be_used_is_refused_with_the_reason() {
         assert!(text.contains(part), "{text}");
     }
     let keyless = stack
-        .request(Method::POST, "/interactions/")
+        .request(Method::POST, "/interactions")
         .json(&json!({"interaction_id": "i"}));
     answer(keyless).await.recordings_error(401, "unauthorized");
 }

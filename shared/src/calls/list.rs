@@ -199,7 +199,7 @@ impl Calls {
                     .unwrap_or(QUERY_ROWS)
                     .saturating_add(limit + 1 - rows.len());
                 let wanted = if filter.is_whole() { wanted } else { wanted.max(chunk) };
-                chunk = 2 * chunk;
+                chunk *= 2;
                 // One more than wanted, since the row that a cursor names is read again.
                 let ask = wanted.min(QUERY_ROWS) + 1;
                 let (found, more) = self.rows(index, &partition, (&first, &last), order, ask).await?;

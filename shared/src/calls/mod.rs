@@ -137,6 +137,36 @@ pub struct Interaction {
     pub at: Timestamp,
 }
 
+impl Interaction {
+    /// The items that it is told of: the dispatch, else the interaction, comes first.
+    fn seeds(&self) -> Vec<String> {
+        let dispatch = self.dispatch_id.as_ref().map(DispatchId::to_string);
+        dispatch
+            .into_iter()
+            .chain(self.interaction_id.as_deref().map(interaction_item))
+            .collect()
+    }
+
+    fn tell(&self, items: &mut Items) {
+        let seeds = self.seeds();
+        let Some(target) = seeds.first() else { return };
+        let stamped = |value: Option<Value>| Stamped {
+            at: self.at,
+            value: value.unwrap_or(Value::Null),
+        };
+        let own = &mut item(items, target).state.own;
+        if let Some(id) = &self.interaction_id {
+            own.report("interaction_id", &stamped(Some(id.as_str().into())));
+        }
+        for (field, value) in &self.fields {
+            own.report(field.name(), &stamped(value.clone()));
+        }
+        if let [dispatch, interaction] = &seeds[..] {
+            item(items, interaction).state.own.belongs_to(dispatch, self.at);
+        }
+    }
+}
+
 /// The fields of a call that are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
@@ -284,57 +314,33 @@ impl Calls {
             fields,
             at,
         };
-        self.report(&interaction).await?;
-        if let Some(key) = &call.s3_key {
-            let id = object_id(key);
-            let found = Object {
-                usable: true,
-                size: call.size,
-                etag: call.etag.clone(),
-                sequencer: None,
-            };
-            let link = |items: &mut Items| {
-                let own = &mut item(items, &id).state.own;
+        let object = call.s3_key.as_deref().map(object_id);
+        let found = Object {
+            usable: true,
+            size: call.size,
+            etag: call.etag.clone(),
+            sequencer: None,
+        };
+        let seeds: Vec<String> = interaction.seeds().into_iter().chain(object.clone()).collect();
+        let write = |items: &mut Items| {
+            interaction.tell(items);
+            if let Some(id) = &object {
+                let own = &mut item(items, id).state.own;
                 own.object = Some(found.clone());
                 own.belongs_to(&call.dispatch_id, at);
-                true
-            };
-            self.update(std::slice::from_ref(&id), link).await?;
-        }
-        Ok(())
+            }
+            true
+        };
+        self.update(&seeds, write).await.map(|_| ())
     }
 
     /// Takes down what is reported of an interaction. Without a dispatch id it needs an interaction's.
     pub async fn report(&self, reported: &Interaction) -> Result<(), CallsError> {
-        let dispatch = reported.dispatch_id.as_ref().map(DispatchId::as_str);
-        let interaction = reported.interaction_id.as_deref().map(interaction_item);
-        let seeds: Vec<String> = dispatch
-            .map(str::to_owned)
-            .into_iter()
-            .chain(interaction.clone())
-            .collect();
-        let target = seeds
-            .first()
-            .cloned()
-            .ok_or_else(|| CallsError::bug("an interaction needs an id"))?;
-        let stamped = |value: Option<Value>| Stamped {
-            at: reported.at,
-            value: value.unwrap_or(Value::Null),
-        };
-        let merge = |items: &mut Items| {
-            let own = &mut item(items, &target).state.own;
-            if let Some(id) = &reported.interaction_id {
-                own.report("interaction_id", &stamped(Some(id.as_str().into())));
-            }
-            for (field, value) in &reported.fields {
-                own.report(field.name(), &stamped(value.clone()));
-            }
-            if let (Some(interaction), Some(dispatch)) = (&interaction, dispatch) {
-                item(items, interaction).state.own.belongs_to(dispatch, reported.at);
-            }
+        let write = |items: &mut Items| {
+            reported.tell(items);
             true
         };
-        self.update(&seeds, merge).await.map(|_| ())
+        self.update(&reported.seeds(), write).await.map(|_| ())
     }
 
     /// Takes down whether an object of the bucket is there, which `look` finds out. `sequencer` is that of the S3 event which gave the occasion:
@@ -490,7 +496,8 @@ impl Calls {
             .collect())
     }
 
-    /// Those of Twilio's recordings, with their calls, that are not in the table as they are at Twilio; and the call's number if it is known.
+    /// Those of Twilio's recordings, with their calls, that are not in the table as they are at Twilio, or whose number is not known;
+    /// and the number if it is.
     pub async fn new_to_twilio(
         &self,
         recordings: Vec<(String, TwilioRecording)>,
@@ -500,7 +507,8 @@ impl Calls {
         let news = ids.iter().zip(recordings).filter_map(|(id, (call_sid, recording))| {
             let call = known.get(id).and_then(|item| item.state.own.twilio.as_ref());
             let same = call.and_then(|call| call.recordings.get(&recording.sid));
-            (same != Some(&recording)).then(|| (call_sid, recording, call.and_then(|call| call.phone.clone())))
+            let phone = call.and_then(|call| call.phone.clone());
+            (same != Some(&recording) || phone.is_none()).then_some((call_sid, recording, phone))
         });
         Ok(news.collect())
     }
