@@ -1,6 +1,6 @@
 //! What a page of the list costs in an index of a million calls: `cargo bench --profile dev -p local --bench index`, some minutes.
 //!
-//! It needs some 4 GB for the database, in the folder for temporary files (`TMPDIR`).
+//! It needs some 8 GB for the database, in the folder for temporary files (`TMPDIR`).
 //!
 //! Rows are copies of one that the index itself made, loaded into a database file past its API; their counts are loaded with them. Then the pages
 //! are read as `list-recordings` reads them, through a proxy that has DynamoDB say what each request consumed.
