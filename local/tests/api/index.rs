@@ -690,7 +690,7 @@ fn any_history_ends_in_the_index_that_the_model_says() {
         cases: std::env::var("PROPTEST_CASES")
             .ok()
             .and_then(|cases| cases.parse().ok())
-            .unwrap_or(16),
+            .unwrap_or(8),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/api/index.proptest-regressions"
