@@ -19,6 +19,10 @@ pub const AUTH_TOKEN: &str = "demo_twilio_auth_token";
 pub const API_KEY: &str = "your_api_key_here";
 /// The key of the stand-in Whisper.
 pub const WHISPER_API_KEY: &str = "demo_whisper_api_key";
+/// LiveKit key whose webhooks are accepted.
+pub const LIVEKIT_API_KEY: &str = "demo_livekit_key";
+/// The secret that belongs to [`LIVEKIT_API_KEY`].
+pub const LIVEKIT_API_SECRET: &str = "demo_livekit_api_secret_of_32_bytes";
 
 /// A spoken text and recordings of it, made by `local/demo/make-clips`.
 pub struct Clip {

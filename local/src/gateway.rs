@@ -26,7 +26,7 @@ use lambda_http::{
 };
 
 pub use route::Route;
-pub use template::{QueueSource, TemplateError, queues};
+pub use template::{QueueSource, Schedule, TemplateError, queues, schedules};
 
 use route::Target;
 

@@ -2,8 +2,10 @@
 
 pub mod aws;
 pub mod demo;
+pub mod events;
 pub mod functions;
 pub mod gateway;
+pub mod import;
 pub mod keys;
 pub mod queues;
 pub mod seed;

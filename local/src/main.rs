@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use local::{
     aws::{DatabaseKind, Storage},
     demo,
+    import::Import,
     keys::MintKey,
     serve::Reach,
     stack::{Settings, Stack, TranscriptionApi, TwilioAccount},
@@ -53,6 +54,8 @@ struct Options {
 enum Command {
     /// Make an API key, store its hash in Secrets Manager and print it
     MintKey(MintKey),
+    /// Report the interactions of a CSV or JSON Lines file to the API
+    Import(Import),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -81,9 +84,22 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
-    if let Some(Command::MintKey(mint)) = options.command {
-        println!("{}", mint.run().await?);
-        return Ok(());
+    match options.command {
+        Some(Command::MintKey(mint)) => {
+            println!("{}", mint.run().await?);
+            return Ok(());
+        }
+        Some(Command::Import(import)) => {
+            let imported =
+                import.run(|so_far| eprintln!("{} taken down, {} refused", so_far.taken, so_far.refused.len()));
+            let imported = imported.await?;
+            println!("{}", imported.report());
+            return match imported.refused.is_empty() {
+                true => Ok(()),
+                false => Err("some lines were refused".into()),
+            };
+        }
+        None => {}
     }
     let (twilio, whisper) = (twilio_from_env()?, whisper_from_env());
     let mut environment = vec![(
@@ -93,7 +109,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             .to_possible_value()
             .map_or_else(String::new, |auth| auth.get_name().to_owned()),
     )];
-    environment.extend(variable("WHISPER_MODEL").map(|model| ("WHISPER_MODEL".to_owned(), model)));
+    for name in ["WHISPER_MODEL", "PUBLIC_BASE_URL", "AUTO_TRANSCRIBE"] {
+        environment.extend(variable(name).map(|value| (name.to_owned(), value)));
+    }
     let real_twilio = twilio.as_ref().map(|account| account.base_url.clone());
     let real_whisper = whisper.as_ref().map(|api| api.base_url.clone());
     // Signals are caught from here on, so that an early one is not lost.
@@ -115,6 +133,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         empty: options.empty,
         twilio,
         whisper,
+        schedules: true,
         environment,
     })
     .await?;

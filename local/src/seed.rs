@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::{
     auth,
     aws::Aws,
-    calls::{Call, Calls},
+    calls::{Call, Calls, SHOWN},
     config::Env,
 };
 
@@ -32,6 +32,11 @@ pub const WHISPER_SECRET: &str = "call-recordings/whisper";
 /// Name of the secret with the presigning keys.
 pub const SIGNER_SECRET: &str = "call-recordings/signer";
 
+/// Name of the secret with the LiveKit key.
+pub const LIVEKIT_SECRET: &str = "call-recordings/livekit";
+/// Name of the secret with the key that cursors are signed with.
+pub const CURSOR_SECRET: &str = "call-recordings/cursor";
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Credentials that the functions are to find in their secrets.
@@ -51,33 +56,12 @@ pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
     let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
     let fresh = !known.iter().any(|name| name == CALLS_TABLE);
     if fresh {
-        let text = ScalarAttributeType::S;
-        dynamodb
-            .create_table()
-            .table_name(CALLS_TABLE)
-            .billing_mode(BillingMode::PayPerRequest)
-            .set_attribute_definitions(Some(vec![
-                attribute("dispatch_id", text.clone())?,
-                attribute("list_day", text.clone())?,
-                attribute("list_order", text.clone())?,
-                attribute("dispatch_phone", text.clone())?,
-                attribute("dispatched_at", ScalarAttributeType::N)?,
-            ]))
-            .key_schema(key("dispatch_id", KeyType::Hash)?)
-            .global_secondary_indexes(index("by-day", "list_day", "list_order", ProjectionType::All)?)
-            .global_secondary_indexes(index(
-                "by-phone",
-                "dispatch_phone",
-                "dispatched_at",
-                ProjectionType::KeysOnly,
-            )?)
-            .send()
-            .await?;
+        calls_table(&dynamodb).await?;
         dynamodb
             .create_table()
             .table_name(TRANSCRIPTS_TABLE)
             .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(attribute("id", text)?)
+            .attribute_definitions(attribute("id", ScalarAttributeType::S)?)
             .key_schema(key("id", KeyType::Hash)?)
             .send()
             .await?;
@@ -98,10 +82,48 @@ pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
         true,
     )
     .await?;
+    let livekit = json!({"api_key": demo::LIVEKIT_API_KEY, "api_secret": demo::LIVEKIT_API_SECRET});
+    secret(aws, LIVEKIT_SECRET, livekit, false).await?;
+    let cursor = json!({"key": format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))});
+    secret(aws, CURSOR_SECRET, cursor, false).await?;
     let signer =
         json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
     secret(aws, SIGNER_SECRET, signer, true).await?;
     Ok(fresh)
+}
+
+/// Makes the calls table, as template.yaml describes it.
+pub async fn calls_table(dynamodb: &aws_sdk_dynamodb::Client) -> Result<()> {
+    let (text, number) = (ScalarAttributeType::S, ScalarAttributeType::N);
+    let shown = || {
+        let shown = SHOWN.map(str::to_owned).to_vec();
+        Projection::builder()
+            .projection_type(ProjectionType::Include)
+            .set_non_key_attributes(Some(shown))
+            .build()
+    };
+    let keys = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+    dynamodb
+        .create_table()
+        .table_name(CALLS_TABLE)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_attribute_definitions(Some(vec![
+            attribute("id", text.clone())?,
+            attribute("list_day", text.clone())?,
+            attribute("list_phone", text.clone())?,
+            attribute("list_interaction", text.clone())?,
+            attribute("list_order", text.clone())?,
+            attribute("near_number", text)?,
+            attribute("near_time", number)?,
+        ]))
+        .key_schema(key("id", KeyType::Hash)?)
+        .global_secondary_indexes(index("by-day", "list_day", "list_order", shown())?)
+        .global_secondary_indexes(index("by-phone", "list_phone", "list_order", shown())?)
+        .global_secondary_indexes(index("by-interaction", "list_interaction", "list_order", shown())?)
+        .global_secondary_indexes(index("by-number", "near_number", "near_time", keys)?)
+        .send()
+        .await?;
+    Ok(())
 }
 
 /// Writes the demo's calls and their recordings.
@@ -131,7 +153,7 @@ pub async fn demo(aws: &Aws, env: &Env) -> Result<()> {
                 duration: call.duration.map(i64::from),
                 start_time: Some(call.start_time),
                 end_time: call.end_time,
-                has_transcript: false,
+                ..Call::default()
             })
             .await?;
     }
@@ -203,11 +225,11 @@ fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement> {
         .build()?)
 }
 
-fn index(name: &str, partition: &str, sort: &str, projection: ProjectionType) -> Result<GlobalSecondaryIndex> {
+fn index(name: &str, partition: &str, sort: &str, projection: Projection) -> Result<GlobalSecondaryIndex> {
     Ok(GlobalSecondaryIndex::builder()
         .index_name(name)
         .key_schema(key(partition, KeyType::Hash)?)
         .key_schema(key(sort, KeyType::Range)?)
-        .projection(Projection::builder().projection_type(projection).build())
+        .projection(projection)
         .build()?)
 }

@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     aws::{self, Aws, DatabaseKind, Storage},
-    demo,
+    demo, events,
     functions::Functions,
     gateway::{self, Gateway, TEMPLATE},
     queues,
@@ -39,6 +39,8 @@ pub struct Settings {
     pub twilio: Option<TwilioAccount>,
     /// A transcription API in place of the stand-in.
     pub whisper: Option<TranscriptionApi>,
+    /// Run functions on their schedules.
+    pub schedules: bool,
     /// Further variables of the functions' environment, which win over the stack's own.
     pub environment: Vec<(String, String)>,
 }
@@ -59,6 +61,7 @@ impl Settings {
             empty: true,
             twilio: None,
             whisper: None,
+            schedules: false,
             environment: Vec::new(),
         }
     }
@@ -177,6 +180,18 @@ impl Stack {
                 let tasks = queues::drive(clients.sqs(), url, source, functions.clone(), stopped);
                 servers.push(Server { stop, tasks });
             }
+            // From here on: the demo's recordings without a call are to be found by those who ask.
+            let (stop, stopped) = watch::channel(false);
+            let mut tasks = vec![events::drive_objects(
+                aws.object_events(),
+                functions.clone(),
+                stopped.clone(),
+            )];
+            if settings.schedules {
+                let schedules = gateway::schedules(TEMPLATE)?.into_iter();
+                tasks.extend(schedules.map(|it| events::drive_schedule(it, functions.clone(), stopped.clone())));
+            }
+            servers.push(Server { stop, tasks });
             let router = Gateway::from_template(TEMPLATE)?.router(move |function, request| {
                 let functions = functions.clone();
                 async move {
@@ -229,7 +244,11 @@ fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
     let twilio = settings.twilio.as_ref().map_or(aws_url, |account| &account.base_url);
     let stand_in_whisper = format!("{aws_url}/v1");
     let whisper = settings.whisper.as_ref().map_or(&stand_in_whisper, |api| &api.base_url);
+    let port = if settings.port == 0 { 8000 } else { settings.port };
+    let public_url = format!("http://localhost:{port}");
     let own = [
+        ("PUBLIC_BASE_URL", public_url.as_str()),
+        ("LIVEKIT_SECRET", seed::LIVEKIT_SECRET),
         ("AWS_REGION", aws::REGION),
         ("AWS_ACCESS_KEY_ID", aws::ACCESS_KEY_ID),
         ("AWS_SECRET_ACCESS_KEY", aws::SECRET_ACCESS_KEY),
@@ -242,6 +261,7 @@ fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
         ("TWILIO_SECRET", seed::TWILIO_SECRET),
         ("WHISPER_SECRET", seed::WHISPER_SECRET),
         ("SIGNER_SECRET", seed::SIGNER_SECRET),
+        ("CURSOR_SECRET", seed::CURSOR_SECRET),
         ("TWILIO_BASE_URL", twilio),
         ("WHISPER_BASE_URL", whisper),
     ];

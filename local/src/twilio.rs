@@ -133,6 +133,8 @@ struct Inner {
     recordings: Mutex<Vec<Recording>>,
     log: watch::Sender<Vec<Logged>>,
     faults: Mutex<Vec<(String, Fault, Option<usize>)>>,
+    /// Whom a call called.
+    called: Mutex<Vec<(String, String)>>,
 }
 
 /// The stand-in. Clones share one state.
@@ -150,7 +152,7 @@ impl Twilio {
     pub fn new(account_sid: impl Into<String>, auth_token: impl Into<String>) -> Self {
         let account_sid = account_sid.into();
         let credentials = Mutex::new(vec![(account_sid.clone(), auth_token.into())]);
-        let (recordings, log, faults) = Default::default();
+        let (recordings, log, faults, called) = Default::default();
         Twilio {
             inner: Arc::new(Inner {
                 account_sid,
@@ -158,6 +160,7 @@ impl Twilio {
                 recordings,
                 log,
                 faults,
+                called,
             }),
         }
     }
@@ -173,6 +176,11 @@ impl Twilio {
         recordings.retain(|known| known.sid != recording.sid);
         let at = recordings.partition_point(|known| known.date_created >= recording.date_created);
         recordings.insert(at, recording);
+    }
+
+    /// Adds an outbound call to this number.
+    pub fn add_call(&self, call_sid: impl Into<String>, to: impl Into<String>) {
+        lock(&self.inner.called).push((call_sid.into(), to.into()));
     }
 
     /// Removes a recording altogether.
@@ -243,6 +251,16 @@ impl Twilio {
                 error(StatusCode::METHOD_NOT_ALLOWED, 20004, "Method not allowed")
             }
             Some("Recordings.json") => self.list(request.uri()),
+            Some(resource) if resource.starts_with("Calls/") => {
+                let calls = lock(&self.inner.called);
+                match calls.iter().find(|(sid, _)| resource == format!("Calls/{sid}.json")) {
+                    Some((sid, to)) => {
+                        let call = json!({"sid": sid, "to": to, "from": "+15005550006", "direction": "outbound-api"});
+                        json_response(StatusCode::OK, &call)
+                    }
+                    None => not_found(path),
+                }
+            }
             Some(resource) => match resource.strip_prefix("Recordings/") {
                 Some(file) => self.recording(file, request),
                 None => not_found(path),

@@ -29,6 +29,8 @@ pub enum Scope {
     RecordingsRead,
     /// `recordings:transcribe`: transcribe egress recordings, which costs money.
     RecordingsTranscribe,
+    /// `recordings:write`: report interactions.
+    RecordingsWrite,
     /// `twilio:read`: list Twilio recordings.
     TwilioRead,
     /// `twilio:transcribe`: transcribe Twilio recordings, which costs money.
@@ -40,6 +42,7 @@ impl Scope {
         match self {
             Self::RecordingsRead => "recordings:read",
             Self::RecordingsTranscribe => "recordings:transcribe",
+            Self::RecordingsWrite => "recordings:write",
             Self::TwilioRead => "twilio:read",
             Self::TwilioTranscribe => "twilio:transcribe",
         }

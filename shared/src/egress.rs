@@ -1,12 +1,13 @@
 //! The egress recordings in S3: finding the one that belongs to a dispatch.
 
-use aws_sdk_s3::Client;
+use aws_sdk_s3::{Client, error::SdkError, operation::list_objects_v2::ListObjectsV2Error, types::Object};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
 
 use crate::{
     aws::{Aws, causes},
+    calls::Found,
     config::Env,
     dispatch::{DispatchPattern, EgressFile},
     time::utc_day,
@@ -16,6 +17,9 @@ use crate::{
 pub const EARLIEST: i64 = -5;
 /// A recording begins at most this many seconds after its dispatch.
 pub const LATEST: i64 = 300;
+
+/// Recordings and dispatches of one number that are further apart than this many seconds say nothing about each other, even by way of others.
+pub const NEIGHBOURHOOD: i64 = 6 * LATEST;
 
 /// A recording in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,15 @@ pub enum EgressError {
     Unavailable(String),
 }
 
+/// One page of the bucket's keys.
+#[derive(Debug)]
+pub struct KeyPage {
+    /// The recordings on it.
+    pub recordings: Vec<EgressObject>,
+    /// The last key of the page, after which the next one begins; `None` on the last page.
+    pub last: Option<String>,
+}
+
 /// The bucket and the prefix under which egress files lie by UTC day.
 pub struct Egress {
     client: Client,
@@ -69,7 +82,7 @@ impl Egress {
         })
     }
 
-    /// The recordings of this phone number that began when this dispatch's could have, in that order.
+    /// The recordings of this phone number that began in the [`NEIGHBOURHOOD`] of this dispatch, in that order.
     ///
     /// The folder's date comes from the producer's clock and zone, so the neighbouring days are searched too, all at once.
     pub async fn candidates(&self, dispatch: &DispatchPattern) -> Result<Vec<EgressObject>, EgressError> {
@@ -89,7 +102,7 @@ impl Egress {
             .buffered(3)
             .try_collect()
             .await?;
-        let window = dispatch.unix + EARLIEST..=dispatch.unix + LATEST;
+        let window = dispatch.unix - NEIGHBOURHOOD..=dispatch.unix + NEIGHBOURHOOD;
         let mut candidates: Vec<EgressObject> = found
             .into_iter()
             .flatten()
@@ -110,20 +123,56 @@ impl Egress {
         ),
         EgressError,
     > {
-        let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
-        let object = answer.map_err(
-            |error| match error.raw_response().map(|answer| answer.status().as_u16()) {
-                Some(403) => EgressError::AccessDenied,
-                Some(404) => EgressError::NotFound,
-                _ => EgressError::Unavailable(causes(&error)),
-            },
-        )?;
+        let object = self.client.get_object().bucket(&self.bucket).key(key);
+        let object = object.send().await.map_err(getting)?;
         let length = object.content_length.and_then(|length| u64::try_from(length).ok());
         let bytes = stream::unfold(object.body, |mut body| async move {
             let chunk = body.next().await?;
             Some((chunk.map_err(|error| EgressError::Unavailable(causes(&error))), body))
         });
         Ok((length, bytes))
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The folder of all recordings, with its slash.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What S3 says of an object; `None` when it is not there.
+    pub async fn head(&self, key: &str) -> Result<Option<Found>, EgressError> {
+        let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        match answer.map_err(getting) {
+            Ok(object) => Ok(Some(Found {
+                size: object.content_length().unwrap_or_default(),
+                etag: without_quotes(object.e_tag),
+            })),
+            Err(EgressError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads one page of keys in their order, which is that of days: those after `after` that begin with [`Egress::prefix`] and `folder`.
+    pub async fn page(&self, folder: &str, after: Option<&str>) -> Result<KeyPage, EgressError> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(format!("{}{folder}", self.prefix))
+            .set_start_after(after.map(str::to_owned))
+            .send()
+            .await
+            .map_err(listing)?;
+        let objects = answer.contents.unwrap_or_default();
+        let last = objects.last().and_then(|object| object.key.clone());
+        Ok(KeyPage {
+            recordings: objects.into_iter().filter_map(recording).collect(),
+            last: last.filter(|_| answer.is_truncated == Some(true)),
+        })
     }
 
     /// All recordings whose key begins with `prefix`, over all pages.
@@ -137,27 +186,42 @@ impl Egress {
             .send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| {
-                let code = error.as_service_error().and_then(|service| service.meta().code());
-                match code {
-                    Some("NoSuchBucket") => EgressError::NoSuchBucket,
-                    Some("AccessDenied") => EgressError::AccessDenied,
-                    _ => EgressError::Unavailable(causes(&error)),
-                }
-            })?;
-            objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-                let key = object.key?;
-                let file = EgressFile::parse(&key)?;
-                // An empty file is a recording that failed.
-                let size = object.size.filter(|size| *size > 0)?;
-                Some(EgressObject {
-                    size,
-                    etag: object.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
-                    unix: file.unix,
-                    key,
-                })
-            }));
+            let page = page.map_err(listing)?;
+            objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(recording));
         }
         Ok(objects)
+    }
+}
+
+fn without_quotes(etag: Option<String>) -> Option<String> {
+    etag.map(|tag| tag.trim_matches('"').to_owned())
+}
+
+/// What a listed object is, if it is a recording. An empty file is one that failed.
+fn recording(object: Object) -> Option<EgressObject> {
+    let key = object.key?;
+    Some(EgressObject {
+        unix: EgressFile::parse(&key)?.unix,
+        size: object.size.filter(|size| *size > 0)?,
+        etag: without_quotes(object.e_tag),
+        key,
+    })
+}
+
+/// Why one object can't be had. What HEAD answers has no body, and so no code.
+fn getting<E: std::error::Error + 'static>(error: SdkError<E>) -> EgressError {
+    match error.raw_response().map(|answer| answer.status().as_u16()) {
+        Some(403) => EgressError::AccessDenied,
+        Some(404) => EgressError::NotFound,
+        _ => EgressError::Unavailable(causes(&error)),
+    }
+}
+
+fn listing(error: SdkError<ListObjectsV2Error>) -> EgressError {
+    let code = error.as_service_error().and_then(|service| service.meta().code());
+    match code {
+        Some("NoSuchBucket") => EgressError::NoSuchBucket,
+        Some("AccessDenied") => EgressError::AccessDenied,
+        _ => EgressError::Unavailable(causes(&error)),
     }
 }

@@ -7,14 +7,14 @@ use lambda_http::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     request::{LambdaRequest, RequestContext},
 };
-use lambda_runtime::{LambdaEvent, service_fn, tower::ServiceExt};
+use lambda_runtime::{LambdaEvent, Service, service_fn, tower::ServiceExt};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    calls::CallsError, egress::EgressError, playback::PlaybackError, recordings::FindError, secrets::SecretError,
-    transcripts::TranscriptsError, twilio::TwilioError,
+    calls::CallsError, egress::EgressError, playback::PlaybackError, recordings::RecordingsError, secrets::SecretError,
+    transcription::EnqueueError, transcripts::TranscriptsError, twilio::TwilioError,
 };
 
 const JSON: &str = "application/json";
@@ -253,6 +253,16 @@ impl Call {
         }
     }
 
+    /// The body's bytes, as they were sent.
+    pub fn body(&self) -> &[u8] {
+        self.request.body().as_ref()
+    }
+
+    /// The query string, as it was sent.
+    pub fn raw_query(&self) -> &str {
+        self.request.uri().query().unwrap_or_default()
+    }
+
     /// The JSON object in the body.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         if let Some(content_type) = self.headers().get(header::CONTENT_TYPE) {
@@ -446,6 +456,13 @@ impl From<CallsError> for ApiError {
     }
 }
 
+impl From<EnqueueError> for ApiError {
+    fn from(error: EnqueueError) -> Self {
+        let message = "The transcription can't be queued right now. Try again shortly.";
+        Self::unavailable("queue_unavailable", message).caused_by(error)
+    }
+}
+
 impl From<TranscriptsError> for ApiError {
     fn from(error: TranscriptsError) -> Self {
         Self::unavailable(
@@ -456,11 +473,11 @@ impl From<TranscriptsError> for ApiError {
     }
 }
 
-impl From<FindError> for ApiError {
-    fn from(error: FindError) -> Self {
+impl From<RecordingsError> for ApiError {
+    fn from(error: RecordingsError) -> Self {
         match error {
-            FindError::Calls(error) => error.into(),
-            FindError::Egress(error) => error.into(),
+            RecordingsError::Calls(error) => error.into(),
+            RecordingsError::Egress(error) => error.into(),
         }
     }
 }
@@ -630,6 +647,37 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     lambda_runtime::run(Adapter::from(service).map_request(with_valid_uri)).await
+}
+
+/// Runs a function that answers requests with `handler` and takes other events with `other`, until its environment ends.
+pub async fn run_with_events<T, F, G, E>(handler: impl Fn(Request) -> F, other: impl Fn(T) -> G) -> Result<(), Error>
+where
+    T: DeserializeOwned,
+    F: Future<Output = Response<Body>> + Send,
+    G: Future<Output = Result<(), E>>,
+    E: Into<Error>,
+{
+    let (handler, other) = (&handler, &other);
+    let service = service_fn(move |event: LambdaEvent<serde_json::Value>| async move {
+        if event.payload.get("requestContext").is_none() {
+            other(serde_json::from_value(event.payload)?)
+                .await
+                .map_err(Into::into)?;
+            return Ok::<_, Error>(serde_json::Value::Null);
+        }
+        let request: LambdaRequest = serde_json::from_str(&event.payload.to_string())?;
+        let answer = service_fn(|request| {
+            let answer = handler(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let mut adapter = Adapter::from(answer);
+        let answered = adapter
+            .call(with_valid_uri(LambdaEvent::new(request, event.context)))
+            .await;
+        let answered = answered.unwrap_or_else(|impossible| match impossible {});
+        Ok(serde_json::to_value(answered)?)
+    });
+    lambda_runtime::run(service).await
 }
 
 /// Percent-encodes what the gateway passes on in `rawPath` and `rawQueryString` but `http::Uri` refuses:

@@ -12,6 +12,7 @@ pub mod dispatch;
 mod dynamodb;
 pub mod egress;
 pub mod http;
+pub mod livekit;
 pub mod playback;
 pub mod queue;
 pub mod recordings;
@@ -21,6 +22,7 @@ pub mod time;
 pub mod transcription;
 pub mod transcripts;
 pub mod twilio;
+pub mod twilio_signature;
 pub mod usage;
 pub mod whisper;
 

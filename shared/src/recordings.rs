@@ -1,11 +1,11 @@
-//! The recording of a call over LiveKit: by the index, else by its name in the bucket.
+//! The recording of a call over LiveKit: by the index, else by its name in the bucket; and what the bucket has, taken down in the index.
 
 use crate::{
     aws::Aws,
-    calls::{Calls, CallsError},
+    calls::{Calls, CallsError, recording_of},
     config::{ConfigError, Env},
-    dispatch::{DispatchId, DispatchPattern},
-    egress::{EARLIEST, Egress, EgressError, EgressObject, LATEST},
+    dispatch::DispatchId,
+    egress::{Egress, EgressError, NEIGHBOURHOOD},
 };
 
 /// The index of calls and the bucket.
@@ -16,9 +16,9 @@ pub struct Recordings {
     pub egress: Egress,
 }
 
-/// Why a call's recording could not be looked for.
+/// Why a recording could not be looked for, or not be taken down.
 #[derive(Debug, thiserror::Error)]
-pub enum FindError {
+pub enum RecordingsError {
     /// The index did not answer.
     #[error(transparent)]
     Calls(#[from] CallsError),
@@ -37,82 +37,43 @@ impl Recordings {
         Ok(Some(Self { calls, egress }))
     }
 
-    /// Notes that the call has a transcript. The transcript does not depend on it.
-    pub async fn note_transcript(&self, id: &DispatchId) {
-        if let Err(error) = self.calls.set_transcribed(id).await {
-            tracing::warn!(%error, "the index does not show that the call has a transcript");
-        }
-    }
-
     /// The key of the call's recording: from the table, else by its name in the bucket, which is then written to the table.
-    pub async fn find(&self, id: &DispatchId) -> Result<Option<String>, FindError> {
+    pub async fn find(&self, id: &DispatchId) -> Result<Option<String>, RecordingsError> {
         let known = self.calls.get(id).await?;
-        if let Some(key) = known.as_ref().and_then(|call| call.s3_key.clone()) {
+        let is_known = known.is_some();
+        if let Some(key) = known.and_then(|call| call.s3_key) {
             return Ok(Some(key));
         }
         let Some(dispatch) = id.pattern() else { return Ok(None) };
-        let candidates = self.egress.candidates(&dispatch).await?;
-        if candidates.is_empty() {
-            return Ok(None);
+        let (first, last) = (dispatch.unix - NEIGHBOURHOOD, dispatch.unix + NEIGHBOURHOOD);
+        let (others, listed_as_this) = self.calls.dispatches_near(&dispatch, first, last).await?;
+        if let (Some(key), false) = (listed_as_this, is_known) {
+            return Ok(Some(key));
         }
-        // An earlier call to the number can only be nearer to a recording that began before this dispatch.
-        let (first, last) = (dispatch.unix + 2 * EARLIEST, dispatch.unix + LATEST - EARLIEST);
-        let others = self.calls.dispatches_near(&dispatch, first, last).await?;
-        let Some(found) = candidates
-            .into_iter()
-            .find(|candidate| is_of(candidate, &dispatch, &others))
-        else {
+        let candidates = self.egress.candidates(&dispatch).await?;
+        let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
             return Ok(None);
         };
         // The answer does not depend on it: the next request would find the recording again.
-        if let Err(error) = self.calls.link_recording(id, known, &found).await {
+        if let Err(error) = self.calls.found(id, &candidates).await {
             tracing::warn!(%error, "recording found but not written to the index");
         }
-        Ok(Some(found.key))
+        Ok(Some(found.key.clone()))
     }
 }
 
-/// Whether no other known dispatch of the number explains the recording better, which is: lies nearer to its beginning.
-/// Of two equally near ones the earlier explains it better, since recording begins after the dispatch.
-fn is_of(recording: &EgressObject, dispatch: &DispatchPattern, others: &[i64]) -> bool {
-    let nearness = |unix: i64| (recording.unix.abs_diff(unix), unix);
-    !others
-        .iter()
-        .any(|other| recording.unix >= other + EARLIEST && nearness(*other) < nearness(dispatch.unix))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_ours(recording: i64, others: &[i64]) -> bool {
-        let dispatch = DispatchPattern {
-            unix: 1000,
-            phone: "1".into(),
-        };
-        is_of(
-            &EgressObject {
-                key: String::new(),
-                size: 1,
-                etag: None,
-                unix: recording,
-            },
-            &dispatch,
-            others,
-        )
-    }
-
-    #[test]
-    fn a_recording_belongs_to_the_nearest_known_dispatch() {
-        assert!(is_ours(1002, &[]));
-        assert!(is_ours(1002, &[1005]), "the later dispatch is farther from it");
-        assert!(!is_ours(1122, &[1120]), "the later dispatch is nearer");
-        assert!(is_ours(1100, &[1120]), "the later dispatch is too late for it");
-        assert!(!is_ours(996, &[995]), "the earlier dispatch is nearer");
-        assert!(is_ours(1001, &[995]));
-        assert!(
-            is_ours(1002, &[1004]) && !is_ours(998, &[996]),
-            "equally near: the earlier dispatch"
-        );
+/// Looks whether an object is there, and takes it down in the index; see [`Calls::observe`]. `false` for a key that is no recording's.
+pub async fn observe(
+    calls: &Calls,
+    egress: &Egress,
+    key: &str,
+    sequencer: Option<&str>,
+) -> Result<bool, RecordingsError> {
+    match key.starts_with(egress.prefix()) {
+        true => {
+            let look = || async { Ok::<_, RecordingsError>(egress.head(key).await?) };
+            calls.observe(key, sequencer, look).await
+        }
+        false => Ok(false),
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     aws::Aws,
+    calls::digits,
     config::{ConfigError, Env},
     retry::{Classify, Retry, retry_after, with_retries},
     secrets::{Secret, SecretError},
@@ -22,7 +23,8 @@ const ATTEMPTS: u32 = 4;
 /// One JSON answer takes at most this long.
 const JSON_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 3;
-const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
+/// Where Twilio's API is, unless `TWILIO_BASE_URL` says otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 
 /// `AC` and 16 to 32 hexadecimal digits. Twilio's own have 32.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -419,6 +421,12 @@ impl Media {
     }
 }
 
+/// The address of a recording's MP3 on the host `base`.
+pub fn media_url(base: &str, account: &str, recording: &str) -> String {
+    let base = base.trim_end_matches('/');
+    format!("{base}/2010-04-01/Accounts/{account}/Recordings/{recording}.mp3")
+}
+
 /// Twilio's API for one account. Credentials go to the configured host alone.
 pub struct Twilio {
     client: Client,
@@ -493,7 +501,7 @@ impl Twilio {
 
     /// The address of a recording's MP3, on the configured host.
     pub fn media_url(&self, account: &AccountSid, recording: &str) -> String {
-        format!("{}2010-04-01/Accounts/{account}/Recordings/{recording}.mp3", self.base)
+        media_url(self.base.as_str(), &account.0, recording)
     }
 
     /// The recording that a caller's media address names. It must be one of the configured account, at Twilio or at the configured host;
@@ -558,6 +566,35 @@ impl Twilio {
             recordings: raw.recordings,
             next,
         })
+    }
+
+    /// The token that Twilio signs webhooks with.
+    pub async fn auth_token(&self) -> Result<String, TwilioError> {
+        let token = self.secret.get().await?.auth_token.clone();
+        token
+            .filter(|token| !token.is_empty())
+            .ok_or(TwilioError::IncompleteSecret)
+    }
+
+    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where there is no number.
+    pub async fn number_of(&self, call_sid: &str, deadline: Instant) -> Result<Option<String>, TwilioError> {
+        #[derive(Deserialize)]
+        struct Call {
+            from: Option<String>,
+            to: Option<String>,
+            direction: Option<String>,
+        }
+        if !is_sid("CA", call_sid) {
+            return Ok(None);
+        }
+        let account = self.account_sid().await?;
+        let url = self.url(&format!("/2010-04-01/Accounts/{account}/Calls/{call_sid}.json"))?;
+        let call: Call = self.json(url, deadline).await?;
+        let inbound = call.direction.as_deref() == Some("inbound");
+        let address = if inbound { call.from } else { call.to }.unwrap_or_default();
+        // A SIP address names the number before its host.
+        let user = address.trim_start_matches("sip:").split('@').next().unwrap_or_default();
+        Ok(Some(digits(user)).filter(|digits| !digits.is_empty()))
     }
 
     /// Reads one recording's metadata.

@@ -1,26 +1,52 @@
-//! `GET /recordings`: the calls that can be played, newest first.
+//! `GET /recordings`: calls by their start, newest first: those that can be played, unless asked otherwise.
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     auth::{Access, Scope},
     aws::Aws,
-    calls::{Call, Calls, Cursor, Start},
+    calls::{Call, Calls, Cursor, Filter, ListError, Order, Start},
     config::{ConfigError, Env},
-    http::{self, ApiError, Family, invalid_parameter},
+    http::{self, ApiError, Family, Query, invalid_parameter},
     playback::{Playback, PlaybackError, Presigner},
-    time::to_millis,
+    secrets::{Secret, SecretError},
+    time::{DateInput, to_millis},
+    twilio::{DEFAULT_BASE_URL, media_url},
 };
 
 /// Life of the listed URLs in seconds: the document's default.
 const EXPIRES_IN: u64 = 3600;
+const PARAMETERS: [&str; 14] = [
+    "limit",
+    "offset",
+    "cursor",
+    "order",
+    "include_total",
+    "status",
+    "outcome",
+    "phone",
+    "interaction_id",
+    "started_after",
+    "started_before",
+    "min_duration",
+    "has_transcript",
+    "has_recording",
+];
 
 /// What every request needs, made once.
 pub struct State {
     access: Access,
     calls: Calls,
     playback: Option<Playback>,
+    cursor: Secret<CursorKey>,
+    twilio: String,
+}
+
+/// The secret `CURSOR_SECRET`: the key that cursors are signed with.
+#[derive(Deserialize)]
+struct CursorKey {
+    key: String,
 }
 
 impl State {
@@ -31,8 +57,10 @@ impl State {
             access: Access::for_recordings(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
             playback: Playback::from_env(env, &aws),
+            cursor: Secret::new(aws.secrets_manager(), env.required("CURSOR_SECRET")?),
+            twilio: env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL).to_owned(),
         };
-        tokio::join!(state.access.preload(), async {
+        tokio::join!(state.access.preload(), state.cursor.preload(), async {
             if let Some(playback) = &state.playback {
                 playback.preload().await;
             }
@@ -47,6 +75,8 @@ struct List {
     limit: usize,
     offset: u64,
     next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -59,10 +89,31 @@ struct Row {
     duration: Option<i64>,
     start_time: Option<String>,
     end_time: Option<String>,
-    recording_url: String,
-    expires_at: String,
-    dispatch_id: String,
+    recording_url: Option<String>,
+    expires_at: Option<String>,
+    dispatch_id: Option<String>,
+    source: Option<&'static str>,
+    call_sid: Option<String>,
     has_transcript: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording_error: Option<String>,
+    /// All of them, the one that `recording_url` plays first.
+    recordings: Vec<Recorded>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "source", rename_all = "lowercase")]
+enum Recorded {
+    LiveKit {
+        recording_url: String,
+        expires_at: String,
+    },
+    /// Its URL asks for Twilio credentials, or is exchanged for a transcript.
+    Twilio {
+        recording_url: Option<String>,
+        sid: String,
+        duration: Option<i64>,
+    },
 }
 
 /// Answers one request.
@@ -70,9 +121,24 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(Family::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsRead).await?;
         call.expect_tail("recordings")?;
-        call.query.only(&["limit", "offset", "cursor"])?;
+        call.query.only(&PARAMETERS)?;
         let limit = call.query.integer("limit", 10, 1..=100)? as usize;
         let offset = call.query.integer("offset", 0, 0..=u64::from(u32::MAX))?;
+        let filter = filter(&call.query)?;
+        let order = match call.query.get("order") {
+            None | Some("desc") => Order::Newest,
+            Some("asc") => Order::Oldest,
+            Some(other) => return Err(invalid_parameter("order", other, "desc or asc")),
+        };
+        let with_total = boolean(&call.query, "include_total")?.unwrap_or(false);
+        if with_total && !filter.is_whole() {
+            return Err(ApiError::bad_request(
+                "invalid_parameter",
+                "include_total counts whole lists; has_recording is the only filter it goes with.",
+            ));
+        }
+        let key = state.cursor.get().await.map_err(no_cursor_key)?;
+        let key = key.key.as_bytes();
         let start = match call.query.get("cursor") {
             None => Start::Offset(offset),
             Some(_) if call.query.get("offset").is_some() => {
@@ -82,18 +148,27 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 ));
             }
             Some(text) => {
-                let cursor = Cursor::parse(text);
-                Start::After(
-                    cursor.ok_or_else(|| invalid_parameter("cursor", text, "the next_cursor of an earlier answer"))?,
-                )
+                let accepted = "the next_cursor of an earlier answer to the same filters and order";
+                let cursor = Cursor::open(text, key, &filter, order);
+                Start::After(cursor.ok_or_else(|| invalid_parameter("cursor", text, accepted))?)
             }
         };
         let playback = state.playback.as_ref().ok_or_else(http::s3_missing)?;
-        let (page, presigner) = tokio::join!(state.calls.list(start, limit), playback.presigner(EXPIRES_IN));
-        let (page, presigner) = (page?, presigner?);
-        let rows = page.calls.into_iter().filter_map(|call| row(call, &presigner));
+        let total = async {
+            match with_total {
+                true => state.calls.total(filter.missing).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let (page, total, presigner) = tokio::join!(
+            state.calls.list(&filter, order, start, limit),
+            total,
+            playback.presigner(EXPIRES_IN)
+        );
+        let (page, total, presigner) = (page.map_err(no_page)?, total?, presigner?);
+        let rows = page.calls.into_iter().map(|call| row(call, &presigner, &state.twilio));
         let recordings = rows.collect::<Result<_, _>>()?;
-        let next_cursor = page.next.map(|cursor| cursor.encode());
+        let next_cursor = page.next.map(|cursor| cursor.seal(key, &filter, order));
         Ok((
             StatusCode::OK,
             List {
@@ -101,22 +176,113 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 limit,
                 offset,
                 next_cursor,
+                total,
             },
         ))
     })
     .await
 }
 
-/// `None` for a call without a recording, which the list's index never holds.
-fn row(call: Call, presigner: &Presigner) -> Option<Result<Row, PlaybackError>> {
-    let recording_url = match presigner.play(call.s3_key.as_ref()?) {
-        Ok(url) => url,
-        Err(error) => return Some(Err(error)),
+fn filter(query: &Query) -> Result<Filter, ApiError> {
+    let text = |name: &'static str| match query.get(name) {
+        Some(text) if text.is_empty() || text.len() > 256 => {
+            Err(invalid_parameter(name, text, "1 to 256 bytes of text"))
+        }
+        given => Ok(given.map(str::to_owned)),
+    };
+    let moment = |name: &'static str| match query.get(name) {
+        None => Ok(None),
+        Some(text) => match DateInput::parse(text) {
+            Some(date) => Ok(Some(date)),
+            None => Err(invalid_parameter(name, text, "an ISO 8601 date or date-time")),
+        },
+    };
+    let phone = text("phone")?;
+    if let Some(phone) = &phone
+        && !phone.bytes().any(|byte| byte.is_ascii_digit())
+    {
+        return Err(invalid_parameter("phone", phone, "a phone number"));
+    }
+    let min_duration = match query.get("min_duration") {
+        None => None,
+        Some(_) => Some(query.integer("min_duration", 0, 0..=u64::from(u32::MAX))? as i64),
+    };
+    Ok(Filter {
+        missing: boolean(query, "has_recording")? == Some(false),
+        status: text("status")?,
+        outcome: text("outcome")?,
+        phone,
+        interaction_id: text("interaction_id")?,
+        started_after: moment("started_after")?.map(DateInput::start),
+        started_before: moment("started_before")?.map(DateInput::end),
+        min_duration,
+        has_transcript: boolean(query, "has_transcript")?,
+    })
+}
+
+fn boolean(query: &Query, name: &'static str) -> Result<Option<bool>, ApiError> {
+    match query.get(name) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => Err(invalid_parameter(name, other, "true or false")),
+    }
+}
+
+fn no_page(error: ListError) -> ApiError {
+    match error {
+        ListError::Calls(error) => error.into(),
+        ListError::OffsetTooFar => ApiError::bad_request(
+            "offset_too_far",
+            "offset leads too far into this filtered list; follow next_cursor instead, or narrow the list by started_after and started_before.",
+        ),
+    }
+}
+
+fn no_cursor_key(error: SecretError) -> ApiError {
+    match error {
+        SecretError::Unavailable(..) => ApiError::unavailable(
+            "cursor_key_unavailable",
+            "The list can't be read right now. Try again shortly.",
+        ),
+        _ => ApiError::internal(
+            "cursor_key_not_configured",
+            "The list can't be read: this deployment's cursor key is not usable.",
+        ),
+    }
+    .caused_by(error)
+}
+
+fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PlaybackError> {
+    let mut recordings = Vec::with_capacity(1);
+    if let Some(key) = &call.s3_key {
+        recordings.push(Recorded::LiveKit {
+            recording_url: presigner.play(key)?,
+            expires_at: to_millis(presigner.expiry.at()),
+        });
+    }
+    for recording in call.twilio.iter().filter(|recording| recording.is_completed()) {
+        let account = recording.account_sid.as_deref();
+        recordings.push(Recorded::Twilio {
+            recording_url: account.map(|account| media_url(twilio, account, &recording.sid)),
+            sid: recording.sid.clone(),
+            duration: recording.duration,
+        });
+    }
+    let (source, recording_url, expires_at) = match recordings.first() {
+        Some(Recorded::LiveKit {
+            recording_url,
+            expires_at,
+        }) => (Some("livekit"), Some(recording_url.clone()), Some(expires_at.clone())),
+        Some(Recorded::Twilio { recording_url, .. }) => (Some("twilio"), recording_url.clone(), None),
+        None => (None, None, None),
     };
     let time = |time: Option<Timestamp>| time.map(to_millis);
-    Some(Ok(Row {
+    Ok(Row {
         recording_url,
-        expires_at: to_millis(presigner.expiry.at()),
+        expires_at,
+        source,
+        recordings,
         interaction_id: call.interaction_id,
         customer_name: call.customer_name,
         phone: call.phone,
@@ -125,7 +291,9 @@ fn row(call: Call, presigner: &Presigner) -> Option<Result<Row, PlaybackError>> 
         duration: call.duration,
         start_time: time(call.start_time),
         end_time: time(call.end_time),
-        dispatch_id: call.dispatch_id,
+        dispatch_id: Some(call.dispatch_id).filter(|id| !id.is_empty()),
+        call_sid: call.call_sid,
         has_transcript: call.has_transcript,
-    }))
+        recording_error: call.recording_error,
+    })
 }

@@ -60,11 +60,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                     )
                 })?;
                 let subject = Subject::egress(recordings, &id, key).await?;
-                let posted = ask.fulfil(&state.transcriber, &subject, &known).await?;
-                if matches!(posted, Posted::Completed(..)) {
-                    recordings.note_transcript(&id).await;
-                }
-                posted
+                ask.fulfil(&state.transcriber, &subject, &known).await?
             }
         };
         let status = match posted {

@@ -15,7 +15,7 @@ use shared::{
     config::{ConfigError, Env},
     dispatch::DispatchId,
     queue::{Job, Source},
-    recordings::{FindError, Recordings},
+    recordings::{Recordings, RecordingsError},
     transcription::{Outcome, Subject, Transcriber, obstacle},
     transcripts::{Claim, Failure, GIVEN_UP, INTERRUPTED, Known, Lease, Taking, TranscriptId, Variant},
     twilio::{RecordingSid, Twilio, TwilioError},
@@ -210,12 +210,7 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
     transcriber.queue.send(&watch, lease_ends).await?;
     let tried = transcriber.transcribe(&subject, &job.options, taking(&job), deadline);
     match tried.await? {
-        Outcome::Completed(..) => {
-            if let (Source::Egress(dispatch), Some(recordings)) = (&job.source, &state.recordings) {
-                recordings.note_transcript(dispatch).await;
-            }
-            Ok(())
-        }
+        Outcome::Completed(..) => Ok(()),
         // Whoever is at it may die: the message that was just sent looks again.
         Outcome::Queued | Outcome::Busy(_) => Ok(()),
         // Parts were added: with its tries used up by a busy API alone, a long job would never end.
@@ -284,7 +279,7 @@ async fn twilio_subject<'a>(
 }
 
 async fn egress_subject<'a>(recordings: &'a Recordings, dispatch: &DispatchId) -> Result<Subject<'a>, Obstacle> {
-    let not_read = |error: FindError| {
+    let not_read = |error: RecordingsError| {
         let failure = Failure::from(error);
         match failure.retryable {
             true => Obstacle::Retried(failure),

@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,6 +20,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
@@ -132,6 +134,20 @@ struct Inner {
     faults: Faults,
     calls: Mutex<HashMap<(Service, String), usize>>,
     requests: AtomicU64,
+    objects: Mutex<Option<UnboundedSender<ObjectEvent>>>,
+}
+
+/// An object was written or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectEvent {
+    /// The bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// Written, or else deleted.
+    pub created: bool,
+    /// Greater, as text, than that of any event before.
+    pub sequencer: String,
 }
 
 impl Aws {
@@ -152,6 +168,7 @@ impl Aws {
             faults: Faults::default(),
             calls: Mutex::default(),
             requests: AtomicU64::default(),
+            objects: Mutex::default(),
         })))
     }
 
@@ -169,6 +186,35 @@ impl Aws {
     /// Outages made on purpose.
     pub fn faults(&self) -> &Faults {
         &self.0.faults
+    }
+
+    /// From now on, what happens to objects. There is one receiver: the last that was asked for.
+    pub fn object_events(&self) -> UnboundedReceiver<ObjectEvent> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *self.0.objects.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    fn tell(&self, operation: &str, path: &str) {
+        let created = match operation {
+            "PutObject" | "CopyObject" | "CompleteMultipartUpload" => true,
+            "DeleteObject" => false,
+            _ => return,
+        };
+        let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        let sender = self.0.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(sender), Some((bucket, key))) = (&*sender, path.trim_start_matches('/').split_once('/')) {
+            let now = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
+            // Nobody listening is no error.
+            let _ = sender.send(ObjectEvent {
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+                created,
+                sequencer: format!("{:016X}{:08X}", now.as_nanos(), self.0.requests.load(Ordering::Relaxed)),
+            });
+        }
     }
 
     /// How many requests reached `service`, faults and retries included.
@@ -241,7 +287,12 @@ async fn route(aws: &Aws, request: Request) -> Response {
         return fault(service, status);
     }
     if service == Service::S3 {
-        return aws.0.s3.answer(Request::from_parts(parts, body)).await;
+        let path = parts.uri.path().to_owned();
+        let response = aws.0.s3.answer(Request::from_parts(parts, body)).await;
+        if response.status().is_success() {
+            aws.tell(&operation, &path);
+        }
+        return response;
     }
     if parts.method != Method::POST || !parts.headers.contains_key("x-amz-target") {
         let message = "This service speaks the JSON protocol: POST with an X-Amz-Target header.";

@@ -99,7 +99,9 @@ pub(super) fn operation(parts: &Parts) -> &'static str {
         ("PUT", _, true) if has("uploadId", "") => "UploadPart",
         ("PUT", _, true) if parts.headers.contains_key("x-amz-copy-source") => "CopyObject",
         ("PUT", _, true) => "PutObject",
+        ("DELETE", _, true) if has("uploadId", "") => "AbortMultipartUpload",
         ("DELETE", _, true) => "DeleteObject",
+        ("POST", _, true) if has("uploadId", "") => "CompleteMultipartUpload",
         _ => "Other",
     }
 }

@@ -90,6 +90,58 @@ pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
     Ok(queues)
 }
 
+/// A function that runs every so often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The function, by the last folder of its `CodeUri`.
+    pub function: String,
+    /// The time between two runs.
+    pub every: Duration,
+    /// The function's timeout.
+    pub timeout: Duration,
+}
+
+/// The `Schedule` events of every function of a SAM template.
+///
+/// # Errors
+/// When the text is not YAML, or a schedule is not `rate(…)` of minutes, hours or days.
+pub fn schedules(yaml: &str) -> Result<Vec<Schedule>, TemplateError> {
+    let documents = load(yaml)?;
+    let mut schedules = Vec::new();
+    for function in functions(documents.first())? {
+        for (event_name, event) in function.events_of_type("Schedule") {
+            let rate = text(
+                event
+                    .get("Properties")
+                    .and_then(|properties| properties.get("Schedule")),
+            );
+            let every = rate.and_then(every).ok_or_else(|| {
+                TemplateError(format!(
+                    "{}.Events.{event_name}: Schedule must be like rate(1 hour)",
+                    function.name
+                ))
+            })?;
+            schedules.push(Schedule {
+                function: function.folder.to_owned(),
+                every,
+                timeout: function.timeout,
+            });
+        }
+    }
+    Ok(schedules)
+}
+
+fn every(rate: &str) -> Option<Duration> {
+    let (number, unit) = rate.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
+    let seconds = match unit.trim_end_matches('s') {
+        "minute" => 60,
+        "hour" => 3600,
+        "day" => 86_400,
+        _ => return None,
+    };
+    Some(Duration::from_secs(number.parse::<u64>().ok()? * seconds))
+}
+
 fn load(yaml: &str) -> Result<Vec<Yaml<'_>>, TemplateError> {
     Yaml::load_from_str(yaml).map_err(|error| TemplateError(format!("not valid YAML: {error}")))
 }

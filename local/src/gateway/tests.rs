@@ -75,6 +75,8 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
     // `/api/twilio/usage/` comes by the greedy route of list-twilio-recordings, `/recordings/{dispatch_id}/transcript/` by that of get-recording;
     // they pass them on.
     let expected = [
+        ("get-completeness", "GET /reports/completeness"),
+        ("get-completeness", "GET /reports/{proxy+}"),
         ("get-egress-transcript", "GET /recordings/{dispatch_id}/transcript"),
         ("get-recording", "GET /recordings/{dispatch_id}"),
         ("get-recording", "GET /recordings/{proxy+}"),
@@ -85,10 +87,15 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
         ("list-recordings", "GET /{proxy+}"),
         ("list-twilio-recordings", "GET /api/twilio/recordings"),
         ("list-twilio-recordings", "GET /api/twilio/{proxy+}"),
+        ("livekit-webhook", "POST /webhooks/livekit"),
+        ("livekit-webhook", "POST /webhooks/{proxy+}"),
+        ("record-interaction", "POST /interactions"),
         ("transcribe-egress", "POST /recordings/{dispatch_id}/transcript"),
         ("transcribe-egress", "POST /recordings/{proxy+}"),
         ("transcribe-recording", "POST /api/twilio/transcript"),
         ("transcribe-recording", "POST /api/twilio/{proxy+}"),
+        ("twilio-callback", "POST /webhooks/twilio/recording"),
+        ("twilio-callback", "POST /webhooks/twilio/{proxy+}"),
     ];
     assert_eq!(routes, expected.map(|(function, key)| (function, key.to_owned())));
     assert!(
@@ -113,6 +120,9 @@ fn both_forms_of_every_documented_path_reach_their_function() {
             "/recordings/dispatch_1754653479_15103455686/transcript",
             "transcribe-egress",
         ),
+        ("GET", "/reports/completeness", "get-completeness"),
+        ("POST", "/webhooks/livekit", "livekit-webhook"),
+        ("POST", "/webhooks/twilio/recording", "twilio-callback"),
     ] {
         for path in [path.to_owned(), format!("{path}/")] {
             assert_eq!(

@@ -13,7 +13,12 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and what is in its answer.
-const REQUESTS: [(&str, &str, &str); 8] = [
+const REQUESTS: [(&str, &str, &str); 12] = [
+    (
+        "get-completeness",
+        include_str!("../../../events/get-completeness.json"),
+        "to",
+    ),
     (
         "get-egress-transcript",
         include_str!("../../../events/get-egress-transcript.json"),
@@ -41,6 +46,16 @@ const REQUESTS: [(&str, &str, &str); 8] = [
         "recordings",
     ),
     (
+        "livekit-webhook",
+        include_str!("../../../events/livekit-webhook.json"),
+        "taken_down",
+    ),
+    (
+        "record-interaction",
+        include_str!("../../../events/record-interaction.json"),
+        "interaction_id",
+    ),
+    (
         "transcribe-egress",
         include_str!("../../../events/transcribe-egress.json"),
         "transcript",
@@ -50,6 +65,20 @@ const REQUESTS: [(&str, &str, &str); 8] = [
         include_str!("../../../events/transcribe-recording.json"),
         "transcript",
     ),
+    (
+        "twilio-callback",
+        include_str!("../../../events/twilio-callback.json"),
+        "taken_down",
+    ),
+];
+/// Functions that take events of queues, rules and schedules.
+const EVENTS: [(&str, &str); 3] = [
+    ("index-recording", include_str!("../../../events/index-recording.json")),
+    (
+        "reconcile-recordings",
+        include_str!("../../../events/reconcile-recordings.json"),
+    ),
+    (WORKER, JOB),
 ];
 const WORKER: &str = "transcription-worker";
 const JOB: &str = include_str!("../../../events/transcription-worker.json");
@@ -61,8 +90,8 @@ fn transcribed_first() -> impl Iterator<Item = (&'static str, &'static str, &'st
     REQUESTS.into_iter().filter(is_first).chain(rest)
 }
 
-fn in_a_minute() -> SystemTime {
-    SystemTime::now() + Duration::from_secs(60)
+fn in_a_quarter_of_an_hour() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(900)
 }
 
 #[tokio::test]
@@ -73,9 +102,16 @@ async fn every_event_is_answered_by_its_function() {
     })
     .await;
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
-    let job = serde_json::from_str(JOB).unwrap();
-    let done = functions.deliver(WORKER, job, in_a_minute()).await.unwrap().unwrap();
-    assert_eq!(done, json!({"batchItemFailures": []}));
+    // First, so that there are a transcript and a report to get.
+    for ((function, event), answer) in
+        EVENTS
+            .iter()
+            .zip([Value::Null, json!({"finished": true}), json!({"batchItemFailures": []})])
+    {
+        let event = serde_json::from_str(event).unwrap();
+        let done = functions.deliver(function, event, in_a_quarter_of_an_hour()).await;
+        assert_eq!(done.unwrap().unwrap(), answer, "{function}");
+    }
     for (function, event, field) in transcribed_first() {
         let request = lambda_http::request::from_str(event).unwrap();
         let response = functions.invoke(function, request).await.unwrap();
@@ -95,9 +131,11 @@ fn there_is_an_event_for_every_function() {
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort();
-    let functions = REQUESTS.iter().map(|(function, ..)| *function).chain([WORKER]);
-    assert!(functions.clone().eq(template_variables().keys()));
-    assert!(functions.map(|function| format!("{function}.json")).eq(files));
+    let mut functions: Vec<&str> = REQUESTS.iter().map(|(function, ..)| *function).collect();
+    functions.extend(EVENTS.map(|(function, _)| function));
+    functions.sort_unstable();
+    assert!(functions.iter().eq(template_variables().keys()));
+    assert!(functions.iter().map(|function| format!("{function}.json")).eq(files));
 }
 
 /// The variables that template.yaml gives to each function, by the folder of its crate.
@@ -150,8 +188,17 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
     let env = Env::from_iter(given(WORKER, &stack));
     let worker = transcription_worker::State::from_env(&env).await.unwrap();
     let job = serde_json::from_str(JOB).unwrap();
-    let done = transcription_worker::handle(&worker, job, in_a_minute()).await;
+    let done = transcription_worker::handle(&worker, job, in_a_quarter_of_an_hour()).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
+    let env = Env::from_iter(given("index-recording", &stack));
+    let index = index_recording::State::from_env(&env).unwrap();
+    index_recording::handle(&index, serde_json::from_str(EVENTS[0].1).unwrap())
+        .await
+        .unwrap();
+    let env = Env::from_iter(given("reconcile-recordings", &stack));
+    let reconcile = reconcile_recordings::State::from_env(&env).await.unwrap();
+    let done = reconcile_recordings::handle(&reconcile, in_a_quarter_of_an_hour()).await;
+    assert!(done.unwrap().finished);
     for (function, event, _) in transcribed_first() {
         let env = Env::from_iter(given(function, &stack));
         let request = lambda_http::request::from_str(event).unwrap();
@@ -188,6 +235,22 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
                 let state = transcribe_recording::State::from_env(&env).await.unwrap();
                 transcribe_recording::handle(&state, request).await
             }
+            "get-completeness" => {
+                let state = get_completeness::State::from_env(&env).await.unwrap();
+                get_completeness::handle(&state, request).await
+            }
+            "livekit-webhook" => {
+                let state = livekit_webhook::State::from_env(&env).await.unwrap();
+                livekit_webhook::handle(&state, request).await
+            }
+            "record-interaction" => {
+                let state = record_interaction::State::from_env(&env).await.unwrap();
+                record_interaction::handle(&state, request).await
+            }
+            "twilio-callback" => {
+                let state = twilio_callback::State::from_env(&env).await.unwrap();
+                twilio_callback::handle(&state, request).await
+            }
             other => panic!("{other} is not started by this test"),
         };
         assert_eq!(response.status(), 200, "{function}: {:?}", response.body());
@@ -207,6 +270,12 @@ async fn a_function_that_lacks_a_variable_says_which() {
         ("transcribe-egress", "WHISPER_SECRET"),
         ("transcribe-recording", "TRANSCRIPTS_TABLE"),
         ("transcription-worker", "WHISPER_SECRET"),
+        ("index-recording", "RECORDINGS_BUCKET"),
+        ("livekit-webhook", "LIVEKIT_SECRET"),
+        ("reconcile-recordings", "CALLS_TABLE"),
+        ("record-interaction", "API_KEYS_SECRET"),
+        ("twilio-callback", "TWILIO_SECRET"),
+        ("get-completeness", "CALLS_TABLE"),
     ] {
         let mut variables = given(function, &stack);
         variables.retain(|(name, _)| name != required);
@@ -220,6 +289,12 @@ async fn a_function_that_lacks_a_variable_says_which() {
             "list-twilio-recordings" => list_twilio_recordings::State::from_env(&env).await.err(),
             "transcribe-egress" => transcribe_egress::State::from_env(&env).await.err(),
             "transcribe-recording" => transcribe_recording::State::from_env(&env).await.err(),
+            "index-recording" => index_recording::State::from_env(&env).err(),
+            "livekit-webhook" => livekit_webhook::State::from_env(&env).await.err(),
+            "reconcile-recordings" => reconcile_recordings::State::from_env(&env).await.err(),
+            "record-interaction" => record_interaction::State::from_env(&env).await.err(),
+            "twilio-callback" => twilio_callback::State::from_env(&env).await.err(),
+            "get-completeness" => get_completeness::State::from_env(&env).await.err(),
             _ => transcription_worker::State::from_env(&env).await.err(),
         };
         let error = error.map(|error| error.to_string());

@@ -40,6 +40,11 @@ async fn the_documented_example_has_the_documented_rows() {
     let row = &mut body["recordings"][0];
     let url = row["recording_url"].take();
     let expires_at = row["expires_at"].take();
+    let all = row["recordings"].take();
+    assert_eq!(
+        all,
+        json!([{"source": "livekit", "recording_url": url, "expires_at": expires_at}])
+    );
     assert_eq!(
         *row,
         json!({
@@ -54,7 +59,10 @@ async fn the_documented_example_has_the_documented_rows() {
             "recording_url": null,
             "expires_at": null,
             "dispatch_id": "dispatch_1754653479_15103455686",
-            "has_transcript": false
+            "source": "livekit",
+            "call_sid": null,
+            "has_transcript": false,
+            "recordings": null
         })
     );
     assert!(expires_at.as_str().unwrap().ends_with(".000Z"), "{expires_at}");

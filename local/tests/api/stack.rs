@@ -132,6 +132,12 @@ impl TestStack {
         std::fs::write(path, bytes).expect("an object");
     }
 
+    /// Removes a recording from the bucket, without a request.
+    pub(crate) fn remove_object(&self, key: &str) {
+        let removed = std::fs::remove_file(self._dir.path().join("s3").join(seed::BUCKET).join(key));
+        assert!(removed.is_ok() || removed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
+    }
+
     /// Writes a secret, new or not.
     pub(crate) async fn put_secret(&self, name: &str, text: &str) {
         let client = self.aws().secrets_manager();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tokio::time::Instant;
 
 use super::{
-    EnqueueError, Outcome, QUEUED_VALID, Subject, Timestamps, Transcriber, TranscriptBody, answer::Show,
+    EnqueueError, Outcome, QUEUED_VALID, Subject, Timestamps, Transcriber, TranscriptBody, answer::Show, enqueue,
     estimated_seconds,
 };
 use crate::{
@@ -233,11 +233,12 @@ impl<'a> Ask<'a> {
             ..self.job.clone()
         };
         let sent = transcriber.queue.send(&watch, left.unsigned_abs() + LEASE_OVER).await;
-        sent.map_err(|error| not_queued(error.into()))
+        Ok(sent.map_err(EnqueueError::from)?)
     }
 
     async fn enqueue(&self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
-        transcriber.enqueue(&self.job, valid).await.map_err(not_queued)
+        let Transcriber { queue, transcripts, .. } = transcriber;
+        Ok(enqueue(queue, transcripts, &self.job, valid).await?)
     }
 
     /// The transcript (`true`: made for someone else), or `None` when it will be ready later.
@@ -268,7 +269,7 @@ impl<'a> Ask<'a> {
                 Outcome::OutOfTime(lease, _) => {
                     // The queue's worker has more time. If it can't be told, the lease ends by itself and the next request starts over.
                     let sent = transcriber.queue.send(job, Duration::ZERO).await;
-                    sent.map_err(|error| not_queued(error.into()))?;
+                    sent.map_err(EnqueueError::from)?;
                     transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
                     return Ok(None);
                 }
@@ -444,12 +445,4 @@ fn over_budget(family: Family, details: &str) -> ApiError {
         Family::Twilio => ApiError::new(status, "budget_exceeded", message).details(details),
         Family::Recordings => ApiError::new(status, "budget_exceeded", format!("{message}. {details}")),
     }
-}
-
-fn not_queued(error: EnqueueError) -> ApiError {
-    ApiError::unavailable(
-        "queue_unavailable",
-        "The transcription can't be queued right now. Try again shortly.",
-    )
-    .caused_by(error)
 }

@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use crate::{
     egress::EgressError,
-    recordings::FindError,
+    recordings::RecordingsError,
     retry::{Classify, Retry},
     split::SplitError,
     transcripts::{Failure, INTERRUPTED, TranscriptsError},
@@ -161,11 +161,11 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::StorageFull
 }
 
-impl From<FindError> for Failure {
-    fn from(error: FindError) -> Self {
+impl From<RecordingsError> for Failure {
+    fn from(error: RecordingsError) -> Self {
         match error {
-            FindError::Egress(error) => TranscribeError::Bucket(error).into(),
-            FindError::Calls(_) => Self {
+            RecordingsError::Egress(error) => TranscribeError::Bucket(error).into(),
+            RecordingsError::Calls(_) => Self {
                 code: "database_unavailable".into(),
                 message: "The index of calls can't be read right now".into(),
                 retryable: true,

@@ -29,6 +29,7 @@ use tokio::{
 
 use crate::{
     aws::Aws,
+    calls::Calls,
     config::{ConfigError, Env},
     queue::{Job, Queue, QueueError, Source},
     retry::{RetryBudget, backoff, with_budget, with_retries},
@@ -75,6 +76,8 @@ pub struct Transcriber {
     pub queue: Queue,
     /// What is spent, and the budget.
     pub usage: Usage,
+    /// The index of calls, which shows what has a transcript.
+    pub calls: Calls,
     /// The most audio in one part; tests want many parts of little audio.
     pub part_length: Duration,
     /// How many parts are on their way at once.
@@ -158,6 +161,7 @@ impl Transcriber {
             transcripts: Transcripts::from_env(env, aws)?,
             queue: Queue::from_env(env, aws)?,
             usage: Usage::from_env(env, aws)?,
+            calls: Calls::from_env(env, aws)?,
             part_length: PART,
             parts_at_once: PARTS_AT_ONCE,
         })
@@ -181,6 +185,7 @@ impl Transcriber {
         let lease = match self.transcripts.claim(&id, taking, lease_end).await? {
             Claim::Granted(lease) => lease,
             Claim::Refused(Known::Completed(transcript) | Known::Lapsed(transcript)) => {
+                self.note_in_index(subject).await;
                 return Ok(Outcome::Completed(transcript, true));
             }
             Claim::Refused(Known::InProgress { until, .. }) => return Ok(Outcome::Busy(until)),
@@ -241,7 +246,20 @@ impl Transcriber {
                 }
             }
         }
+        self.note_in_index(subject).await;
         Ok(Outcome::Completed(Box::new(transcript), false))
+    }
+
+    /// Shows in the index that there is a transcript, which does not depend on it.
+    async fn note_in_index(&self, subject: &Subject<'_>) {
+        let noted = match (&subject.source, &subject.origin, &subject.call_sid) {
+            (Source::Egress(id), Origin::Bucket { key, .. }, _) => self.calls.egress_transcribed(id, key).await,
+            (Source::Twilio(_), _, Some(call_sid)) => self.calls.twilio_transcribed(call_sid).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the index does not show that the call has a transcript");
+        }
     }
 
     /// The second value says whether parts were added to those stored.
@@ -384,14 +402,14 @@ impl Transcriber {
             }
         }
     }
+}
 
-    /// Puts a recording into the queue and notes that it is there. In this order: a note without a message would wait for nobody.
-    pub async fn enqueue(&self, job: &Job, valid: Duration) -> Result<(), EnqueueError> {
-        self.queue.send(job, Duration::ZERO).await?;
-        let id = job.source.transcript_id(&Variant::of(&job.options));
-        self.transcripts.queue(&id, valid).await?;
-        Ok(())
-    }
+/// Puts a recording into the queue and notes that it is there, for at most `valid`. In this order: a note without a message would wait for nobody.
+pub async fn enqueue(queue: &Queue, transcripts: &Transcripts, job: &Job, valid: Duration) -> Result<(), EnqueueError> {
+    queue.send(job, Duration::ZERO).await?;
+    let id = job.source.transcript_id(&Variant::of(&job.options));
+    transcripts.queue(&id, valid).await?;
+    Ok(())
 }
 
 /// What splitting would make of a file; the inner error says why it can't be decoded.

@@ -1,0 +1,47 @@
+//! `GET /reports/completeness`: what the reconciler found last.
+
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use serde_json::Value;
+use shared::{
+    auth::{Access, Scope},
+    aws::Aws,
+    calls::{Calls, Note},
+    config::{ConfigError, Env},
+    http::{self, ApiError, Family},
+};
+
+/// What every request needs, made once.
+pub struct State {
+    access: Access,
+    calls: Calls,
+}
+
+impl State {
+    /// Reads the environment and fetches the secret.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env(env)?;
+        let state = Self {
+            access: Access::for_recordings(env, &aws)?,
+            calls: Calls::from_env(env, &aws)?,
+        };
+        state.access.preload().await;
+        Ok(state)
+    }
+}
+
+/// Answers one request.
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(Family::Recordings, request, |call| async move {
+        state.access.check(&call, Scope::RecordingsRead).await?;
+        call.expect_tail("completeness")?;
+        call.query.only(&[])?;
+        let report: Value = state.calls.note(Note::Report).await?.ok_or_else(|| {
+            ApiError::not_found(
+                "no_report",
+                "There is no report yet. The reconciler writes one every hour.",
+            )
+        })?;
+        Ok((StatusCode::OK, report))
+    })
+    .await
+}

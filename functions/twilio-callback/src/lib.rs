@@ -1,0 +1,213 @@
+//! `POST /webhooks/twilio/recording`: Twilio's `recordingStatusCallback`.
+//!
+//! The address given to Twilio may carry `?dispatch_id=…`, which then says whose recording it is; Twilio signs the whole address.
+
+use jiff::{Timestamp, fmt::rfc2822};
+use lambda_http::{
+    Body, Request, Response,
+    http::{StatusCode, header},
+};
+use serde_json::{Value, json};
+use shared::{
+    aws::Aws,
+    calls::{Calls, TwilioRecording},
+    config::{ConfigError, Env},
+    dispatch::DispatchId,
+    http::{self, ApiError, Call, Family, invalid_parameter},
+    queue::{Job, Queue, Source},
+    transcription::{QUEUED_VALID, enqueue},
+    transcripts::Transcripts,
+    twilio::{AccountSid, RecordingSid, Twilio, TwilioError},
+    twilio_signature::{is_signed, is_signed_body},
+};
+
+const PATH: &str = "/webhooks/twilio/recording";
+
+/// What every request needs, made once.
+pub struct State {
+    /// Where this API is for Twilio, without a trailing slash.
+    public_url: Option<String>,
+    twilio: Twilio,
+    calls: Calls,
+    /// Present when completed recordings are transcribed by themselves.
+    transcribing: Option<(Queue, Transcripts)>,
+}
+
+impl State {
+    /// Reads the environment and fetches the secret.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env(env)?;
+        let public_url = env
+            .optional("PUBLIC_BASE_URL")
+            .map(|url| url.trim_end_matches('/').to_owned());
+        let state = Self {
+            public_url,
+            twilio: Twilio::from_env(env, &aws)?,
+            calls: Calls::from_env(env, &aws)?,
+            transcribing: match env.optional("AUTO_TRANSCRIBE").unwrap_or("false") {
+                "true" => Some((Queue::from_env(env, &aws)?, Transcripts::from_env(env, &aws)?)),
+                "false" => None,
+                _ => {
+                    return Err(ConfigError::Invalid {
+                        name: "AUTO_TRANSCRIBE",
+                        expected: "true or false",
+                    });
+                }
+            },
+        };
+        state.twilio.preload().await;
+        Ok(state)
+    }
+}
+
+/// Answers one request. Twilio sends a callback again when the answer is not a success, which it is only once everything is stored.
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(Family::Recordings, request, |call| async move {
+        call.expect_tail("recording")?;
+        let parameters = verified(state, &call).await?;
+        let reported = Reported::read(&call, &parameters)?;
+        let account = state.twilio.account_sid().await.map_err(not_configured)?;
+        if AccountSid::parse(&reported.account_sid).as_ref() != Some(&account) {
+            let accepted = "the SID of the configured account";
+            return Err(invalid_parameter("AccountSid", &reported.account_sid, accepted));
+        }
+        let known = state.calls.known_to_twilio(&reported.call_sid).await?;
+        let recordings = known.as_ref().map(|(_, recordings)| recordings);
+        let is_news = recordings.and_then(|known| known.get(&reported.recording.sid)) != Some(&reported.recording);
+        if is_news
+            && reported.recording.is_completed()
+            && let Some((queue, transcripts)) = &state.transcribing
+        {
+            // Before it is stored: a callback that comes again must not find that nothing is left to do.
+            let job = Job::new(Source::Twilio(reported.sid.clone()), Default::default());
+            enqueue(queue, transcripts, &job, QUEUED_VALID).await?;
+        }
+        let mut phone = known.and_then(|(phone, _)| phone);
+        if phone.is_none() {
+            // Helps to find the call's other recording, no more: the reconciler asks again.
+            match state.twilio.number_of(&reported.call_sid, call.deadline).await {
+                Ok(number) => phone = number,
+                Err(error) => tracing::warn!(%error, "the call's number is not known"),
+            }
+        }
+        state
+            .calls
+            .recorded_by_twilio(
+                &reported.call_sid,
+                &reported.recording,
+                phone.as_deref(),
+                reported.dispatch_id.as_ref(),
+            )
+            .await?;
+        Ok::<(StatusCode, Value), ApiError>((StatusCode::OK, json!({"taken_down": true})))
+    })
+    .await
+}
+
+/// The form's parameters, once it is sure that Twilio sent them.
+async fn verified(state: &State, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
+    let public_url = state.public_url.as_ref().ok_or_else(|| {
+        ApiError::internal(
+            "public_url_not_configured",
+            "This deployment does not know its own public URL, which Twilio's signatures are made for.",
+        )
+    })?;
+    let token = state.twilio.auth_token().await.map_err(not_configured)?;
+    let query = match call.raw_query() {
+        "" => String::new(),
+        query => format!("?{query}"),
+    };
+    let header = |name: &str| {
+        call.headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let signature = header("x-twilio-signature");
+    let is_form = header(header::CONTENT_TYPE.as_str()).starts_with("application/x-www-form-urlencoded");
+    let parameters: Vec<(String, String)> = match is_form {
+        true => form_urlencoded::parse(call.body()).into_owned().collect(),
+        false => Vec::new(),
+    };
+    // With and without the slash that the documentation may have.
+    let genuine = ["", "/"].into_iter().any(|slash| {
+        let url = format!("{public_url}{PATH}{slash}{query}");
+        match is_form {
+            true => is_signed(signature, &token, &url, &parameters),
+            false => is_signed_body(signature, &token, &url, call.body()),
+        }
+    });
+    match genuine {
+        true => Ok(parameters),
+        false => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "invalid_signature",
+            "X-Twilio-Signature is not this account's signature of this request to the configured public URL.",
+        )),
+    }
+}
+
+fn not_configured(error: TwilioError) -> ApiError {
+    let answer = match error.is_transient() {
+        true => ApiError::unavailable(error.code(), error.sentence()),
+        false => ApiError::internal(error.code(), error.sentence()),
+    };
+    answer.caused_by(error)
+}
+
+/// What a callback says.
+struct Reported {
+    account_sid: String,
+    call_sid: String,
+    sid: RecordingSid,
+    recording: TwilioRecording,
+    dispatch_id: Option<DispatchId>,
+}
+
+impl Reported {
+    fn read(call: &Call, parameters: &[(String, String)]) -> Result<Self, ApiError> {
+        let given = |name: &str| {
+            let found = parameters.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        };
+        let missing = |name: &str| ApiError::bad_request("missing_parameter", format!("{name} is required."));
+        let required = |name: &'static str| given(name).ok_or_else(|| missing(name));
+        let sid = required("RecordingSid")?;
+        let sid =
+            RecordingSid::parse(sid).ok_or_else(|| invalid_parameter("RecordingSid", sid, "a recording's SID"))?;
+        let call_sid = required("CallSid")?;
+        let is_sid = |sid: &str| sid.len() <= 64 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_sid(call_sid) {
+            return Err(invalid_parameter("CallSid", call_sid, "a call's SID"));
+        }
+        let dispatch_id = match call.query.get("dispatch_id") {
+            None => None,
+            Some(text) => {
+                Some(DispatchId::parse(text).ok_or_else(|| invalid_parameter("dispatch_id", text, "a dispatch id"))?)
+            }
+        };
+        let start = given("RecordingStartTime").and_then(|text| {
+            let written = rfc2822::parse(text).map(|time| time.timestamp()).ok();
+            written.or_else(|| text.parse::<Timestamp>().ok())
+        });
+        let account_sid = required("AccountSid")?.to_owned();
+        Ok(Self {
+            recording: TwilioRecording {
+                status: required("RecordingStatus")?.chars().take(32).collect(),
+                sid: sid.to_string(),
+                account_sid: Some(account_sid.clone()),
+                duration: given("RecordingDuration")
+                    .and_then(|text| text.parse().ok())
+                    .filter(|seconds| *seconds >= 0),
+                start_time: start,
+                error_code: given("ErrorCode")
+                    .and_then(|text| text.parse().ok())
+                    .filter(|code| *code != 0),
+            },
+            account_sid,
+            call_sid: call_sid.to_owned(),
+            sid,
+            dispatch_id,
+        })
+    }
+}

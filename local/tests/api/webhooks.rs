@@ -1,0 +1,419 @@
+//! What others tell: the bucket, LiveKit, Twilio, and whoever knows of interactions. And what the list makes of it.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use local::{aws::Service, demo, seed};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::stack::{Answer, TestStack, answer};
+
+const ID: &str = "dispatch_1754653479_15103455686";
+const KEY: &str = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
+const CALL_SID: &str = "CA0123456789abcdef0123456789abcdef";
+const RECORDING_SID: &str = "RE0123456789abcdef0123456789abcdef";
+const CALLBACK: &str = "/webhooks/twilio/recording";
+
+async fn list(stack: &TestStack, query: &str) -> Vec<Value> {
+    let answer = stack.get(&format!("/recordings?{query}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.body["recordings"].as_array().unwrap().clone()
+}
+
+async fn tell(stack: &TestStack, interaction: Value) -> Answer {
+    stack.post("/interactions", &interaction).await
+}
+
+async fn livekit(stack: &TestStack, body: &Value, signed: &Value) -> Answer {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(signed.to_string()));
+    let claims = json!({"iss": demo::LIVEKIT_API_KEY, "exp": 4_102_444_800_u64, "sha256": hash});
+    let key = EncodingKey::from_secret(demo::LIVEKIT_API_SECRET.as_bytes());
+    let request = stack
+        .request(Method::POST, "/webhooks/livekit")
+        .header("content-type", "application/webhook+json")
+        .header("authorization", encode(&Header::default(), &claims, &key).unwrap());
+    answer(request.body(body.to_string())).await
+}
+
+fn egress(status: &str) -> Value {
+    json!({"event": "egress_ended", "createdAt": "1754653700", "egressInfo": {
+        "egressId": "EG_1", "roomName": "outbound-15103455686", "status": status, "startedAt": "1754653482000000000",
+        "error": if status == "EGRESS_COMPLETE" { "" } else { "no space" },
+        "fileResults": [{"filename": KEY, "size": "5"}],
+    }})
+}
+
+async fn twilio(stack: &TestStack, query: &str, parameters: &[(&str, &str)], token: &str) -> Answer {
+    let mut sorted = parameters.to_vec();
+    sorted.sort();
+    let text: String = sorted.iter().map(|(name, value)| format!("{name}{value}")).collect();
+    let mut mac = Hmac::<Sha1>::new_from_slice(token.as_bytes()).unwrap();
+    mac.update(format!("http://localhost:8000{CALLBACK}{query}{text}").as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let request = stack.request(Method::POST, &format!("{CALLBACK}{query}"));
+    answer(request.header("x-twilio-signature", signature).form(parameters)).await
+}
+
+fn completed() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("AccountSid", demo::ACCOUNT_SID),
+        ("CallSid", CALL_SID),
+        ("RecordingSid", RECORDING_SID),
+        ("RecordingStatus", "completed"),
+        ("RecordingDuration", "45"),
+        ("RecordingStartTime", "Fri, 08 Aug 2025 11:44:41 +0000"),
+        ("SomethingNew", ""),
+    ]
+}
+
+#[tokio::test]
+async fn a_recording_that_appears_in_the_bucket_is_listed_until_it_is_deleted() {
+    let stack = TestStack::empty().await;
+    let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
+    for key in [
+        KEY,
+        "egress-recordings/2025/08/08/EG_1.json",
+        "egress-recordings/2025/08/08/notes.mp4",
+    ] {
+        let put = s3
+            .put_object()
+            .bucket(seed::BUCKET)
+            .key(key)
+            .body(b"sound".to_vec().into());
+        put.send().await.unwrap();
+    }
+    let mut rows = Vec::new();
+    while rows.is_empty() {
+        rows = list(&stack, "").await;
+    }
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!(
+        (&row["source"], &row["phone"]),
+        (&json!("livekit"), &json!("+15103455686"))
+    );
+    // Nobody has said which dispatch it was: the id leads to the file all the same.
+    let own = format!("/recordings/{}", row["dispatch_id"].as_str().unwrap());
+    assert_eq!(stack.get(&own).await.body["s3_key"], KEY);
+
+    s3.delete_object().bucket(seed::BUCKET).key(KEY).send().await.unwrap();
+    while !rows.is_empty() {
+        rows = list(&stack, "").await;
+    }
+    assert_eq!(list(&stack, "has_recording=false").await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_webhook_of_livekit_counts_only_with_its_token() {
+    let stack = TestStack::empty().await;
+    stack.put_object(KEY, b"sound");
+    let body = egress("EGRESS_COMPLETE");
+    livekit(&stack, &body, &json!({}))
+        .await
+        .recordings_error(401, "unauthorized");
+    let without = stack.request(Method::POST, "/webhooks/livekit").json(&body);
+    answer(without).await.recordings_error(401, "unauthorized");
+    assert_eq!(list(&stack, "").await, Vec::<Value>::new());
+    for _ in 0..2 {
+        assert_eq!(livekit(&stack, &body, &body).await.body, json!({"taken_down": true}));
+        assert_eq!(list(&stack, "").await.len(), 1);
+    }
+    let other = json!({"event": "room_started"});
+    assert_eq!(livekit(&stack, &other, &other).await.body, json!({"taken_down": false}));
+}
+
+#[tokio::test]
+async fn a_failed_recording_marks_its_call_with_the_reason() {
+    let stack = TestStack::empty().await;
+    let body = egress("EGRESS_FAILED");
+    livekit(&stack, &body, &body).await;
+    tell(&stack, json!({"dispatch_id": ID, "status": "COMPLETED"})).await;
+    assert_eq!(list(&stack, "").await, Vec::<Value>::new());
+    let rows = list(&stack, "has_recording=false").await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["dispatch_id"], ID);
+    assert_eq!(rows[0]["recording_url"], Value::Null);
+    assert_eq!(rows[0]["recording_error"], "LiveKit's recording failed: no space");
+}
+
+#[tokio::test]
+async fn the_same_call_recorded_by_both_is_one_row_with_both_recordings() {
+    for (by_number, query) in [(true, ""), (false, "?dispatch_id=dispatch_1754653479_15103455686")] {
+        let stack = TestStack::empty().await;
+        if by_number {
+            stack
+                .stack
+                .twilio
+                .add_call(CALL_SID, "sip:+15103455686@sip.example.com");
+        }
+        stack.put_object(KEY, b"sound");
+        assert_eq!(twilio(&stack, query, &completed(), demo::AUTH_TOKEN).await.status, 200);
+        let body = egress("EGRESS_LIMIT_REACHED");
+        livekit(&stack, &body, &body).await;
+        tell(&stack, json!({"dispatch_id": ID, "customer_name": "Louis Smith"})).await;
+        let rows = list(&stack, "").await;
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert_eq!(
+            (&rows[0]["dispatch_id"], &rows[0]["source"]),
+            (&json!(ID), &json!("livekit"))
+        );
+        let recordings = rows[0]["recordings"].as_array().unwrap();
+        let sources: Vec<&Value> = recordings.iter().map(|recording| &recording["source"]).collect();
+        assert_eq!(sources, ["livekit", "twilio"]);
+        let url = recordings[1]["recording_url"].as_str().unwrap();
+        assert!(url.ends_with(&format!("/Recordings/{RECORDING_SID}.mp3")), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_callback_counts_only_with_twilios_signature_and_once() {
+    let stack = TestStack::with_environment([("AUTO_TRANSCRIBE", "true")]).await;
+    let queued = || stack.stack.aws.calls_of(Service::Sqs, "SendMessage");
+    let forged = twilio(&stack, "", &completed(), "another token").await;
+    forged.recordings_error(403, "invalid_signature");
+    let mut other = completed();
+    other[0].1 = "AC00000000000000000000000000000000";
+    twilio(&stack, "", &other, demo::AUTH_TOKEN)
+        .await
+        .recordings_error(400, "invalid_parameter");
+    assert_eq!((list(&stack, "").await.len(), queued()), (0, 0));
+    let mut running = completed();
+    running[3].1 = "in-progress";
+    twilio(&stack, "", &running, demo::AUTH_TOKEN).await;
+    assert_eq!((list(&stack, "").await.len(), queued()), (0, 0));
+    for late in [completed(), completed(), running] {
+        assert_eq!(twilio(&stack, "", &late, demo::AUTH_TOKEN).await.status, 200);
+    }
+    let rows = list(&stack, "").await;
+    assert_eq!(
+        (rows.len(), queued()),
+        (1, 1),
+        "a late or repeated callback changes nothing"
+    );
+    assert_eq!(rows[0]["source"], "twilio");
+    assert_eq!(
+        (&rows[0]["dispatch_id"], &rows[0]["call_sid"]),
+        (&Value::Null, &json!(CALL_SID))
+    );
+    assert_eq!(
+        (&rows[0]["duration"], &rows[0]["start_time"]),
+        (&json!(45), &json!("2025-08-08T11:44:41.000Z"))
+    );
+}
+
+#[tokio::test]
+async fn an_absent_recording_is_taken_down_with_its_reason() {
+    let stack = TestStack::empty().await;
+    let mut absent = completed();
+    absent[3].1 = "absent";
+    absent.push(("ErrorCode", "16102"));
+    twilio(&stack, "", &absent, demo::AUTH_TOKEN).await;
+    assert_eq!(list(&stack, "").await, Vec::<Value>::new());
+    let rows = list(&stack, "has_recording=false").await;
+    assert_eq!(rows[0]["recording_error"], "Twilio has no recording: it was silent.");
+}
+
+#[tokio::test]
+async fn of_each_field_the_newest_report_counts_in_any_order() {
+    let stack = TestStack::empty().await;
+    stack.put_object(KEY, b"sound");
+    let at = |second: u32| format!("2025-08-08T12:00:{second:02}Z");
+    for report in [
+        json!({"interaction_id": "i-1", "status": "COMPLETED", "updated_at": at(9)}),
+        json!({"interaction_id": "i-1", "status": "IN_PROGRESS", "outcome": "PAYMENT_PROMISED", "updated_at": at(3)}),
+        json!({"dispatch_id": ID, "interaction_id": "i-1", "customer_name": "Louis", "updated_at": at(1)}),
+        json!({"interaction_id": "i-1", "customer_name": "Louis Smith", "outcome": "NONE", "updated_at": at(2)}),
+    ] {
+        assert_eq!(tell(&stack, report).await.status, 200);
+    }
+    stack.get(&format!("/recordings/{ID}")).await;
+    let rows = list(&stack, "interaction_id=i-1").await;
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!(
+        [
+            &row["dispatch_id"],
+            &row["customer_name"],
+            &row["status"],
+            &row["outcome"]
+        ],
+        [
+            &json!(ID),
+            &json!("Louis Smith"),
+            &json!("COMPLETED"),
+            &json!("PAYMENT_PROMISED")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_interaction_that_cannot_be_used_is_refused_with_the_reason() {
+    let stack = TestStack::empty().await;
+    for (body, part) in [
+        (json!({}), "interaction_id or dispatch_id"),
+        (json!({"interaction_id": "i", "state": "x"}), "state"),
+        (json!({"interaction_id": "i", "duration": "long"}), "duration"),
+    ] {
+        let refused = tell(&stack, body).await;
+        let text = refused.recordings_error(400, "invalid_interaction");
+        assert!(text.contains(part), "{text}");
+    }
+    let keyless = stack
+        .request(Method::POST, "/interactions")
+        .json(&json!({"interaction_id": "i"}));
+    answer(keyless).await.recordings_error(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn filters_leave_what_they_say_in_both_orders_and_page_by_page() {
+    let stack = TestStack::demo().await;
+    let all = list(&stack, "limit=100").await;
+    let middle = all[all.len() / 2]["start_time"].as_str().unwrap();
+    let status = all[0]["status"].as_str().unwrap();
+    let phone = all[0]["phone"].as_str().unwrap().trim_start_matches('+');
+    let is = |name: &'static str, value: &str| {
+        let value = value.to_owned();
+        Box::new(move |row: &Value| row[name].as_str() == Some(&value)) as Box<dyn Fn(&Value) -> bool>
+    };
+    for (query, passes) in [
+        (format!("status={status}"), is("status", status)),
+        ("outcome=PAYMENT_PROMISED".into(), is("outcome", "PAYMENT_PROMISED")),
+        (format!("phone=%2B{phone}"), is("phone", &format!("+{phone}"))),
+        (
+            "interaction_id=test_interaction_louis_001".into(),
+            is("interaction_id", "test_interaction_louis_001"),
+        ),
+        (
+            format!("started_after={middle}"),
+            Box::new(|row| row["start_time"].as_str() >= Some(middle)),
+        ),
+        (
+            format!("started_before={middle}"),
+            Box::new(|row| row["start_time"].as_str() < Some(middle)),
+        ),
+        (
+            "min_duration=60".into(),
+            Box::new(|row| row["duration"].as_i64() >= Some(60)),
+        ),
+        ("has_transcript=true".into(), Box::new(|_| false)),
+        ("has_transcript=false".into(), Box::new(|_| true)),
+    ] {
+        let mut expected: Vec<&Value> = all
+            .iter()
+            .filter(|row| passes(row))
+            .map(|row| &row["dispatch_id"])
+            .collect();
+        for order in ["desc", "asc"] {
+            let (mut found, mut next) = (Vec::new(), String::new());
+            loop {
+                let answer = stack
+                    .get(&format!("/recordings?limit=2&order={order}&{query}{next}"))
+                    .await;
+                assert_eq!(answer.status, 200, "{query}: {}", answer.body);
+                found.extend(
+                    answer.body["recordings"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .map(|row| row["dispatch_id"].clone()),
+                );
+                let Some(cursor) = answer.body["next_cursor"].as_str() else {
+                    break;
+                };
+                next = format!("&cursor={cursor}");
+                let other = stack.get(&format!("/recordings?limit=2&order={order}{next}")).await;
+                other.recordings_error(400, "invalid_parameter");
+            }
+            assert!(found.iter().eq(expected.iter().copied()), "{query} {order}");
+            expected.reverse();
+        }
+    }
+    let whole = stack.get("/recordings?limit=1&include_total=true").await.body;
+    assert_eq!(whole["total"], all.len());
+    let filtered = stack.get("/recordings?include_total=true&status=COMPLETED").await;
+    filtered.recordings_error(400, "invalid_parameter");
+    for (name, bad) in [
+        ("order", "up"),
+        ("has_recording", "maybe"),
+        ("started_after", "soon"),
+        ("min_duration", "-1"),
+        ("phone", "abc"),
+    ] {
+        let refused = stack.get(&format!("/recordings?{name}={bad}")).await;
+        assert!(refused.recordings_error(400, "invalid_parameter").contains(name));
+    }
+}
+
+#[tokio::test]
+async fn the_report_tells_what_is_missing_on_either_side() {
+    let stack = TestStack::empty().await;
+    stack
+        .get("/reports/completeness")
+        .await
+        .recordings_error(404, "no_report");
+    let yesterday = jiff::Timestamp::now().as_second() - 86_400;
+    let day = jiff::Timestamp::from_second(yesterday)
+        .unwrap()
+        .strftime("%Y/%m/%d")
+        .to_string();
+    stack.put_object(
+        &format!("egress-recordings/{day}/outbound-15103455686_{yesterday}.mp4"),
+        b"sound",
+    );
+    tell(
+        &stack,
+        json!({"dispatch_id": format!("dispatch_{yesterday}_14155550123")}),
+    )
+    .await;
+    let functions = local::functions::Functions::from_env(&stack.stack.environment)
+        .await
+        .unwrap();
+    let deadline = std::time::SystemTime::now() + std::time::Duration::from_secs(900);
+    functions
+        .deliver("reconcile-recordings", json!({}), deadline)
+        .await
+        .unwrap()
+        .unwrap();
+    let report = stack.get("/reports/completeness/").await.body;
+    assert_eq!(report["playable"], 1);
+    assert_eq!(report["recordings_without_call"]["total"], 1);
+    assert_eq!(report["calls_without_recording"]["total"], 1);
+    let entry = &report["calls_without_recording"]["entries"][0];
+    assert_eq!(entry["dispatch_id"], format!("dispatch_{yesterday}_14155550123"));
+    assert_eq!(entry["reason"], "Nothing is known of a recording.");
+}
+
+#[tokio::test]
+async fn a_file_of_interactions_is_imported_and_bad_lines_are_named() {
+    let stack = TestStack::empty().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.csv");
+    std::fs::write(
+        &file,
+        format!("dispatch_id,customer_name,duration\n{ID},Louis Smith,180\nother,Ann,long\n"),
+    )
+    .unwrap();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_local"))
+        .args([
+            "import",
+            "--api",
+            stack.stack.api_url.as_ref().unwrap(),
+            "--api-key",
+            demo::API_KEY,
+        ])
+        .arg(&file)
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("1 taken down, 1 refused\n  line 3: duration"),
+        "{text}"
+    );
+    assert!(!output.status.success());
+    let rows = list(&stack, "has_recording=false").await;
+    assert_eq!((rows.len(), &rows[0]["customer_name"]), (1, &json!("Louis Smith")));
+}

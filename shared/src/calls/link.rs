@@ -1,0 +1,229 @@
+//! What belongs to which call, and changes that keep it so.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Calls, CallsError,
+    facts::{Item, Kind},
+    pair::{fit, fit_recordings, pair},
+    store::{Commit, Items, pause},
+};
+use crate::{
+    dynamodb::{get_number, get_text, number, text},
+    egress::{LATEST, NEIGHBOURHOOD},
+};
+
+const BY_NUMBER: &str = "by-number";
+/// What lies within this many seconds of a change is paired anew.
+const CHANGED: i64 = 2 * LATEST;
+/// Tries of one change, with pauses of up to a second between them.
+const TRIES: u32 = 24;
+/// After a change, what came meanwhile is looked for this many times.
+const SETTLING: u32 = 3;
+
+/// A phone number's digits and a Unix time.
+type Near = (String, i64);
+
+impl Calls {
+    /// Changes items and then pairs anew whatever lies near them, until nothing is left to change. `change` may be called several times, each
+    /// time with the items of `seeds` that are in the table; when it says `false` nothing is written, and this returns `false`.
+    pub(super) async fn update(
+        &self,
+        seeds: &[String],
+        change: impl Fn(&mut Items) -> bool,
+    ) -> Result<bool, CallsError> {
+        let (mut tries, mut written) = (0, 0);
+        loop {
+            let mut loaded = self.load(seeds.iter().map(String::as_str)).await?;
+            let mut items = loaded.clone();
+            if written == 0 && !change(&mut items) {
+                return Ok(false);
+            }
+            let centers: BTreeSet<Near> = loaded.values().chain(items.values()).filter_map(Item::near).collect();
+            self.surroundings(&mut loaded, &mut items, &centers).await?;
+            link(&mut items, &centers, seeds);
+            if items == loaded {
+                return Ok(true);
+            }
+            match self.commit(&loaded, &items).await? {
+                Commit::Done if centers.is_empty() || written == SETTLING => return Ok(true),
+                Commit::Done => written += 1,
+                Commit::Conflict if tries == TRIES => return Err(CallsError::busy()),
+                Commit::Conflict => {
+                    tries += 1;
+                    pause(tries).await;
+                }
+            }
+        }
+    }
+
+    /// Adds what lies near `centers`, and everything that belongs to what is there or that it belongs to.
+    async fn surroundings(
+        &self,
+        loaded: &mut Items,
+        items: &mut Items,
+        centers: &BTreeSet<Near>,
+    ) -> Result<(), CallsError> {
+        let mut wanted = BTreeSet::new();
+        for (phone, time) in centers {
+            wanted.extend(
+                self.near(phone, time - NEIGHBOURHOOD, time + NEIGHBOURHOOD)
+                    .await?
+                    .into_iter()
+                    .map(|(id, _)| id),
+            );
+        }
+        let mut asked: BTreeSet<String> = items.keys().cloned().collect();
+        loop {
+            for item in items.values() {
+                let said = item.state.own.of.as_ref().and_then(|of| of.value.as_str());
+                wanted.extend(item.state.owner.as_deref().into_iter().chain(said).map(str::to_owned));
+                wanted.extend(item.state.members.keys().cloned());
+            }
+            wanted.retain(|id| !asked.contains(id));
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            for (id, item) in self.load(wanted.iter().map(String::as_str)).await? {
+                loaded.insert(id.clone(), item.clone());
+                items.insert(id, item);
+            }
+            asked.append(&mut wanted);
+        }
+    }
+
+    /// Ids and times of what is known of this number from `first` to `last`, in Unix seconds.
+    pub(super) async fn near(&self, phone: &str, first: i64, last: i64) -> Result<Vec<(String, i64)>, CallsError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_NUMBER)
+            .key_condition_expression("near_number = :phone AND near_time BETWEEN :first AND :last")
+            .expression_attribute_values(":phone", text(phone))
+            .expression_attribute_values(":first", number(first))
+            .expression_attribute_values(":last", number(last))
+            .into_paginator()
+            .items()
+            .send();
+        let mut found = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item?;
+            found.extend(get_text(&item, "id").zip(get_number(&item, "near_time")));
+        }
+        Ok(found)
+    }
+}
+
+/// Decides what belongs to what, as far as it lies near `centers` or is one of `seeds`, and copies what belongs to a row into it.
+fn link(items: &mut Items, centers: &BTreeSet<Near>, seeds: &[String]) {
+    let said: Vec<(String, String)> = items
+        .values()
+        .filter_map(|item| Some((item.id.clone(), item.state.own.of.as_ref()?.value.as_str()?.to_owned())))
+        .collect();
+    for (id, owner) in &said {
+        items.entry(owner.clone()).or_insert_with(|| Item::new(owner));
+        set_owner(items, id, Some(owner));
+    }
+    let phones: BTreeSet<&str> = centers.iter().map(|(phone, _)| phone.as_str()).collect();
+    let mut decided = BTreeSet::new();
+    for phone in phones {
+        for (id, time, owner) in pairs(items, phone) {
+            let near = centers
+                .iter()
+                .any(|(other, center)| other == phone && (time - center).abs() <= CHANGED);
+            if (near || seeds.contains(&id)) && decided.insert(id.clone()) {
+                set_owner(items, &id, owner.as_deref());
+            }
+        }
+    }
+    // An interaction that belongs to a dispatch has given it what it had.
+    let owners: Vec<(String, String)> = items
+        .values()
+        .filter_map(|item| Some((item.id.clone(), item.state.owner.clone()?)))
+        .collect();
+    for (id, owner) in owners {
+        if let Some(above) = items.get(&owner).and_then(|owner| owner.state.owner.clone()) {
+            set_owner(items, &id, Some(&above));
+        }
+    }
+    let belonging: Vec<(String, Item)> = items
+        .values()
+        .filter_map(|item| Some((item.state.owner.clone()?, item.clone())))
+        .collect();
+    for item in items.values_mut() {
+        item.state.members.clear();
+    }
+    for (owner, item) in belonging {
+        if let Some(owner) = items.get_mut(&owner) {
+            owner.state.members.insert(item.id, item.state.own);
+        }
+    }
+}
+
+fn set_owner(items: &mut Items, id: &str, owner: Option<&str>) {
+    if let Some(item) = items.get_mut(id) {
+        item.state.owner = owner.map(str::to_owned);
+    }
+}
+
+/// For each recording of a number, and each that failed: its time and the item that it belongs to, by the times of all.
+fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
+    let of_kind = |wanted: &dyn Fn(&Item) -> bool| {
+        let mut found: Vec<(i64, &str)> = items
+            .values()
+            .filter(|item| item.state.own.of.is_none() && wanted(item))
+            .filter_map(|item| Some((item.near().filter(|(other, _)| other == phone)?.1, item.id.as_str())))
+            .collect();
+        found.sort_unstable();
+        found
+    };
+    let usable = |item: &Item| item.state.own.object.as_ref().is_some_and(|object| object.usable);
+    let calls = of_kind(&|item| matches!(item.kind(), Kind::Dispatch | Kind::Interaction));
+    let recordings = of_kind(&|item| item.kind() == Kind::Object && usable(item));
+    let failures = of_kind(&|item| matches!(item.kind(), Kind::Object | Kind::Egress) && !usable(item));
+    let twilio = of_kind(&|item| item.kind() == Kind::Twilio);
+
+    let mut decided = Vec::new();
+    let paired = pair_times(&calls, &recordings);
+    let recorded: BTreeSet<usize> = paired.iter().flatten().copied().collect();
+    let mut heads: Vec<(i64, &str, bool)> = calls.iter().map(|(time, id)| (*time, *id, true)).collect();
+    for ((time, id), call) in recordings.iter().zip(&paired) {
+        decided.push(((*id).to_owned(), *time, call.map(|call| calls[call].1.to_owned())));
+        if call.is_none() {
+            heads.push((*time, id, false));
+        }
+    }
+    heads.sort_unstable();
+
+    let unrecorded: Vec<(i64, &str)> = calls
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !recorded.contains(index))
+        .map(|(_, call)| *call)
+        .collect();
+    for ((time, id), call) in failures.iter().zip(pair_times(&unrecorded, &failures)) {
+        decided.push(((*id).to_owned(), *time, call.map(|call| unrecorded[call].1.to_owned())));
+    }
+
+    let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
+    let paired = pair(heads.len(), twilio.len(), |head, recording| {
+        let (time, _, is_call) = heads[head];
+        let began = twilio[recording].0;
+        match is_call {
+            true => fit(&times, times.partition_point(|other| *other < time), began),
+            false => fit_recordings(time, began),
+        }
+    });
+    for ((time, id), head) in twilio.iter().zip(paired) {
+        decided.push(((*id).to_owned(), *time, head.map(|head| heads[head].1.to_owned())));
+    }
+    decided
+}
+
+fn pair_times(calls: &[(i64, &str)], recordings: &[(i64, &str)]) -> Vec<Option<usize>> {
+    let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
+    pair(calls.len(), recordings.len(), |call, recording| {
+        fit(&times, call, recordings[recording].0)
+    })
+}

@@ -1,0 +1,453 @@
+//! Lists: by days, found by their counts; of one number or interaction, by an index of their own.
+
+use std::collections::VecDeque;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use sha2::Sha256;
+
+use super::{
+    Call, Calls, CallsError,
+    facts::{Class, digits, next_minute},
+    store::call_from,
+};
+use crate::{
+    dynamodb::{get_text, text},
+    time::to_millis,
+};
+
+/// The most rows that one query asks for.
+const QUERY_ROWS: usize = 1000;
+/// The rows that are read for one page at most, when not all of them are on it: some two megabytes.
+const READ_ROWS: usize = 5000;
+const MAC_BYTES: usize = 16;
+
+/// Which calls a list shows. The default is all that can be played.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Filter {
+    /// Calls without a recording instead of those that can be played.
+    pub missing: bool,
+    /// Exactly this status.
+    pub status: Option<String>,
+    /// Exactly this outcome.
+    pub outcome: Option<String>,
+    /// This number, whatever stands between its digits.
+    pub phone: Option<String>,
+    /// Calls of this interaction.
+    pub interaction_id: Option<String>,
+    /// Begun then or later.
+    pub started_after: Option<Timestamp>,
+    /// Begun before then.
+    pub started_before: Option<Timestamp>,
+    /// At least this long, in seconds. A call whose length is not known is not.
+    pub min_duration: Option<i64>,
+    /// With a stored transcript, or without.
+    pub has_transcript: Option<bool>,
+}
+
+impl Filter {
+    fn class(&self) -> Class {
+        match self.missing {
+            true => Class::Missing,
+            false => Class::Playable,
+        }
+    }
+
+    /// Whether it shows a whole list, which is counted.
+    pub fn is_whole(&self) -> bool {
+        let whole = Self {
+            missing: self.missing,
+            ..Self::default()
+        };
+        *self == whole
+    }
+
+    /// Whether a call passes. That it has a recording, or none, is not looked at.
+    pub fn passes(&self, call: &Call) -> bool {
+        let is = |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
+        let phone = |phone: &str| digits(phone);
+        is(&self.status, &call.status)
+            && is(&self.outcome, &call.outcome)
+            && is(&self.interaction_id, &call.interaction_id)
+            && is(&self.phone.as_deref().map(phone), &call.phone.as_deref().map(phone))
+            && self.started_after.is_none_or(|after| call.start_time >= Some(after))
+            && self.started_before.is_none_or(|before| call.start_time < Some(before))
+            && self.min_duration.is_none_or(|least| call.duration >= Some(least))
+            && self.has_transcript.is_none_or(|wanted| wanted == call.has_transcript)
+    }
+}
+
+/// The order of a list, by start time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum Order {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Oldest first.
+    Oldest,
+}
+
+/// Where a list continues: after this row. Opaque to callers, and good for one list only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// Reads a cursor that [`Cursor::seal`] gave out with this key for this list. `None` for anything else.
+    pub fn open(sealed: &str, key: &[u8], filter: &Filter, order: Order) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (mac, row) = bytes.split_at_checked(MAC_BYTES)?;
+        authenticated(row, key, filter, order).verify_truncated_left(mac).ok()?;
+        String::from_utf8(row.to_vec()).ok().map(Self)
+    }
+
+    /// The cursor as callers see it.
+    pub fn seal(&self, key: &[u8], filter: &Filter, order: Order) -> String {
+        let mac = authenticated(self.0.as_bytes(), key, filter, order)
+            .finalize()
+            .into_bytes();
+        URL_SAFE_NO_PAD.encode([&mac[..MAC_BYTES], self.0.as_bytes()].concat())
+    }
+}
+
+fn authenticated(row: &[u8], key: &[u8], filter: &Filter, order: Order) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    // JSON of plain fields, which can't fail.
+    mac.update(&serde_json::to_vec(&(filter, order)).unwrap_or_default());
+    mac.update(b"\n");
+    mac.update(row);
+    mac
+}
+
+/// Where a list begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// This many rows from the first.
+    Offset(u64),
+    /// After this row.
+    After(Cursor),
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct CallPage {
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// Where the next page begins; `None` at the end. A page of a filtered list can have fewer calls than asked for, even none, and yet not be
+    /// the last: so many rows were read for it that it ends there.
+    pub next: Option<Cursor>,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The table did not answer.
+    #[error(transparent)]
+    Calls(#[from] CallsError),
+    /// Too many rows of a filtered list would have to be read and dropped.
+    #[error("the offset leads too far into a filtered list")]
+    OffsetTooFar,
+}
+
+impl Calls {
+    /// How many calls a whole list has.
+    pub async fn total(&self, missing: bool) -> Result<u64, CallsError> {
+        let class = Filter {
+            missing,
+            ..Filter::default()
+        }
+        .class();
+        Ok(self.counts(class, "").await?.into_iter().map(|(_, count)| count).sum())
+    }
+
+    /// Reads one page of a list.
+    pub async fn list(&self, filter: &Filter, order: Order, start: Start, limit: usize) -> Result<CallPage, ListError> {
+        let (mut first, mut last) = bounds(filter);
+        let (mut skip, mut after) = (0, None);
+        match start {
+            Start::Offset(offset) => skip = offset,
+            Start::After(Cursor(row)) => {
+                match order {
+                    Order::Newest => last = last.min(row.clone()),
+                    Order::Oldest => first = first.max(row.clone()),
+                }
+                after = Some(row);
+            }
+        }
+        let mut partitions = Partitions::new(filter, order, &first, &last, after.as_deref());
+        if filter.is_whole() && skip > 0 {
+            let Some((minute, rest)) = self.minute_of(filter.class(), order, skip).await? else {
+                return Ok(CallPage {
+                    calls: Vec::new(),
+                    next: None,
+                });
+            };
+            match order {
+                Order::Newest => last = next_minute(&minute),
+                Order::Oldest => first.clone_from(&minute),
+            }
+            partitions.next = Next::Day(minute[..10].to_owned());
+            skip = rest;
+        }
+
+        let mut rows: Vec<(String, Call)> = Vec::with_capacity(limit + 1);
+        let (mut read, mut chunk) = (0, 100);
+        'partitions: while let Some((index, partition)) = partitions.next(self).await? {
+            loop {
+                let wanted = usize::try_from(skip)
+                    .unwrap_or(QUERY_ROWS)
+                    .saturating_add(limit + 1 - rows.len());
+                let wanted = if filter.is_whole() { wanted } else { wanted.max(chunk) };
+                chunk *= 2;
+                // One more than wanted, since the row that a cursor names is read again.
+                let ask = wanted.min(QUERY_ROWS) + 1;
+                let (found, more) = self.rows(index, &partition, (&first, &last), order, ask).await?;
+                for (row, call) in found {
+                    if after.as_ref() == Some(&row) {
+                        continue;
+                    }
+                    read += 1;
+                    match order {
+                        Order::Newest => last.clone_from(&row),
+                        Order::Oldest => first.clone_from(&row),
+                    }
+                    after = Some(row.clone());
+                    if !filter.passes(&call) {
+                        continue;
+                    }
+                    if skip > 0 {
+                        skip -= 1;
+                        continue;
+                    }
+                    rows.push((row, call));
+                    if rows.len() > limit {
+                        break 'partitions;
+                    }
+                }
+                if read >= READ_ROWS && !filter.is_whole() {
+                    if skip > 0 {
+                        return Err(ListError::OffsetTooFar);
+                    }
+                    let calls = rows.into_iter().map(|(_, call)| call).collect();
+                    return Ok(CallPage {
+                        calls,
+                        next: after.map(Cursor),
+                    });
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|(row, _)| Cursor(row.clone()));
+        Ok(CallPage {
+            calls: rows.into_iter().map(|(_, call)| call).collect(),
+            next,
+        })
+    }
+
+    /// The minute in which row number `offset` of a whole list lies, by the counts of months, days, hours and minutes, and how many rows of that
+    /// minute come before it. `None` beyond the end.
+    async fn minute_of(
+        &self,
+        class: Class,
+        order: Order,
+        mut offset: u64,
+    ) -> Result<Option<(String, u64)>, CallsError> {
+        let mut prefix = String::new();
+        while prefix.len() < "2025-08-08T11:44".len() {
+            let mut parts = self.counts(class, &prefix).await?;
+            if order == Order::Newest {
+                parts.reverse();
+            }
+            let mut found = None;
+            for (part, count) in parts {
+                if offset < count {
+                    found = Some(part);
+                    break;
+                }
+                offset -= count;
+            }
+            let Some(part) = found else { return Ok(None) };
+            prefix = part;
+        }
+        Ok(Some((prefix, offset)))
+    }
+
+    /// Up to `limit` rows of one partition of an index of lists within `bounds`, both included; and whether there may be more.
+    async fn rows(
+        &self,
+        index: &'static str,
+        partition: &str,
+        (first, last): (&str, &str),
+        order: Order,
+        limit: usize,
+    ) -> Result<(Vec<(String, Call)>, bool), CallsError> {
+        if first > last {
+            return Ok((Vec::new(), false));
+        }
+        let key = match index {
+            "by-day" => "list_day",
+            "by-phone" => "list_phone",
+            _ => "list_interaction",
+        };
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .key_condition_expression(format!("{key} = :partition AND list_order BETWEEN :first AND :last"))
+            .expression_attribute_values(":partition", text(partition))
+            .expression_attribute_values(":first", text(first))
+            .expression_attribute_values(":last", text(last))
+            .scan_index_forward(order == Order::Oldest)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await?;
+        let more = answer.last_evaluated_key().is_some();
+        let rows = answer.items.unwrap_or_default().into_iter();
+        Ok((
+            rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(&item))))
+                .collect(),
+            more,
+        ))
+    }
+}
+
+/// The partitions that a list is read from, one after the other.
+struct Partitions {
+    class: Class,
+    order: Order,
+    first: String,
+    last: String,
+    next: Next,
+    /// The day that was given out last.
+    passed: Option<String>,
+    months: Option<VecDeque<String>>,
+    days: VecDeque<String>,
+}
+
+/// What to begin with.
+enum Next {
+    /// One partition, and no other.
+    Only(&'static str, String),
+    /// A day that needs not be looked up.
+    Day(String),
+    /// Days that have calls.
+    Days,
+    Nothing,
+}
+
+impl Partitions {
+    fn new(filter: &Filter, order: Order, first: &str, last: &str, after: Option<&str>) -> Self {
+        let class = filter.class();
+        let next = match (&filter.interaction_id, &filter.phone, after) {
+            (Some(id), ..) => Next::Only("by-interaction", class.partition(id)),
+            (None, Some(phone), _) => Next::Only("by-phone", class.partition(&digits(phone))),
+            (None, None, Some(row)) => Next::Day(row.get(..10).unwrap_or(row).to_owned()),
+            (None, None, None) => Next::Days,
+        };
+        Self {
+            class,
+            order,
+            first: first.to_owned(),
+            last: last.to_owned(),
+            next,
+            passed: None,
+            months: None,
+            days: VecDeque::new(),
+        }
+    }
+
+    async fn next(&mut self, calls: &Calls) -> Result<Option<(&'static str, String)>, CallsError> {
+        let day = match std::mem::replace(&mut self.next, Next::Days) {
+            Next::Only(index, partition) => {
+                self.next = Next::Nothing;
+                return Ok(Some((index, partition)));
+            }
+            Next::Nothing => return Ok(None),
+            Next::Day(day) => Some(day),
+            Next::Days => self.next_day(calls).await?,
+        };
+        self.passed = day.clone().or(self.passed.take());
+        Ok(day.map(|day| ("by-day", self.class.partition(&day))))
+    }
+
+    async fn next_day(&mut self, calls: &Calls) -> Result<Option<String>, CallsError> {
+        loop {
+            if let Some(day) = self.days.pop_front() {
+                return Ok(Some(day));
+            }
+            if self.months.is_none() {
+                self.months = Some(self.parts(calls, "").await?);
+            }
+            let Some(month) = self.months.as_mut().and_then(VecDeque::pop_front) else {
+                return Ok(None);
+            };
+            self.days = self.parts(calls, &month).await?;
+            self.days.retain(|day| Some(day) != self.passed.as_ref());
+        }
+    }
+
+    /// The parts of `prefix` that have calls, in order, from the day that was passed on.
+    async fn parts(&self, calls: &Calls, prefix: &str) -> Result<VecDeque<String>, CallsError> {
+        let counts = calls.counts(self.class, prefix).await?.into_iter();
+        let within = |part: &String| {
+            let cut = |bound: &str| bound.get(..part.len()).unwrap_or(bound).to_owned();
+            let passed = self.passed.as_deref().map(cut);
+            *part >= cut(&self.first)
+                && *part <= cut(&self.last)
+                && passed.is_none_or(|passed| match self.order {
+                    Order::Newest => *part <= passed,
+                    Order::Oldest => *part >= passed,
+                })
+        };
+        let mut parts: VecDeque<String> = counts.map(|(part, _)| part).filter(within).collect();
+        if self.order == Order::Newest {
+            parts.make_contiguous().reverse();
+        }
+        Ok(parts)
+    }
+}
+
+/// The rows that a filter's times leave, as bounds of [`Place::order`](super::facts::Place), both included.
+fn bounds(filter: &Filter) -> (String, String) {
+    // Rows are listed to the millisecond.
+    let up = |time: Timestamp| to_millis(time + SignedDuration::from_nanos(999_999));
+    // Every row begins with a digit, and goes on after its time.
+    let first = filter.started_after.map_or_else(|| "0".to_owned(), up);
+    let last = filter.started_before.map_or_else(|| "~".to_owned(), up);
+    (first, last)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_read_back_with_its_key_for_its_list_and_nothing_else_is_one(
+            row in "[0-9A-Za-z#_-]{1,40}", other in "[a-z]{1,9}", junk in ".*", at in 0_usize..60,
+        ) {
+            let (filter, order) = (Filter::default(), Order::Newest);
+            let cursor = Cursor(row);
+            let sealed = cursor.seal(b"key", &filter, order);
+            prop_assert_eq!(Cursor::open(&sealed, b"key", &filter, order), Some(cursor));
+            let filtered = Filter { status: Some(other), ..Filter::default() };
+            prop_assert_eq!(Cursor::open(&sealed, b"key", &filtered, order), None);
+            prop_assert_eq!(Cursor::open(&sealed, b"key", &filter, Order::Oldest), None);
+            prop_assert_eq!(Cursor::open(&sealed, b"another key", &filter, order), None);
+            prop_assert_eq!(Cursor::open(&junk, b"key", &filter, order), None);
+            let mut changed = sealed.into_bytes();
+            let at = at % changed.len();
+            changed[at] = if changed[at] == b'A' { b'Q' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            prop_assert_eq!(Cursor::open(&changed, b"key", &filter, order), None);
+        }
+    }
+}
