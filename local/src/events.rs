@@ -1,4 +1,4 @@
-//! What EventBridge does: the bucket's events, and the schedules of `template.yaml`.
+//! What EventBridge does: events of its bus go to the functions whose rules in `template.yaml` they match, and schedules are kept.
 
 use std::{
     sync::Arc,
@@ -11,16 +11,18 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{aws::ObjectEvent, functions::Functions, gateway::Schedule};
+use crate::{
+    functions::Functions,
+    gateway::{Rule, Schedule},
+};
 
 /// Lambda tries an event this often.
 const TRIES: u32 = 3;
-/// The default timeout of a function that takes events.
-const TIMEOUT: Duration = Duration::from_secs(28);
 
-/// Gives each event of the bucket to index-recording until `stopped`.
-pub fn drive_objects(
-    mut events: UnboundedReceiver<ObjectEvent>,
+/// Gives each event to the functions whose rules it matches, until `stopped`.
+pub fn drive_rules(
+    rules: Vec<Rule>,
+    mut events: UnboundedReceiver<Value>,
     functions: Arc<Functions>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
@@ -31,7 +33,9 @@ pub fn drive_objects(
                 _ = stopped.wait_for(|stopped| *stopped) => None,
             };
             let Some(event) = event else { return };
-            deliver(&functions, "index-recording", object_event(&event), TIMEOUT).await;
+            for rule in rules.iter().filter(|rule| rule.matches(&event)) {
+                deliver(&functions, &rule.function, &event, rule.timeout).await;
+            }
         }
     })
 }
@@ -47,12 +51,12 @@ pub fn drive_schedule(
             .await
             .is_err()
         {
-            deliver(&functions, &schedule.function, json!({}), schedule.timeout).await;
+            deliver(&functions, &schedule.function, &json!({}), schedule.timeout).await;
         }
     })
 }
 
-async fn deliver(functions: &Functions, function: &str, event: Value, timeout: Duration) {
+async fn deliver(functions: &Functions, function: &str, event: &Value, timeout: Duration) {
     for _ in 0..TRIES {
         let deadline = SystemTime::now() + timeout;
         match tokio::time::timeout(timeout, functions.deliver(function, event.clone(), deadline)).await {
@@ -61,17 +65,4 @@ async fn deliver(functions: &Functions, function: &str, event: Value, timeout: D
             Err(_) => tracing::error!(function, "function timed out"),
         }
     }
-}
-
-fn object_event(event: &ObjectEvent) -> Value {
-    json!({
-        "version": "0",
-        "detail-type": if event.created { "Object Created" } else { "Object Deleted" },
-        "source": "aws.s3",
-        "detail": {
-            "version": "0",
-            "bucket": {"name": event.bucket},
-            "object": {"key": event.key, "sequencer": event.sequencer},
-        },
-    })
 }

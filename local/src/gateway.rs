@@ -26,7 +26,7 @@ use lambda_http::{
 };
 
 pub use route::Route;
-pub use template::{QueueSource, Schedule, TemplateError, queues, schedules};
+pub use template::{QueueSource, Rule, Schedule, TemplateError, queues, rules, schedules};
 
 use route::Target;
 

@@ -66,6 +66,16 @@ enum Auth {
     Required,
 }
 
+/// Variables of this process that the functions get as they are.
+const PASSED_ON: [&str; 6] = [
+    "AUTO_TRANSCRIBE",
+    "EXTERNAL_MEDIA_HOSTS",
+    "MONTHLY_BUDGET_USD",
+    "PUBLIC_BASE_URL",
+    "SPEAKER_NAMES",
+    "WHISPER_MODEL",
+];
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=warn,aws_smithy_runtime=warn";
@@ -109,7 +119,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             .to_possible_value()
             .map_or_else(String::new, |auth| auth.get_name().to_owned()),
     )];
-    for name in ["WHISPER_MODEL", "PUBLIC_BASE_URL", "AUTO_TRANSCRIBE"] {
+    for name in PASSED_ON {
         environment.extend(variable(name).map(|value| (name.to_owned(), value)));
     }
     let real_twilio = twilio.as_ref().map(|account| account.base_url.clone());

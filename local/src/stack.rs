@@ -182,8 +182,9 @@ impl Stack {
             }
             // From here on: the demo's recordings without a call are to be found by those who ask.
             let (stop, stopped) = watch::channel(false);
-            let mut tasks = vec![events::drive_objects(
-                aws.object_events(),
+            let mut tasks = vec![events::drive_rules(
+                gateway::rules(TEMPLATE)?,
+                aws.events(),
                 functions.clone(),
                 stopped.clone(),
             )];

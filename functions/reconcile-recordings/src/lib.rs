@@ -116,7 +116,9 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Faul
             Step::Objects(after) => objects(state, &mut at, after).await?,
             Step::Twilio(page) => twilio(state, &mut at, page, end).await?,
             Step::Day(day) => {
-                one_day(state, day, &mut at.report).await?;
+                // What is older has been settled by the rounds before.
+                let settling = at.objects_since.is_none_or(|since| day >= since);
+                one_day(state, day, settling, &mut at.report).await?;
                 at.step = match day < utc_day(at.began) {
                     true => Step::Day(day.tomorrow().unwrap_or(Date::MAX)),
                     false => Step::Done,
@@ -254,10 +256,12 @@ async fn take_down(state: &State, recordings: &[Recording]) -> Result<u64, Fault
     Ok(count)
 }
 
-/// Mends the rows of one day where they differ from the bucket or are without the other half, then counts them.
-async fn one_day(state: &State, day: Date, report: &mut Report) -> Result<(), Fault> {
+/// Mends the rows of one day where they differ from the bucket or, if `settling`, are without the other half; then counts them.
+async fn one_day(state: &State, day: Date, settling: bool, report: &mut Report) -> Result<(), Fault> {
     let mut folders: HashMap<String, HashSet<String>> = HashMap::new();
-    for call in rows(&state.calls, day).await? {
+    let mut found = rows(&state.calls, day).await?;
+    let mut changed = false;
+    for call in &found {
         if let (Some(key), Some(egress)) = (&call.s3_key, &state.egress) {
             let folder = key
                 .rsplit_once('/')
@@ -269,13 +273,18 @@ async fn one_day(state: &State, day: Date, report: &mut Report) -> Result<(), Fa
             if !folders[folder].contains(key) {
                 observe(&state.calls, egress, key, None).await?;
                 report.rows_mended += 1;
+                changed = true;
             }
         }
-        if !call.is_reported() || !call.is_playable() {
-            state.calls.settle(&call).await?;
+        if settling && !(call.is_reported() && call.is_playable()) {
+            state.calls.settle(call).await?;
+            changed = true;
         }
     }
-    for call in rows(&state.calls, day).await? {
+    if changed {
+        found = rows(&state.calls, day).await?;
+    }
+    for call in found {
         report.add(call);
     }
     Ok(())

@@ -1,6 +1,7 @@
-//! The AWS of the local stack: S3, DynamoDB, Secrets Manager and SQS in this process, on one router, so that one `AWS_ENDPOINT_URL` serves every SDK
+//! The AWS of the local stack: S3, DynamoDB, Secrets Manager, SQS and EventBridge in this process, on one router, so that one `AWS_ENDPOINT_URL` serves every SDK
 //! client. S3 verifies signatures; the others take any.
 
+mod bus;
 mod dynamodb;
 mod s3;
 mod stored;
@@ -12,7 +13,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -20,10 +20,12 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
+use bus::Bus;
 use dynamodb::DynamoDb;
 use s3::S3;
 use stored::Stored;
@@ -48,7 +50,7 @@ const KEY_PAIRS: [(&str, &str); 3] = [
     ("defaultkey", "defaultsecret"),
 ];
 
-/// The largest body of a JSON request, in bytes: DynamoDB's limit, the largest of the three services'.
+/// The largest body of a JSON request, in bytes: DynamoDB's limit, the largest of all services'.
 const JSON_BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Where the state lives.
@@ -120,6 +122,8 @@ pub enum Service {
     SecretsManager,
     /// Queues.
     Sqs,
+    /// Events.
+    EventBridge,
 }
 
 /// The local AWS. Clones share everything.
@@ -134,20 +138,7 @@ struct Inner {
     faults: Faults,
     calls: Mutex<HashMap<(Service, String), usize>>,
     requests: AtomicU64,
-    objects: Mutex<Option<UnboundedSender<ObjectEvent>>>,
-}
-
-/// An object was written or deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectEvent {
-    /// The bucket.
-    pub bucket: String,
-    /// The object's key.
-    pub key: String,
-    /// Written, or else deleted.
-    pub created: bool,
-    /// Greater, as text, than that of any event before.
-    pub sequencer: String,
+    bus: Bus,
 }
 
 impl Aws {
@@ -168,11 +159,11 @@ impl Aws {
             faults: Faults::default(),
             calls: Mutex::default(),
             requests: AtomicU64::default(),
-            objects: Mutex::default(),
+            bus: Bus::default(),
         })))
     }
 
-    /// All four services, for the root of one port.
+    /// All services, for the root of one port.
     pub fn router(&self) -> Router {
         Router::new().fallback(answer).with_state(self.clone())
     }
@@ -188,33 +179,9 @@ impl Aws {
         &self.0.faults
     }
 
-    /// From now on, what happens to objects. There is one receiver: the last that was asked for.
-    pub fn object_events(&self) -> UnboundedReceiver<ObjectEvent> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        *self.0.objects.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        receiver
-    }
-
-    fn tell(&self, operation: &str, path: &str) {
-        let created = match operation {
-            "PutObject" | "CopyObject" | "CompleteMultipartUpload" => true,
-            "DeleteObject" => false,
-            _ => return,
-        };
-        let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-        let sender = self.0.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(sender), Some((bucket, key))) = (&*sender, path.trim_start_matches('/').split_once('/')) {
-            let now = SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default();
-            // Nobody listening is no error.
-            let _ = sender.send(ObjectEvent {
-                bucket: bucket.to_owned(),
-                key: key.to_owned(),
-                created,
-                sequencer: format!("{:016X}{:08X}", now.as_nanos(), self.0.requests.load(Ordering::Relaxed)),
-            });
-        }
+    /// From now on, the events of EventBridge's bus. There is one receiver: the last that was asked for.
+    pub fn events(&self) -> UnboundedReceiver<Value> {
+        self.0.bus.events()
     }
 
     /// How many requests reached `service`, faults and retries included.
@@ -290,7 +257,8 @@ async fn route(aws: &Aws, request: Request) -> Response {
         let path = parts.uri.path().to_owned();
         let response = aws.0.s3.answer(Request::from_parts(parts, body)).await;
         if response.status().is_success() {
-            aws.tell(&operation, &path);
+            let number = aws.0.requests.load(Ordering::Relaxed);
+            aws.0.bus.object(&operation, &path, number);
         }
         return response;
     }
@@ -310,6 +278,10 @@ async fn route(aws: &Aws, request: Request) -> Response {
         Service::Sqs => {
             let (status, body) = aws.0.queues.answer(&parts, body, &operation).await;
             json_response(status, here(&body, &parts))
+        }
+        Service::EventBridge => {
+            let (status, body) = aws.0.bus.answer(&operation, &body);
+            json_response(status, body)
         }
         Service::DynamoDb | Service::S3 => aws.0.dynamodb.answer(operation, body).await,
     }
@@ -344,6 +316,7 @@ fn service_of(parts: &Parts) -> Result<Service, String> {
         Some("dynamodb" | "DynamoDB_20120810" | "DynamoDBStreams_20120810") => Ok(Service::DynamoDb),
         Some("secretsmanager") => Ok(Service::SecretsManager),
         Some("sqs" | "AmazonSQS") => Ok(Service::Sqs),
+        Some("events" | "AWSEvents") => Ok(Service::EventBridge),
         Some(other) => Err(other.to_owned()),
     }
 }
@@ -381,7 +354,8 @@ fn operation_of(service: Service, parts: &Parts) -> String {
 }
 
 fn unknown_service(parts: &Parts, name: &str) -> Response {
-    let message = format!("`{name}` is not part of the local AWS, which has S3, DynamoDB, Secrets Manager and SQS.");
+    let message =
+        format!("`{name}` is not part of the local AWS, which has S3, DynamoDB, Secrets Manager, SQS and EventBridge.");
     if parts.headers.contains_key("x-amz-target") {
         json_error(StatusCode::BAD_REQUEST, "UnknownOperationException", &message)
     } else {

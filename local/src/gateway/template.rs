@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
+use serde_json::Value;
 
 use super::Route;
 
@@ -88,6 +89,62 @@ pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
         }
     }
     Ok(queues)
+}
+
+/// A function that is given events of EventBridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The function, by the last folder of its `CodeUri`.
+    pub function: String,
+    /// The function's timeout.
+    pub timeout: Duration,
+    /// The sources that match; `None`: all.
+    sources: Option<Vec<String>>,
+    /// The detail types that match; `None`: all.
+    detail_types: Option<Vec<String>>,
+}
+
+impl Rule {
+    /// Whether the event has one of the sources and detail types. What the pattern says of its detail is left to the function, which sees to it
+    /// anyway.
+    pub fn matches(&self, event: &Value) -> bool {
+        let is_among = |wanted: &Option<Vec<String>>, name: &str| {
+            let value = event[name].as_str().unwrap_or_default();
+            wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|it| it == value))
+        };
+        is_among(&self.sources, "source") && is_among(&self.detail_types, "detail-type")
+    }
+}
+
+/// The `EventBridgeRule` events of every function of a SAM template.
+///
+/// # Errors
+/// When the text is not YAML, or a rule has no pattern.
+pub fn rules(yaml: &str) -> Result<Vec<Rule>, TemplateError> {
+    let documents = load(yaml)?;
+    let mut rules = Vec::new();
+    for function in functions(documents.first())? {
+        for (event_name, event) in function.events_of_type("EventBridgeRule") {
+            let pattern = event.get("Properties").and_then(|properties| properties.get("Pattern"));
+            let pattern = pattern
+                .ok_or_else(|| TemplateError(format!("{}.Events.{event_name} needs a Pattern", function.name)))?;
+            let texts = |name: &str| {
+                let values = pattern.get(name)?.as_sequence()?.iter();
+                Some(
+                    values
+                        .filter_map(|value| text(Some(value)).map(str::to_owned))
+                        .collect(),
+                )
+            };
+            rules.push(Rule {
+                function: function.folder.to_owned(),
+                timeout: function.timeout,
+                sources: texts("source"),
+                detail_types: texts("detail-type"),
+            });
+        }
+    }
+    Ok(rules)
 }
 
 /// A function that runs every so often.

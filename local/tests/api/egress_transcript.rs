@@ -134,6 +134,22 @@ async fn a_recording_that_the_index_does_not_know_is_found_and_listed_afterwards
 }
 
 #[tokio::test]
+async fn a_recording_of_which_nobody_reported_a_call_is_listed_with_its_transcript() {
+    let stack = TestStack::empty().await;
+    let key = "egress-recordings/2025/07/31/outbound-15550001111_1754000003.wav";
+    let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
+    let put = s3.put_object().bucket(seed::BUCKET).key(key);
+    let sound = Wav::new(16_000, spoken()).bytes();
+    put.body(sound.into()).send().await.unwrap();
+    while stack.get("/recordings").await.body["recordings"] == json!([]) {}
+    let id = "dispatch_1754000003_15550001111";
+    assert!(!is_listed_with_transcript(&stack, id).await);
+    let done = transcribed(&stack, &format!("/recordings/{id}/transcript"), &json!({})).await;
+    assert_eq!(done["status"], "completed");
+    until_listed_with_transcript(&stack, id).await;
+}
+
+#[tokio::test]
 async fn two_channels_are_two_speakers_in_every_format() {
     let stack = with_spoken().await;
     let both = spoken();

@@ -268,6 +268,68 @@ async fn an_interaction_that_cannot_be_used_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn events_of_interactions_are_taken_down_and_a_poisonous_one_holds_up_nothing() {
+    let stack = TestStack::empty().await;
+    let put = |entries: Value| {
+        let request = reqwest::Client::new()
+            .post(&stack.stack.aws_url)
+            .header("x-amz-target", "AWSEvents.PutEvents");
+        async move {
+            let answer = request
+                .body(json!({"Entries": entries}).to_string())
+                .send()
+                .await
+                .unwrap();
+            answer.json::<Value>().await.unwrap()
+        }
+    };
+    let entry = |detail: &str| json!({"Source": "crm", "DetailType": "interaction.updated", "Detail": detail});
+    let poison = json!({"status": "COMPLETED"}).to_string();
+    let told = json!({"dispatch_id": ID, "customer_name": "Louis Smith", "something": 1}).to_string();
+    let answer = put(json!([entry("{"), entry(&poison), entry(&told)])).await;
+    assert_eq!(answer["FailedEntryCount"], 1);
+    assert_eq!(answer["Entries"][0]["ErrorCode"], "MalformedDetail");
+    let mut rows = Vec::new();
+    while rows.is_empty() {
+        rows = list(&stack, "has_recording=false").await;
+    }
+    assert_eq!(
+        (&rows[0]["dispatch_id"], &rows[0]["customer_name"]),
+        (&json!(ID), &json!("Louis Smith"))
+    );
+}
+
+#[tokio::test]
+async fn a_transcript_shows_in_the_list_whether_it_or_the_callback_came_first() {
+    let recording = demo::twilio_recordings().pop().unwrap();
+    let parameters = [
+        ("AccountSid", demo::ACCOUNT_SID),
+        ("CallSid", &recording.call_sid),
+        ("RecordingSid", &recording.sid),
+        ("RecordingStatus", "completed"),
+        ("RecordingStartTime", "Mon, 15 Jan 2024 10:30:00 +0000"),
+    ];
+    let body = json!({"recording_sid": recording.sid});
+    for transcript_first in [true, false] {
+        let stack = TestStack::demo().await;
+        let shown = async || {
+            let rows = list(&stack, "started_before=2024-02-01").await;
+            rows.iter().map(|row| row["has_transcript"].clone()).collect::<Vec<_>>()
+        };
+        if transcript_first {
+            assert_eq!(stack.post("/api/twilio/transcript/", &body).await.status, 200);
+            assert_eq!(shown().await, Vec::<Value>::new(), "it is no call by itself");
+        }
+        twilio(&stack, "", &parameters, demo::AUTH_TOKEN).await;
+        if !transcript_first {
+            assert_eq!(shown().await, [false]);
+            assert_eq!(stack.post("/api/twilio/transcript/", &body).await.status, 200);
+        }
+        assert_eq!(shown().await, [true]);
+    }
+}
+
+#[tokio::test]
 async fn filters_leave_what_they_say_in_both_orders_and_page_by_page() {
     let stack = TestStack::demo().await;
     let all = list(&stack, "limit=100").await;
