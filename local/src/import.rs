@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::PathBuf,
     time::Duration,
 };
@@ -11,24 +11,28 @@ use std::{
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, redirect::Policy};
 use serde_json::{Map, Value};
-use shared::{calls::Interaction, retry::backoff};
+use shared::{
+    calls::Interaction,
+    retry::{backoff, retry_after},
+    time::to_millis,
+};
 
 /// Lines that are sent at once.
 const CONCURRENCY: usize = 8;
-/// Tries of one line while the API is busy or away.
+/// Tries of one line while the API is away.
 const TRIES: u32 = 8;
+/// Tries of one line while the API has too many requests, which is what an import is made of: some ten minutes.
+const BUSY_TRIES: u32 = 200;
 /// Lines between two messages on progress.
 const PROGRESS: u64 = 1000;
-/// Lines that are refused are told one by one up to here.
-const TOLD: usize = 100;
 
 /// What to import, and where to.
 #[derive(Args)]
 pub struct Import {
     /// `.csv` with a header line, or one JSON object on each line: interaction_id or dispatch_id, and any of customer_name, phone, status, outcome,
-    /// duration, start_time, end_time and updated_at
+    /// duration, start_time, end_time and updated_at. A line without updated_at tells what was so when the file was last changed
     file: PathBuf,
     /// Where the API is
     #[arg(long, default_value = "http://localhost:8000")]
@@ -45,15 +49,18 @@ pub struct Imported {
     pub taken: u64,
     /// Refused: line and reason.
     pub refused: Vec<(u64, String)>,
+    /// The line from which on nothing was taken down, and why.
+    pub stopped: Option<(u64, String)>,
 }
 
 type Fault = Box<dyn Error + Send + Sync>;
 type Line = (u64, Result<Map<String, Value>, String>);
 
 impl Import {
-    /// Sends every line, telling `progress` about it now and then. An error means that the file or the API could not be used at all.
+    /// Sends every line, telling `progress` about it now and then. An error means that the file could not be used at all.
     pub async fn run(self, mut progress: impl FnMut(&Imported)) -> Result<Imported, Fault> {
         let file = File::open(&self.file).map_err(|error| format!("{} can't be read: {error}", self.file.display()))?;
+        let changed = Timestamp::try_from(file.metadata()?.modified()?)?;
         let is_csv = self
             .file
             .extension()
@@ -62,23 +69,29 @@ impl Import {
             true => Box::new(csv_lines(file)?),
             false => Box::new(json_lines(file)),
         };
-        let client = Client::builder().no_proxy().timeout(Duration::from_secs(40)).build()?;
+        // A redirect would take the key to wherever it leads.
+        let client = Client::builder().no_proxy().redirect(Policy::none());
+        let client = client.timeout(Duration::from_secs(40)).build()?;
         let url = format!("{}/interactions", self.api.trim_end_matches('/'));
         let (client, url, key) = (&client, url.as_str(), self.api_key.as_str());
         let mut sent = stream::iter(lines)
             .map(|(line, object)| async move {
-                let sent = match object.and_then(checked) {
-                    Ok(object) => send(client, url, key, &object).await?,
-                    Err(reason) => Err(reason),
+                let sent = match object.and_then(|object| checked(object, changed)) {
+                    Ok(object) => send(client, url, key, &object).await,
+                    Err(reason) => Sent::Refused(reason),
                 };
-                Ok::<_, Fault>((line, sent))
+                (line, sent)
             })
             .buffered(CONCURRENCY);
         let mut imported = Imported::default();
         while let Some(sent) = sent.next().await {
-            match sent? {
-                (_, Ok(())) => imported.taken += 1,
-                (line, Err(reason)) => imported.refused.push((line, reason)),
+            match sent {
+                (_, Sent::Taken) => imported.taken += 1,
+                (line, Sent::Refused(reason)) => imported.refused.push((line, reason)),
+                (line, Sent::Fault(reason)) => {
+                    imported.stopped = Some((line, reason));
+                    break;
+                }
             }
             if (imported.taken + imported.refused.len() as u64).is_multiple_of(PROGRESS) {
                 progress(&imported);
@@ -92,53 +105,79 @@ impl Imported {
     /// The report: counts, and what was wrong with the lines that were refused.
     pub fn report(&self) -> String {
         let mut text = format!("{} taken down, {} refused", self.taken, self.refused.len());
-        for (line, reason) in self.refused.iter().take(TOLD) {
+        for (line, reason) in &self.refused {
             text.push_str(&format!("\n  line {line}: {reason}"));
         }
-        if self.refused.len() > TOLD {
-            text.push_str(&format!("\n  and {} more", self.refused.len() - TOLD));
+        if let Some((line, reason)) = &self.stopped {
+            text.push_str(&format!("\nstopped at line {line}: {reason}"));
         }
         text
     }
 }
 
+/// What became of one line.
+enum Sent {
+    Taken,
+    /// What is wrong with it.
+    Refused(String),
+    /// What is wrong with the API.
+    Fault(String),
+}
+
 /// What the API would refuse needs not be sent.
-fn checked(object: Map<String, Value>) -> Result<Map<String, Value>, String> {
+fn checked(mut object: Map<String, Value>, changed: Timestamp) -> Result<Map<String, Value>, String> {
     if let Some(name) = Interaction::unknown(&object) {
         return Err(format!("{name:?} is not a field of an interaction."));
     }
-    Interaction::from_json(&object, Timestamp::now()).map(|_| object)
+    Interaction::from_json(&object, Timestamp::now())?;
+    object.entry("updated_at").or_insert_with(|| to_millis(changed).into());
+    Ok(object)
 }
 
-/// Sends one object. The inner error is why the API refuses it.
-async fn send(client: &Client, url: &str, key: &str, object: &Map<String, Value>) -> Result<Result<(), String>, Fault> {
-    let mut tries = 1;
+async fn send(client: &Client, url: &str, key: &str, object: &Map<String, Value>) -> Sent {
+    let (mut away, mut busy) = (0, 0);
     loop {
         let answer = client.post(url).header("x-api-key", key).json(object).send().await;
         let status = answer.as_ref().map(|answer| answer.status()).ok();
-        let busy = status.is_none_or(|status| status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error());
-        if busy && tries < TRIES {
-            tokio::time::sleep(backoff(tries)).await;
-            tries += 1;
+        let (tries, most) = match status {
+            Some(StatusCode::TOO_MANY_REQUESTS) => (&mut busy, BUSY_TRIES),
+            _ => (&mut away, TRIES),
+        };
+        *tries += 1;
+        let passing = status.is_none_or(|status| status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error());
+        if passing && *tries < most {
+            let asked = answer.ok().and_then(|answer| retry_after(answer.headers()));
+            tokio::time::sleep(backoff(*tries).max(asked.unwrap_or_default())).await;
             continue;
         }
-        let answer = answer.map_err(|error| format!("the API does not answer: {}", error.without_url()))?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Sent::Fault(format!("the API does not answer: {}", error.without_url())),
+        };
         let status = answer.status();
         if status.is_success() {
-            return Ok(Ok(()));
+            return Sent::Taken;
         }
         let body: Value = answer.json().await.unwrap_or_default();
         let detail = body["detail"].as_str().unwrap_or("no reason given").to_owned();
         return match status {
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(Err(detail)),
-            _ => Err(format!("the API answers {status}: {detail}").into()),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Sent::Refused(detail),
+            _ => Sent::Fault(format!("the API answers {status}: {detail}")),
         };
     }
 }
 
 fn json_lines(file: impl Read + Send) -> impl Iterator<Item = Line> + Send {
-    let lines = (1..).zip(BufReader::new(file).lines());
-    lines.filter_map(|(number, line)| {
+    let mut broken = false;
+    // What is not UTF-8 is one bad line; after any other error there are none.
+    let lines = BufReader::new(file).lines().take_while(move |line| {
+        let go_on = !broken;
+        broken = line
+            .as_ref()
+            .is_err_and(|error| error.kind() != io::ErrorKind::InvalidData);
+        go_on
+    });
+    (1..).zip(lines).filter_map(|(number, line)| {
         let line = match line {
             Ok(line) if line.trim().is_empty() => return None,
             Ok(line) => line,
@@ -184,6 +223,12 @@ mod tests {
         let lines: Vec<Line> = json_lines(json.as_bytes()).collect();
         assert_eq!(lines.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 3, 4]);
         assert!(lines[1].1.is_err());
-        assert!(checked(lines[2].1.clone().unwrap()).unwrap_err().contains("state"));
+        let changed = Timestamp::UNIX_EPOCH;
+        let refused = checked(lines[2].1.clone().unwrap(), changed).unwrap_err();
+        assert!(refused.contains("state"));
+        let dated = |json: &str| checked(serde_json::from_str(json).unwrap(), changed).unwrap()["updated_at"].clone();
+        assert_eq!(dated(r#"{"dispatch_id": "d"}"#), "1970-01-01T00:00:00.000Z");
+        let own = r#"{"dispatch_id": "d", "updated_at": "2025-08-08T12:00:00Z"}"#;
+        assert_eq!(dated(own), "2025-08-08T12:00:00Z");
     }
 }

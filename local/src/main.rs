@@ -104,9 +104,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
                 import.run(|so_far| eprintln!("{} taken down, {} refused", so_far.taken, so_far.refused.len()));
             let imported = imported.await?;
             println!("{}", imported.report());
-            return match imported.refused.is_empty() {
-                true => Ok(()),
-                false => Err("some lines were refused".into()),
+            return match (&imported.stopped, imported.refused.is_empty()) {
+                (Some(_), _) => Err("the import was not finished".into()),
+                (None, false) => Err("some lines were refused".into()),
+                (None, true) => Ok(()),
             };
         }
         None => {}

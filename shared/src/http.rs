@@ -254,8 +254,16 @@ impl Call {
     }
 
     /// The body's bytes, as they were sent.
-    pub fn body(&self) -> &[u8] {
-        self.request.body().as_ref()
+    pub fn body(&self) -> Result<&[u8], ApiError> {
+        let bytes: &[u8] = self.request.body().as_ref();
+        match bytes.len() > MAX_BODY {
+            true => Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("The body has {} bytes; at most {MAX_BODY} are accepted.", bytes.len()),
+            )),
+            false => Ok(bytes),
+        }
     }
 
     /// The query string, as it was sent.
@@ -282,14 +290,7 @@ impl Call {
                 ));
             }
         }
-        let bytes: &[u8] = self.request.body().as_ref();
-        if bytes.len() > MAX_BODY {
-            return Err(ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("The body has {} bytes; at most {MAX_BODY} are accepted.", bytes.len()),
-            ));
-        }
+        let bytes = self.body()?;
         let not_an_object = || ApiError::bad_request("invalid_json", "The body must be a JSON object.");
         // A JSON array would otherwise be read as the fields in order.
         if !bytes.trim_ascii_start().starts_with(b"{") {
@@ -450,7 +451,7 @@ impl From<CallsError> for ApiError {
     fn from(error: CallsError) -> Self {
         Self::unavailable(
             "database_unavailable",
-            "The index of calls can't be read right now. Try again shortly.",
+            "The index of calls does not answer right now. Try again shortly.",
         )
         .caused_by(error)
     }

@@ -3,6 +3,8 @@
 //! Wire format: `livekit_webhook.proto` and `livekit_egress.proto` of livekit/protocol as protojson writes them: 64-bit integers are text, enums are
 //! names, and what is zero is left out. Numbers and snake_case are read as well.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -14,11 +16,14 @@ use crate::{
     aws::Aws,
     calls::{FailedEgress, digits},
     config::{ConfigError, Env},
+    dispatch::EgressFile,
     secrets::{Secret, SecretError},
 };
 
 /// Seconds by which the clocks may differ.
 const LEEWAY: u64 = 60;
+/// A token that is not valid makes the secret be read again at most this often.
+const SECRET_REFRESH: Duration = Duration::from_secs(30);
 
 /// The LiveKit secret: `{"api_key","api_secret"}`.
 #[derive(Deserialize)]
@@ -44,8 +49,13 @@ pub enum LiveKitError {
 /// What a webhook says about a recording.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Egress {
-    /// A file is in the bucket under this key.
-    Stored(String),
+    /// A file should be in the bucket under this key. An empty one may not be told from another: protojson leaves out a size of zero.
+    Stored {
+        /// The key.
+        key: String,
+        /// What is to be taken down if it is not there.
+        otherwise: FailedEgress,
+    },
     /// There is no usable file.
     Failed(FailedEgress),
     /// Nothing that matters here.
@@ -69,11 +79,18 @@ impl LiveKit {
 
     /// Whether `token`, the `Authorization` header, was made by LiveKit for exactly these bytes.
     pub async fn verify(&self, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
-        let secret = self.0.get().await?;
-        match secret.api_key.is_empty() || secret.api_secret.is_empty() {
-            true => Err(LiveKitError::IncompleteSecret),
-            false => verify(&secret, token, body),
+        match checked(&*self.0.get().await?, token, body) {
+            // It may have been replaced since it was read, and LiveKit does not send a webhook again that was refused.
+            Err(LiveKitError::Unauthorized(_)) => checked(&*self.0.refresh(SECRET_REFRESH).await?, token, body),
+            checked => checked,
         }
+    }
+}
+
+fn checked(secret: &Credentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+    match secret.api_key.is_empty() || secret.api_secret.is_empty() {
+        true => Err(LiveKitError::IncompleteSecret),
+        false => verify(secret, token, body),
     }
 }
 
@@ -120,20 +137,20 @@ pub fn read(body: &[u8]) -> Option<Egress> {
     {
         return Some(Egress::Other);
     }
-    let file = match either(info, "fileResults", "file_results").get(0) {
-        Some(file) => file,
-        None => &info["file"],
+    let several = either(info, "fileResults", "file_results").as_array();
+    let files = several.map_or(std::slice::from_ref(&info["file"]), Vec::as_slice);
+    let named = |file: &Value| {
+        file["filename"]
+            .as_str()
+            .filter(|key| !key.is_empty())
+            .map(str::to_owned)
     };
-    let key = file["filename"]
-        .as_str()
-        .filter(|key| !key.is_empty())
-        .map(str::to_owned);
-    if has_file
-        && let Some(key) = key
-        // A file without a size may have one; S3 knows.
-        && (file.get("size").is_none_or(|size| integer(size) != Some(0)))
-    {
-        return Some(Egress::Stored(key));
+    let keys: Vec<String> = files.iter().filter_map(named).collect();
+    let is_recording = |key: &&String| EgressFile::parse(key).is_some();
+    let key = keys.iter().find(is_recording).or(keys.first()).cloned();
+    if has_file && key.is_none() {
+        // Segments or a stream.
+        return Some(Egress::Other);
     }
     let room = either(info, "roomName", "room_name").as_str().unwrap_or_default();
     let nanoseconds = |camel, snake| Timestamp::from_nanosecond(integer(either(info, camel, snake))?.into()).ok();
@@ -144,18 +161,15 @@ pub fn read(body: &[u8]) -> Option<Egress> {
     let what = match status.as_str() {
         "EGRESS_FAILED" => "LiveKit's recording failed",
         "EGRESS_ABORTED" => "LiveKit's recording was aborted",
-        _ => "LiveKit's recording is empty",
+        _ => "LiveKit's recording is empty or not in the bucket",
     };
     let said: String = said.chars().take(300).collect();
-    Some(Egress::Failed(FailedEgress {
+    let failed = FailedEgress {
         egress_id: either(info, "egressId", "egress_id")
             .as_str()
             .unwrap_or_default()
             .to_owned(),
-        key: file["filename"]
-            .as_str()
-            .filter(|key| !key.is_empty())
-            .map(str::to_owned),
+        key: key.clone(),
         phone: room
             .strip_prefix("outbound-")
             .map(digits)
@@ -170,7 +184,11 @@ pub fn read(body: &[u8]) -> Option<Egress> {
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
             .or_else(|| nanoseconds("endedAt", "ended_at"))
             .unwrap_or(Timestamp::UNIX_EPOCH),
-    }))
+    };
+    Some(match key.filter(|_| has_file) {
+        Some(key) => Egress::Stored { key, otherwise: failed },
+        None => Egress::Failed(failed),
+    })
 }
 
 fn either<'a>(object: &'a Value, camel: &str, snake: &str) -> &'a Value {
@@ -260,25 +278,27 @@ mod tests {
             read(body.to_string().as_bytes()).unwrap()
         };
         let file = json!({"filename": "egress-recordings/a.mp4", "size": "12", "duration": "180000000000"});
-        let stored = Egress::Stored("egress-recordings/a.mp4".into());
         for status in [
             json!("EGRESS_COMPLETE"),
             json!("EGRESS_LIMIT_REACHED"),
             json!(3),
             json!(6),
         ] {
-            assert_eq!(ended(status, file.clone()), stored);
+            let Egress::Stored { key, otherwise } = ended(status, file.clone()) else {
+                panic!("not stored")
+            };
+            assert_eq!(key, "egress-recordings/a.mp4");
+            let reason = "LiveKit's recording is empty or not in the bucket: no space";
+            assert_eq!(
+                (otherwise.key.as_ref(), otherwise.reason.as_str()),
+                (Some(&key), reason)
+            );
         }
-        for (status, file, reason) in [
-            ("EGRESS_FAILED", json!({}), "LiveKit's recording failed: no space"),
-            ("EGRESS_ABORTED", json!({}), "LiveKit's recording was aborted: no space"),
-            (
-                "EGRESS_COMPLETE",
-                json!({"filename": "x", "size": "0"}),
-                "LiveKit's recording is empty: no space",
-            ),
+        for (status, reason) in [
+            ("EGRESS_FAILED", "LiveKit's recording failed: no space"),
+            ("EGRESS_ABORTED", "LiveKit's recording was aborted: no space"),
         ] {
-            let Egress::Failed(failed) = ended(status.into(), file) else {
+            let Egress::Failed(failed) = ended(status.into(), json!({})) else {
                 panic!("{status}")
             };
             assert_eq!(
@@ -288,19 +308,29 @@ mod tests {
             assert_eq!(failed.started.unwrap().as_second(), 1_754_653_479);
             assert_eq!(failed.at.as_second(), 1_754_653_700);
         }
+        assert_eq!(
+            ended("EGRESS_COMPLETE".into(), json!({})),
+            Egress::Other,
+            "segments or a stream"
+        );
         for status in [json!("EGRESS_ACTIVE"), json!("EGRESS_ENDING"), Value::Null] {
             assert_eq!(ended(status, file.clone()), Egress::Other);
         }
         let other = read(br#"{"event":"room_started","room":{}}"#);
         assert_eq!(other, Some(Egress::Other));
         assert_eq!((read(b"[]"), read(b"nothing")), (None, None));
-        let snake = json!({"event": "egress_ended", "egress_info": {"egress_id": "EG_1", "status": 3, "file_results": [{"filename": "k", "size": 1}]}});
-        assert_eq!(read(snake.to_string().as_bytes()), Some(Egress::Stored("k".into())));
+        let key_of = |body: Value| match read(body.to_string().as_bytes()) {
+            Some(Egress::Stored { key, .. }) => key,
+            other => panic!("{other:?}"),
+        };
+        let snake = json!({"event": "egress_ended", "egress_info": {"egress_id": "EG_1", "status": 3, "file_results": [{"filename": "k"}]}});
+        assert_eq!(key_of(snake), "k");
         let deprecated =
             json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "file": {"filename": "k"}}});
-        assert_eq!(
-            read(deprecated.to_string().as_bytes()),
-            Some(Egress::Stored("k".into()))
-        );
+        assert_eq!(key_of(deprecated), "k");
+        let recording = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
+        let several = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE",
+            "fileResults": [{"filename": "thumbnail.jpg"}, {"filename": recording}]}});
+        assert_eq!(key_of(several), recording);
     }
 }

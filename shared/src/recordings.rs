@@ -2,7 +2,7 @@
 
 use crate::{
     aws::Aws,
-    calls::{Calls, CallsError, recording_of},
+    calls::{Calls, CallsError, Observed, recording_of},
     config::{ConfigError, Env},
     dispatch::DispatchId,
     egress::{Egress, EgressError, NEIGHBOURHOOD},
@@ -62,18 +62,18 @@ impl Recordings {
     }
 }
 
-/// Looks whether an object is there, and takes it down in the index; see [`Calls::observe`]. `false` for a key that is no recording's.
+/// Looks whether an object is there, and takes it down in the index; see [`Calls::observe`].
 pub async fn observe(
     calls: &Calls,
     egress: &Egress,
     key: &str,
     sequencer: Option<&str>,
-) -> Result<bool, RecordingsError> {
+) -> Result<Observed, RecordingsError> {
     match key.starts_with(egress.prefix()) {
         true => {
             let look = || async { Ok::<_, RecordingsError>(egress.head(key).await?) };
             calls.observe(key, sequencer, look).await
         }
-        false => Ok(false),
+        false => Ok(Observed::NoRecording),
     }
 }

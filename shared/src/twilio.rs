@@ -13,13 +13,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     aws::Aws,
-    calls::digits,
     config::{ConfigError, Env},
     retry::{Classify, Retry, retry_after, with_retries},
     secrets::{Secret, SecretError},
 };
 
 const ATTEMPTS: u32 = 4;
+const TOKEN_REFRESH: Duration = Duration::from_secs(30);
 /// One JSON answer takes at most this long.
 const JSON_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 3;
@@ -97,6 +97,11 @@ impl Credentials {
                 self.auth_token.as_deref().filter(|token| !token.is_empty())?,
             )),
         }
+    }
+
+    fn webhook_token(&self) -> Result<String, TwilioError> {
+        let token = self.auth_token.clone().filter(|token| !token.is_empty());
+        token.ok_or(TwilioError::IncompleteSecret)
     }
 }
 
@@ -289,6 +294,18 @@ impl PageQuery {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The digits of a phone number, which a SIP address has before its host. `None` for names.
+fn number_in(address: &str) -> Option<&str> {
+    let user = address
+        .strip_prefix("sip:")
+        .or(address.strip_prefix("sips:"))
+        .unwrap_or(address);
+    let user = user.split(['@', ';']).next().unwrap_or_default();
+    let digits = user.strip_prefix('+').unwrap_or(user);
+    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(digits)
 }
 
 #[derive(Deserialize)]
@@ -570,13 +587,18 @@ impl Twilio {
 
     /// The token that Twilio signs webhooks with.
     pub async fn auth_token(&self) -> Result<String, TwilioError> {
-        let token = self.secret.get().await?.auth_token.clone();
-        token
-            .filter(|token| !token.is_empty())
-            .ok_or(TwilioError::IncompleteSecret)
+        self.secret.get().await?.webhook_token()
     }
 
-    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where there is no number.
+    /// The same, read again for a webhook that was not signed with it: the token may have been replaced, and Twilio does not send a callback
+    /// again that was refused. Not more often than every 30 s.
+    pub async fn new_auth_token(&self) -> Result<String, TwilioError> {
+        self.secret.refresh(TOKEN_REFRESH).await?.webhook_token()
+    }
+
+    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where there is no number, or no call.
+    ///
+    /// `direction` is `inbound` or `trunking-originating` for calls from outside: <https://www.twilio.com/docs/voice/api/call-resource>
     pub async fn number_of(&self, call_sid: &str, deadline: Instant) -> Result<Option<String>, TwilioError> {
         #[derive(Deserialize)]
         struct Call {
@@ -589,12 +611,13 @@ impl Twilio {
         }
         let account = self.account_sid().await?;
         let url = self.url(&format!("/2010-04-01/Accounts/{account}/Calls/{call_sid}.json"))?;
-        let call: Call = self.json(url, deadline).await?;
-        let inbound = call.direction.as_deref() == Some("inbound");
-        let address = if inbound { call.from } else { call.to }.unwrap_or_default();
-        // A SIP address names the number before its host.
-        let user = address.trim_start_matches("sip:").split('@').next().unwrap_or_default();
-        Ok(Some(digits(user)).filter(|digits| !digits.is_empty()))
+        let call: Call = match self.json(url, deadline).await {
+            Err(TwilioError::NotFound) => return Ok(None),
+            answer => answer?,
+        };
+        let inbound = matches!(call.direction.as_deref(), Some("inbound" | "trunking-originating"));
+        let address = if inbound { call.from } else { call.to };
+        Ok(address.and_then(|address| number_in(&address).map(str::to_owned)))
     }
 
     /// Reads one recording's metadata.

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use shared::{
     aws::Aws,
-    calls::Calls,
+    calls::{Calls, Observed},
     config::{ConfigError, Env},
     egress::Egress,
     recordings::{RecordingsError, observe},
@@ -60,11 +60,14 @@ pub async fn handle(state: &State, event: Event) -> Result<(), RecordingsError> 
         tracing::warn!("event of another bucket");
         return Ok(());
     }
-    // EventBridge has keys as they are, S3's own notifications have them encoded as in forms; names of recordings are the same either way.
-    let spaced = object.key.replace('+', " ");
-    let key = percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy();
     let sequencer = object.sequencer.as_deref();
-    let is_recording = observe(&state.calls, &state.egress, &key, sequencer).await?;
-    tracing::info!(is_recording, "object taken down");
+    let mut observed = observe(&state.calls, &state.egress, &object.key, sequencer).await?;
+    if observed == Observed::NoRecording {
+        // EventBridge has keys as they are; S3's own notifications, which somebody may pass on, have them encoded as in forms.
+        let spaced = object.key.replace('+', " ");
+        let key = percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy();
+        observed = observe(&state.calls, &state.egress, &key, sequencer).await?;
+    }
+    tracing::info!(?observed, "object looked at");
     Ok(())
 }

@@ -7,7 +7,7 @@ use lambda_http::{
 use serde_json::{Value, json};
 use shared::{
     aws::Aws,
-    calls::Calls,
+    calls::{Calls, Observed},
     config::{ConfigError, Env},
     egress,
     http::{self, ApiError, Family},
@@ -44,7 +44,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             .headers()
             .get(header::AUTHORIZATION)
             .and_then(|token| token.to_str().ok());
-        let body = call.body();
+        let body = call.body()?;
         state
             .livekit
             .verify(token.unwrap_or_default(), body)
@@ -53,9 +53,13 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let event = livekit::read(body)
             .ok_or_else(|| ApiError::bad_request("invalid_json", "The body must be a JSON object."))?;
         let taken_down = match event {
-            livekit::Egress::Stored(key) => {
+            livekit::Egress::Stored { key, otherwise } => {
                 let egress = state.egress.as_ref().ok_or_else(http::s3_missing)?;
-                observe(&state.calls, egress, &key, None).await?
+                match observe(&state.calls, egress, &key, None).await? {
+                    Observed::Present => true,
+                    Observed::Absent => state.calls.egress_failed(&otherwise).await?,
+                    Observed::NoRecording => false,
+                }
             }
             livekit::Egress::Failed(failed) => state.calls.egress_failed(&failed).await?,
             livekit::Egress::Other => false,

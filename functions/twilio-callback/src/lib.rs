@@ -2,6 +2,8 @@
 //!
 //! The address given to Twilio may carry `?dispatch_id=…`, which then says whose recording it is; Twilio signs the whole address.
 
+use std::time::Duration;
+
 use jiff::{Timestamp, fmt::rfc2822};
 use lambda_http::{
     Body, Request, Response,
@@ -15,13 +17,16 @@ use shared::{
     dispatch::DispatchId,
     http::{self, ApiError, Call, Family, invalid_parameter},
     queue::{Job, Queue, Source},
-    transcription::{QUEUED_VALID, enqueue},
+    transcription::{QUEUED_VALID, auto_transcribe, enqueue},
     transcripts::Transcripts,
     twilio::{AccountSid, RecordingSid, Twilio, TwilioError},
     twilio_signature::{is_signed, is_signed_body},
 };
+use tokio::time::Instant;
 
 const PATH: &str = "/webhooks/twilio/recording";
+/// How long the call's number may be asked for: Twilio waits 15 s for our answer.
+const NUMBER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What every request needs, made once.
 pub struct State {
@@ -44,23 +49,15 @@ impl State {
             public_url,
             twilio: Twilio::from_env(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
-            transcribing: match env.optional("AUTO_TRANSCRIBE").unwrap_or("false") {
-                "true" => Some((Queue::from_env(env, &aws)?, Transcripts::from_env(env, &aws)?)),
-                "false" => None,
-                _ => {
-                    return Err(ConfigError::Invalid {
-                        name: "AUTO_TRANSCRIBE",
-                        expected: "true or false",
-                    });
-                }
-            },
+            transcribing: auto_transcribe(env, &aws)?,
         };
         state.twilio.preload().await;
         Ok(state)
     }
 }
 
-/// Answers one request. Twilio sends a callback again when the answer is not a success, which it is only once everything is stored.
+/// Answers one request. The answer is a success only once everything is stored; whether Twilio then sends a callback again is up to the address
+/// given to it (`#rc=…&rp=…`: <https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides>).
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(Family::Recordings, request, |call| async move {
         call.expect_tail("recording")?;
@@ -73,9 +70,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         }
         let known = state.calls.known_to_twilio(&reported.call_sid).await?;
         let recordings = known.as_ref().map(|(_, recordings)| recordings);
-        let is_news = recordings.and_then(|known| known.get(&reported.recording.sid)) != Some(&reported.recording);
-        if is_news
-            && reported.recording.is_completed()
+        let same = recordings.and_then(|known| known.get(&reported.recording.sid));
+        if reported.recording.is_completion_to(same)
             && let Some((queue, transcripts)) = &state.transcribing
         {
             // Before it is stored: a callback that comes again must not find that nothing is left to do.
@@ -85,8 +81,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let mut phone = known.and_then(|(phone, _)| phone);
         if phone.is_none() {
             // Helps to find the call's other recording, no more: the reconciler asks again.
-            match state.twilio.number_of(&reported.call_sid, call.deadline).await {
-                Ok(number) => phone = number,
+            let deadline = call.deadline.min(Instant::now() + NUMBER_TIMEOUT);
+            match state.twilio.number_of(&reported.call_sid, deadline).await {
+                Ok(number) => phone = Some(number.unwrap_or_default()),
                 Err(error) => tracing::warn!(%error, "the call's number is not known"),
             }
         }
@@ -124,19 +121,26 @@ async fn verified(state: &State, call: &Call) -> Result<Vec<(String, String)>, A
             .unwrap_or_default()
     };
     let signature = header("x-twilio-signature");
+    let body = call.body()?;
     let is_form = header(header::CONTENT_TYPE.as_str()).starts_with("application/x-www-form-urlencoded");
     let parameters: Vec<(String, String)> = match is_form {
-        true => form_urlencoded::parse(call.body()).into_owned().collect(),
+        true => form_urlencoded::parse(body).into_owned().collect(),
         false => Vec::new(),
     };
     // With and without the slash that the documentation may have.
-    let genuine = ["", "/"].into_iter().any(|slash| {
-        let url = format!("{public_url}{PATH}{slash}{query}");
-        match is_form {
-            true => is_signed(signature, &token, &url, &parameters),
-            false => is_signed_body(signature, &token, &url, call.body()),
-        }
-    });
+    let is_genuine = |token: &str| {
+        ["", "/"].into_iter().any(|slash| {
+            let url = format!("{public_url}{PATH}{slash}{query}");
+            match is_form {
+                true => is_signed(signature, token, &url, &parameters),
+                false => is_signed_body(signature, token, &url, body),
+            }
+        })
+    };
+    let mut genuine = is_genuine(&token);
+    if !genuine && !signature.is_empty() {
+        genuine = is_genuine(&state.twilio.new_auth_token().await.map_err(not_configured)?);
+    }
     match genuine {
         true => Ok(parameters),
         false => Err(ApiError::new(
@@ -175,7 +179,8 @@ impl Reported {
         let sid = required("RecordingSid")?;
         let sid =
             RecordingSid::parse(sid).ok_or_else(|| invalid_parameter("RecordingSid", sid, "a recording's SID"))?;
-        let call_sid = required("CallSid")?;
+        // A conference's recording may belong to no single call: it is a call of its own then.
+        let call_sid = given("CallSid").unwrap_or(sid.as_str());
         let is_sid = |sid: &str| sid.len() <= 64 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_sid(call_sid) {
             return Err(invalid_parameter("CallSid", call_sid, "a call's SID"));

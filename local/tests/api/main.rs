@@ -16,6 +16,7 @@ mod memory;
 mod parts;
 mod program;
 mod race;
+mod reconcile;
 mod recordings;
 mod stack;
 mod stored;

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use local::{aws::Service, demo, seed};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -123,6 +123,61 @@ async fn a_webhook_of_livekit_counts_only_with_its_token() {
     }
     let other = json!({"event": "room_started"});
     assert_eq!(livekit(&stack, &other, &other).await.body, json!({"taken_down": false}));
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_stored() {
+    let stack = TestStack::empty().await;
+    stack.put_object(KEY, b"sound");
+    let body = egress("EGRESS_COMPLETE");
+    let mut other = completed();
+    other[5].1 = "Sat, 09 Aug 2025 11:44:41 +0000";
+    let faults = stack.stack.aws.faults();
+    faults.set(Service::DynamoDb, Some(StatusCode::SERVICE_UNAVAILABLE));
+    livekit(&stack, &body, &body)
+        .await
+        .recordings_error(503, "database_unavailable");
+    let refused = twilio(&stack, "", &other, demo::AUTH_TOKEN).await;
+    refused.recordings_error(503, "database_unavailable");
+    let told = tell(&stack, json!({"dispatch_id": ID})).await;
+    told.recordings_error(503, "database_unavailable");
+    faults.set(Service::DynamoDb, None);
+    assert_eq!(list(&stack, "").await, Vec::<Value>::new());
+    livekit(&stack, &body, &body).await;
+    twilio(&stack, "", &other, demo::AUTH_TOKEN).await;
+    assert_eq!(list(&stack, "").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_recording_that_should_be_there_and_is_not_is_told_of() {
+    let stack = TestStack::empty().await;
+    tell(&stack, json!({"dispatch_id": ID})).await;
+    let mut body = egress("EGRESS_COMPLETE");
+    body["egressInfo"]["fileResults"] = json!([{"filename": KEY}]);
+    assert_eq!(livekit(&stack, &body, &body).await.body, json!({"taken_down": true}));
+    let rows = list(&stack, "has_recording=false").await;
+    assert_eq!(
+        rows[0]["recording_error"],
+        "LiveKit's recording is empty or not in the bucket."
+    );
+    stack.put_object(KEY, b"sound");
+    livekit(&stack, &body, &body).await;
+    assert_eq!(list(&stack, "").await[0]["dispatch_id"], ID);
+}
+
+#[tokio::test]
+async fn a_token_that_was_replaced_counts_at_once() {
+    let stack = TestStack::empty().await;
+    let parameters = completed();
+    assert_eq!(twilio(&stack, "", &parameters, demo::AUTH_TOKEN).await.status, 200);
+    let forged = twilio(&stack, "", &parameters, "the new token").await;
+    forged.recordings_error(403, "invalid_signature");
+    let stack = TestStack::empty().await;
+    let secrets = stack.aws().secrets_manager();
+    let value = json!({"account_sid": demo::ACCOUNT_SID, "auth_token": "the new token"}).to_string();
+    let put = secrets.put_secret_value().secret_id(seed::TWILIO_SECRET);
+    put.secret_string(value).send().await.unwrap();
+    assert_eq!(twilio(&stack, "", &parameters, "the new token").await.status, 200);
 }
 
 #[tokio::test]

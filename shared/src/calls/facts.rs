@@ -69,6 +69,16 @@ impl TwilioRecording {
         self.status == "completed"
     }
 
+    /// Whether it says more than what is known of it.
+    pub fn is_news_to(&self, known: Option<&Self>) -> bool {
+        known.is_none_or(|known| (self.stage(), self) > (known.stage(), known))
+    }
+
+    /// Whether it can be played now, and could not by what is known of it.
+    pub fn is_completion_to(&self, known: Option<&Self>) -> bool {
+        self.is_completed() && self.is_news_to(known) && !known.is_some_and(Self::is_completed)
+    }
+
     /// How far it is in its life, which never goes back.
     fn stage(&self) -> u8 {
         match self.status.as_str() {
@@ -81,7 +91,7 @@ impl TwilioRecording {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct TwilioCall {
-    /// The other party's number, digits only.
+    /// The other party's number, digits only; empty when it has none, `None` when that is not known.
     pub(super) phone: Option<String>,
     pub(super) recordings: BTreeMap<String, TwilioRecording>,
 }
@@ -140,9 +150,8 @@ impl Facts {
         if call.phone.is_none() {
             call.phone = phone.map(str::to_owned);
         }
-        let known = call.recordings.entry(recording.sid.clone()).or_default();
-        if (recording.stage(), recording) > (known.stage(), &*known) {
-            *known = recording.clone();
+        if recording.is_news_to(call.recordings.get(&recording.sid)) {
+            call.recordings.insert(recording.sid.clone(), recording.clone());
         }
     }
 }
@@ -287,7 +296,8 @@ impl Item {
                     .values()
                     .filter_map(|recording| recording.start_time)
                     .min()?;
-                Some((call.phone.clone()?, start.as_second()))
+                let phone = call.phone.clone().filter(|phone| !phone.is_empty());
+                Some((phone?, start.as_second()))
             }
         }
     }
@@ -350,9 +360,11 @@ impl Item {
                 number = number.or_else(|| Some(phone.clone()));
             }
             if let Some(twilio) = &facts.twilio {
-                call.call_sid.get_or_insert_with(|| name.to_owned());
+                if name.starts_with("CA") {
+                    call.call_sid.get_or_insert_with(|| name.to_owned());
+                }
                 call.twilio.extend(twilio.recordings.values().cloned());
-                number = number.or_else(|| twilio.phone.clone());
+                number = number.or_else(|| twilio.phone.clone().filter(|phone| !phone.is_empty()));
             }
         }
         if call.dispatch_id.contains('#') {

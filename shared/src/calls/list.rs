@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{
@@ -90,7 +90,7 @@ pub enum Order {
 }
 
 /// Where a list continues: after this row. Opaque to callers, and good for one list only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(String);
 
 impl Cursor {

@@ -215,6 +215,26 @@ pub struct Found {
     pub etag: Option<String>,
 }
 
+/// What [`Calls::observe`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observed {
+    /// The key is not that of a recording.
+    NoRecording,
+    /// A recording that can be used.
+    Present,
+    /// No such object, or an empty one.
+    Absent,
+}
+
+impl Observed {
+    fn of(usable: bool) -> Self {
+        match usable {
+            true => Self::Present,
+            false => Self::Absent,
+        }
+    }
+}
+
 /// A LiveKit recording that came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedEgress {
@@ -230,6 +250,19 @@ pub struct FailedEgress {
     pub reason: String,
     /// When LiveKit said so.
     pub at: Timestamp,
+}
+
+/// A recording of Twilio's that the table does not know as it is.
+#[derive(Debug, Clone)]
+pub struct TwilioNews {
+    /// The call, or the recording itself when it is of no single call.
+    pub call_sid: String,
+    /// The recording.
+    pub recording: TwilioRecording,
+    /// The other party's number, if it is known; empty when there is none.
+    pub phone: Option<String>,
+    /// Whether it can be played now, and could not before.
+    pub is_completion: bool,
 }
 
 /// What the reconciler keeps in the table.
@@ -349,7 +382,7 @@ impl Calls {
     }
 
     /// Takes down whether an object of the bucket is there, which `look` finds out. `sequencer` is that of the S3 event which gave the occasion:
-    /// one that is older than what was followed already changes nothing. Keys that are no recording's are left alone (`false`).
+    /// one that is older than what was followed already changes nothing. Keys that are no recording's are left alone.
     ///
     /// `look` is asked after the item is read, and asked again when somebody else changed the item meanwhile: what is written was true later than
     /// anything that was written before.
@@ -358,9 +391,9 @@ impl Calls {
         key: &str,
         sequencer: Option<&str>,
         look: impl Fn() -> F,
-    ) -> Result<bool, E> {
+    ) -> Result<Observed, E> {
         if EgressFile::parse(key).is_none() {
-            return Ok(false);
+            return Ok(Observed::NoRecording);
         }
         let id = object_id(key);
         for tries in 0..8 {
@@ -373,11 +406,12 @@ impl Calls {
             if let (Some(new), Some(followed)) = (sequencer, &followed)
                 && !is_later(new, followed)
             {
-                return Ok(true);
+                return Ok(Observed::of(known.is_some_and(|object| object.usable)));
             }
             let found = look().await?.filter(|found| found.size > 0);
+            let observed = Observed::of(found.is_some());
             if found.is_none() && before.is_empty() && sequencer.is_none() {
-                return Ok(true);
+                return Ok(observed);
             }
             let object = Object {
                 usable: found.is_some(),
@@ -394,7 +428,7 @@ impl Calls {
                 true
             };
             if self.update(std::slice::from_ref(&id), write).await.map_err(E::from)? {
-                return Ok(true);
+                return Ok(observed);
             }
         }
         Err(CallsError::busy().into())
@@ -452,7 +486,8 @@ impl Calls {
         self.update(std::slice::from_ref(&id), write).await
     }
 
-    /// Takes down a recording of Twilio's. `phone` is the other party's number, `dispatch` the call it belongs to, where they are known.
+    /// Takes down a recording of Twilio's. `call_sid` is the recording's own SID when it is of no single call. `phone` is the other party's number
+    /// (empty: there is none), `dispatch` the call it belongs to, where they are known.
     pub async fn recorded_by_twilio(
         &self,
         call_sid: &str,
@@ -461,7 +496,7 @@ impl Calls {
         dispatch: Option<&DispatchId>,
     ) -> Result<(), CallsError> {
         let id = twilio_id(call_sid);
-        let phone = phone.map(digits).filter(|phone| !phone.is_empty());
+        let phone = phone.map(digits);
         let mut recording = recording.clone();
         recording.start_time = recording.start_time.filter(|time| is_listable(*time));
         let write = |items: &mut Items| {
@@ -498,19 +533,23 @@ impl Calls {
         Ok(unknown.map(|(_, object)| object.key.clone()).collect())
     }
 
-    /// Those of Twilio's recordings, with their calls, that are not in the table as they are at Twilio, or whose number is not known;
-    /// and the number if it is.
+    /// Those of Twilio's recordings, with their calls, of which the table does not know all, or not whether their call has a number.
     pub async fn new_to_twilio(
         &self,
         recordings: Vec<(String, TwilioRecording)>,
-    ) -> Result<Vec<(String, TwilioRecording, Option<String>)>, CallsError> {
+    ) -> Result<Vec<TwilioNews>, CallsError> {
         let ids: Vec<String> = recordings.iter().map(|(call_sid, _)| twilio_id(call_sid)).collect();
-        let known = self.load(ids.iter().map(String::as_str)).await?;
+        let items = self.load(ids.iter().map(String::as_str)).await?;
         let news = ids.iter().zip(recordings).filter_map(|(id, (call_sid, recording))| {
-            let call = known.get(id).and_then(|item| item.state.own.twilio.as_ref());
-            let same = call.and_then(|call| call.recordings.get(&recording.sid));
+            let call = items.get(id).and_then(|item| item.state.own.twilio.as_ref());
+            let known = call.and_then(|call| call.recordings.get(&recording.sid));
             let phone = call.and_then(|call| call.phone.clone());
-            (same != Some(&recording) || phone.is_none()).then_some((call_sid, recording, phone))
+            (recording.is_news_to(known) || phone.is_none()).then(|| TwilioNews {
+                is_completion: recording.is_completion_to(known),
+                call_sid,
+                recording,
+                phone,
+            })
         });
         Ok(news.collect())
     }
@@ -521,13 +560,16 @@ impl Calls {
         self.update(std::slice::from_ref(&call.item), there).await.map(|_| ())
     }
 
-    /// Reads a note.
+    /// Reads a note. One that another version of the program wrote, and that can't be read any more, counts as none.
     pub async fn note<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>, CallsError> {
         let get = self.client.get_item().table_name(&self.table).consistent_read(true);
         let item = get.key("id", text(note.id())).send().await?.item;
         let json = item.and_then(|item| get_text(&item, "note"));
-        json.map(|json| serde_json::from_str(&json).map_err(CallsError::bug))
-            .transpose()
+        Ok(json.and_then(|json| {
+            let read = serde_json::from_str(&json);
+            read.inspect_err(|error| tracing::warn!(?note, %error, "an unreadable note"))
+                .ok()
+        }))
     }
 
     /// Writes a note, of at most some 400 kB.

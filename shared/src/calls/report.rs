@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{Field, Interaction, facts::is_listable};
@@ -51,6 +51,10 @@ impl Interaction {
         if interaction_id.is_none() && dispatch_id.is_none() {
             return Err("interaction_id or dispatch_id is required.".into());
         }
+        let at = moment("updated_at")?.unwrap_or(now);
+        if at > now + SignedDuration::from_hours(24) {
+            return Err("updated_at must not lie in the future.".into());
+        }
         let mut fields = BTreeMap::new();
         for field in Field::ALL {
             let name = field.name();
@@ -75,7 +79,7 @@ impl Interaction {
             interaction_id,
             dispatch_id,
             fields,
-            at: moment("updated_at")?.unwrap_or(now),
+            at,
         })
     }
 
@@ -92,8 +96,12 @@ mod tests {
 
     use super::*;
 
+    fn now() -> Timestamp {
+        "2025-08-08T13:00:00Z".parse().unwrap()
+    }
+
     fn read(value: Value) -> Result<Interaction, String> {
-        Interaction::from_json(value.as_object().unwrap(), Timestamp::UNIX_EPOCH)
+        Interaction::from_json(value.as_object().unwrap(), now())
     }
 
     #[test]
@@ -111,7 +119,7 @@ mod tests {
         assert_eq!(read_back.fields[&Field::Outcome], None);
         assert_eq!((read_back.fields.len(), read_back.at.as_second()), (3, 1_754_654_400));
         let bare = read(json!({"interaction_id": "i"})).unwrap();
-        assert_eq!((bare.fields.len(), bare.at), (0, Timestamp::UNIX_EPOCH));
+        assert_eq!((bare.fields.len(), bare.at), (0, now()));
     }
 
     #[test]
@@ -126,6 +134,10 @@ mod tests {
             (json!({"dispatch_id": "a", "start_time": "2025-08-08"}), "start_time"),
             (json!({"dispatch_id": "a", "end_time": "soon"}), "end_time"),
             (json!({"dispatch_id": "a", "updated_at": 5}), "updated_at"),
+            (
+                json!({"dispatch_id": "a", "updated_at": "2025-08-10T00:00:00Z"}),
+                "updated_at",
+            ),
             (json!({"dispatch_id": "a", "status": "x".repeat(1001)}), "status"),
         ] {
             let error = read(value.clone()).unwrap_err();

@@ -167,7 +167,7 @@ impl From<RecordingsError> for Failure {
             RecordingsError::Egress(error) => TranscribeError::Bucket(error).into(),
             RecordingsError::Calls(_) => Self {
                 code: "database_unavailable".into(),
-                message: "The index of calls can't be read right now".into(),
+                message: "The index of calls does not answer right now".into(),
                 retryable: true,
                 retry_after: None,
             },

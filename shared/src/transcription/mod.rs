@@ -404,6 +404,18 @@ impl Transcriber {
     }
 }
 
+/// Reads `AUTO_TRANSCRIBE` (`false` when absent). What [`enqueue`] needs, if recordings are to be transcribed as soon as they are completed.
+pub fn auto_transcribe(env: &Env, aws: &Aws) -> Result<Option<(Queue, Transcripts)>, ConfigError> {
+    match env.optional("AUTO_TRANSCRIBE").unwrap_or("false") {
+        "true" => Ok(Some((Queue::from_env(env, aws)?, Transcripts::from_env(env, aws)?))),
+        "false" => Ok(None),
+        _ => Err(ConfigError::Invalid {
+            name: "AUTO_TRANSCRIBE",
+            expected: "true or false",
+        }),
+    }
+}
+
 /// Puts a recording into the queue and notes that it is there, for at most `valid`. In this order: a note without a message would wait for nobody.
 pub async fn enqueue(queue: &Queue, transcripts: &Transcripts, job: &Job, valid: Duration) -> Result<(), EnqueueError> {
     queue.send(job, Duration::ZERO).await?;

@@ -1,0 +1,229 @@
+//! The reconciler: what events missed is found, whatever stands in its way.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use jiff::{SignedDuration, Timestamp};
+use local::{
+    aws::Service,
+    demo,
+    functions::Functions,
+    twilio::{Fault, Recording},
+};
+use serde_json::{Value, json};
+use shared::config::Env;
+
+use crate::stack::{TestStack, serve};
+
+/// One invocation with so much time; whether it finished a round.
+async fn run_for(environment: &Env, time: Duration) -> bool {
+    let functions = Functions::from_env(environment).await.unwrap();
+    let deadline = SystemTime::now() + time;
+    let done = functions.deliver("reconcile-recordings", json!({}), deadline).await;
+    done.unwrap().unwrap()["finished"].as_bool().unwrap()
+}
+
+async fn round(environment: &Env) {
+    assert!(run_for(environment, Duration::from_secs(900)).await);
+}
+
+async fn report(stack: &TestStack) -> Value {
+    stack.get("/reports/completeness").await.body
+}
+
+/// The key of a recording of yesterday.
+fn key(phone: &str) -> String {
+    let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+    let day = yesterday.strftime("%Y/%m/%d");
+    format!("egress-recordings/{day}/outbound-{phone}_{}.mp4", yesterday.as_second())
+}
+
+fn twilio_recording(digit: char) -> Recording {
+    let hex = digit.to_string().repeat(32);
+    let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+    Recording {
+        sid: format!("RE{hex}"),
+        call_sid: format!("CA{hex}"),
+        date_created: yesterday,
+        date_updated: yesterday,
+        start_time: yesterday,
+        ..Recording::default()
+    }
+}
+
+async fn listed(stack: &TestStack) -> usize {
+    let body = stack.get("/recordings?limit=100").await.body;
+    body["recordings"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn an_invocation_without_time_does_one_step_and_the_next_goes_on() {
+    let stack = TestStack::empty().await;
+    stack.put_object(&key("15103455686"), b"sound");
+    stack.stack.twilio.add(twilio_recording('a'));
+    let environment = &stack.stack.environment;
+    let mut runs = 1;
+    while !run_for(environment, Duration::ZERO).await {
+        runs += 1;
+    }
+    // The bucket, Twilio, two pages to settle in each of 31 days, as many to count; the last also writes the report.
+    assert_eq!(runs, 2 + 2 * 2 * 31);
+    let report = report(&stack).await;
+    assert_eq!(
+        (&report["playable"], &report["recordings_without_call"]["total"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(listed(&stack).await, 2);
+}
+
+/// S3 that lets nobody see one object.
+async fn forbid(State((forbidden, key)): State<(Arc<AtomicBool>, String)>, request: Request, next: Next) -> Response {
+    let is_it = request.method() == Method::HEAD && request.uri().path().ends_with(&key);
+    match is_it && forbidden.load(Ordering::Relaxed) {
+        true => StatusCode::FORBIDDEN.into_response(),
+        false => next.run(request).await,
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_holds_up_nothing_and_is_tried_again() {
+    let stack = TestStack::empty().await;
+    let (bad, good) = (key("15103455686"), key("14155550123"));
+    stack.put_object(&bad, b"sound");
+    stack.put_object(&good, b"sound");
+    stack.stack.twilio.add(twilio_recording('a'));
+    let forbidden = Arc::new(AtomicBool::new(true));
+    let state = (forbidden.clone(), bad);
+    let proxy = serve(stack.stack.aws.router().layer(from_fn_with_state(state, forbid))).await;
+    let through = |(name, value): (&str, &str)| match name {
+        "AWS_ENDPOINT_URL" => (name.to_owned(), proxy.clone()),
+        _ => (name.to_owned(), value.to_owned()),
+    };
+    let environment: Env = stack.stack.environment.iter().map(through).collect();
+    round(&environment).await;
+    assert_eq!(listed(&stack).await, 2);
+    let told = report(&stack).await;
+    assert_eq!((&told["playable"], &told["not_taken_down"]), (&json!(2), &json!(1)));
+    forbidden.store(false, Ordering::Relaxed);
+    round(&environment).await;
+    assert_eq!(listed(&stack).await, 3);
+    assert_eq!(report(&stack).await["not_taken_down"], 0);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_bucket_ends_the_run_and_the_next_goes_on() {
+    let stack = TestStack::empty().await;
+    stack.put_object(&key("15103455686"), b"sound");
+    let environment = &stack.stack.environment;
+    stack
+        .stack
+        .aws
+        .faults()
+        .set(Service::S3, Some(StatusCode::INTERNAL_SERVER_ERROR));
+    let functions = Functions::from_env(environment).await.unwrap();
+    let deadline = SystemTime::now() + Duration::from_secs(900);
+    let failed = functions.deliver("reconcile-recordings", json!({}), deadline).await;
+    assert!(failed.unwrap().is_err());
+    stack
+        .get("/reports/completeness")
+        .await
+        .recordings_error(404, "no_report");
+    stack.stack.aws.faults().set(Service::S3, None);
+    round(environment).await;
+    assert_eq!(listed(&stack).await, 1);
+}
+
+#[tokio::test]
+async fn twilio_being_down_is_told_and_made_up_for() {
+    let stack = TestStack::empty().await;
+    stack.put_object(&key("15103455686"), b"sound");
+    stack.stack.twilio.add(twilio_recording('a'));
+    let down = Fault::Status {
+        status: 500,
+        retry_after: None,
+        body: None,
+    };
+    stack.stack.twilio.fault("Recordings.json", down, None);
+    let environment = &stack.stack.environment;
+    round(environment).await;
+    let told = report(&stack).await["problems"][0].as_str().unwrap().to_owned();
+    assert!(told.starts_with("Twilio's recordings were not read"), "{told}");
+    assert_eq!(listed(&stack).await, 1);
+    stack.stack.twilio.clear_faults();
+    round(environment).await;
+    assert_eq!(report(&stack).await["problems"], json!([]));
+    assert_eq!(listed(&stack).await, 2);
+}
+
+#[tokio::test]
+async fn what_a_lost_callback_would_have_transcribed_is_transcribed_but_not_the_past() {
+    let stack = TestStack::with_environment([("AUTO_TRANSCRIBE", "true")]).await;
+    let queued = || stack.stack.aws.calls_of(Service::Sqs, "SendMessage");
+    let environment = &stack.stack.environment;
+    for recording in demo::twilio_recordings() {
+        stack.stack.twilio.add(recording);
+    }
+    round(environment).await;
+    assert_eq!(queued(), 0);
+    stack.stack.twilio.add(twilio_recording('a'));
+    stack.stack.twilio.add(Recording {
+        status: "in-progress".into(),
+        ..twilio_recording('b')
+    });
+    // Its worker sends a watch of each job, too.
+    round(environment).await;
+    let answer = stack
+        .get(&format!("/api/twilio/transcript/{}", twilio_recording('a').sid))
+        .await;
+    assert_ne!(answer.body["code"], "transcript_not_found", "{}", answer.body);
+    let other = format!("/api/twilio/transcript/{}", twilio_recording('b').sid);
+    assert_eq!(stack.get(&other).await.body["code"], "transcript_not_found");
+}
+
+#[tokio::test]
+async fn a_file_that_vanished_without_an_event_leaves_the_list() {
+    let stack = TestStack::empty().await;
+    let in_no_folder = format!("egress-recordings/{}", key("14155550123").rsplit('/').next().unwrap());
+    for key in [&key("15103455686"), &in_no_folder] {
+        stack.put_object(key, b"sound");
+    }
+    let environment = &stack.stack.environment;
+    round(environment).await;
+    assert_eq!(
+        (listed(&stack).await, &report(&stack).await["rows_mended"]),
+        (2, &json!(0))
+    );
+    stack.remove_object(&in_no_folder);
+    round(environment).await;
+    assert_eq!(
+        (listed(&stack).await, &report(&stack).await["rows_mended"]),
+        (1, &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_may_go_on_is_not_missing_yet() {
+    let stack = TestStack::empty().await;
+    let now = Timestamp::now().as_second();
+    for (ago, phone) in [(60, "15103455686"), (5 * 3600, "14155550123")] {
+        let id = format!("dispatch_{}_{phone}", now - ago);
+        stack.post("/interactions", &json!({"dispatch_id": id})).await;
+    }
+    round(&stack.stack.environment).await;
+    let report = report(&stack).await;
+    assert_eq!(
+        (&report["in_progress"], &report["calls_without_recording"]["total"]),
+        (&json!(1), &json!(1))
+    );
+}
