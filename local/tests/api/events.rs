@@ -72,8 +72,12 @@ const REQUESTS: [(&str, &str, &str); 12] = [
     ),
 ];
 /// Functions that take events of queues, rules and schedules.
-const EVENTS: [(&str, &str); 3] = [
+const EVENTS: [(&str, &str); 4] = [
     ("index-recording", include_str!("../../../events/index-recording.json")),
+    (
+        "record-interaction",
+        include_str!("../../../events/interaction-updated.json"),
+    ),
     (
         "reconcile-recordings",
         include_str!("../../../events/reconcile-recordings.json"),
@@ -103,11 +107,12 @@ async fn every_event_is_answered_by_its_function() {
     .await;
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
     // First, so that there are a transcript and a report to get.
-    for ((function, event), answer) in
-        EVENTS
-            .iter()
-            .zip([Value::Null, json!({"finished": true}), json!({"batchItemFailures": []})])
-    {
+    for ((function, event), answer) in EVENTS.iter().zip([
+        Value::Null,
+        Value::Null,
+        json!({"finished": true}),
+        json!({"batchItemFailures": []}),
+    ]) {
         let event = serde_json::from_str(event).unwrap();
         let done = functions.deliver(function, event, in_a_quarter_of_an_hour()).await;
         assert_eq!(done.unwrap().unwrap(), answer, "{function}");
@@ -134,8 +139,13 @@ fn there_is_an_event_for_every_function() {
     let mut functions: Vec<&str> = REQUESTS.iter().map(|(function, ..)| *function).collect();
     functions.extend(EVENTS.map(|(function, _)| function));
     functions.sort_unstable();
+    // The one function that takes requests and events.
+    functions.dedup();
     assert!(functions.iter().eq(template_variables().keys()));
-    assert!(functions.iter().map(|function| format!("{function}.json")).eq(files));
+    let mut expected: Vec<String> = functions.iter().map(|function| format!("{function}.json")).collect();
+    expected.push("interaction-updated.json".into());
+    expected.sort();
+    assert_eq!(files, expected);
 }
 
 /// The variables that template.yaml gives to each function, by the folder of its crate.

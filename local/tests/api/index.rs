@@ -161,6 +161,8 @@ fn recording_sid(call: usize) -> String {
 struct Model {
     /// Newest value of each field, by what it was told of.
     fields: BTreeMap<String, BTreeMap<&'static str, (i64, Value)>>,
+    /// When something was first told, by what it was told of.
+    first: BTreeMap<String, i64>,
     dispatches: BTreeSet<String>,
     /// Interaction to dispatch.
     of: BTreeMap<String, (i64, String)>,
@@ -180,12 +182,13 @@ type Newest<'a> = dyn Fn(&str, &[String], &str) -> Option<String> + 'a;
 /// What the list shows of a call.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
-    order: String,
+    item: String,
     playable: bool,
     reported: bool,
     dispatch_id: String,
     interaction_id: Option<String>,
     status: Option<String>,
+    /// Empty when it is not known.
     start_time: String,
     phone: Option<String>,
     s3_key: Option<String>,
@@ -238,6 +241,8 @@ fn fit(dispatches: &[i64], dispatched: i64, began: i64) -> Option<(i64, i64)> {
 
 impl Model {
     fn tell(&mut self, of: &str, name: &'static str, at: i64, value: Value) {
+        let first = self.first.entry(of.to_owned()).or_insert(at);
+        *first = at.min(*first);
         let known = self.fields.entry(of.to_owned()).or_default();
         let newer = known
             .get(name)
@@ -395,15 +400,16 @@ impl Model {
                 (false, Some(_)) => {}
             }
         }
-        let mut shown: Vec<Row> = rows
+        let mut shown: Vec<(String, Row)> = rows
             .iter()
             .filter_map(|(item, members)| self.row(names, item, members, &field))
             .collect();
-        shown.sort_by(|a, b| b.order.cmp(&a.order));
-        shown
+        shown.sort_by(|(a, _), (b, _)| b.cmp(a));
+        shown.into_iter().map(|(_, row)| row).collect()
     }
 
-    fn row(&self, names: &Names, item: &str, members: &[String], field: &Newest<'_>) -> Option<Row> {
+    /// A row, and by what it is sorted.
+    fn row(&self, names: &Names, item: &str, members: &[String], field: &Newest<'_>) -> Option<(String, Row)> {
         let mut parts: Vec<&str> = members.iter().map(String::as_str).collect();
         parts.sort_unstable();
         parts.insert(0, item);
@@ -445,30 +451,35 @@ impl Model {
             }
         }
         let start = field(item, members, "start_time").map(|text| text.parse::<Timestamp>().unwrap());
-        let start = start.or_else(|| Timestamp::from_second(began?).ok()).or(from_twilio)?;
+        let start = start.or_else(|| Timestamp::from_second(began?).ok()).or(from_twilio);
+        let told = std::iter::once(item).chain(members.iter().map(String::as_str));
+        let first = told.filter_map(|item| self.first.get(item)).min();
+        let listed_at = start.or_else(|| Timestamp::from_second(names.base + first?).ok())?;
+        let start_time = start.map(to_millis).unwrap_or_default();
         let playable = s3_key.is_some() || completed;
         twilio.sort();
         let not_completed = || (!twilio.is_empty()).then(|| "Twilio's recording is not completed.".to_owned());
-        Some(Row {
-            order: format!("{}#{item}", to_millis(start)),
+        let row = Row {
+            item: item.to_owned(),
             playable,
             reported: !item.contains('#') || item.starts_with("interaction#"),
             dispatch_id: shown,
             interaction_id: field(item, members, "interaction_id"),
             status: field(item, members, "status"),
-            start_time: to_millis(start),
+            start_time,
             phone: field(item, members, "phone").or(number.map(|number| format!("+{number}"))),
             s3_key,
             reason: if playable { None } else { reason.or_else(not_completed) },
             twilio: twilio.into_iter().map(|(_, sid)| sid).collect(),
-        })
+        };
+        Some((format!("{}#{item}", to_millis(listed_at)), row))
     }
 }
 
 fn row_of(call: Call) -> Row {
-    let start_time = call.start_time.map(to_millis).unwrap();
+    let start_time = call.start_time.map(to_millis).unwrap_or_default();
     Row {
-        order: format!("{start_time}#{}", call.item),
+        item: call.item.clone(),
         playable: call.is_playable(),
         reported: call.is_reported(),
         dispatch_id: call.dispatch_id,
@@ -770,7 +781,11 @@ fn any_history_ends_in_the_index_that_the_model_says() {
                     .reason
                     .clone()
                     .unwrap_or_else(|| "Nothing is known of a recording.".into());
-                let told = told.get(&(Value::from(row.start_time.as_str()).to_string() + &id.to_string()));
+                let start = match row.start_time.as_str() {
+                    "" => Value::Null,
+                    start => start.into(),
+                };
+                let told = told.get(&(start.to_string() + &id.to_string()));
                 prop_assert!(told == Some(&reason) || id.is_null(), "{:?} {:?}", told, row);
             }
             Ok(())

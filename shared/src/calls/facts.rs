@@ -100,6 +100,9 @@ pub(super) struct TwilioCall {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Facts {
+    /// When something was said of it for the first time, by those who said it: its place in the list as long as nobody says when it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reported: Option<Timestamp>,
     /// Of an interaction: the fields of the list, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) fields: BTreeMap<String, Stamped>,
@@ -121,6 +124,10 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    pub(super) fn reported_at(&mut self, at: Timestamp) {
+        self.reported = Some(self.reported.map_or(at, |first| first.min(at)));
+    }
+
     pub(super) fn report(&mut self, name: &str, reported: &Stamped) {
         merge(&mut self.fields, name, reported);
     }
@@ -193,7 +200,7 @@ pub(super) struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) class: Class,
-    /// Start time and id; begins with the UTC day.
+    /// Start time, or else that of the first report, and id; begins with the UTC day.
     pub(super) order: String,
 }
 
@@ -390,7 +397,9 @@ impl Item {
         if class == Class::Missing {
             call.recording_error = failure.map(str::to_owned).or_else(|| call.twilio.first()?.reason());
         }
-        let place = call.start_time.filter(|_| !self.is_gone()).map(|start| Place {
+        let reported = self.facts().filter_map(|(_, facts)| facts.reported).min();
+        let listed_at = call.start_time.or(reported.filter(|at| is_listable(*at)));
+        let place = listed_at.filter(|_| !self.is_gone()).map(|start| Place {
             class,
             order: order(start, &self.id),
         });

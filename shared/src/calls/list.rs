@@ -37,7 +37,7 @@ pub struct Filter {
     pub phone: Option<String>,
     /// Calls of this interaction.
     pub interaction_id: Option<String>,
-    /// Begun then or later.
+    /// Begun then or later. A call whose beginning is not known counts as begun when it was first reported.
     pub started_after: Option<Timestamp>,
     /// Begun before then.
     pub started_before: Option<Timestamp>,
@@ -64,16 +64,14 @@ impl Filter {
         *self == whole
     }
 
-    /// Whether a call passes. That it has a recording, or none, is not looked at.
-    pub fn passes(&self, call: &Call) -> bool {
+    /// Whether a call passes, as far as a query does not see to it: that it has a recording, or none, and its time are not looked at.
+    fn passes(&self, call: &Call) -> bool {
         let is = |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
         let phone = |phone: &str| digits(phone);
         is(&self.status, &call.status)
             && is(&self.outcome, &call.outcome)
             && is(&self.interaction_id, &call.interaction_id)
             && is(&self.phone.as_deref().map(phone), &call.phone.as_deref().map(phone))
-            && self.started_after.is_none_or(|after| call.start_time >= Some(after))
-            && self.started_before.is_none_or(|before| call.start_time < Some(before))
             && self.min_duration.is_none_or(|least| call.duration >= Some(least))
             && self.has_transcript.is_none_or(|wanted| wanted == call.has_transcript)
     }

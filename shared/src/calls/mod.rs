@@ -155,6 +155,7 @@ impl Interaction {
             value: value.unwrap_or(Value::Null),
         };
         let own = &mut item(items, target).state.own;
+        own.reported_at(self.at);
         if let Some(id) = &self.interaction_id {
             own.report("interaction_id", &stamped(Some(id.as_str().into())));
         }
