@@ -674,6 +674,19 @@ async fn what_was_found_is_written_back_and_listed() {
 }
 
 #[tokio::test]
+async fn more_recordings_of_a_number_than_a_transaction_takes_are_all_listed() {
+    let stack = TestStack::empty().await;
+    let keys: Vec<String> = (0..120).map(|number| key("15550001111", NOON + 15 * number)).collect();
+    for key in &keys {
+        stack.put_object(key, b"sound");
+    }
+    let path = path(NOON - 2, "15550001111");
+    assert_found(&stack.get(&path).await, &keys[0]);
+    let list = stack.get("/recordings?limit=1&include_total=true").await;
+    assert_eq!(list.body["total"], keys.len());
+}
+
+#[tokio::test]
 async fn a_call_known_without_its_recording_keeps_what_was_known() {
     let stack = TestStack::empty().await;
     let call = Call {

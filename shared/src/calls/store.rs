@@ -46,6 +46,9 @@ pub const SHOWN: [&str; 14] = [
     "shown_id",
 ];
 
+/// Items in one transaction: with up to eight counts that each of them changes it stays below DynamoDB's 100.
+const AT_ONCE: usize = 10;
+
 /// The prefixes of a time at which calls are counted: by month, day, hour and minute.
 const LEVELS: [usize; 4] = [
     "2025-08".len(),
@@ -94,12 +97,22 @@ impl Calls {
         items.collect()
     }
 
-    /// Writes what `items` has that `loaded` has not, all or nothing, together with the counts of the list.
+    /// Writes what `items` has that `loaded` has not, each item together with the counts of the list. All or nothing, unless it is more than a
+    /// transaction takes: then a conflict may come after some of it is written.
     pub(super) async fn commit(&self, loaded: &Items, items: &Items) -> Result<Commit, CallsError> {
         let changed = |item: &&Item| loaded.get(&item.id).is_none_or(|known| known.state != item.state);
         let changed: Vec<&Item> = items.values().filter(changed).collect();
+        for changed in changed.chunks(AT_ONCE) {
+            if self.write(loaded, changed).await? == Commit::Conflict {
+                return Ok(Commit::Conflict);
+            }
+        }
+        Ok(Commit::Done)
+    }
+
+    async fn write(&self, loaded: &Items, changed: &[&Item]) -> Result<Commit, CallsError> {
         let mut counts: BTreeMap<(Class, String), i64> = BTreeMap::new();
-        for item in &changed {
+        for item in changed {
             let place = |item: &Item| item.row().and_then(|(_, place)| place);
             let (before, after) = (loaded.get(&item.id).and_then(place), place(item));
             for (place, delta) in [(before, -1), (after, 1)] {
@@ -110,7 +123,7 @@ impl Calls {
         }
         counts.retain(|_, delta| *delta != 0);
         let mut writes = Vec::new();
-        for item in &changed {
+        for item in changed {
             let put = Put::builder()
                 .table_name(&self.table)
                 .set_item(Some(attributes(item)?))
