@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use local::demo;
 use serde_json::{Value, json};
 use shared::calls::Call;
@@ -123,6 +123,40 @@ async fn pages_add_up_to_the_whole_list() {
         }
         assert_eq!(by_cursor, all, "limit {limit}");
         assert_eq!(by_offset, all, "limit {limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_takes_in_as_many_days_as_it_needs() {
+    let stack = TestStack::empty().await;
+    let first: Timestamp = "2024-12-01T12:00:00Z".parse().unwrap();
+    let days = 0..60_i64;
+    for day in days.clone() {
+        let start = first + SignedDuration::from_hours(24 * day);
+        let mut call = call(&format!("call-{day:02}"), &start.to_string());
+        call.status = Some(format!("{}", day % 10));
+        stack.calls().put(&call).await.unwrap();
+    }
+    for (order, query) in [("asc", ""), ("desc", ""), ("asc", "&status=3"), ("desc", "&status=3")] {
+        let passing = days.clone().filter(|day| query.is_empty() || day % 10 == 3);
+        let mut expected: Vec<String> = passing.map(|day| format!("call-{day:02}")).collect();
+        if order == "desc" {
+            expected.reverse();
+        }
+        for limit in [7, 100] {
+            let (mut found, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = stack
+                    .get(&format!("/recordings?limit={limit}&order={order}{query}{cursor}"))
+                    .await;
+                found.extend(ids(&page.body));
+                let Some(next) = page.body["next_cursor"].as_str() else {
+                    break;
+                };
+                cursor = format!("&cursor={next}");
+            }
+            assert_eq!(found, expected, "{order} {query} {limit}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ use crate::{
 const QUERY_ROWS: usize = 1000;
 /// The rows that are read for one page at most, when not all of them are on it: some two megabytes.
 const READ_ROWS: usize = 5000;
+/// Days that are read side by side at most.
+const DAYS_AT_ONCE: usize = 16;
 const MAC_BYTES: usize = 16;
 
 /// Which calls a list shows. The default is all that can be played.
@@ -161,90 +164,72 @@ impl Calls {
 
     /// Reads one page of a list.
     pub async fn list(&self, filter: &Filter, order: Order, start: Start, limit: usize) -> Result<CallPage, ListError> {
-        let (mut first, mut last) = bounds(filter);
-        let (mut skip, mut after) = (0, None);
+        let (first, last) = bounds(filter);
+        let mut filling = Filling {
+            filter,
+            order,
+            limit,
+            first,
+            last,
+            skip: 0,
+            read: 0,
+            after: None,
+            rows: Vec::with_capacity(limit + 1),
+        };
         match start {
-            Start::Offset(offset) => skip = offset,
-            Start::After(Cursor(row)) => {
-                match order {
-                    Order::Newest => last = last.min(row.clone()),
-                    Order::Oldest => first = first.max(row.clone()),
-                }
-                after = Some(row);
-            }
+            Start::Offset(offset) => filling.skip = offset,
+            Start::After(Cursor(row)) => filling.go_on_after(row),
         }
-        let mut partitions = Partitions::new(filter, order, &first, &last, after.as_deref());
-        if filter.is_whole() && skip > 0 {
-            let Some((minute, rest)) = self.minute_of(filter.class(), order, skip).await? else {
+        let mut partitions = Partitions::new(&filling);
+        if filter.is_whole() && filling.skip > 0 {
+            let Some((minute, rest)) = self.minute_of(filter.class(), order, filling.skip).await? else {
                 return Ok(CallPage {
                     calls: Vec::new(),
                     next: None,
                 });
             };
             match order {
-                Order::Newest => last = next_minute(&minute),
-                Order::Oldest => first.clone_from(&minute),
+                Order::Newest => filling.last = next_minute(&minute),
+                Order::Oldest => filling.first.clone_from(&minute),
             }
             partitions.next = Next::Day(minute[..10].to_owned());
-            skip = rest;
+            filling.skip = rest;
         }
-
-        let mut rows: Vec<(String, Call)> = Vec::with_capacity(limit + 1);
-        let (mut read, mut chunk) = (0, 100);
-        'partitions: while let Some((index, partition)) = partitions.next(self).await? {
-            loop {
-                let wanted = usize::try_from(skip)
-                    .unwrap_or(QUERY_ROWS)
-                    .saturating_add(limit + 1 - rows.len());
-                let wanted = if filter.is_whole() { wanted } else { wanted.max(chunk) };
+        let mut chunk = 100;
+        loop {
+            let mut wanted = filling.wanted();
+            if !filter.is_whole() {
+                wanted = wanted.max(chunk).min(QUERY_ROWS);
                 chunk *= 2;
-                // One more than wanted, since the row that a cursor names is read again.
-                let ask = wanted.min(QUERY_ROWS) + 1;
-                let (found, more) = self.rows(index, &partition, (&first, &last), order, ask).await?;
-                for (row, call) in found {
-                    if after.as_ref() == Some(&row) {
-                        continue;
+            }
+            let batch = partitions.next(self, wanted as u64).await?;
+            if batch.is_empty() {
+                return Ok(filling.page());
+            }
+            let (first, last) = (&filling.first.clone(), &filling.last.clone());
+            let query = |partition| async move {
+                let rows = self.rows(&partition, (first, last), order, wanted).await?;
+                Ok::<_, CallsError>((partition, rows))
+            };
+            let mut found: FuturesOrdered<_> = batch.into_iter().map(query).collect();
+            while let Some(found) = found.next().await {
+                let (partition, (mut rows, mut more)) = found?;
+                loop {
+                    if filling.take(rows) {
+                        return Ok(filling.page());
                     }
-                    read += 1;
-                    match order {
-                        Order::Newest => last.clone_from(&row),
-                        Order::Oldest => first.clone_from(&row),
+                    if filling.read >= READ_ROWS && !filter.is_whole() {
+                        return filling.page_so_far();
                     }
-                    after = Some(row.clone());
-                    if !filter.passes(&call) {
-                        continue;
+                    if !more {
+                        break;
                     }
-                    if skip > 0 {
-                        skip -= 1;
-                        continue;
-                    }
-                    rows.push((row, call));
-                    if rows.len() > limit {
-                        break 'partitions;
-                    }
-                }
-                if read >= READ_ROWS && !filter.is_whole() {
-                    if skip > 0 {
-                        return Err(ListError::OffsetTooFar);
-                    }
-                    let calls = rows.into_iter().map(|(_, call)| call).collect();
-                    return Ok(CallPage {
-                        calls,
-                        next: after.map(Cursor),
-                    });
-                }
-                if !more {
-                    break;
+                    let wanted = wanted.max(filling.wanted());
+                    let bounds = (filling.first.as_str(), filling.last.as_str());
+                    (rows, more) = self.rows(&partition, bounds, order, wanted).await?;
                 }
             }
         }
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|(row, _)| Cursor(row.clone()));
-        Ok(CallPage {
-            calls: rows.into_iter().map(|(_, call)| call).collect(),
-            next,
-        })
     }
 
     /// The minute in which row number `offset` of a whole list lies, by the counts of months, days, hours and minutes, and how many rows of that
@@ -275,19 +260,20 @@ impl Calls {
         Ok(Some((prefix, offset)))
     }
 
-    /// Up to `limit` rows of one partition of an index of lists within `bounds`, both included; and whether there may be more.
+    /// Some `wanted` rows of one partition of an index of lists within `bounds`, both included; and whether there may be more.
     async fn rows(
         &self,
-        index: &'static str,
-        partition: &str,
+        (index, partition): &(&'static str, String),
         (first, last): (&str, &str),
         order: Order,
-        limit: usize,
+        wanted: usize,
     ) -> Result<(Vec<(String, Call)>, bool), CallsError> {
         if first > last {
             return Ok((Vec::new(), false));
         }
-        let key = match index {
+        // One more than wanted, since the row that a cursor names is read again.
+        let limit = wanted + 1;
+        let key = match *index {
             "by-day" => "list_day",
             "by-phone" => "list_phone",
             _ => "list_interaction",
@@ -296,7 +282,7 @@ impl Calls {
             .client
             .query()
             .table_name(&self.table)
-            .index_name(index)
+            .index_name(*index)
             .key_condition_expression(format!("{key} = :partition AND list_order BETWEEN :first AND :last"))
             .expression_attribute_values(":partition", text(partition))
             .expression_attribute_values(":first", text(first))
@@ -315,7 +301,83 @@ impl Calls {
     }
 }
 
-/// The partitions that a list is read from, one after the other.
+/// A page while it is filled.
+struct Filling<'a> {
+    filter: &'a Filter,
+    order: Order,
+    limit: usize,
+    /// What is left to read lies between these rows, both included.
+    first: String,
+    last: String,
+    /// Rows that pass the filter and still come before the page.
+    skip: u64,
+    /// Rows that were read.
+    read: usize,
+    /// The row that was read last.
+    after: Option<String>,
+    /// One more than `limit`, to know that there are more.
+    rows: Vec<(String, Call)>,
+}
+
+impl Filling<'_> {
+    fn wanted(&self) -> usize {
+        let skip = usize::try_from(self.skip).unwrap_or(QUERY_ROWS);
+        skip.saturating_add(self.limit + 1 - self.rows.len()).min(QUERY_ROWS)
+    }
+
+    fn go_on_after(&mut self, row: String) {
+        match self.order {
+            Order::Newest => self.last = row.clone().min(std::mem::take(&mut self.last)),
+            Order::Oldest => self.first = row.clone().max(std::mem::take(&mut self.first)),
+        }
+        self.after = Some(row);
+    }
+
+    /// Whether the page is full.
+    fn take(&mut self, rows: Vec<(String, Call)>) -> bool {
+        for (row, call) in rows {
+            if self.after.as_ref() == Some(&row) {
+                continue;
+            }
+            self.read += 1;
+            self.go_on_after(row.clone());
+            if !self.filter.passes(&call) {
+                continue;
+            }
+            if self.skip > 0 {
+                self.skip -= 1;
+                continue;
+            }
+            self.rows.push((row, call));
+            if self.rows.len() > self.limit {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn page(mut self) -> CallPage {
+        let more = self.rows.len() > self.limit;
+        self.rows.truncate(self.limit);
+        CallPage {
+            next: self.rows.last().filter(|_| more).map(|(row, _)| Cursor(row.clone())),
+            calls: self.rows.into_iter().map(|(_, call)| call).collect(),
+        }
+    }
+
+    /// What there is after too many rows were read.
+    fn page_so_far(self) -> Result<CallPage, ListError> {
+        if self.skip > 0 {
+            return Err(ListError::OffsetTooFar);
+        }
+        Ok(CallPage {
+            calls: self.rows.into_iter().map(|(_, call)| call).collect(),
+            next: self.after.map(Cursor),
+        })
+    }
+}
+
+/// The partitions that a list is read from.
 struct Partitions {
     class: Class,
     order: Order,
@@ -324,8 +386,8 @@ struct Partitions {
     next: Next,
     /// The day that was given out last.
     passed: Option<String>,
-    months: Option<VecDeque<String>>,
-    days: VecDeque<String>,
+    months: Option<VecDeque<(String, u64)>>,
+    days: VecDeque<(String, u64)>,
 }
 
 /// What to begin with.
@@ -340,7 +402,8 @@ enum Next {
 }
 
 impl Partitions {
-    fn new(filter: &Filter, order: Order, first: &str, last: &str, after: Option<&str>) -> Self {
+    fn new(filling: &Filling<'_>) -> Self {
+        let (filter, after) = (filling.filter, filling.after.as_deref());
         let class = filter.class();
         let next = match (&filter.interaction_id, &filter.phone, after) {
             (Some(id), ..) => Next::Only("by-interaction", class.partition(id)),
@@ -350,9 +413,9 @@ impl Partitions {
         };
         Self {
             class,
-            order,
-            first: first.to_owned(),
-            last: last.to_owned(),
+            order: filling.order,
+            first: filling.first.clone(),
+            last: filling.last.clone(),
             next,
             passed: None,
             months: None,
@@ -360,38 +423,44 @@ impl Partitions {
         }
     }
 
-    async fn next(&mut self, calls: &Calls) -> Result<Option<(&'static str, String)>, CallsError> {
-        let day = match std::mem::replace(&mut self.next, Next::Days) {
+    /// The next ones, which together have `wanted` rows if there are so many; they can be read side by side. Empty at the end.
+    async fn next(&mut self, calls: &Calls, wanted: u64) -> Result<Vec<(&'static str, String)>, CallsError> {
+        let days = match std::mem::replace(&mut self.next, Next::Days) {
             Next::Only(index, partition) => {
                 self.next = Next::Nothing;
-                return Ok(Some((index, partition)));
+                return Ok(vec![(index, partition)]);
             }
-            Next::Nothing => return Ok(None),
-            Next::Day(day) => Some(day),
-            Next::Days => self.next_day(calls).await?,
+            Next::Nothing => return Ok(Vec::new()),
+            Next::Day(day) => vec![day],
+            Next::Days => self.next_days(calls, wanted).await?,
         };
-        self.passed = day.clone().or(self.passed.take());
-        Ok(day.map(|day| ("by-day", self.class.partition(&day))))
+        self.passed = days.last().cloned().or(self.passed.take());
+        let partition = |day: &String| ("by-day", self.class.partition(day));
+        Ok(days.iter().map(partition).collect())
     }
 
-    async fn next_day(&mut self, calls: &Calls) -> Result<Option<String>, CallsError> {
-        loop {
-            if let Some(day) = self.days.pop_front() {
-                return Ok(Some(day));
+    async fn next_days(&mut self, calls: &Calls, wanted: u64) -> Result<Vec<String>, CallsError> {
+        let (mut days, mut rows) = (Vec::new(), 0);
+        while rows < wanted && days.len() < DAYS_AT_ONCE {
+            if let Some((day, count)) = self.days.pop_front() {
+                rows += count;
+                days.push(day);
+                continue;
             }
             if self.months.is_none() {
                 self.months = Some(self.parts(calls, "").await?);
             }
-            let Some(month) = self.months.as_mut().and_then(VecDeque::pop_front) else {
-                return Ok(None);
+            let Some((month, _)) = self.months.as_mut().and_then(VecDeque::pop_front) else {
+                break;
             };
             self.days = self.parts(calls, &month).await?;
-            self.days.retain(|day| Some(day) != self.passed.as_ref());
+            self.days.retain(|(day, _)| Some(day) != self.passed.as_ref());
         }
+        Ok(days)
     }
 
-    /// The parts of `prefix` that have calls, in order, from the day that was passed on.
-    async fn parts(&self, calls: &Calls, prefix: &str) -> Result<VecDeque<String>, CallsError> {
+    /// The parts of `prefix` that have calls, and how many, in order, from the day that was passed on.
+    async fn parts(&self, calls: &Calls, prefix: &str) -> Result<VecDeque<(String, u64)>, CallsError> {
         let counts = calls.counts(self.class, prefix).await?.into_iter();
         let within = |part: &String| {
             let cut = |bound: &str| bound.get(..part.len()).unwrap_or(bound).to_owned();
@@ -403,7 +472,7 @@ impl Partitions {
                     Order::Oldest => *part >= passed,
                 })
         };
-        let mut parts: VecDeque<String> = counts.map(|(part, _)| part).filter(within).collect();
+        let mut parts: VecDeque<(String, u64)> = counts.filter(|(part, _)| within(part)).collect();
         if self.order == Order::Newest {
             parts.make_contiguous().reverse();
         }
