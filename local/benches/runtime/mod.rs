@@ -109,7 +109,8 @@ impl Running {
             .ok_or("the Runtime API has stopped")?
             .map_err(|error| format!("the function failed: {}", String::from_utf8_lossy(&error)))?;
         let answer: Value = serde_json::from_slice(&body)?;
-        if answer["statusCode"] != 200 && answer["batchItemFailures"] != json!([]) {
+        // Null is the answer of functions that have nothing to say.
+        if !answer.is_null() && answer["statusCode"] != 200 && answer["batchItemFailures"] != json!([]) {
             return Err(format!("not a success: {}", String::from_utf8_lossy(&body)).into());
         }
         self.next_asked().await?;
