@@ -1,5 +1,9 @@
 //! The recording of a call over LiveKit: by the index, else by its name in the bucket; and what the bucket has, taken down in the index.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::{
     aws::Aws,
     calls::{Calls, CallsError, Observed, recording_of},
@@ -7,6 +11,9 @@ use crate::{
     dispatch::DispatchId,
     egress::{Egress, EgressError, NEIGHBOURHOOD},
 };
+
+/// How long a request waits for what it found to be written to the index.
+const WRITE_BACK: Duration = Duration::from_secs(3);
 
 /// The index of calls and the bucket.
 pub struct Recordings {
@@ -54,9 +61,11 @@ impl Recordings {
         let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
             return Ok(None);
         };
-        // The answer does not depend on it: the next request would find the recording again.
-        if let Err(error) = self.calls.found(id, &candidates).await {
-            tracing::warn!(%error, "recording found but not written to the index");
+        // The answer does not depend on it, nor waits for it long: the next request would find the recording again.
+        match timeout(WRITE_BACK, self.calls.found(id, &found.key, &candidates)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "recording found but not written to the index"),
+            Err(_) => tracing::warn!("recording found but not written to the index in time"),
         }
         Ok(Some(found.key.clone()))
     }

@@ -298,6 +298,28 @@ impl Model {
                 );
             }
             calls.sort();
+            // Interactions of which nobody has said the dispatch, and dispatches of which nobody has said the interaction.
+            let (interactions, dispatches): (Vec<_>, Vec<_>) =
+                calls.iter().cloned().partition(|(_, id)| id.contains('#'));
+            let dispatched: Vec<i64> = dispatches.iter().map(|(time, _)| *time).collect();
+            let is_free = |dispatch: &String| {
+                let told = self
+                    .fields
+                    .get(dispatch)
+                    .is_some_and(|told| told.contains_key("interaction_id"));
+                !told && self.of.values().all(|(_, owner)| owner != dispatch)
+            };
+            let paired = pairing(dispatches.len(), interactions.len(), &|dispatch, interaction| {
+                let fit = fit(&dispatched, dispatched[dispatch], interactions[interaction].0);
+                fit.filter(|_| is_free(&dispatches[dispatch].1))
+            });
+            for ((_, interaction), dispatch) in interactions.iter().zip(paired) {
+                if let Some(dispatch) = dispatch {
+                    rows.remove(interaction);
+                    rows.get_mut(&dispatches[dispatch].1).unwrap().push(interaction.clone());
+                    calls.retain(|(_, call)| call != interaction);
+                }
+            }
             let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
             let of_phone = |there: bool| {
                 let files = names
@@ -343,7 +365,6 @@ impl Model {
                 .filter(|(index, _)| !recorded.contains(index))
                 .map(|(_, call)| call.clone())
                 .collect();
-            let unrecorded: Vec<i64> = without.iter().map(|(time, _)| *time).collect();
             let mut failures = of_phone(false);
             let failed = self
                 .failures
@@ -352,7 +373,7 @@ impl Model {
             failures.extend(failed.map(|index| (base + names.world.failures[*index].1, format!("egress#EG_{index}"))));
             failures.sort();
             let paired = pairing(without.len(), failures.len(), &|call, failure| {
-                fit(&unrecorded, unrecorded[call], failures[failure].0)
+                fit(&times, without[call].0, failures[failure].0)
             });
             for ((_, failure), call) in failures.iter().zip(paired) {
                 match call {
@@ -743,14 +764,17 @@ fn any_history_ends_in_the_index_that_the_model_says() {
                     missing,
                     ..Filter::default()
                 };
-                for offset in 0..=expected.len() {
-                    let page = case
-                        .calls
-                        .list(&filter, Order::Newest, Start::Offset(offset as u64), limit)
-                        .await
-                        .unwrap();
-                    let page: Vec<Row> = page.calls.into_iter().map(row_of).collect();
-                    prop_assert_eq!(&page[..], &expected[offset..expected.len().min(offset + limit)]);
+                for order in [Order::Newest, Order::Oldest] {
+                    for offset in 0..=expected.len() {
+                        let page = case
+                            .calls
+                            .list(&filter, order, Start::Offset(offset as u64), limit)
+                            .await
+                            .unwrap();
+                        let page: Vec<Row> = page.calls.into_iter().map(row_of).collect();
+                        prop_assert_eq!(&page[..], &expected[offset..expected.len().min(offset + limit)]);
+                    }
+                    expected.reverse();
                 }
                 expected.reverse();
                 let oldest = listed(&case.calls, missing, Order::Oldest, limit).await;

@@ -674,6 +674,26 @@ async fn what_was_found_is_written_back_and_listed() {
 }
 
 #[tokio::test]
+async fn asking_for_a_call_that_was_not_made_takes_nothing_from_one_that_was() {
+    let stack = TestStack::empty().await;
+    let key = key(PHONE, NOON + 7);
+    stack.put_object(&key, b"sound");
+    let made = format!("dispatch_{NOON}_{PHONE}");
+    let reported = stack.post("/interactions", &json!({"dispatch_id": made})).await;
+    assert_eq!(reported.status, 200);
+    assert_found(&stack.get(&path(NOON, PHONE)).await, &key);
+    let before = stack.get("/recordings").await.body["recordings"][0]["dispatch_id"].clone();
+    assert_eq!(before, made);
+    for other in [NOON + 3, NOON + 6] {
+        stack.get(&path(other, PHONE)).await;
+        assert_found(&stack.get(&path(NOON, PHONE)).await, &key);
+        let list = stack.get("/recordings").await.body;
+        assert_eq!(list["recordings"].as_array().unwrap().len(), 1);
+        assert_eq!(list["recordings"][0]["dispatch_id"], made);
+    }
+}
+
+#[tokio::test]
 async fn more_recordings_of_a_number_than_a_transaction_takes_are_all_listed() {
     let stack = TestStack::empty().await;
     let keys: Vec<String> = (0..120).map(|number| key("15550001111", NOON + 15 * number)).collect();
@@ -847,7 +867,8 @@ impl Known {
         let made_up = candidates
             .iter()
             .any(|file| file.0 == dispatched && self.recordings.contains(file));
-        if self.dispatches.contains(&dispatched) || !made_up {
+        let taken = pairing(&dispatches, &recordings).into_values().any(|key| key == found);
+        if self.dispatches.contains(&dispatched) || !(made_up || taken) {
             self.dispatches.insert(dispatched);
             self.recordings.extend(candidates);
         }

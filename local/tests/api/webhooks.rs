@@ -272,6 +272,55 @@ async fn an_absent_recording_is_taken_down_with_its_reason() {
 }
 
 #[tokio::test]
+async fn an_interaction_of_which_nobody_says_the_dispatch_finds_it_by_number_and_time() {
+    let interaction = json!({"interaction_id": "i-1", "customer_name": "Louis Smith", "phone": "+15103455686",
+        "start_time": "2025-08-08T11:44:41Z"});
+    for interaction_first in [true, false] {
+        let stack = TestStack::empty().await;
+        stack.put_object(KEY, b"sound");
+        let found = format!("/recordings/{ID}");
+        if interaction_first {
+            tell(&stack, interaction.clone()).await;
+        }
+        assert_eq!(stack.get(&found).await.body["s3_key"], KEY);
+        if !interaction_first {
+            tell(&stack, interaction.clone()).await;
+        }
+        let rows = list(&stack, "").await;
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        let row = &rows[0];
+        assert_eq!(
+            (&row["dispatch_id"], &row["interaction_id"], &row["customer_name"]),
+            (&json!(ID), &json!("i-1"), &json!("Louis Smith"))
+        );
+        assert_eq!(list(&stack, "has_recording=false").await, Vec::<Value>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_later_of_a_call_finds_its_recording_all_the_same() {
+    // An id of LiveKit's own says neither number nor time.
+    let told = [
+        json!({"dispatch_id": "AD_x", "interaction_id": "i-1"}),
+        json!({"interaction_id": "i-1", "phone": "+15103455686", "start_time": "2025-08-08T11:44:41Z"}),
+    ];
+    let stack = TestStack::empty().await;
+    stack.put_object(KEY, b"sound");
+    let body = egress("EGRESS_COMPLETE");
+    livekit(&stack, &body, &body).await;
+    for told in told {
+        tell(&stack, told).await;
+    }
+    let rows = list(&stack, "").await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(
+        (&rows[0]["dispatch_id"], &rows[0]["interaction_id"]),
+        (&json!("AD_x"), &json!("i-1"))
+    );
+    assert_eq!(stack.get("/recordings/AD_x").await.body["s3_key"], KEY);
+}
+
+#[tokio::test]
 async fn of_each_field_the_newest_report_counts_in_any_order() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");

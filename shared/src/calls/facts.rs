@@ -119,8 +119,9 @@ pub(super) struct Facts {
     /// The item that this is said to belong to, whatever the times say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) of: Option<Stamped>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) transcribed: bool,
+    /// Under which name a transcript of it is stored: a dispatch id, or empty for Twilio's recordings, which have a name of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) transcribed: Option<String>,
 }
 
 impl Facts {
@@ -260,6 +261,11 @@ impl Item {
         kind(&self.id)
     }
 
+    pub(super) fn is_said_to_belong_to(&self, id: &str) -> bool {
+        let said = self.state.own.of.as_ref().and_then(|of| of.value.as_str());
+        said == Some(id)
+    }
+
     /// The part of the id that names the thing outside this table.
     pub(super) fn name(&self) -> &str {
         self.id.split_once('#').map_or(self.id.as_str(), |(_, name)| name)
@@ -342,7 +348,6 @@ impl Item {
         let (mut number, mut failure) = (pattern.map(|pattern| pattern.phone), None);
         for (id, facts) in self.facts() {
             let name = id.split_once('#').map_or(id, |(_, name)| name);
-            call.has_transcript |= facts.transcribed;
             failure = failure.or(facts.failure.as_ref().and_then(|failure| failure.value.as_str()));
             if let Some(object) = &facts.object {
                 let file = EgressFile::parse(name);
@@ -377,6 +382,14 @@ impl Item {
         if call.dispatch_id.contains('#') {
             call.dispatch_id.clear();
         }
+        // A transcript that was made under another name can't be had by this one.
+        let transcribed = |(_, facts): (&str, &Facts)| {
+            facts
+                .transcribed
+                .as_ref()
+                .is_some_and(|id| id.is_empty() || *id == call.dispatch_id)
+        };
+        call.has_transcript = self.facts().any(transcribed);
         call.twilio
             .sort_by_key(|recording| (recording.start_time, recording.sid.clone()));
         let playing = call.twilio.iter().find(|recording| recording.is_completed());

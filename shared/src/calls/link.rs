@@ -16,7 +16,7 @@ use crate::{
 const BY_NUMBER: &str = "by-number";
 /// What lies within this many seconds of a change is paired anew.
 const CHANGED: i64 = 2 * LATEST;
-/// Tries of one change, with pauses of up to a second between them.
+/// Tries of one change, with pauses of up to 1.3 s between them.
 const TRIES: u32 = 24;
 /// After a change, what came meanwhile is looked for this many times.
 const SETTLING: u32 = 3;
@@ -32,24 +32,39 @@ impl Calls {
         seeds: &[String],
         change: impl Fn(&mut Items) -> bool,
     ) -> Result<bool, CallsError> {
-        let (mut tries, mut written) = (0, 0);
+        let (mut tries, mut written, mut partly) = (0, 0, false);
         loop {
             let mut loaded = self.load(seeds.iter().map(String::as_str)).await?;
             let mut items = loaded.clone();
-            if written == 0 && !change(&mut items) {
+            // After a part of it was written it may have nothing left to say.
+            if written == 0 && !change(&mut items) && !partly {
                 return Ok(false);
             }
-            let centers: BTreeSet<Near> = loaded.values().chain(items.values()).filter_map(Item::near).collect();
-            self.surroundings(&mut loaded, &mut items, &centers).await?;
-            link(&mut items, &centers, seeds);
+            let mut centers: BTreeSet<Near> = loaded.values().chain(items.values()).filter_map(Item::near).collect();
+            loop {
+                self.surroundings(&mut loaded, &mut items, &centers).await?;
+                link(&mut items, &centers, seeds);
+                // What belongs to a call may say where that is.
+                let known = centers.len();
+                for item in items.values() {
+                    let (before, after) = (loaded.get(&item.id).and_then(Item::near), item.near());
+                    if before != after {
+                        centers.extend(before.into_iter().chain(after));
+                    }
+                }
+                if centers.len() == known {
+                    break;
+                }
+            }
             if items == loaded {
                 return Ok(true);
             }
             match self.commit(&loaded, &items).await? {
                 Commit::Done if centers.is_empty() || written == SETTLING => return Ok(true),
                 Commit::Done => written += 1,
-                Commit::Conflict if tries == TRIES => return Err(CallsError::busy()),
-                Commit::Conflict => {
+                _ if tries == TRIES => return Err(CallsError::busy()),
+                conflict => {
+                    partly |= conflict == Commit::Partial;
                     tries += 1;
                     pause(tries).await;
                 }
@@ -179,12 +194,49 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
         found
     };
     let usable = |item: &Item| item.state.own.object.as_ref().is_some_and(|object| object.usable);
-    let calls = of_kind(&|item| matches!(item.kind(), Kind::Dispatch | Kind::Interaction));
+    let mut calls = of_kind(&|item| matches!(item.kind(), Kind::Dispatch | Kind::Interaction));
     let recordings = of_kind(&|item| item.kind() == Kind::Object && usable(item));
     let failures = of_kind(&|item| matches!(item.kind(), Kind::Object | Kind::Egress) && !usable(item));
     let twilio = of_kind(&|item| item.kind() == Kind::Twilio);
 
     let mut decided = Vec::new();
+    // A dispatch and an interaction that nobody has said to be of one call are, if the interaction began soon after the dispatch.
+    let kind_of = |id: &str| items.get(id).map(Item::kind);
+    let dispatches: Vec<(i64, &str)> = calls
+        .iter()
+        .copied()
+        .filter(|(_, id)| kind_of(id) == Some(Kind::Dispatch))
+        .collect();
+    let interactions: Vec<(i64, &str)> = calls
+        .iter()
+        .copied()
+        .filter(|(_, id)| kind_of(id) == Some(Kind::Interaction))
+        .collect();
+    let times: Vec<i64> = dispatches.iter().map(|(time, _)| *time).collect();
+    let has_interaction = |id: &str| {
+        let said = items
+            .values()
+            .any(|item| item.kind() == Kind::Interaction && item.is_said_to_belong_to(id));
+        said || items
+            .get(id)
+            .is_some_and(|item| item.state.own.fields.contains_key("interaction_id"))
+    };
+    let free: Vec<bool> = dispatches.iter().map(|(_, id)| !has_interaction(id)).collect();
+    let paired = pair(dispatches.len(), interactions.len(), |dispatch, interaction| {
+        fit(&times, dispatch, interactions[interaction].0).filter(|_| free[dispatch])
+    });
+    for ((time, id), dispatch) in interactions.iter().zip(paired) {
+        decided.push((
+            (*id).to_owned(),
+            *time,
+            dispatch.map(|dispatch| dispatches[dispatch].1.to_owned()),
+        ));
+        if dispatch.is_some() {
+            calls.retain(|(_, call)| call != id);
+        }
+    }
+
+    let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
     let paired = pair_times(&calls, &recordings);
     let recorded: BTreeSet<usize> = paired.iter().flatten().copied().collect();
     let mut heads: Vec<(i64, &str, bool)> = calls.iter().map(|(time, id)| (*time, *id, true)).collect();
@@ -202,11 +254,17 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
         .filter(|(index, _)| !recorded.contains(index))
         .map(|(_, call)| *call)
         .collect();
-    for ((time, id), call) in failures.iter().zip(pair_times(&unrecorded, &failures)) {
+    let paired = pair(unrecorded.len(), failures.len(), |call, failure| {
+        fit(
+            &times,
+            times.partition_point(|time| *time < unrecorded[call].0),
+            failures[failure].0,
+        )
+    });
+    for ((time, id), call) in failures.iter().zip(paired) {
         decided.push(((*id).to_owned(), *time, call.map(|call| unrecorded[call].1.to_owned())));
     }
 
-    let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
     let paired = pair(heads.len(), twilio.len(), |head, recording| {
         let (time, _, is_call) = heads[head];
         let began = twilio[recording].0;

@@ -67,6 +67,13 @@ impl Filter {
         *self == whole
     }
 
+    /// Whether rows are read that may not pass.
+    fn drops_rows(&self) -> bool {
+        let looked_up_twice = self.phone.is_some() && self.interaction_id.is_some();
+        let looked_at = self.status.is_some() || self.outcome.is_some();
+        looked_up_twice || looked_at || self.min_duration.is_some() || self.has_transcript.is_some()
+    }
+
     /// Whether a call passes, as far as a query does not see to it: that it has a recording, or none, and its time are not looked at.
     fn passes(&self, call: &Call) -> bool {
         let is = |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
@@ -198,9 +205,9 @@ impl Calls {
         let mut chunk = 100;
         loop {
             let mut wanted = filling.wanted();
-            if !filter.is_whole() {
+            if filter.drops_rows() {
                 wanted = wanted.max(chunk).min(QUERY_ROWS);
-                chunk *= 2;
+                chunk = (2 * chunk).min(QUERY_ROWS);
             }
             let batch = partitions.next(self, wanted as u64).await?;
             if batch.is_empty() {

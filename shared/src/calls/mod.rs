@@ -303,8 +303,9 @@ fn twilio_id(call_sid: &str) -> String {
 }
 
 /// Whether that was news.
-fn set_transcribed(items: &mut Items, id: &str) -> bool {
-    !std::mem::replace(&mut item(items, id).state.own.transcribed, true)
+fn set_transcribed(items: &mut Items, id: &str, name: &str) -> bool {
+    let known = item(items, id).state.own.transcribed.replace(name.to_owned());
+    known.as_deref() != Some(name)
 }
 
 fn item<'a>(items: &'a mut Items, id: &str) -> &'a mut Item {
@@ -435,8 +436,9 @@ impl Calls {
         Err(CallsError::busy().into())
     }
 
-    /// Takes down the recordings that a search of the bucket found near a dispatch, and the dispatch. What is known of them already stays.
-    pub async fn found(&self, id: &DispatchId, objects: &[EgressObject]) -> Result<(), CallsError> {
+    /// Takes down the recordings that a search of the bucket found near a dispatch, `key` being its own, and the dispatch. What is known of them
+    /// already stays: a dispatch that nobody has reported takes no recording from another call.
+    pub async fn found(&self, id: &DispatchId, key: &str, objects: &[EgressObject]) -> Result<(), CallsError> {
         let seeds: Vec<String> = std::iter::once(id.as_str().to_owned())
             .chain(objects.iter().map(|object| object_id(&object.key)))
             .collect();
@@ -445,7 +447,10 @@ impl Calls {
             // An id that may have been made from the name of a file says nothing new about it.
             let made_up =
                 |object: &EgressObject| dispatched == Some(object.unix) && items.contains_key(&object_id(&object.key));
-            if !items.contains_key(id.as_str()) && objects.iter().any(made_up) {
+            let is_taken = items
+                .get(&object_id(key))
+                .is_some_and(|item| item.state.owner.is_some());
+            if !items.contains_key(id.as_str()) && (is_taken || objects.iter().any(made_up)) {
                 return false;
             }
             item(items, id.as_str());
@@ -586,8 +591,8 @@ impl Calls {
     pub async fn egress_transcribed(&self, id: &DispatchId, key: &str) -> Result<(), CallsError> {
         let seeds = [id.as_str().to_owned(), object_id(key)];
         let write = |items: &mut Items| {
-            let known = seeds.iter().find(|id| items.contains_key(*id));
-            known.is_some_and(|id| set_transcribed(items, id))
+            let known = seeds.iter().find(|item| items.contains_key(*item));
+            known.is_some_and(|item| set_transcribed(items, item, id.as_str()))
         };
         self.update(&seeds, write).await.map(|_| ())
     }
@@ -595,7 +600,7 @@ impl Calls {
     /// Takes down that a transcript of a recording of this call by Twilio is stored, whether or not Twilio has told of the recording yet.
     pub async fn twilio_transcribed(&self, call_sid: &str) -> Result<(), CallsError> {
         let id = twilio_id(call_sid);
-        let write = |items: &mut Items| set_transcribed(items, &id);
+        let write = |items: &mut Items| set_transcribed(items, &id, "");
         self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 
@@ -611,7 +616,6 @@ impl Calls {
         for (id, unix) in self.near(&dispatch.phone, first, last).await? {
             match facts::kind(&id) {
                 facts::Kind::Dispatch if unix != dispatch.unix => times.push(unix),
-                facts::Kind::Interaction => times.push(unix),
                 facts::Kind::Object if unix == dispatch.unix => own = own.or(Some(id)),
                 _ => {}
             }

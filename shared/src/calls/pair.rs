@@ -7,31 +7,29 @@ const REDIAL: i64 = 10;
 /// A recording of Twilio's and one of LiveKit's that began within this many seconds of each other are of one call.
 const SAME_CALL: i64 = 60;
 
-/// How well a recording that began at `began` fits the dispatch `dispatches[index]`: less is better, `None` is not at all. Earlier recordings fit
+/// How well a recording fits a call: less is better. When it began counts first, however many there are near each other; then the seconds between
+/// the two.
+pub(super) type Cost = (i64, i64);
+
+/// How well a recording that began at `began` fits the dispatch `dispatches[index]`, of all in order; `None` is not at all. Earlier recordings fit
 /// better than later ones, and each fits best the dispatch that it followed soonest.
 ///
 /// Recording begins after the dispatch, by clocks that may differ by seconds. A recording that began after a later dispatch is not the earlier
 /// one's, redials aside.
-pub(super) fn fit(dispatches: &[i64], index: usize, began: i64) -> Option<i64> {
+pub(super) fn fit(dispatches: &[i64], index: usize, began: i64) -> Option<Cost> {
     let dispatched = dispatches[index];
     if !(EARLIEST..=LATEST).contains(&(began - dispatched)) {
         return None;
     }
-    let overtaken = dispatches
-        .iter()
-        .any(|later| *later > dispatched + REDIAL && *later <= began);
-    (!overtaken).then(|| weighed(began, after(dispatched, began)))
+    let later = dispatches.partition_point(|other| *other <= dispatched + REDIAL);
+    let overtaken = dispatches.get(later).is_some_and(|later| *later <= began);
+    (!overtaken).then(|| (began, after(dispatched, began)))
 }
 
 /// How well a recording of Twilio's fits one of LiveKit's that belongs to no known dispatch.
-pub(super) fn fit_recordings(livekit: i64, twilio: i64) -> Option<i64> {
+pub(super) fn fit_recordings(livekit: i64, twilio: i64) -> Option<Cost> {
     let distance = (livekit - twilio).abs();
-    (distance <= SAME_CALL).then(|| weighed(twilio, distance))
-}
-
-/// The time of a recording counts first, however many there are near each other.
-fn weighed(began: i64, distance: i64) -> i64 {
-    began * 1_000_000 + distance
+    (distance <= SAME_CALL).then_some((twilio, distance))
 }
 
 /// The seconds between the two; those before the dispatch count tenfold.
@@ -44,11 +42,12 @@ fn after(dispatched: i64, began: i64) -> i64 {
 
 /// Pairs recordings with calls, both in the order of their times, so that no pair crosses another: as many pairs as can be, then with the
 /// least sum of `cost`, then the earliest calls. For each recording the index of its call.
-pub(super) fn pair(calls: usize, recordings: usize, cost: impl Fn(usize, usize) -> Option<i64>) -> Vec<Option<usize>> {
+pub(super) fn pair(calls: usize, recordings: usize, cost: impl Fn(usize, usize) -> Option<Cost>) -> Vec<Option<usize>> {
     // best[r][c]: pairs (negated) and cost with the recordings from r and the calls from c on.
-    let mut best = vec![vec![(0_i64, 0_i64); calls + 1]; recordings + 1];
-    let with = |best: &[Vec<(i64, i64)>], r: usize, c: usize| {
-        cost(c, r).map(|cost| (best[r + 1][c + 1].0 - 1, best[r + 1][c + 1].1 + cost))
+    let mut best = vec![vec![(0_i64, 0_i64, 0_i64); calls + 1]; recordings + 1];
+    let with = |best: &[Vec<(i64, i64, i64)>], r: usize, c: usize| {
+        let (pairs, began, seconds) = best[r + 1][c + 1];
+        cost(c, r).map(|cost| (pairs - 1, began + cost.0, seconds + cost.1))
     };
     for r in (0..recordings).rev() {
         for c in (0..calls).rev() {
@@ -114,9 +113,9 @@ mod tests {
 
     /// Every pairing without crossings, tried one by one.
     fn tried(dispatches: &[i64], recordings: &[i64]) -> Vec<Option<i64>> {
-        fn rest(dispatches: &[i64], recordings: &[i64], r: usize, from: usize) -> Vec<(i64, i64, Vec<usize>)> {
+        fn rest(dispatches: &[i64], recordings: &[i64], r: usize, from: usize) -> Vec<(i64, Cost, Vec<usize>)> {
             if r == recordings.len() {
-                return vec![(0, 0, Vec::new())];
+                return vec![(0, (0, 0), Vec::new())];
             }
             let mut all = Vec::new();
             for d in from..=dispatches.len() {
@@ -126,11 +125,11 @@ mod tests {
                         Some(cost) => (-1, cost, d + 1),
                         None => continue,
                     },
-                    None => (0, 0, from),
+                    None => (0, (0, 0), from),
                 };
                 for (more, costs, mut chosen) in rest(dispatches, recordings, r + 1, next) {
                     chosen.insert(0, d);
-                    all.push((more + pairs, costs + cost, chosen));
+                    all.push((more + pairs, (costs.0 + cost.0, costs.1 + cost.1), chosen));
                 }
             }
             all

@@ -53,7 +53,7 @@ impl Interaction {
         }
         let at = moment("updated_at")?.unwrap_or(now);
         if at > now + SignedDuration::from_hours(24) {
-            return Err("updated_at must not lie in the future.".into());
+            return Err("updated_at must not lie more than a day ahead.".into());
         }
         let mut fields = BTreeMap::new();
         for field in Field::ALL {

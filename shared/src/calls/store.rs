@@ -26,6 +26,8 @@ pub(super) enum Commit {
     Done,
     /// Somebody else changed one of the items meanwhile, or the table is throttled: read again and try again.
     Conflict,
+    /// The same, after some of the items were written.
+    Partial,
 }
 
 /// The attributes that a list shows; the indexes of lists hold these and no others.
@@ -102,9 +104,9 @@ impl Calls {
     pub(super) async fn commit(&self, loaded: &Items, items: &Items) -> Result<Commit, CallsError> {
         let changed = |item: &&Item| loaded.get(&item.id).is_none_or(|known| known.state != item.state);
         let changed: Vec<&Item> = items.values().filter(changed).collect();
-        for changed in changed.chunks(AT_ONCE) {
+        for (number, changed) in changed.chunks(AT_ONCE).enumerate() {
             if self.write(loaded, changed).await? == Commit::Conflict {
-                return Ok(Commit::Conflict);
+                return Ok(if number == 0 { Commit::Conflict } else { Commit::Partial });
             }
         }
         Ok(Commit::Done)

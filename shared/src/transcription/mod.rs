@@ -242,7 +242,7 @@ impl Transcriber {
                 // It is paid for: the caller gets it, though the next one will pay again.
                 Err(error) => {
                     tracing::error!(%error, "transcript not stored");
-                    break;
+                    return Ok(Outcome::Completed(Box::new(transcript), false));
                 }
             }
         }
@@ -252,10 +252,13 @@ impl Transcriber {
 
     /// Shows in the index that there is a transcript, which does not depend on it.
     async fn note_in_index(&self, subject: &Subject<'_>) {
-        let noted = match (&subject.source, &subject.origin, &subject.call_sid) {
-            (Source::Egress(id), Origin::Bucket { key, .. }, _) => self.calls.egress_transcribed(id, key).await,
-            (Source::Twilio(_), _, Some(call_sid)) => self.calls.twilio_transcribed(call_sid).await,
-            _ => Ok(()),
+        let noted = match (&subject.source, &subject.origin) {
+            (Source::Egress(id), Origin::Bucket { key, .. }) => self.calls.egress_transcribed(id, key).await,
+            (Source::Egress(_), _) => Ok(()),
+            (Source::Twilio(sid), _) => {
+                let call = subject.call_sid.as_deref();
+                self.calls.twilio_transcribed(call.unwrap_or(sid.as_str())).await
+            }
         };
         if let Err(error) = noted {
             tracing::warn!(%error, "the index does not show that the call has a transcript");
