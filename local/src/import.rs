@@ -10,13 +10,12 @@ use std::{
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use serde_json::{Map, Value};
 use shared::{
     calls::Interaction,
     retry::{backoff, retry_after},
-    time::to_millis,
 };
 
 /// Lines that are sent at once.
@@ -76,7 +75,9 @@ impl Import {
         let (client, url, key) = (&client, url.as_str(), self.api_key.as_str());
         let mut sent = stream::iter(lines)
             .map(|(line, object)| async move {
-                let sent = match object.and_then(|object| checked(object, changed)) {
+                // Of lines that tell of the same call the later one counts.
+                let told = changed + SignedDuration::from_micros(line as i64);
+                let sent = match object.and_then(|object| checked(object, told)) {
                     Ok(object) => send(client, url, key, &object).await,
                     Err(reason) => Sent::Refused(reason),
                 };
@@ -125,12 +126,12 @@ enum Sent {
 }
 
 /// What the API would refuse needs not be sent.
-fn checked(mut object: Map<String, Value>, changed: Timestamp) -> Result<Map<String, Value>, String> {
+fn checked(mut object: Map<String, Value>, told: Timestamp) -> Result<Map<String, Value>, String> {
     if let Some(name) = Interaction::unknown(&object) {
         return Err(format!("{name:?} is not a field of an interaction."));
     }
     Interaction::from_json(&object, Timestamp::now())?;
-    object.entry("updated_at").or_insert_with(|| to_millis(changed).into());
+    object.entry("updated_at").or_insert_with(|| told.to_string().into());
     Ok(object)
 }
 
@@ -227,7 +228,7 @@ mod tests {
         let refused = checked(lines[2].1.clone().unwrap(), changed).unwrap_err();
         assert!(refused.contains("state"));
         let dated = |json: &str| checked(serde_json::from_str(json).unwrap(), changed).unwrap()["updated_at"].clone();
-        assert_eq!(dated(r#"{"dispatch_id": "d"}"#), "1970-01-01T00:00:00.000Z");
+        assert_eq!(dated(r#"{"dispatch_id": "d"}"#), "1970-01-01T00:00:00Z");
         let own = r#"{"dispatch_id": "d", "updated_at": "2025-08-08T12:00:00Z"}"#;
         assert_eq!(dated(own), "2025-08-08T12:00:00Z");
     }

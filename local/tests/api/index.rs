@@ -604,10 +604,15 @@ impl Case {
                 };
                 let place = interaction.map(|index| names.world.interactions[index]);
                 let (field, value) = match (field, place) {
-                    (0, Some((phone, _))) => (Field::Phone, value.map(|_| Value::from(format!("+{}", PHONES[phone])))),
+                    // What is told may change, and with it what the interaction is near to.
+                    (0, Some((phone, _))) => {
+                        let phone = |value: u8| PHONES[(phone + usize::from(value / 2)) % 2];
+                        (Field::Phone, value.map(|value| format!("+{}", phone(value)).into()))
+                    }
                     (1, Some((_, time))) => {
-                        let start = Timestamp::from_second(names.base + time).unwrap();
-                        (Field::StartTime, value.map(|_| Value::from(to_millis(start))))
+                        let start = |value: u8| names.base + time + 150 * i64::from(value);
+                        let start = |value: u8| to_millis(Timestamp::from_second(start(value)).unwrap());
+                        (Field::StartTime, value.map(|value| start(value).into()))
                     }
                     _ => (Field::Status, value.map(|value| Value::from(format!("STATUS_{value}")))),
                 };
