@@ -27,15 +27,15 @@ use shared::config::Env;
 use crate::stack::{TestStack, serve};
 
 /// One invocation with so much time; whether it finished a round.
-async fn run_for(environment: &Env, time: Duration) -> bool {
-    let functions = Functions::from_env(environment).await.unwrap();
+async fn run_for(functions: &Functions, time: Duration) -> bool {
     let deadline = SystemTime::now() + time;
     let done = functions.deliver("reconcile-recordings", json!({}), deadline).await;
     done.unwrap().unwrap()["finished"].as_bool().unwrap()
 }
 
 async fn round(environment: &Env) {
-    assert!(run_for(environment, Duration::from_secs(900)).await);
+    let functions = Functions::from_env(environment).await.unwrap();
+    assert!(run_for(&functions, Duration::from_secs(900)).await);
 }
 
 async fn report(stack: &TestStack) -> Value {
@@ -72,9 +72,9 @@ async fn an_invocation_without_time_does_one_step_and_the_next_goes_on() {
     let stack = TestStack::empty().await;
     stack.put_object(&key("15103455686"), b"sound");
     stack.stack.twilio.add(twilio_recording('a'));
-    let environment = &stack.stack.environment;
+    let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
     let mut runs = 1;
-    while !run_for(environment, Duration::ZERO).await {
+    while !run_for(&functions, Duration::ZERO).await {
         runs += 1;
     }
     // The bucket, Twilio, two pages to settle in each of 31 days, as many to count; the last also writes the report.
