@@ -18,6 +18,8 @@ use crate::{
 
 /// Lambda tries an event this often.
 const TRIES: u32 = 3;
+/// AWS waits for the first interval to pass. Here somebody is watching, who may first want to see the demo as it begins.
+const FIRST_RUN: Duration = Duration::from_secs(60);
 
 /// Gives each event to the functions whose rules it matches, until `stopped`.
 pub fn drive_rules(
@@ -40,17 +42,19 @@ pub fn drive_rules(
     })
 }
 
-/// Runs a function on its schedule until `stopped`, for the first time when one interval has passed.
+/// Runs a function on its schedule until `stopped`, for the first time after [`FIRST_RUN`].
 pub fn drive_schedule(
     schedule: Schedule,
     functions: Arc<Functions>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        while tokio::time::timeout(schedule.every, stopped.wait_for(|stopped| *stopped))
+        let mut pause = schedule.every.min(FIRST_RUN);
+        while tokio::time::timeout(pause, stopped.wait_for(|stopped| *stopped))
             .await
             .is_err()
         {
+            pause = schedule.every;
             deliver(&functions, &schedule.function, &json!({}), schedule.timeout).await;
         }
     })
