@@ -194,47 +194,22 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
         found
     };
     let usable = |item: &Item| item.state.own.object.as_ref().is_some_and(|object| object.usable);
-    let mut calls = of_kind(&|item| matches!(item.kind(), Kind::Dispatch | Kind::Interaction));
+    let dispatches = of_kind(&|item| item.kind() == Kind::Dispatch);
+    let interactions = of_kind(&|item| item.kind() == Kind::Interaction);
     let recordings = of_kind(&|item| item.kind() == Kind::Object && usable(item));
     let failures = of_kind(&|item| matches!(item.kind(), Kind::Object | Kind::Egress) && !usable(item));
     let twilio = of_kind(&|item| item.kind() == Kind::Twilio);
 
     let mut decided = Vec::new();
-    // A dispatch and an interaction that nobody has said to be of one call are, if the interaction began soon after the dispatch.
-    let kind_of = |id: &str| items.get(id).map(Item::kind);
-    let dispatches: Vec<(i64, &str)> = calls
-        .iter()
-        .copied()
-        .filter(|(_, id)| kind_of(id) == Some(Kind::Dispatch))
-        .collect();
-    let interactions: Vec<(i64, &str)> = calls
-        .iter()
-        .copied()
-        .filter(|(_, id)| kind_of(id) == Some(Kind::Interaction))
-        .collect();
-    let times: Vec<i64> = dispatches.iter().map(|(time, _)| *time).collect();
-    let has_interaction = |id: &str| {
-        let said = items
-            .values()
-            .any(|item| item.kind() == Kind::Interaction && item.is_said_to_belong_to(id));
-        said || items
-            .get(id)
-            .is_some_and(|item| item.state.own.fields.contains_key("interaction_id"))
-    };
-    let free: Vec<bool> = dispatches.iter().map(|(_, id)| !has_interaction(id)).collect();
-    let paired = pair(dispatches.len(), interactions.len(), |dispatch, interaction| {
-        fit(&times, dispatch, interactions[interaction].0).filter(|_| free[dispatch])
-    });
-    for ((time, id), dispatch) in interactions.iter().zip(paired) {
-        decided.push((
-            (*id).to_owned(),
-            *time,
-            dispatch.map(|dispatch| dispatches[dispatch].1.to_owned()),
-        ));
-        if dispatch.is_some() {
-            calls.retain(|(_, call)| call != id);
+    let mut calls = dispatches.clone();
+    for ((time, id), dispatch) in interactions.iter().zip(join(items, &dispatches, &interactions)) {
+        let dispatch = dispatch.map(|dispatch| dispatches[dispatch].1.to_owned());
+        if dispatch.is_none() {
+            calls.push((*time, id));
         }
+        decided.push(((*id).to_owned(), *time, dispatch));
     }
+    calls.sort_unstable();
 
     let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
     let paired = pair_times(&calls, &recordings);
@@ -277,6 +252,22 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
         decided.push(((*id).to_owned(), *time, head.map(|head| heads[head].1.to_owned())));
     }
     decided
+}
+
+/// Which interactions are which dispatches', of those that nobody has said it of: if they began soon after them.
+fn join(items: &Items, dispatches: &[(i64, &str)], interactions: &[(i64, &str)]) -> Vec<Option<usize>> {
+    let has_interaction = |id: &str| {
+        let told = |item: &Item| item.state.own.fields.contains_key("interaction_id");
+        items.get(id).is_some_and(told)
+            || items
+                .values()
+                .any(|item| item.kind() == Kind::Interaction && item.is_said_to_belong_to(id))
+    };
+    let free: Vec<bool> = dispatches.iter().map(|(_, id)| !has_interaction(id)).collect();
+    let times: Vec<i64> = dispatches.iter().map(|(time, _)| *time).collect();
+    pair(dispatches.len(), interactions.len(), |dispatch, interaction| {
+        fit(&times, dispatch, interactions[interaction].0).filter(|_| free[dispatch])
+    })
 }
 
 fn pair_times(calls: &[(i64, &str)], recordings: &[(i64, &str)]) -> Vec<Option<usize>> {
