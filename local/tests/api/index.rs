@@ -25,7 +25,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 use shared::{
-    calls::{Call, Calls, FailedEgress, Field, Filter, Interaction, Order, Start, TwilioRecording},
+    calls::{Call, Calls, CallsError, FailedEgress, Field, Filter, Found, Interaction, Order, Start, TwilioRecording},
     config::Env,
     dispatch::DispatchId,
     time::to_millis,
@@ -868,28 +868,23 @@ async fn misbehave(State(requests): State<Arc<AtomicUsize>>, request: Request, n
     }
 }
 
+/// The environment of functions whose DynamoDB misbehaves.
+async fn misbehaving(stack: &TestStack) -> Env {
+    let router: Router = stack.stack.aws.router();
+    let bad = serve(router.layer(from_fn_with_state(Arc::new(AtomicUsize::new(0)), misbehave))).await;
+    let through = |(name, value): (&str, &str)| match name {
+        "AWS_ENDPOINT_URL" => (name.to_owned(), bad.clone()),
+        _ => (name.to_owned(), value.to_owned()),
+    };
+    stack.stack.environment.iter().map(through).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
     const WRITERS: usize = 16;
     const CALLS: usize = 12;
     let stack = TestStack::with(|settings| settings.aws_only = true).await;
-    let router: Router = stack.stack.aws.router();
-    let bad = serve(router.layer(from_fn_with_state(Arc::new(AtomicUsize::new(0)), misbehave))).await;
-    let environment: Env = stack
-        .stack
-        .environment
-        .iter()
-        .map(|(name, value)| {
-            (
-                name,
-                if name == "AWS_ENDPOINT_URL" {
-                    bad.as_str()
-                } else {
-                    value
-                },
-            )
-        })
-        .collect();
+    let environment = misbehaving(&stack).await;
     let start: Timestamp = "2025-08-08T11:44:00Z".parse().unwrap();
     let writer = |writer: usize| {
         let calls = Calls::from_env(&environment, &shared::aws::Aws::from_env(&environment).unwrap()).unwrap();
@@ -951,4 +946,54 @@ async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
         all += rows.len();
     }
     assert_eq!((all, counted), (CALLS, CALLS as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
+    const WRITERS: usize = 16;
+    const CALLS: usize = 8;
+    let stack = TestStack::with(|settings| settings.aws_only = true).await;
+    let environment = misbehaving(&stack).await;
+    let unix = |call: usize| 1_754_653_479 + 100 * call as i64;
+    let id = move |call: usize| format!("dispatch_{}_{}", unix(call), PHONES[0]);
+    let key = move |call: usize| {
+        format!(
+            "egress-recordings/2025/08/08/outbound-{}_{}.mp4",
+            PHONES[0],
+            unix(call) + 3
+        )
+    };
+    let writer = |writer: usize| {
+        let calls = Calls::from_env(&environment, &shared::aws::Aws::from_env(&environment).unwrap()).unwrap();
+        tokio::spawn(async move {
+            for step in 0..CALLS {
+                let call = (step + 3 * writer) % CALLS;
+                // Half of them tell of the dispatch first, half of the recording.
+                for what in [writer % 2, (writer + 1) % 2] {
+                    if what == 0 {
+                        let reported = Interaction {
+                            interaction_id: None,
+                            dispatch_id: DispatchId::parse(&id(call)),
+                            fields: BTreeMap::new(),
+                            at: Timestamp::from_second(unix(call)).unwrap(),
+                        };
+                        calls.report(&reported).await.unwrap();
+                    } else {
+                        let found = || async { Ok::<_, CallsError>(Some(Found { size: 1, etag: None })) };
+                        calls.observe(&key(call), None, found).await.unwrap();
+                    }
+                }
+            }
+        })
+    };
+    for writer in (0..WRITERS).map(writer).collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let calls = stack.calls();
+    let rows = listed(&calls, false, Order::Oldest, 100).await;
+    let found: Vec<_> = rows.into_iter().map(|row| (row.dispatch_id, row.s3_key)).collect();
+    let expected: Vec<_> = (0..CALLS).map(|call| (id(call), Some(key(call)))).collect();
+    assert_eq!(found, expected);
+    assert_eq!(calls.total(false).await.unwrap(), CALLS as u64);
+    assert_eq!(calls.total(true).await.unwrap(), 0);
 }
