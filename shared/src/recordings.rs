@@ -61,6 +61,10 @@ impl Recordings {
         let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
             return Ok(None);
         };
+        // Such a call is told apart from this one by what is known of both.
+        if is_known && self.calls.interaction_with(&found.key).await?.is_some() {
+            return Ok(None);
+        }
         // The answer does not depend on it, nor waits for it long: the next request would find the recording again.
         match timeout(WRITE_BACK, self.calls.found(id, &found.key, &candidates)).await {
             Ok(Ok(())) => {}

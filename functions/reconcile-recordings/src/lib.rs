@@ -366,7 +366,7 @@ async fn take_down(state: &State, at: &mut Checkpoint, recordings: &[Recording])
 /// other.
 async fn settle(state: &State, at: &mut Checkpoint, place: Place) -> Result<Step, Fault> {
     let (rows, next) = rows(&state.calls, &place).await?;
-    let alone = rows.iter().filter(|call| !(call.is_reported() && call.is_playable()));
+    let alone = rows.iter().filter(|call| !(call.is_playable() && call.has_dispatch()));
     let failed = each(alone, async |call| Ok(state.calls.settle(call).await?)).await?;
     at.report.not_taken_down += failed;
     let oldest = at.objects_since.unwrap_or(at.report.from).max(at.report.from);

@@ -375,12 +375,21 @@ impl Model {
             let paired = pairing(without.len(), failures.len(), &|call, failure| {
                 fit(&times, without[call].0, failures[failure].0)
             });
-            for ((_, failure), call) in failures.iter().zip(paired) {
+            for ((time, failure), call) in failures.iter().zip(paired) {
                 match call {
                     Some(call) => rows.get_mut(&without[call].1).unwrap().push(failure.clone()),
-                    // A deleted file that nobody knows a call of.
-                    None if failure.starts_with("object#") => {}
-                    None => drop(rows.insert(failure.clone(), Vec::new())),
+                    None => {
+                        let fits = calls
+                            .iter()
+                            .filter_map(|call| Some((fit(&times, call.0, *time)?, call)));
+                        match fits.min() {
+                            // It was begun again.
+                            Some((_, (_, call))) => rows.get_mut(call).unwrap().push(failure.clone()),
+                            // A deleted file that nobody knows a call of.
+                            None if failure.starts_with("object#") => {}
+                            None => drop(rows.insert(failure.clone(), Vec::new())),
+                        }
+                    }
                 }
             }
             let mut twilio: Vec<(i64, String)> = self
@@ -449,7 +458,7 @@ impl Model {
                 let name = key.rsplit_once("outbound-").unwrap().1.trim_end_matches(".mp4");
                 let (phone, time) = name.split_once('_').unwrap();
                 let time: i64 = time.parse().unwrap();
-                if item.contains('#') {
+                if item.contains('#') && (shown.is_empty() || self.files.get(key) == Some(&true)) {
                     shown = format!("dispatch_{time}_{phone}");
                 }
                 match self.files.get(key) {

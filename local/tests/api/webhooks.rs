@@ -298,6 +298,38 @@ async fn an_interaction_of_which_nobody_says_the_dispatch_finds_it_by_number_and
 }
 
 #[tokio::test]
+async fn an_unanswered_call_is_not_given_the_recording_of_the_next_one() {
+    let stack = TestStack::empty().await;
+    stack.put_object(KEY, b"sound");
+    let body = egress("EGRESS_COMPLETE");
+    livekit(&stack, &body, &body).await;
+    let unanswered = "dispatch_1754653360_15103455686";
+    tell(&stack, json!({"dispatch_id": unanswered, "interaction_id": "i-1"})).await;
+    let answered = json!({"interaction_id": "i-2", "phone": "+15103455686", "start_time": "2025-08-08T11:44:40Z"});
+    tell(&stack, answered).await;
+    assert_eq!(list(&stack, "").await[0]["interaction_id"], "i-2");
+    let answer = stack.get(&format!("/recordings/{unanswered}")).await;
+    answer.recordings_error(404, "recording_not_found");
+}
+
+#[tokio::test]
+async fn a_recording_that_was_begun_again_leaves_no_call_of_its_own() {
+    let stack = TestStack::empty().await;
+    tell(&stack, json!({"dispatch_id": ID})).await;
+    let mut failed = egress("EGRESS_FAILED");
+    failed["egressInfo"]["egressId"] = "EG_0".into();
+    failed["egressInfo"]["fileResults"] = json!([]);
+    failed["egressInfo"]["startedAt"] = "1754653480000000000".into();
+    livekit(&stack, &failed, &failed).await;
+    assert_eq!(list(&stack, "has_recording=false").await.len(), 1);
+    stack.put_object(KEY, b"sound");
+    let body = egress("EGRESS_COMPLETE");
+    livekit(&stack, &body, &body).await;
+    assert_eq!(list(&stack, "").await[0]["dispatch_id"], ID);
+    assert_eq!(list(&stack, "has_recording=false").await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn what_is_told_later_of_a_call_finds_its_recording_all_the_same() {
     // An id of LiveKit's own says neither number nor time.
     let told = [

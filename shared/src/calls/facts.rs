@@ -1,6 +1,6 @@
 //! What was reported, merged so that order and repetition do not matter, and the row that it makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -119,9 +119,9 @@ pub(super) struct Facts {
     /// The item that this is said to belong to, whatever the times say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) of: Option<Stamped>,
-    /// Under which name a transcript of it is stored: a dispatch id, or empty for Twilio's recordings, which have a name of their own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) transcribed: Option<String>,
+    /// Under which names transcripts of it are stored: dispatch ids, or empty for Twilio's recordings, which have names of their own.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) transcripts: BTreeSet<String>,
 }
 
 impl Facts {
@@ -360,7 +360,8 @@ impl Item {
                     failure = failure.or(Some("The recording was deleted."));
                 }
                 if let Some(file) = file {
-                    if kind(&self.id) != Kind::Dispatch {
+                    let is_unnamed = call.dispatch_id.contains('#');
+                    if kind(&self.id) != Kind::Dispatch && (object.usable || is_unnamed) {
                         call.dispatch_id = format!("dispatch_{}_{}", file.unix, file.phone);
                     }
                     began = began.or(Some(file.unix));
@@ -383,12 +384,8 @@ impl Item {
             call.dispatch_id.clear();
         }
         // A transcript that was made under another name can't be had by this one.
-        let transcribed = |(_, facts): (&str, &Facts)| {
-            facts
-                .transcribed
-                .as_ref()
-                .is_some_and(|id| id.is_empty() || *id == call.dispatch_id)
-        };
+        let names = ["", call.dispatch_id.as_str()];
+        let transcribed = |(_, facts): (&str, &Facts)| names.iter().any(|name| facts.transcripts.contains(*name));
         call.has_transcript = self.facts().any(transcribed);
         call.twilio
             .sort_by_key(|recording| (recording.start_time, recording.sid.clone()));

@@ -80,13 +80,18 @@ impl Calls {
         centers: &BTreeSet<Near>,
     ) -> Result<(), CallsError> {
         let mut wanted = BTreeSet::new();
+        // Centers come in order; windows that overlap are one.
+        let mut windows: Vec<(&str, i64, i64)> = Vec::new();
         for (phone, time) in centers {
-            wanted.extend(
-                self.near(phone, time - NEIGHBOURHOOD, time + NEIGHBOURHOOD)
-                    .await?
-                    .into_iter()
-                    .map(|(id, _)| id),
-            );
+            let (first, last) = (time - NEIGHBOURHOOD, time + NEIGHBOURHOOD);
+            match windows.last_mut() {
+                Some((known, _, end)) if known == phone && first <= *end => *end = last,
+                _ => windows.push((phone, first, last)),
+            }
+        }
+        for (phone, first, last) in windows {
+            let found = self.near(phone, first, last).await?;
+            wanted.extend(found.into_iter().map(|(id, _)| id));
         }
         let mut asked: BTreeSet<String> = items.keys().cloned().collect();
         loop {
@@ -182,7 +187,7 @@ fn set_owner(items: &mut Items, id: &str, owner: Option<&str>) {
     }
 }
 
-/// For each recording of a number, and each that failed: its time and the item that it belongs to, by the times of all.
+/// For each recording of a number, each that failed, and each interaction: its time and the item that it belongs to, by the times of all.
 fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
     let of_kind = |wanted: &dyn Fn(&Item) -> bool| {
         let mut found: Vec<(i64, &str)> = items
@@ -237,7 +242,14 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
         )
     });
     for ((time, id), call) in failures.iter().zip(paired) {
-        decided.push(((*id).to_owned(), *time, call.map(|call| unrecorded[call].1.to_owned())));
+        // What failed and was begun again is no call of its own.
+        let again = || {
+            let fits = |call: usize| Some((fit(&times, call, *time)?, call));
+            let best = (0..calls.len()).filter_map(fits).min();
+            best.map(|(_, call)| calls[call].1)
+        };
+        let call = call.map(|call| unrecorded[call].1).or_else(again);
+        decided.push(((*id).to_owned(), *time, call.map(str::to_owned)));
     }
 
     let paired = pair(heads.len(), twilio.len(), |head, recording| {

@@ -12,7 +12,7 @@
 //! | `facts` | JSON: what was reported, with times; the owner; copies of what belongs to it |
 //! | [`SHOWN`], `size`, `etag` | the row, made from `facts` |
 //! | `list_order` with `list_day`, `list_phone`, `list_interaction` | keys of the indexes of lists `by-day`, `by-phone` and `by-interaction`: start time and id, within the UTC day, phone number or interaction. Calls without a recording have partitions of their own, `missing#…` |
-//! | `near_number`, `near_time` | keys of the index `by-number`, by which recordings find their calls |
+//! | `near_number`, `near_time` | keys of the index `by-number`, by which recordings find their calls, and interactions their dispatches |
 //!
 //! Items whose id is `counts#` and a month, day or hour (or nothing) hold how many rows begin in each of its parts. They change in the transaction
 //! that changes a row.
@@ -95,6 +95,11 @@ impl Call {
             facts::kind(&self.item),
             facts::Kind::Dispatch | facts::Kind::Interaction
         )
+    }
+
+    /// Whether a dispatch was reported.
+    pub fn has_dispatch(&self) -> bool {
+        facts::kind(&self.item) == facts::Kind::Dispatch
     }
 
     /// Whether there is a recording to play.
@@ -304,8 +309,7 @@ fn twilio_id(call_sid: &str) -> String {
 
 /// Whether that was news.
 fn set_transcribed(items: &mut Items, id: &str, name: &str) -> bool {
-    let known = item(items, id).state.own.transcribed.replace(name.to_owned());
-    known.as_deref() != Some(name)
+    item(items, id).state.own.transcripts.insert(name.to_owned())
 }
 
 fn item<'a>(items: &'a mut Items, id: &str) -> &'a mut Item {
@@ -604,7 +608,18 @@ impl Calls {
         self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 
-    /// The dispatch times, in Unix seconds, of the known calls to this number from `first` to `last`, other than `dispatch` itself; and the key of
+    /// The interaction that a recording of the bucket belongs to, if it does and nobody knows that one's dispatch.
+    pub async fn interaction_with(&self, key: &str) -> Result<Option<String>, CallsError> {
+        let id = object_id(key);
+        let owner = self
+            .load([id.as_str()])
+            .await?
+            .remove(&id)
+            .and_then(|item| item.state.owner);
+        Ok(owner.filter(|owner| facts::kind(owner) == facts::Kind::Interaction))
+    }
+
+    /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the key of
     /// a recording that is listed under the very id of `dispatch`, since its name has this number and time and nobody has reported its call.
     pub async fn dispatches_near(
         &self,
