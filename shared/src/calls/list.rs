@@ -472,8 +472,12 @@ impl Partitions {
         let within = |part: &String| {
             let cut = |bound: &str| bound.get(..part.len()).unwrap_or(bound).to_owned();
             let passed = self.passed.as_deref().map(cut);
-            *part >= cut(&self.first)
-                && *part <= cut(&self.last)
+            let begins_in_time = match part.len() {
+                10 => format!("{part}T00:00:00.000Z") < self.last,
+                _ => *part <= cut(&self.last),
+            };
+            begins_in_time
+                && *part >= cut(&self.first)
                 && passed.is_none_or(|passed| match self.order {
                     Order::Newest => *part <= passed,
                     Order::Oldest => *part >= passed,
