@@ -33,7 +33,7 @@ const REPORTED_DAYS: i32 = 30;
 const OVERLAP_DAYS: i32 = 3;
 /// Kept back from the invocation's deadline, so that a step begun ends well.
 const MARGIN: Duration = Duration::from_secs(60);
-/// The most steps that an invocation which dies has to be done again are those of this time.
+/// If an invocation dies, the steps of at most this time are done again.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 /// Things taken down at once.
 const CONCURRENCY: usize = 8;
