@@ -28,6 +28,9 @@ pub struct DispatchPattern {
 }
 
 impl DispatchId {
+    /// What a dispatch id is, for those who sent something else.
+    pub const EXPECTED: &str = "1 to 128 letters, digits, underscores or hyphens, like dispatch_1754653479_15103455686";
+
     /// Accepts what can be a dispatch id; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';

@@ -13,8 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    calls::CallsError, egress::EgressError, playback::PlaybackError, recordings::RecordingsError, secrets::SecretError,
-    transcription::EnqueueError, transcripts::TranscriptsError, twilio::TwilioError,
+    calls::CallsError, dispatch::DispatchId, egress::EgressError, playback::PlaybackError, recordings::RecordingsError,
+    secrets::SecretError, transcription::EnqueueError, transcripts::TranscriptsError, twilio::TwilioError,
 };
 
 const JSON: &str = "application/json";
@@ -246,10 +246,9 @@ impl Call {
 
     /// The JSON object in the body, or an empty one for an empty body.
     pub fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
-        match self.request.body() {
-            Body::Empty => Ok(T::default()),
-            body if body.as_ref().is_empty() => Ok(T::default()),
-            _ => self.json(),
+        match self.body()?.is_empty() {
+            true => Ok(T::default()),
+            false => self.json(),
         }
     }
 
@@ -416,10 +415,8 @@ pub fn invalid_recording_sid() -> ApiError {
 
 /// 400 for what is not a dispatch id.
 pub fn invalid_dispatch_id() -> ApiError {
-    ApiError::bad_request(
-        "invalid_dispatch_id",
-        "dispatch_id must be 1 to 128 letters, digits, underscores or hyphens, like dispatch_1754653479_15103455686.",
-    )
+    let sentence = format!("dispatch_id must be {}.", DispatchId::EXPECTED);
+    ApiError::bad_request("invalid_dispatch_id", sentence)
 }
 
 /// 400 for a parameter whose value can't be used.

@@ -62,7 +62,7 @@ impl Recordings {
             return Ok(None);
         };
         // Such a call is told apart from this one by what is known of both.
-        if is_known && self.calls.interaction_with(&found.key).await?.is_some() {
+        if is_known && self.calls.is_an_interactions(&found.key).await? {
             return Ok(None);
         }
         // The answer does not depend on it, nor waits for it long: the next request would find the recording again.

@@ -608,15 +608,15 @@ impl Calls {
         self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 
-    /// The interaction that a recording of the bucket belongs to, if it does and nobody knows that one's dispatch.
-    pub async fn interaction_with(&self, key: &str) -> Result<Option<String>, CallsError> {
+    /// Whether a recording of the bucket belongs to an interaction of which nobody knows the dispatch.
+    pub async fn is_an_interactions(&self, key: &str) -> Result<bool, CallsError> {
         let id = object_id(key);
         let owner = self
             .load([id.as_str()])
             .await?
             .remove(&id)
             .and_then(|item| item.state.owner);
-        Ok(owner.filter(|owner| facts::kind(owner) == facts::Kind::Interaction))
+        Ok(owner.is_some_and(|owner| facts::kind(&owner) == facts::Kind::Interaction))
     }
 
     /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the key of

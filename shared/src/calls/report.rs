@@ -44,9 +44,10 @@ impl Interaction {
         };
         let dispatch_id = match text("dispatch_id")? {
             None => None,
-            Some(id) => Some(DispatchId::parse(id).ok_or(
-                "dispatch_id must be 1 to 128 letters, digits, underscores or hyphens, like dispatch_1754653479_15103455686.",
-            )?),
+            Some(id) => {
+                let id = DispatchId::parse(id);
+                Some(id.ok_or_else(|| format!("dispatch_id must be {}.", DispatchId::EXPECTED))?)
+            }
         };
         if interaction_id.is_none() && dispatch_id.is_none() {
             return Err("interaction_id or dispatch_id is required.".into());
