@@ -28,11 +28,7 @@ use local::{
     serve::{Reach, bind, serve},
 };
 use serde_json::{Value, json};
-use shared::{
-    calls::{Call, Calls, Cursor, Filter, Order, Start},
-    config::Env,
-    time::to_millis,
-};
+use shared::{calls::{Call, Calls, Cursor, Filter, Order, Start}, config::Env, time::to_millis};
 
 /// Calls in the index.
 const CALLS: i64 = 1_000_000;
@@ -248,7 +244,7 @@ async fn main() -> Result<()> {
         ("AWS_ENDPOINT_URL", &url),
         ("CALLS_TABLE", seed::CALLS_TABLE),
     ]);
-    let clients = shared::aws::Aws::from_env(&environment)?;
+    let clients = shared::clients::aws::Aws::from_env(&environment)?;
     seed::calls_table(&clients.dynamodb()).await?;
     let calls = Calls::from_env(&environment, &clients)?;
     let sample = Like::new(0).call();

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::auth;
+use shared::http::access;
 
 /// What the new key is for.
 #[derive(Args)]

@@ -8,12 +8,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
-use shared::{
-    auth,
-    aws::Aws,
-    calls::{Call, Calls, SHOWN},
-    config::Env,
-};
+use shared::{http::access, clients::aws::Aws, calls::{Call, Calls, SHOWN}, config::Env};
 
 use crate::{aws, demo};
 

@@ -135,7 +135,7 @@ impl Stack {
         let mut servers = vec![start(aws_listener, router)];
 
         let own = environment(&settings, &aws_url);
-        let clients = shared::aws::Aws::from_env(&own.iter().cloned().collect())?;
+        let clients = shared::clients::aws::Aws::from_env(&own.iter().cloned().collect())?;
         let mut sources = Vec::new();
         for source in gateway::queues(TEMPLATE)? {
             sources.push((queues::create(&clients.sqs(), &source).await?, source));

@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::demo::Clip;
 use audio::Decoded;
-use ears::{Ears, Heard};
+use ears::{Ears, Transcribed};
 pub(crate) use fingerprint::Fingerprint;
 
 /// The largest request body in bytes, all multipart framing included (OpenAI's limit, 25 MiB).
@@ -373,7 +373,7 @@ impl Whisper {
             ears.push(rate, channels, samples);
         })
         .map_err(|audio::Undecodable| Refusal::undecodable())?;
-        self.note(call, |logged| logged.seconds = Some(decoded.seconds()));
+        self.reconciler_state(call, |logged| logged.seconds = Some(decoded.seconds()));
         if decoded.format != *container {
             let message = "This model does not support the format you provided.";
             return Err(Refusal::bad_request(
@@ -401,7 +401,7 @@ impl Whisper {
     }
 
     /// The sentences of the clip or the tones that were heard, with their times in the audio; none for silence.
-    fn recognise(&self, fingerprint: &Fingerprint, heard: Heard) -> Result<Vec<Sentence>, Refusal> {
+    fn recognise(&self, fingerprint: &Fingerprint, heard: Transcribed) -> Result<Vec<Sentence>, Refusal> {
         if fingerprint.is_silence() || heard.tones {
             let mut sentences = sentences(&heard.words);
             if self.inner.invents.load(Ordering::Relaxed) {

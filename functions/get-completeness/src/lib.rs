@@ -2,13 +2,7 @@
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde_json::Value;
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    calls::{Calls, Note},
-    config::{ConfigError, Env},
-    http::{self, ApiError, Family},
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::aws::Aws, calls::{Calls, Note}, config::{ConfigError, Env}};
 
 /// What every request needs, made once.
 pub struct State {
@@ -31,11 +25,11 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsRead).await?;
         call.expect_tail("completeness")?;
         call.query.only(&[])?;
-        let report: Value = state.calls.note(Note::Report).await?.ok_or_else(|| {
+        let report: Value = state.calls.reconciler_state(ReconcilerState::Report).await?.ok_or_else(|| {
             ApiError::not_found(
                 "no_report",
                 "There is no report yet. The reconciler writes one every hour.",

@@ -1,16 +1,7 @@
 //! `GET /recordings/{dispatch_id}/transcript`: the transcript of a call over LiveKit, or how far it is.
 
 use lambda_http::{Body, Request, Response};
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    config::{ConfigError, Env},
-    dispatch::DispatchId,
-    http::{self, Family},
-    queue::Source,
-    transcription::{Named, SpeakerNames, TranscriptQuery},
-    transcripts::Transcripts,
-};
+use shared::{http::{access::{Access, Scope}, self, ErrorFormat}, clients::{aws::Aws, queue::Source}, config::{ConfigError, Env}, ids::DispatchId, transcription::{RecordingLabel, SpeakerNames, TranscriptQuery}, transcripts::Transcripts};
 
 /// What every request needs, made once.
 pub struct State {
@@ -39,14 +30,14 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsRead).await?;
         let id = call.segment_before("dispatch_id", "transcript")?;
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
         let query = TranscriptQuery::parse(&call.query)?;
         let source = Source::Egress(id.clone());
         let known = state.transcripts.get(&source.transcript_id(&query.variant)).await?;
-        let named = query.wants_json().then(|| Named::egress(&id));
+        let named = query.wants_json().then(|| RecordingLabel::egress(&id));
         query.answer(source, known, named, &state.names, "POST to this path")
     })
     .await

@@ -2,16 +2,7 @@
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    config::{ConfigError, Env},
-    dispatch::DispatchId,
-    http::{self, ApiError, Family},
-    playback::{MAX_EXPIRES_IN, Playback},
-    recordings::Recordings,
-    time::to_millis,
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, presign::{MAX_EXPIRES_IN, Presign}}, config::{ConfigError, Env}, ids::DispatchId, calls::resolve::Recordings, time::to_millis};
 
 /// What every request needs, made once.
 pub struct State {
@@ -22,14 +13,14 @@ pub struct State {
 
 struct Storage {
     recordings: Recordings,
-    playback: Playback,
+    playback: Presign,
 }
 
 impl State {
     /// Reads the environment and fetches the secrets.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
-        let storage = match (Recordings::from_env(env, &aws)?, Playback::from_env(env, &aws)) {
+        let storage = match (Recordings::from_env(env, &aws)?, Presign::from_env(env, &aws)) {
             (Some(recordings), Some(playback)) => Some(Storage { recordings, playback }),
             _ => None,
         };
@@ -65,7 +56,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request).is_some_and(|tail| tail.ends_with("/transcript")) {
         return get_egress_transcript::handle(&state.transcripts, request).await;
     }
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsRead).await?;
         let text = call.last_segment("dispatch_id")?;
         let id = DispatchId::parse(&text).ok_or_else(http::invalid_dispatch_id)?;
@@ -80,8 +71,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         })?;
         let presigner = storage.playback.presigner(expires_in).await?;
         let recording = Recording {
-            recording_url: presigner.play(&key)?,
-            download_url: presigner.download(&key)?,
+            recording_url: presigner.presign(&key)?,
+            download_url: presigner.presign_download(&key)?,
             dispatch_id: text,
             s3_key: key,
             expires_in: presigner.expiry.seconds,

@@ -1,16 +1,7 @@
 //! `GET /api/twilio/transcript/{recording_sid}`: a transcript, or how far it is.
 
 use lambda_http::{Body, Request, Response};
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    config::{ConfigError, Env},
-    http::{self, ApiError, Family},
-    queue::Source,
-    transcription::{Named, SpeakerNames, TranscriptQuery},
-    transcripts::{Known, Transcripts},
-    twilio::{RecordingSid, Twilio, TwilioError},
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, queue::Source, twilio::{RecordingSid, Twilio, TwilioError}}, config::{ConfigError, Env}, transcription::{RecordingLabel, SpeakerNames, TranscriptQuery}, transcripts::{TranscriptState, Transcripts}};
 
 /// What every request needs, made once.
 pub struct State {
@@ -37,17 +28,17 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Twilio, request, |call| async move {
+    http::respond(ErrorFormat::Twilio, request, |call| async move {
         state.access.check(&call, Scope::TwilioTranscribe).await?;
         let sid = call.last_segment("recording_sid")?;
         let sid = RecordingSid::parse(&sid).ok_or_else(http::invalid_recording_sid)?;
         let query = TranscriptQuery::parse(&call.query)?;
         let source = Source::Twilio(sid.clone());
         let known = state.transcripts.get(&source.transcript_id(&query.variant)).await?;
-        let named = match query.wants_json() && matches!(known, Known::Completed(_) | Known::Lapsed(_)) {
+        let named = match query.wants_json() && matches!(known, TranscriptState::Completed(_) | TranscriptState::Stale(_)) {
             true => {
                 let account = state.twilio.account_sid().await.map_err(no_account)?;
-                Some(Named::twilio(&state.twilio, &account, &sid))
+                Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
             }
             false => None,
         };
@@ -63,6 +54,6 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 }
 
 fn no_account(error: TwilioError) -> ApiError {
-    let message = error.sentence();
+    let message = error.user_message();
     ApiError::from_twilio(error, message)
 }

@@ -1,13 +1,7 @@
 //! `GET /api/twilio/usage/`: what this month's transcription has cost, and what it has not.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    config::{ConfigError, Env},
-    http::{self, Family},
-    usage::Usage,
-};
+use shared::{http::{access::{Access, Scope}, self, ErrorFormat}, clients::aws::Aws, config::{ConfigError, Env}, transcripts::usage::Usage};
 
 /// What every request needs, made once.
 pub struct State {
@@ -34,7 +28,7 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Twilio, request, |call| async move {
+    http::respond(ErrorFormat::Twilio, request, |call| async move {
         state.access.check(&call, Scope::TwilioTranscribe).await?;
         call.expect_tail("usage")?;
         call.query.only(&[])?;

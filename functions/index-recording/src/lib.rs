@@ -3,13 +3,7 @@
 //! An event is only the occasion to look: what the bucket says then is what the index gets. So events may come twice, late or in any order.
 
 use serde::Deserialize;
-use shared::{
-    aws::Aws,
-    calls::{Calls, Observed},
-    config::{ConfigError, Env},
-    egress::Egress,
-    recordings::{RecordingsError, observe},
-};
+use shared::{clients::{aws::Aws, bucket::Egress}, calls::{Calls, Observed, resolve::{ResolveError, observe}}, config::{ConfigError, Env}};
 
 /// What every event needs, made once.
 pub struct State {
@@ -54,7 +48,7 @@ struct Object {
 }
 
 /// Takes down what became of one object. An error makes Lambda deliver the event again, and set it aside after two more tries.
-pub async fn handle(state: &State, event: Event) -> Result<(), RecordingsError> {
+pub async fn handle(state: &State, event: Event) -> Result<(), ResolveError> {
     let Detail { bucket, object } = event.detail;
     if bucket.name != state.egress.bucket() {
         tracing::warn!("event of another bucket");

@@ -3,17 +3,7 @@
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    calls::{Call, Calls, Cursor, Filter, ListError, Order, Start},
-    config::{ConfigError, Env},
-    http::{self, ApiError, Family, Query, invalid_parameter},
-    playback::{Playback, PlaybackError, Presigner},
-    secrets::{Secret, SecretError},
-    time::{DateInput, to_millis},
-    twilio::{DEFAULT_BASE_URL, media_url},
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat, Query, invalid_parameter}, clients::{aws::Aws, presign::{Presign, PresignError, Presigner}, secrets::{Secret, SecretError}, twilio::{DEFAULT_BASE_URL, media_url}}, calls::{Call, Calls, Cursor, Filter, ListError, Order, Start}, config::{ConfigError, Env}, time::{DateInput, to_millis}};
 
 /// Life of the listed URLs in seconds: the document's default.
 const EXPIRES_IN: u64 = 3600;
@@ -38,7 +28,7 @@ const PARAMETERS: [&str; 14] = [
 pub struct State {
     access: Access,
     calls: Calls,
-    playback: Option<Playback>,
+    playback: Option<Presign>,
     cursor: Secret<CursorKey>,
     twilio: String,
 }
@@ -56,7 +46,7 @@ impl State {
         let state = Self {
             access: Access::for_recordings(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
-            playback: Playback::from_env(env, &aws),
+            playback: Presign::from_env(env, &aws),
             cursor: Secret::new(aws.secrets_manager(), env.required("CURSOR_SECRET")?),
             twilio: env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL).to_owned(),
         };
@@ -118,7 +108,7 @@ enum Recorded {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsRead).await?;
         call.expect_tail("recordings")?;
         call.query.only(&PARAMETERS)?;
@@ -253,11 +243,11 @@ fn no_cursor_key(error: SecretError) -> ApiError {
     .caused_by(error)
 }
 
-fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PlaybackError> {
+fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignError> {
     let mut recordings = Vec::with_capacity(1);
     if let Some(key) = &call.s3_key {
         recordings.push(Recorded::LiveKit {
-            recording_url: presigner.play(key)?,
+            recording_url: presigner.presign(key)?,
             expires_at: to_millis(presigner.expiry.at()),
         });
     }

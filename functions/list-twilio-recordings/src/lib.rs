@@ -8,14 +8,7 @@ use futures_util::{StreamExt, stream};
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use query::{Filter, Position};
 use serde::Serialize;
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    config::{ConfigError, Env},
-    http::{self, ApiError, Family},
-    time::to_seconds,
-    twilio::{AccountSid, Recording, StatusGroup, Twilio, TwilioError},
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, twilio::{AccountSid, Recording, StatusGroup, Twilio, TwilioError}}, config::{ConfigError, Env}, time::to_seconds};
 use tokio::time::{Instant, timeout_at};
 
 /// Rows read from Twilio at once when only some of them will match.
@@ -51,7 +44,7 @@ struct List {
     total_recordings: usize,
     query_parameters: QueryParameters,
     recordings: Vec<Row>,
-    summary: Summary,
+    summary: Analysis,
     next_page_token: Option<String>,
 }
 
@@ -87,7 +80,7 @@ struct Row {
 }
 
 #[derive(Serialize, Default)]
-struct Summary {
+struct Analysis {
     completed: usize,
     in_progress: usize,
     failed: usize,
@@ -100,7 +93,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request) == Some("usage") {
         return get_usage::handle(&state.usage, request).await;
     }
-    http::respond(Family::Twilio, request, |call| async move {
+    http::respond(ErrorFormat::Twilio, request, |call| async move {
         state.access.check(&call, Scope::TwilioRead).await?;
         call.expect_tail("recordings")?;
         call.query.only(&[
@@ -140,7 +133,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 date_created_after,
                 date_created_before,
             },
-            summary: Summary::of(&recordings),
+            summary: Analysis::of(&recordings),
             recordings,
             next_page_token: next.map(|position| filter.token(&position)),
         };
@@ -268,7 +261,7 @@ async fn row(twilio: &Twilio, account: &AccountSid, recording: Recording, deadli
     }
 }
 
-impl Summary {
+impl Analysis {
     fn of(rows: &[Row]) -> Self {
         let mut summary = Self::default();
         for row in rows {
@@ -292,7 +285,7 @@ fn upstream(error: TwilioError) -> ApiError {
     // A list that does not exist means that the configured account does not.
     let (code, sentence) = match error {
         TwilioError::NotFound => ("twilio_unauthorized", "Twilio does not know the configured account"),
-        _ => (error.code(), error.sentence()),
+        _ => (error.code(), error.user_message()),
     };
     let answer = ApiError::internal(code, format!("Failed to list recordings: {sentence}"));
     answer

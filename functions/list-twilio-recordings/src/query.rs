@@ -3,11 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
-use shared::{
-    http::{ApiError, Query, invalid_parameter},
-    time::{DateInput, utc_day, with_plus},
-    twilio::{PageQuery, Recording, RecordingSid, StatusGroup},
-};
+use shared::{http::{ApiError, Query, invalid_parameter}, time::{DateInput, utc_day, with_plus}, clients::twilio::{PageQuery, Recording, RecordingSid, StatusGroup}};
 
 const STATUSES: [&str; 8] = [
     "completed",

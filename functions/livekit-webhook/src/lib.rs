@@ -5,15 +5,7 @@ use lambda_http::{
     http::{StatusCode, header},
 };
 use serde_json::{Value, json};
-use shared::{
-    aws::Aws,
-    calls::{Calls, Observed},
-    config::{ConfigError, Env},
-    egress,
-    http::{self, ApiError, Family},
-    livekit::{self, LiveKit, LiveKitError},
-    recordings::observe,
-};
+use shared::{clients::{aws::Aws, bucket, livekit::{self, LiveKit, LiveKitError}}, calls::{Calls, Observed, resolve::observe}, config::{ConfigError, Env}, http::{self, ApiError, ErrorFormat}};
 
 /// What every request needs, made once.
 pub struct State {
@@ -38,7 +30,7 @@ impl State {
 
 /// Answers one request. LiveKit sends a webhook again until the answer is a success, which it is only once everything is stored.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         call.expect_tail("livekit")?;
         let token = call
             .headers()
@@ -52,19 +44,19 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             .map_err(refused)?;
         let event = livekit::read(body)
             .ok_or_else(|| ApiError::bad_request("invalid_json", "The body must be a JSON object."))?;
-        let taken_down = match event {
+        let indexed = match event {
             livekit::Egress::Stored { key, otherwise } => {
                 let egress = state.egress.as_ref().ok_or_else(http::s3_missing)?;
                 match observe(&state.calls, egress, &key, None).await? {
                     Observed::Present => true,
-                    Observed::Absent => state.calls.egress_failed(&otherwise).await?,
+                    Observed::Absent => state.calls.record_failed_egress(&otherwise).await?,
                     Observed::NoRecording => false,
                 }
             }
-            livekit::Egress::Failed(failed) => state.calls.egress_failed(&failed).await?,
+            livekit::Egress::Failed(failed) => state.calls.record_failed_egress(&failed).await?,
             livekit::Egress::Other => false,
         };
-        Ok::<(StatusCode, Value), ApiError>((StatusCode::OK, json!({"taken_down": taken_down})))
+        Ok::<(StatusCode, Value), ApiError>((StatusCode::OK, json!({"indexed": indexed})))
     })
     .await
 }
@@ -76,7 +68,7 @@ fn refused(error: LiveKitError) -> ApiError {
             "unauthorized",
             "A webhook must carry LiveKit's token for this body in its Authorization header.",
         ),
-        LiveKitError::Secret(shared::secrets::SecretError::Unavailable(..)) => ApiError::unavailable(
+        LiveKitError::Secret(shared::clients::secrets::SecretError::Unavailable(..)) => ApiError::unavailable(
             "livekit_secret_unavailable",
             "Webhooks can't be checked right now. Try again shortly.",
         ),

@@ -11,18 +11,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use jiff::{Timestamp, ToSpan, civil::Date};
 use serde::{Deserialize, Serialize};
-use shared::{
-    aws::Aws,
-    calls::{Call, Calls, CallsError, Cursor, Filter, ListError, Note, Order, Start, TwilioNews, TwilioRecording},
-    config::{ConfigError, Env},
-    egress::{Egress, EgressError},
-    queue::{Job, Queue, Source},
-    recordings::{RecordingsError, observe},
-    time::{DateInput, utc_day},
-    transcription::{EnqueueError, QUEUED_VALID, auto_transcribe, enqueue},
-    transcripts::Transcripts,
-    twilio::{PageQuery, Recording, RecordingSid, Twilio, TwilioError},
-};
+use shared::{clients::{aws::Aws, bucket::{Egress, BucketError}, queue::{Job, Queue, Source}, twilio::{PageQuery, Recording, RecordingSid, Twilio, TwilioError}}, calls::{Call, Calls, CallsError, Cursor, Filter, ListError, ReconcilerState, Order, Start, TwilioUpdate, TwilioRecording, resolve::{ResolveError, observe}}, config::{ConfigError, Env}, time::{DateInput, utc_day}, transcription::{EnqueueError, QUEUED_VALID, auto_transcribe, enqueue}, transcripts::Transcripts};
 use tokio::time::Instant;
 
 pub use report::Report;
@@ -78,10 +67,10 @@ pub enum Fault {
     List(#[from] ListError),
     /// The bucket.
     #[error(transparent)]
-    Egress(#[from] EgressError),
+    Egress(#[from] BucketError),
     /// The bucket or the index.
     #[error(transparent)]
-    Recordings(#[from] RecordingsError),
+    Recordings(#[from] ResolveError),
     /// The queue.
     #[error(transparent)]
     Enqueue(#[from] EnqueueError),
@@ -172,7 +161,7 @@ struct Folders {
 pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Fault> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let end = Instant::now() + left.saturating_sub(MARGIN);
-    let mut at = match state.calls.note::<Checkpoint>(Note::Checkpoint).await? {
+    let mut at = match state.calls.reconciler_state::<Checkpoint>(ReconcilerState::Checkpoint).await? {
         Some(at) if !matches!(at.step, Step::Done) => at,
         last => next_round(last, state.egress.is_none()),
     };
@@ -185,16 +174,16 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Faul
             Step::Count(place) => count(state, &mut at, place, &mut folders).await?,
             Step::Done => {
                 at.report.generated_at = Some(Timestamp::now());
-                state.calls.set_note(Note::Report, &at.report).await?;
+                state.calls.save_reconciler_state(ReconcilerState::Report, &at.report).await?;
                 at.report = Report::new(at.report.from, at.report.to);
-                state.calls.set_note(Note::Checkpoint, &at).await?;
+                state.calls.save_reconciler_state(ReconcilerState::Checkpoint, &at).await?;
                 tracing::info!("round finished");
                 return Ok(Outcome { finished: true });
             }
         };
         let is_over = !matches!(at.step, Step::Done) && Instant::now() >= end;
         if is_over || written.elapsed() >= CHECKPOINT_EVERY {
-            state.calls.set_note(Note::Checkpoint, &at).await?;
+            state.calls.save_reconciler_state(ReconcilerState::Checkpoint, &at).await?;
             written = Instant::now();
         }
         if is_over {
@@ -260,16 +249,16 @@ async fn objects(state: &State, at: &mut Checkpoint, after: Option<String>) -> R
         .objects_since
         .map(|day| format!("{}{}", egress.prefix(), day.strftime("%Y/%m/%d")));
     let page = egress.page("", after.or(since).as_deref()).await?;
-    let unknown = state.calls.unlike(&page.recordings).await?;
+    let unknown = state.calls.out_of_date(&page.recordings).await?;
     at.report.objects += page.recordings.len() as u64;
-    at.report.objects_taken_down += unknown.len() as u64;
+    at.report.objects_indexed += unknown.len() as u64;
     let failed = each(&unknown, async |key| {
         observe(&state.calls, egress, key, None).await?;
         Ok(())
     })
     .await?;
     at.objects_failed |= failed > 0;
-    at.report.not_taken_down += failed;
+    at.report.not_indexed += failed;
     Ok(match page.last {
         Some(last) => Step::Objects(Some(last)),
         None => first_of_twilio,
@@ -298,7 +287,7 @@ async fn twilio(state: &State, at: &mut Checkpoint, page: Option<String>, end: I
             }
             at.report
                 .problems
-                .push(format!("Twilio's recordings were not read: {}.", error.sentence()));
+                .push(format!("Twilio's recordings were not read: {}.", error.user_message()));
             at.twilio_failed = true;
             at.twilio_page = page.filter(|_| error.is_transient());
             Step::Settle(Place::first(at.report.to))
@@ -318,13 +307,13 @@ async fn take_down(state: &State, at: &mut Checkpoint, recordings: &[Recording])
         };
         (recording.call_sid.clone().unwrap_or_else(|| recording.sid.clone()), row)
     });
-    let news = state.calls.new_to_twilio(found.collect()).await?;
+    let news = state.calls.twilio_updates(found.collect()).await?;
     at.report.twilio_recordings += recordings.len() as u64;
-    at.report.twilio_recordings_taken_down += news.len() as u64;
+    at.report.twilio_recordings_indexed += news.len() as u64;
     // In its first round it finds all recordings that ever were; nobody wants to pay for those.
     let transcribing = state.transcribing.as_ref().filter(|_| at.twilio_since.is_some());
     let in_vain = AtomicUsize::new(0);
-    let failed = each(news, async |news: TwilioNews| {
+    let failed = each(news, async |news: TwilioUpdate| {
         if let Some((queue, transcripts)) = transcribing
             && news.is_completion
             && let Some(sid) = RecordingSid::parse(&news.recording.sid)
@@ -352,13 +341,13 @@ async fn take_down(state: &State, at: &mut Checkpoint, recordings: &[Recording])
         };
         let calls = &state.calls;
         calls
-            .recorded_by_twilio(&news.call_sid, &news.recording, phone.as_deref(), None)
+            .record_twilio_recording(&news.call_sid, &news.recording, phone.as_deref(), None)
             .await?;
         Ok(())
     })
     .await?;
     at.twilio_failed |= failed > 0;
-    at.report.not_taken_down += failed;
+    at.report.not_indexed += failed;
     Ok(())
 }
 
@@ -367,8 +356,8 @@ async fn take_down(state: &State, at: &mut Checkpoint, recordings: &[Recording])
 async fn settle(state: &State, at: &mut Checkpoint, place: Place) -> Result<Step, Fault> {
     let (rows, next) = rows(&state.calls, &place).await?;
     let alone = rows.iter().filter(|call| !(call.is_playable() && call.has_dispatch()));
-    let failed = each(alone, async |call| Ok(state.calls.settle(call).await?)).await?;
-    at.report.not_taken_down += failed;
+    let failed = each(alone, async |call| Ok(state.calls.repair(call).await?)).await?;
+    at.report.not_indexed += failed;
     let oldest = at.objects_since.unwrap_or(at.report.from).max(at.report.from);
     Ok(match place.next(next, oldest) {
         Some(place) => Step::Settle(place),
@@ -387,12 +376,12 @@ async fn count(state: &State, at: &mut Checkpoint, place: Place, folders: &mut F
         }
     }
     if let Some(egress) = &state.egress {
-        at.report.rows_mended += gone.len() as u64;
+        at.report.rows_repaired += gone.len() as u64;
         let failed = each(&gone, async |key| {
             observe(&state.calls, egress, key, None).await?;
             Ok(())
         });
-        at.report.not_taken_down += failed.await?;
+        at.report.not_indexed += failed.await?;
     }
     Ok(place.next(next, at.report.from).map_or(Step::Done, Step::Count))
 }

@@ -31,15 +31,15 @@ pub struct Report {
     /// Objects of the bucket that were looked at.
     pub objects: u64,
     /// Those that the index did not have as they are.
-    pub objects_taken_down: u64,
+    pub objects_indexed: u64,
     /// Recordings of Twilio's that were looked at.
     pub twilio_recordings: u64,
     /// Those that the index did not have as they are, or whose number it did not know.
-    pub twilio_recordings_taken_down: u64,
+    pub twilio_recordings_indexed: u64,
     /// Rows whose file was no longer in the bucket.
-    pub rows_mended: u64,
+    pub rows_repaired: u64,
     /// What could be seen but not be taken down; the next round tries again.
-    pub not_taken_down: u64,
+    pub not_indexed: u64,
     /// What could not be looked at.
     pub problems: Vec<String>,
 }
@@ -86,11 +86,11 @@ impl Report {
             calls_without_recording: Entries::default(),
             recordings_without_call: Entries::default(),
             objects: 0,
-            objects_taken_down: 0,
+            objects_indexed: 0,
             twilio_recordings: 0,
-            twilio_recordings_taken_down: 0,
-            rows_mended: 0,
-            not_taken_down: 0,
+            twilio_recordings_indexed: 0,
+            rows_repaired: 0,
+            not_indexed: 0,
             problems: Vec::new(),
         }
     }

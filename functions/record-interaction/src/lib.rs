@@ -4,13 +4,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    calls::{Calls, CallsError, Interaction},
-    config::{ConfigError, Env},
-    http::{self, ApiError, Family},
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::aws::Aws, calls::{Calls, CallsError, Interaction}, config::{ConfigError, Env}};
 
 /// What every event and request needs, made once.
 pub struct State {
@@ -53,7 +47,7 @@ pub enum EventError {
 /// Takes down one event. An error makes Lambda deliver it again, and set it aside after two more tries.
 pub async fn record(state: &State, event: Event) -> Result<(), EventError> {
     let reported = Interaction::from_json(&event.detail, event.time).map_err(EventError::Invalid)?;
-    Ok(state.calls.report(&reported).await?)
+    Ok(state.calls.record_interaction(&reported).await?)
 }
 
 #[derive(Serialize)]
@@ -65,7 +59,7 @@ struct Recorded {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsWrite).await?;
         call.query.only(&[])?;
         let object: Map<String, Value> = call.json()?;
@@ -75,7 +69,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             return Err(invalid(format!("{name:?} is not a field of an interaction.")));
         }
         let reported = Interaction::from_json(&object, Timestamp::now()).map_err(invalid)?;
-        state.calls.report(&reported).await?;
+        state.calls.record_interaction(&reported).await?;
         let recorded = Recorded {
             interaction_id: reported.interaction_id,
             dispatch_id: reported.dispatch_id.map(|id| id.to_string()),

@@ -1,17 +1,7 @@
 //! `POST /recordings/{dispatch_id}/transcript`: the words of a call over LiveKit, from its recording in the bucket.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    config::{ConfigError, Env},
-    dispatch::DispatchId,
-    http::{self, ApiError, Family},
-    queue::{Job, Source},
-    recordings::Recordings,
-    transcription::{Answer, Ask, Named, Posted, Show, SpeakerNames, Subject, Transcriber, TranscriptBody, Wish},
-    transcripts::Variant,
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, queue::{Job, Source}}, config::{ConfigError, Env}, ids::DispatchId, calls::resolve::Recordings, transcription::{Answer, TranscriptRequest, RecordingLabel, RequestOutcome, ResponseOptions, SpeakerNames, RecordingSource, Transcriber, TranscriptBody, TranscriptOptions}, transcripts::Variant};
 
 /// What every request needs, made once.
 pub struct State {
@@ -39,17 +29,17 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         state.access.check(&call, Scope::RecordingsTranscribe).await?;
         let id = call.segment_before("dispatch_id", "transcript")?;
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
         call.query.only(&[])?;
-        let wish: Wish = call.json_if_any()?;
+        let wish: TranscriptOptions = call.json_if_any()?;
         let options = wish.options("")?;
         let variant = Variant::of(&options);
         let source = Source::Egress(id.clone());
         let recordings = state.recordings.as_ref().ok_or_else(http::s3_missing)?;
-        let ask = Ask::new(&call, Family::Recordings, &wish, Job::new(source.clone(), options));
+        let ask = TranscriptRequest::new(&call, ErrorFormat::Recordings, &wish, Job::new(source.clone(), options));
         let posted = match ask.stored(&state.transcriber).await? {
             Ok(posted) => posted,
             Err(known) => {
@@ -59,20 +49,20 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                         "Recording not found. Call may still be in progress or recording failed.",
                     )
                 })?;
-                let subject = Subject::egress(recordings, &id, key).await?;
+                let subject = RecordingSource::egress(recordings, &id, key).await?;
                 ask.fulfil(&state.transcriber, &subject, &known).await?
             }
         };
         let status = match posted {
-            Posted::Accepted { .. } => StatusCode::ACCEPTED,
-            Posted::Completed(..) | Posted::Estimated(_) => StatusCode::OK,
+            RequestOutcome::Accepted { .. } => StatusCode::ACCEPTED,
+            RequestOutcome::Completed(..) | RequestOutcome::Estimated(_) => StatusCode::OK,
         };
-        let show = Show {
+        let show = ResponseOptions {
             details: false,
             timestamps: wish.timestamps,
             cached: false,
         };
-        let body = |transcript, show| TranscriptBody::new(Named::egress(&id), &state.names, transcript, show);
+        let body = |transcript, show| TranscriptBody::new(RecordingLabel::egress(&id), &state.names, transcript, show);
         Ok((status, Answer::new(source, &variant, posted, body, show)))
     })
     .await

@@ -4,19 +4,7 @@ use std::time::Duration;
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Deserialize;
-use shared::{
-    auth::{Access, Scope},
-    aws::Aws,
-    config::{ConfigError, Env},
-    http::{self, ApiError, Call, Family},
-    queue::{Job, Source},
-    transcription::{
-        Answer, Ask, Named, Posted, Show, SpeakerNames, Subject, Transcriber, TranscriptBody, Wish, not_transcribed,
-        obstacle,
-    },
-    transcripts::Variant,
-    twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError},
-};
+use shared::{http::{access::{Access, Scope}, self, ApiError, Call, ErrorFormat}, clients::{aws::Aws, queue::{Job, Source}, twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError}}, config::{ConfigError, Env}, transcription::{Answer, TranscriptRequest, RecordingLabel, RequestOutcome, ResponseOptions, SpeakerNames, RecordingSource, Transcriber, TranscriptBody, TranscriptOptions, not_transcribed, not_ready}, transcripts::Variant};
 
 /// The pause before a recording that Twilio does not know is looked for once more: one that was just made may take a moment to appear.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
@@ -55,12 +43,12 @@ struct Wanted {
     /// Wait, in the queue, for a call that is not over yet.
     wait: Option<bool>,
     #[serde(flatten)]
-    wish: Wish,
+    wish: TranscriptOptions,
 }
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Twilio, request, |call| async move {
+    http::respond(ErrorFormat::Twilio, request, |call| async move {
         state.access.check(&call, Scope::TwilioTranscribe).await?;
         call.expect_tail("transcript")?;
         call.query.only(&[])?;
@@ -72,24 +60,24 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let source = Source::Twilio(sid.clone());
         let posted = post(state, &call, &sid, &wanted, Job::new(source.clone(), options)).await?;
         let status = match posted {
-            Posted::Accepted { .. } => StatusCode::ACCEPTED,
-            Posted::Completed(..) | Posted::Estimated(_) => StatusCode::OK,
+            RequestOutcome::Accepted { .. } => StatusCode::ACCEPTED,
+            RequestOutcome::Completed(..) | RequestOutcome::Estimated(_) => StatusCode::OK,
         };
-        let show = Show {
+        let show = ResponseOptions {
             details: wanted.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
             timestamps: wanted.wish.timestamps,
             cached: false,
         };
-        let named = Named::twilio(&state.twilio, &account, &sid);
+        let named = RecordingLabel::twilio(&state.twilio, &account, &sid);
         let body = |transcript, show| TranscriptBody::new(named, &state.names, transcript, show);
         Ok((status, Answer::new(source, &variant, posted, body, show)))
     })
     .await
 }
 
-async fn post(state: &State, call: &Call, sid: &RecordingSid, wanted: &Wanted, job: Job) -> Result<Posted, ApiError> {
+async fn post(state: &State, call: &Call, sid: &RecordingSid, wanted: &Wanted, job: Job) -> Result<RequestOutcome, ApiError> {
     let options = job.options.clone();
-    let ask = Ask::new(call, Family::Twilio, &wanted.wish, job);
+    let ask = TranscriptRequest::new(call, ErrorFormat::Twilio, &wanted.wish, job);
     let known = match ask.stored(&state.transcriber).await? {
         Ok(posted) => return Ok(posted),
         Err(known) => known,
@@ -99,14 +87,14 @@ async fn post(state: &State, call: &Call, sid: &RecordingSid, wanted: &Wanted, j
         Err(TwilioError::NotFound) if waits => return ask.wait(&state.transcriber, None, &known).await,
         found => found.map_err(not_fetched)?,
     };
-    match obstacle(&recording, &state.twilio) {
+    match not_ready(&recording, &state.twilio) {
         None => {}
         Some(failure) if failure.retryable && waits => {
             return ask.wait(&state.transcriber, recording.duration, &known).await;
         }
-        Some(failure) => return Err(not_transcribed(Family::Twilio, failure)),
+        Some(failure) => return Err(not_transcribed(ErrorFormat::Twilio, failure)),
     }
-    let subject = Subject::twilio(&state.twilio, sid, &recording, &options);
+    let subject = RecordingSource::twilio(&state.twilio, sid, &recording, &options);
     ask.fulfil(&state.transcriber, &subject, &known).await
 }
 
@@ -153,6 +141,6 @@ impl Wanted {
 }
 
 fn not_fetched(error: TwilioError) -> ApiError {
-    let message = format!("Failed to fetch recording details: {}", error.sentence());
+    let message = format!("Failed to fetch recording details: {}", error.user_message());
     ApiError::from_twilio(error, message)
 }

@@ -10,16 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::{
-    aws::Aws,
-    config::{ConfigError, Env},
-    dispatch::DispatchId,
-    queue::{Job, Source},
-    recordings::{Recordings, RecordingsError},
-    transcription::{Outcome, Subject, Transcriber, obstacle},
-    transcripts::{Claim, Failure, GIVEN_UP, INTERRUPTED, Known, Lease, Taking, TranscriptId, Variant},
-    twilio::{RecordingSid, Twilio, TwilioError},
-};
+use shared::{clients::{aws::Aws, queue::{Job, Source}, twilio::{RecordingSid, Twilio, TwilioError}}, config::{ConfigError, Env}, ids::DispatchId, calls::resolve::{Recordings, ResolveError}, transcription::{Outcome, RecordingSource, Transcriber, not_ready}, transcripts::{ClaimResult, Failure, GIVEN_UP, INTERRUPTED, TranscriptState, Lease, ClaimPolicy, TranscriptId, Variant}};
 use tokio::time::Instant;
 
 /// Tries of one job; then it has failed.
@@ -150,21 +141,21 @@ async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instan
 async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result<(), Fault> {
     let transcriber = &state.transcriber;
     let id = job.source.transcript_id(&Variant::of(&job.options));
-    let job = match (transcriber.transcripts.get(&id).await?, job.watch) {
-        (Known::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
+    let job = match (transcriber.transcripts.get(&id).await?, job.lease_check) {
+        (TranscriptState::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
             return Ok(());
         }
-        (Known::Failed(failure), false) if failure.code == GIVEN_UP => return Ok(()),
+        (TranscriptState::Failed(failure), false) if failure.code == GIVEN_UP => return Ok(()),
         // An earlier delivery ended with it.
-        (Known::Failed(failure), false) if again && !failure.retryable => return Ok(()),
+        (TranscriptState::Failed(failure), false) if again && !failure.retryable => return Ok(()),
         (_, false) => job,
-        (Known::InProgress { until, .. }, true) => {
+        (TranscriptState::InProgress { until, .. }, true) => {
             let pause = until.duration_since(Timestamp::now()).unsigned_abs() + LEASE_OVER;
             return Ok(transcriber.queue.send(&job, pause).await?);
         }
         // It waits for a message that may be lost. The state ends by itself, and this message with it.
-        (Known::Queued(_), true) => return Ok(transcriber.queue.send(&job, LONGEST_DELAY).await?),
-        (Known::Failed(failure), true) if failure.code == INTERRUPTED => {
+        (TranscriptState::Queued(_), true) => return Ok(transcriber.queue.send(&job, LONGEST_DELAY).await?),
+        (TranscriptState::Failed(failure), true) if failure.code == INTERRUPTED => {
             if job.attempts >= ATTEMPTS {
                 let failure = Failure {
                     code: GIVEN_UP.into(),
@@ -173,9 +164,9 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
                 };
                 return not_now(transcriber, &id, job, failure, deadline).await;
             }
-            Job { watch: false, ..job }
+            Job { lease_check: false, ..job }
         }
-        (Known::Lapsed(_), true) if job.again_since.is_some() && job.attempts < ATTEMPTS => Job { watch: false, ..job },
+        (TranscriptState::Stale(_), true) if job.again_since.is_some() && job.attempts < ATTEMPTS => Job { lease_check: false, ..job },
         // The lease was given back.
         (_, true) => return Ok(()),
     };
@@ -183,7 +174,7 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
         Source::Twilio(sid) => twilio_subject(&state.twilio, sid, &job, deadline).await,
         Source::Egress(dispatch) => match &state.recordings {
             Some(recordings) => egress_subject(recordings, dispatch).await,
-            None => Err(Obstacle::Final(final_failure(
+            None => Err(NotReady::Final(final_failure(
                 "s3_not_configured",
                 "No recordings bucket is configured",
             ))),
@@ -191,9 +182,9 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
     };
     let subject = match found {
         Ok(subject) => subject,
-        Err(Obstacle::Passing) => return Ok(transcriber.queue.send(&job, LOOK_AGAIN).await?),
-        Err(Obstacle::Retried(failure)) => return not_now(transcriber, &id, job, failure, deadline).await,
-        Err(Obstacle::Final(failure)) => {
+        Err(NotReady::Passing) => return Ok(transcriber.queue.send(&job, LOOK_AGAIN).await?),
+        Err(NotReady::Retried(failure)) => return not_now(transcriber, &id, job, failure, deadline).await,
+        Err(NotReady::Final(failure)) => {
             let job = Job {
                 attempts: ATTEMPTS,
                 ..job
@@ -203,12 +194,12 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
     };
     let lease_ends = deadline.saturating_duration_since(Instant::now()) + LEASE_OVER;
     let watch = Job {
-        watch: true,
+        lease_check: true,
         attempts: job.attempts + 1,
         ..job.clone()
     };
     transcriber.queue.send(&watch, lease_ends).await?;
-    let tried = transcriber.transcribe(&subject, &job.options, taking(&job), deadline);
+    let tried = transcriber.transcribe(&subject, &job.options, policy(&job), deadline);
     match tried.await? {
         Outcome::Completed(..) => Ok(()),
         // Whoever is at it may die: the message that was just sent looks again.
@@ -236,7 +227,7 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
 }
 
 /// Why a recording can't be transcribed now.
-enum Obstacle {
+enum NotReady {
     /// The call is not over yet, or Twilio does not know of it yet, and the job is to wait.
     Passing,
     /// A fault that may pass.
@@ -259,41 +250,41 @@ async fn twilio_subject<'a>(
     sid: &'a RecordingSid,
     job: &Job,
     deadline: Instant,
-) -> Result<Subject<'a>, Obstacle> {
+) -> Result<RecordingSource<'a>, NotReady> {
     let is_before = |until: Option<Timestamp>| until.is_some_and(|until| Timestamp::now() < until);
     let recording = match twilio.recording(sid, deadline).await {
-        Err(TwilioError::NotFound) if is_before(job.appears_until) => return Err(Obstacle::Passing),
+        Err(TwilioError::NotFound) if is_before(job.appears_until) => return Err(NotReady::Passing),
         Err(TwilioError::NotFound) => {
-            return Err(Obstacle::Final(final_failure(
+            return Err(NotReady::Final(final_failure(
                 "recording_not_found",
                 "Recording not found",
             )));
         }
-        found => found.map_err(|error| Obstacle::Retried(error.into()))?,
+        found => found.map_err(|error| NotReady::Retried(error.into()))?,
     };
-    match obstacle(&recording, twilio) {
-        None => Ok(Subject::twilio(twilio, sid, &recording, &job.options)),
-        Some(failure) if failure.retryable && is_before(job.wait_until) => Err(Obstacle::Passing),
-        Some(failure) => Err(Obstacle::Final(failure)),
+    match not_ready(&recording, twilio) {
+        None => Ok(RecordingSource::twilio(twilio, sid, &recording, &job.options)),
+        Some(failure) if failure.retryable && is_before(job.wait_until) => Err(NotReady::Passing),
+        Some(failure) => Err(NotReady::Final(failure)),
     }
 }
 
-async fn egress_subject<'a>(recordings: &'a Recordings, dispatch: &DispatchId) -> Result<Subject<'a>, Obstacle> {
-    let not_read = |error: RecordingsError| {
+async fn egress_subject<'a>(recordings: &'a Recordings, dispatch: &DispatchId) -> Result<RecordingSource<'a>, NotReady> {
+    let not_read = |error: ResolveError| {
         let failure = Failure::from(error);
         match failure.retryable {
-            true => Obstacle::Retried(failure),
-            false => Obstacle::Final(failure),
+            true => NotReady::Retried(failure),
+            false => NotReady::Final(failure),
         }
     };
     let key = recordings.find(dispatch).await.map_err(not_read)?;
-    let key = key.ok_or_else(|| Obstacle::Final(final_failure("recording_not_found", "Recording not found")))?;
-    let subject = Subject::egress(recordings, dispatch, key).await;
+    let key = key.ok_or_else(|| NotReady::Final(final_failure("recording_not_found", "Recording not found")))?;
+    let subject = RecordingSource::egress(recordings, dispatch, key).await;
     subject.map_err(|error| not_read(error.into()))
 }
 
-fn taking(job: &Job) -> Taking {
-    Taking {
+fn policy(job: &Job) -> ClaimPolicy {
+    ClaimPolicy {
         queued: true,
         completed: job.again_since.is_some(),
     }
@@ -308,9 +299,9 @@ async fn not_now(
     deadline: Instant,
 ) -> Result<(), Fault> {
     let until = Timestamp::now() + deadline.saturating_duration_since(Instant::now());
-    match transcriber.transcripts.claim(id, taking(&job), until).await? {
-        Claim::Granted(lease) => try_again(transcriber, lease, job, failure).await,
-        Claim::Refused(_) => Ok(()),
+    match transcriber.transcripts.claim(id, policy(&job), until).await? {
+        ClaimResult::Granted(lease) => try_again(transcriber, lease, job, failure).await,
+        ClaimResult::Refused(_) => Ok(()),
     }
 }
 

@@ -10,18 +10,7 @@ use lambda_http::{
     http::{StatusCode, header},
 };
 use serde_json::{Value, json};
-use shared::{
-    aws::Aws,
-    calls::{Calls, TwilioRecording},
-    config::{ConfigError, Env},
-    dispatch::DispatchId,
-    http::{self, ApiError, Call, Family, invalid_parameter},
-    queue::{Job, Queue, Source},
-    transcription::{QUEUED_VALID, auto_transcribe, enqueue},
-    transcripts::Transcripts,
-    twilio::{AccountSid, RecordingSid, Twilio, TwilioError},
-    twilio_signature::{is_signed, is_signed_body},
-};
+use shared::{clients::{aws::Aws, queue::{Job, Queue, Source}, twilio::{AccountSid, RecordingSid, Twilio, TwilioError, signature::{is_signed, is_signed_body}}}, calls::{Calls, TwilioRecording}, config::{ConfigError, Env}, ids::DispatchId, http::{self, ApiError, Call, ErrorFormat, invalid_parameter}, transcription::{QUEUED_VALID, auto_transcribe, enqueue}, transcripts::Transcripts};
 use tokio::time::Instant;
 
 const PATH: &str = "/webhooks/twilio/recording";
@@ -59,7 +48,7 @@ impl State {
 /// Answers one request. The answer is a success only once everything is stored; whether Twilio then sends a callback again is up to the address
 /// given to it (`#rc=…&rp=…`: <https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides>).
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(Family::Recordings, request, |call| async move {
+    http::respond(ErrorFormat::Recordings, request, |call| async move {
         call.expect_tail("recording")?;
         let parameters = verified(state, &call).await?;
         let reported = Reported::read(&call, &parameters)?;
@@ -68,10 +57,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             let accepted = "the SID of the configured account";
             return Err(invalid_parameter("AccountSid", &reported.account_sid, accepted));
         }
-        let known = state.calls.known_to_twilio(&reported.call_sid).await?;
+        let known = state.calls.twilio_call(&reported.call_sid).await?;
         let recordings = known.as_ref().map(|(_, recordings)| recordings);
         let same = recordings.and_then(|known| known.get(&reported.recording.sid));
-        if reported.recording.is_completion_to(same)
+        if reported.recording.completes(same)
             && let Some((queue, transcripts)) = &state.transcribing
         {
             // Before it is stored: a callback that comes again must not find that nothing is left to do.
@@ -89,14 +78,14 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         }
         state
             .calls
-            .recorded_by_twilio(
+            .record_twilio_recording(
                 &reported.call_sid,
                 &reported.recording,
                 phone.as_deref(),
                 reported.dispatch_id.as_ref(),
             )
             .await?;
-        Ok::<(StatusCode, Value), ApiError>((StatusCode::OK, json!({"taken_down": true})))
+        Ok::<(StatusCode, Value), ApiError>((StatusCode::OK, json!({"indexed": true})))
     })
     .await
 }
@@ -153,8 +142,8 @@ async fn verified(state: &State, call: &Call) -> Result<Vec<(String, String)>, A
 
 fn not_configured(error: TwilioError) -> ApiError {
     let answer = match error.is_transient() {
-        true => ApiError::unavailable(error.code(), error.sentence()),
-        false => ApiError::internal(error.code(), error.sentence()),
+        true => ApiError::unavailable(error.code(), error.user_message()),
+        false => ApiError::internal(error.code(), error.user_message()),
     };
     answer.caused_by(error)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use local::{aws::Service, demo, seed};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shared::auth;
+use shared::http::access;
 
 use crate::stack::{Answer, TestStack, answer, log_of_this_thread, pass};
 
@@ -221,7 +221,7 @@ async fn a_new_key_works_at_once_and_a_removed_one_until_the_cache_ends() {
     stack
         .put_secret(seed::API_KEYS_SECRET, &keys(&[("new", "new", &["*"], None)]))
         .await;
-    pass(shared::secrets::TTL).await;
+    pass(shared::clients::secrets::TTL).await;
     assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 401);
     assert_eq!(get(&stack, "/recordings", Some("new")).await.status, 200);
 }
@@ -307,7 +307,7 @@ async fn known_keys_outlive_an_outage_of_secrets_manager() {
         .aws
         .faults()
         .set(Service::SecretsManager, Some(StatusCode::SERVICE_UNAVAILABLE));
-    pass(shared::secrets::TTL).await;
+    pass(shared::clients::secrets::TTL).await;
     assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
     assert_eq!(get(&stack, "/recordings", Some("wrong")).await.status, 401);
     pass(Duration::from_secs(3600)).await;

@@ -9,10 +9,7 @@ use local::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::{
-    auth,
-    config::{ConfigError, Env},
-};
+use shared::{http::access, config::{ConfigError, Env}};
 
 use crate::{
     stack::{TestStack, answer},

@@ -10,7 +10,7 @@ use std::{
 use local::{aws, demo, seed};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
-use shared::{auth, aws::Aws, config::Env};
+use shared::{http::access, clients::aws::Aws, config::Env};
 use tempfile::TempDir;
 
 fn command(arguments: &[&str]) -> Command {

@@ -7,7 +7,7 @@ use local::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::auth;
+use shared::http::access;
 
 use crate::{
     jobs::finished,

@@ -48,7 +48,7 @@ const REQUESTS: [(&str, &str, &str); 12] = [
     (
         "livekit-webhook",
         include_str!("../../../events/livekit-webhook.json"),
-        "taken_down",
+        "indexed",
     ),
     (
         "record-interaction",
@@ -68,7 +68,7 @@ const REQUESTS: [(&str, &str, &str); 12] = [
     (
         "twilio-callback",
         include_str!("../../../events/twilio-callback.json"),
-        "taken_down",
+        "indexed",
     ),
 ];
 /// Functions that take events of queues, rules and schedules.

@@ -24,12 +24,7 @@ use proptest::{
     test_runner::{Config, FileFailurePersistence, TestRunner},
 };
 use serde_json::{Value, json};
-use shared::{
-    calls::{Call, Calls, CallsError, FailedEgress, Field, Filter, Found, Interaction, Order, Start, TwilioRecording},
-    config::Env,
-    dispatch::DispatchId,
-    time::to_millis,
-};
+use shared::{calls::{Call, Calls, CallsError, FailedEgress, Field, Filter, Found, Interaction, Order, Start, TwilioRecording}, config::Env, ids::DispatchId, time::to_millis};
 
 use crate::stack::{TestStack, serve};
 
@@ -644,7 +639,7 @@ impl Case {
                     fields: [(field, value)].into(),
                     at: Timestamp::from_second(names.base + at).unwrap(),
                 };
-                self.calls.report(&reported).await.unwrap();
+                self.calls.record_interaction(&reported).await.unwrap();
             }
             Change::File(file, there) => {
                 let (.., key) = names.key(*file);
@@ -668,7 +663,7 @@ impl Case {
                     reason: "no space".into(),
                     at: Timestamp::from_second(names.base).unwrap(),
                 };
-                assert!(self.calls.egress_failed(&failed).await.unwrap());
+                assert!(self.calls.record_failed_egress(&failed).await.unwrap());
             }
             Change::Twilio(call, completed) if *call < names.world.calls.len() => {
                 let told = &names.world.calls[*call];
@@ -690,7 +685,7 @@ impl Case {
                 let sid = call_sid(*call);
                 let told = self
                     .calls
-                    .recorded_by_twilio(&sid, &recording, phone, dispatch.as_ref());
+                    .record_twilio_recording(&sid, &recording, phone, dispatch.as_ref());
                 told.await.unwrap();
             }
             _ => {}
@@ -705,7 +700,7 @@ impl Case {
                 .unwrap()
                 .finished
         );
-        let report: Option<Value> = self.calls.note(shared::calls::Note::Report).await.unwrap();
+        let report: Option<Value> = self.calls.reconciler_state(shared::calls::ReconcilerState::Report).await.unwrap();
         report.unwrap()
     }
 }
@@ -896,7 +891,7 @@ async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
     let environment = misbehaving(&stack).await;
     let start: Timestamp = "2025-08-08T11:44:00Z".parse().unwrap();
     let writer = |writer: usize| {
-        let calls = Calls::from_env(&environment, &shared::aws::Aws::from_env(&environment).unwrap()).unwrap();
+        let calls = Calls::from_env(&environment, &shared::clients::aws::Aws::from_env(&environment).unwrap()).unwrap();
         tokio::spawn(async move {
             for step in 0..2 * CALLS {
                 // All writers on the same calls, each in its own order: recorded, put into another minute, and deleted.
@@ -909,7 +904,7 @@ async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
                     fields: [(Field::StartTime, Some(to_millis(time).into()))].into(),
                     at: start + SignedDuration::from_millis((step * WRITERS + writer) as i64),
                 };
-                calls.report(&reported).await.unwrap();
+                calls.record_interaction(&reported).await.unwrap();
                 let recording = TwilioRecording {
                     status: if (call + step).is_multiple_of(5) {
                         "deleted"
@@ -922,7 +917,7 @@ async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
                 };
                 let sid = call_sid(call);
                 calls
-                    .recorded_by_twilio(&sid, &recording, None, DispatchId::parse(&id).as_ref())
+                    .record_twilio_recording(&sid, &recording, None, DispatchId::parse(&id).as_ref())
                     .await
                     .unwrap();
             }
@@ -973,7 +968,7 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
         )
     };
     let writer = |writer: usize| {
-        let calls = Calls::from_env(&environment, &shared::aws::Aws::from_env(&environment).unwrap()).unwrap();
+        let calls = Calls::from_env(&environment, &shared::clients::aws::Aws::from_env(&environment).unwrap()).unwrap();
         tokio::spawn(async move {
             for step in 0..CALLS {
                 let call = (step + 3 * writer) % CALLS;
@@ -986,7 +981,7 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
                             fields: BTreeMap::new(),
                             at: Timestamp::from_second(unix(call)).unwrap(),
                         };
-                        calls.report(&reported).await.unwrap();
+                        calls.record_interaction(&reported).await.unwrap();
                     } else {
                         let found = || async { Ok::<_, CallsError>(Some(Found { size: 1, etag: None })) };
                         calls.observe(&key(call), None, found).await.unwrap();

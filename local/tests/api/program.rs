@@ -8,7 +8,7 @@ use std::{
 use local::{aws, demo};
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
-use shared::{aws::Aws, config::Env};
+use shared::{clients::aws::Aws, config::Env};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},

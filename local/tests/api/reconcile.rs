@@ -114,11 +114,11 @@ async fn an_object_that_cannot_be_read_holds_up_nothing_and_is_tried_again() {
     round(&environment).await;
     assert_eq!(listed(&stack).await, 2);
     let told = report(&stack).await;
-    assert_eq!((&told["playable"], &told["not_taken_down"]), (&json!(2), &json!(1)));
+    assert_eq!((&told["playable"], &told["not_indexed"]), (&json!(2), &json!(1)));
     forbidden.store(false, Ordering::Relaxed);
     round(&environment).await;
     assert_eq!(listed(&stack).await, 3);
-    assert_eq!(report(&stack).await["not_taken_down"], 0);
+    assert_eq!(report(&stack).await["not_indexed"], 0);
 }
 
 #[tokio::test]
@@ -201,13 +201,13 @@ async fn a_file_that_vanished_without_an_event_leaves_the_list() {
     let environment = &stack.stack.environment;
     round(environment).await;
     assert_eq!(
-        (listed(&stack).await, &report(&stack).await["rows_mended"]),
+        (listed(&stack).await, &report(&stack).await["rows_repaired"]),
         (2, &json!(0))
     );
     stack.remove_object(&in_no_folder);
     round(environment).await;
     assert_eq!(
-        (listed(&stack).await, &report(&stack).await["rows_mended"]),
+        (listed(&stack).await, &report(&stack).await["rows_repaired"]),
         (1, &json!(1))
     );
 }

@@ -827,12 +827,12 @@ fn pairing(dispatches: &[i64], recordings: &[(i64, String)]) -> BTreeMap<i64, St
 
 /// What is in the table.
 #[derive(Default)]
-struct Known {
+struct TranscriptState {
     dispatches: BTreeSet<i64>,
     recordings: BTreeSet<(i64, String)>,
 }
 
-impl Known {
+impl TranscriptState {
     /// The recording that a request for this dispatch finds, and what the table knows afterwards.
     fn find(&mut self, files: &[Listed], dispatched: i64) -> Option<String> {
         let recordings: Vec<_> = self.recordings.iter().cloned().collect();
@@ -908,7 +908,7 @@ fn the_search_agrees_with_a_plain_reading_of_its_rules() {
                 listed.push((key, began, folder, file.kind));
             }
         }
-        let mut known = Known::default();
+        let mut known = TranscriptState::default();
         for dispatch in dispatches.iter().filter(|dispatch| dispatch.known) {
             let unix = base + dispatch.offset;
             let call = Call {

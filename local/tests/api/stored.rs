@@ -1,11 +1,7 @@
 //! Transcripts too large for one item of the table, or for one answer.
 
 use jiff::Timestamp;
-use shared::{
-    transcripts::{Claim, Known, Lease, Speech, Taking, Transcript, TranscriptId, Transcripts, Variant},
-    twilio::RecordingSid,
-    whisper::{Options, Word},
-};
+use shared::{transcripts::{ClaimResult, TranscriptState, Lease, Speech, ClaimPolicy, Transcript, TranscriptId, Transcripts, Variant}, clients::{twilio::RecordingSid, whisper::{Options, Word}}};
 
 use crate::stack::TestStack;
 
@@ -40,14 +36,14 @@ fn transcript(words: u64, seed: u64) -> Transcript {
 }
 
 async fn lease(table: &Transcripts, id: &TranscriptId) -> Lease {
-    let taking = Taking {
+    let policy = ClaimPolicy {
         queued: false,
         completed: true,
     };
     let until = Timestamp::now() + std::time::Duration::from_secs(60);
-    match table.claim(id, taking, until).await.unwrap() {
-        Claim::Granted(lease) => lease,
-        Claim::Refused(known) => panic!("refused: {known:?}"),
+    match table.claim(id, policy, until).await.unwrap() {
+        ClaimResult::Granted(lease) => lease,
+        ClaimResult::Refused(known) => panic!("refused: {known:?}"),
     }
 }
 
@@ -68,7 +64,7 @@ async fn a_transcript_of_many_items_is_read_whole_and_leaves_nothing_behind_when
         assert!(table.complete(&lease, &transcript).await.unwrap());
         // The SDK repeats a write whose answer was lost.
         assert!(table.complete(&lease, &transcript).await.unwrap());
-        let Known::Completed(read) = table.get(&id).await.unwrap() else {
+        let TranscriptState::Completed(read) = table.get(&id).await.unwrap() else {
             panic!("not completed");
         };
         assert_eq!(*read, transcript);

@@ -17,7 +17,7 @@ use local::{
     whisper,
 };
 use serde_json::{Value, json};
-use shared::whisper::MAX_AUDIO_BYTES;
+use shared::clients::whisper::MAX_AUDIO_BYTES;
 use tokio::sync::Semaphore;
 
 use crate::jobs::finished;

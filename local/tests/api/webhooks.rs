@@ -118,11 +118,11 @@ async fn a_webhook_of_livekit_counts_only_with_its_token() {
     answer(without).await.recordings_error(401, "unauthorized");
     assert_eq!(list(&stack, "").await, Vec::<Value>::new());
     for _ in 0..2 {
-        assert_eq!(livekit(&stack, &body, &body).await.body, json!({"taken_down": true}));
+        assert_eq!(livekit(&stack, &body, &body).await.body, json!({"indexed": true}));
         assert_eq!(list(&stack, "").await.len(), 1);
     }
     let other = json!({"event": "room_started"});
-    assert_eq!(livekit(&stack, &other, &other).await.body, json!({"taken_down": false}));
+    assert_eq!(livekit(&stack, &other, &other).await.body, json!({"indexed": false}));
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn a_recording_that_should_be_there_and_is_not_is_told_of() {
     tell(&stack, json!({"dispatch_id": ID})).await;
     let mut body = egress("EGRESS_COMPLETE");
     body["egressInfo"]["fileResults"] = json!([{"filename": KEY}]);
-    assert_eq!(livekit(&stack, &body, &body).await.body, json!({"taken_down": true}));
+    assert_eq!(livekit(&stack, &body, &body).await.body, json!({"indexed": true}));
     let rows = list(&stack, "has_recording=false").await;
     assert_eq!(
         rows[0]["recording_error"],

@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{
-    Call, Calls, CallsError,
-    facts::{Class, digits, next_minute},
-    store::call_from,
+    encoding::call_from,
+    error::CallsError,
+    item::{ListKind, next_minute},
+    model::Call,
+    table::Calls,
 };
 use crate::{
-    dynamodb::{get_text, text},
+    clients::dynamodb::{get_text, text},
+    ids::digits,
     time::to_millis,
 };
 
@@ -29,7 +32,7 @@ const MAC_BYTES: usize = 16;
 
 /// Which calls a list shows. The default is all that can be played.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Filter {
+pub struct ListFilter {
     /// Calls without a recording instead of those that can be played.
     pub missing: bool,
     /// Exactly this status.
@@ -50,11 +53,11 @@ pub struct Filter {
     pub has_transcript: Option<bool>,
 }
 
-impl Filter {
-    fn class(&self) -> Class {
+impl ListFilter {
+    fn list_kind(&self) -> ListKind {
         match self.missing {
-            true => Class::Missing,
-            false => Class::Playable,
+            true => ListKind::Missing,
+            false => ListKind::Playable,
         }
     }
 
@@ -89,7 +92,7 @@ impl Filter {
 
 /// The order of a list, by start time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub enum Order {
+pub enum ListOrder {
     /// Newest first.
     #[default]
     Newest,
@@ -103,7 +106,7 @@ pub struct Cursor(String);
 
 impl Cursor {
     /// Reads a cursor that [`Cursor::seal`] gave out with this key for this list. `None` for anything else.
-    pub fn open(sealed: &str, key: &[u8], filter: &Filter, order: Order) -> Option<Self> {
+    pub fn open(sealed: &str, key: &[u8], filter: &ListFilter, order: ListOrder) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (mac, row) = bytes.split_at_checked(MAC_BYTES)?;
         authenticated(row, key, filter, order).verify_truncated_left(mac).ok()?;
@@ -111,7 +114,7 @@ impl Cursor {
     }
 
     /// The cursor as callers see it.
-    pub fn seal(&self, key: &[u8], filter: &Filter, order: Order) -> String {
+    pub fn seal(&self, key: &[u8], filter: &ListFilter, order: ListOrder) -> String {
         let mac = authenticated(self.0.as_bytes(), key, filter, order)
             .finalize()
             .into_bytes();
@@ -119,7 +122,7 @@ impl Cursor {
     }
 }
 
-fn authenticated(row: &[u8], key: &[u8], filter: &Filter, order: Order) -> Hmac<Sha256> {
+fn authenticated(row: &[u8], key: &[u8], filter: &ListFilter, order: ListOrder) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     // JSON of plain fields, which can't fail.
     mac.update(&serde_json::to_vec(&(filter, order)).unwrap_or_default());
@@ -130,7 +133,7 @@ fn authenticated(row: &[u8], key: &[u8], filter: &Filter, order: Order) -> Hmac<
 
 /// Where a list begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
+pub enum ListStart {
     /// This many rows from the first.
     Offset(u64),
     /// After this row.
@@ -161,16 +164,22 @@ pub enum ListError {
 impl Calls {
     /// How many calls a whole list has.
     pub async fn total(&self, missing: bool) -> Result<u64, CallsError> {
-        let class = Filter {
+        let class = ListFilter {
             missing,
-            ..Filter::default()
+            ..ListFilter::default()
         }
-        .class();
+        .list_kind();
         Ok(self.counts(class, "").await?.into_iter().map(|(_, count)| count).sum())
     }
 
     /// Reads one page of a list.
-    pub async fn list(&self, filter: &Filter, order: Order, start: Start, limit: usize) -> Result<CallPage, ListError> {
+    pub async fn list(
+        &self,
+        filter: &ListFilter,
+        order: ListOrder,
+        start: ListStart,
+        limit: usize,
+    ) -> Result<CallPage, ListError> {
         let (first, last) = bounds(filter);
         let mut filling = Filling {
             filter,
@@ -184,20 +193,20 @@ impl Calls {
             rows: Vec::with_capacity(limit + 1),
         };
         match start {
-            Start::Offset(offset) => filling.skip = offset,
-            Start::After(Cursor(row)) => filling.go_on_after(row),
+            ListStart::Offset(offset) => filling.skip = offset,
+            ListStart::After(Cursor(row)) => filling.go_on_after(row),
         }
         let mut partitions = Partitions::new(&filling);
         if filter.is_whole() && filling.skip > 0 {
-            let Some((minute, rest)) = self.minute_of(filter.class(), order, filling.skip).await? else {
+            let Some((minute, rest)) = self.minute_of(filter.list_kind(), order, filling.skip).await? else {
                 return Ok(CallPage {
                     calls: Vec::new(),
                     next: None,
                 });
             };
             match order {
-                Order::Newest => filling.last = next_minute(&minute),
-                Order::Oldest => filling.first.clone_from(&minute),
+                ListOrder::Newest => filling.last = next_minute(&minute),
+                ListOrder::Oldest => filling.first.clone_from(&minute),
             }
             partitions.next = Next::Day(minute[..10].to_owned());
             filling.skip = rest;
@@ -243,14 +252,14 @@ impl Calls {
     /// minute come before it. `None` beyond the end.
     async fn minute_of(
         &self,
-        class: Class,
-        order: Order,
+        list: ListKind,
+        order: ListOrder,
         mut offset: u64,
     ) -> Result<Option<(String, u64)>, CallsError> {
         let mut prefix = String::new();
         while prefix.len() < "2025-08-08T11:44".len() {
             let mut parts = self.counts(class, &prefix).await?;
-            if order == Order::Newest {
+            if order == ListOrder::Newest {
                 parts.reverse();
             }
             let mut found = None;
@@ -272,7 +281,7 @@ impl Calls {
         &self,
         (index, partition): &(&'static str, String),
         (first, last): (&str, &str),
-        order: Order,
+        order: ListOrder,
         wanted: usize,
     ) -> Result<(Vec<(String, Call)>, bool), CallsError> {
         if first > last {
@@ -294,7 +303,7 @@ impl Calls {
             .expression_attribute_values(":partition", text(partition))
             .expression_attribute_values(":first", text(first))
             .expression_attribute_values(":last", text(last))
-            .scan_index_forward(order == Order::Oldest)
+            .scan_index_forward(order == ListOrder::Oldest)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
             .await?;
@@ -310,8 +319,8 @@ impl Calls {
 
 /// A page while it is filled.
 struct Filling<'a> {
-    filter: &'a Filter,
-    order: Order,
+    filter: &'a ListFilter,
+    order: ListOrder,
     limit: usize,
     /// What is left to read lies between these rows, both included.
     first: String,
@@ -334,8 +343,8 @@ impl Filling<'_> {
 
     fn go_on_after(&mut self, row: String) {
         match self.order {
-            Order::Newest => self.last = row.clone().min(std::mem::take(&mut self.last)),
-            Order::Oldest => self.first = row.clone().max(std::mem::take(&mut self.first)),
+            ListOrder::Newest => self.last = row.clone().min(std::mem::take(&mut self.last)),
+            ListOrder::Oldest => self.first = row.clone().max(std::mem::take(&mut self.first)),
         }
         self.after = Some(row);
     }
@@ -386,8 +395,8 @@ impl Filling<'_> {
 
 /// The partitions that a list is read from.
 struct Partitions {
-    class: Class,
-    order: Order,
+    list: ListKind,
+    order: ListOrder,
     first: String,
     last: String,
     next: Next,
@@ -411,10 +420,10 @@ enum Next {
 impl Partitions {
     fn new(filling: &Filling<'_>) -> Self {
         let (filter, after) = (filling.filter, filling.after.as_deref());
-        let class = filter.class();
+        let class = filter.list_kind();
         let next = match (&filter.interaction_id, &filter.phone, after) {
-            (Some(id), ..) => Next::Only("by-interaction", class.partition(id)),
-            (None, Some(phone), _) => Next::Only("by-phone", class.partition(&digits(phone))),
+            (Some(id), ..) => Next::Only("by-interaction", list.partition(id)),
+            (None, Some(phone), _) => Next::Only("by-phone", list.partition(&digits(phone))),
             (None, None, Some(row)) => Next::Day(row.get(..10).unwrap_or(row).to_owned()),
             (None, None, None) => Next::Days,
         };
@@ -442,7 +451,7 @@ impl Partitions {
             Next::Days => self.next_days(calls, wanted).await?,
         };
         self.passed = days.last().cloned().or(self.passed.take());
-        let partition = |day: &String| ("by-day", self.class.partition(day));
+        let partition = |day: &String| ("by-day", self.list.partition(day));
         Ok(days.iter().map(partition).collect())
     }
 
@@ -479,20 +488,20 @@ impl Partitions {
             begins_in_time
                 && *part >= cut(&self.first)
                 && passed.is_none_or(|passed| match self.order {
-                    Order::Newest => *part <= passed,
-                    Order::Oldest => *part >= passed,
+                    ListOrder::Newest => *part <= passed,
+                    ListOrder::Oldest => *part >= passed,
                 })
         };
         let mut parts: VecDeque<(String, u64)> = counts.filter(|(part, _)| within(part)).collect();
-        if self.order == Order::Newest {
+        if self.order == ListOrder::Newest {
             parts.make_contiguous().reverse();
         }
         Ok(parts)
     }
 }
 
-/// The rows that a filter's times leave, as bounds of [`Place::order`](super::facts::Place), both included.
-fn bounds(filter: &Filter) -> (String, String) {
+/// The rows that a filter's times leave, as bounds of [`ListPosition::order`](super::item::ListPosition), both included.
+fn bounds(filter: &ListFilter) -> (String, String) {
     // Rows are listed to the millisecond.
     let up = |time: Timestamp| to_millis(time + SignedDuration::from_nanos(999_999));
     // Every row begins with a digit, and goes on after its time.
@@ -512,13 +521,13 @@ mod tests {
         fn a_cursor_is_read_back_with_its_key_for_its_list_and_nothing_else_is_one(
             row in "[0-9A-Za-z#_-]{1,40}", other in "[a-z]{1,9}", junk in ".*", at in 0_usize..60,
         ) {
-            let (filter, order) = (Filter::default(), Order::Newest);
+            let (filter, order) = (ListFilter::default(), ListOrder::Newest);
             let cursor = Cursor(row);
             let sealed = cursor.seal(b"key", &filter, order);
             prop_assert_eq!(Cursor::open(&sealed, b"key", &filter, order), Some(cursor));
-            let filtered = Filter { status: Some(other), ..Filter::default() };
+            let filtered = ListFilter { status: Some(other), ..ListFilter::default() };
             prop_assert_eq!(Cursor::open(&sealed, b"key", &filtered, order), None);
-            prop_assert_eq!(Cursor::open(&sealed, b"key", &filter, Order::Oldest), None);
+            prop_assert_eq!(Cursor::open(&sealed, b"key", &filter, ListOrder::Oldest), None);
             prop_assert_eq!(Cursor::open(&sealed, b"another key", &filter, order), None);
             prop_assert_eq!(Cursor::open(&junk, b"key", &filter, order), None);
             let mut changed = sealed.into_bytes();

@@ -9,16 +9,12 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    Call, Calls, CallsError,
-    facts::{Class, Item, Place, State, digits},
+    encoding::{attributes, item_from},
+    error::CallsError,
+    item::{CallItem, Items, ListKind, ListPosition},
+    table::Calls,
 };
-use crate::{
-    dynamodb::{self, get_number, get_text, number, text},
-    time::to_millis,
-};
-
-/// Items by their ids.
-pub(super) type Items = BTreeMap<String, Item>;
+use crate::clients::dynamodb::{number, text};
 
 /// What became of a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,24 +25,6 @@ pub(super) enum Commit {
     /// The same, after some of the items were written.
     Partial,
 }
-
-/// The attributes that a list shows; the indexes of lists hold these and no others.
-pub const SHOWN: [&str; 14] = [
-    "interaction_id",
-    "customer_name",
-    "phone",
-    "status",
-    "outcome",
-    "duration",
-    "start_time",
-    "end_time",
-    "s3_key",
-    "twilio",
-    "call_sid",
-    "recording_error",
-    "has_transcript",
-    "shown_id",
-];
 
 /// Items in one transaction: with up to eight counts that each of them changes it stays below DynamoDB's 100.
 const AT_ONCE: usize = 10;
@@ -102,8 +80,8 @@ impl Calls {
     /// Writes what `items` has that `loaded` has not, each item together with the counts of the list. All or nothing, unless it is more than a
     /// transaction takes: then a conflict may come after some of it is written.
     pub(super) async fn commit(&self, loaded: &Items, items: &Items) -> Result<Commit, CallsError> {
-        let changed = |item: &&Item| loaded.get(&item.id).is_none_or(|known| known.state != item.state);
-        let changed: Vec<&Item> = items.values().filter(changed).collect();
+        let changed = |item: &&CallItem| loaded.get(&item.id).is_none_or(|known| known.state != item.state);
+        let changed: Vec<&CallItem> = items.values().filter(changed).collect();
         for (number, changed) in changed.chunks(AT_ONCE).enumerate() {
             if self.write(loaded, changed).await? == Commit::Conflict {
                 return Ok(if number == 0 { Commit::Conflict } else { Commit::Partial });
@@ -112,14 +90,14 @@ impl Calls {
         Ok(Commit::Done)
     }
 
-    async fn write(&self, loaded: &Items, changed: &[&Item]) -> Result<Commit, CallsError> {
-        let mut counts: BTreeMap<(Class, String), i64> = BTreeMap::new();
+    async fn write(&self, loaded: &Items, changed: &[&CallItem]) -> Result<Commit, CallsError> {
+        let mut counts: BTreeMap<(ListKind, String), i64> = BTreeMap::new();
         for item in changed {
-            let place = |item: &Item| item.row().and_then(|(_, place)| place);
-            let (before, after) = (loaded.get(&item.id).and_then(place), place(item));
-            for (place, delta) in [(before, -1), (after, 1)] {
-                if let Some(place) = place {
-                    *counts.entry((place.class, place.minute().to_owned())).or_default() += delta;
+            let position = |item: &CallItem| item.row().and_then(|(_, position)| position);
+            let (before, after) = (loaded.get(&item.id).and_then(position), position(item));
+            for (position, delta) in [(before, -1), (after, 1)] {
+                if let Some(position) = position {
+                    *counts.entry((position.list, position.minute().to_owned())).or_default() += delta;
                 }
             }
         }
@@ -175,12 +153,12 @@ impl Calls {
     }
 
     /// Adds to the counts of a minute, its hour, its day and its month. One item holds the counts of all parts of a day, and so on.
-    fn count(&self, deltas: &BTreeMap<(Class, String), i64>) -> Result<Vec<TransactWriteItem>, CallsError> {
+    fn count(&self, deltas: &BTreeMap<(ListKind, String), i64>) -> Result<Vec<TransactWriteItem>, CallsError> {
         let mut nodes: BTreeMap<String, BTreeMap<&str, i64>> = BTreeMap::new();
-        for ((class, minute), delta) in deltas {
+        for ((list, minute), delta) in deltas {
             let mut from = 0;
             for level in LEVELS {
-                let node = nodes.entry(counts_id(*class, &minute[..from])).or_default();
+                let node = nodes.entry(counts_id(*list, &minute[..from])).or_default();
                 *node.entry(&minute[from..level]).or_default() += delta;
                 from = level;
             }
@@ -209,9 +187,9 @@ impl Calls {
 
     /// How many calls begin in each part of `prefix`: months of all time (`""`), days of a month (`2025-08`), hours of a day, minutes of an
     /// hour. In order; parts without calls are left out.
-    pub(super) async fn counts(&self, class: Class, prefix: &str) -> Result<Vec<(String, u64)>, CallsError> {
+    pub(super) async fn counts(&self, list: ListKind, prefix: &str) -> Result<Vec<(String, u64)>, CallsError> {
         let get = self.client.get_item().table_name(&self.table);
-        let answer = get.key("id", text(&counts_id(class, prefix))).send().await?;
+        let answer = get.key("id", text(&counts_id(list, prefix))).send().await?;
         let mut parts: Vec<(String, u64)> = answer
             .item
             .unwrap_or_default()
@@ -224,8 +202,8 @@ impl Calls {
     }
 }
 
-fn counts_id(class: Class, prefix: &str) -> String {
-    format!("counts#{}", class.partition(prefix))
+fn counts_id(list: ListKind, prefix: &str) -> String {
+    format!("counts#{}", list.partition(prefix))
 }
 
 /// Waits before try number `tries` (from 1): a random time, so that those who collided do not collide again.
@@ -265,151 +243,4 @@ fn may_succeed_later(error: &TransactWriteItemsError) -> bool {
         .iter()
         .filter_map(|reason| reason.code());
     codes.all(|code| passing.contains(&code))
-}
-
-fn attributes(item: &Item) -> Result<dynamodb::Item, CallsError> {
-    let mut attributes = dynamodb::Item::from([
-        ("id".into(), text(&item.id)),
-        ("rev".into(), number(item.rev + 1)),
-        (
-            "facts".into(),
-            text(&serde_json::to_string(&item.state).map_err(CallsError::bug)?),
-        ),
-    ]);
-    if let Some((phone, unix)) = item.near() {
-        attributes.insert("near_number".into(), text(&phone));
-        attributes.insert("near_time".into(), number(unix));
-    }
-    if let Some((call, place)) = item.row() {
-        show(&mut attributes, &call)?;
-        if let Some(place) = place {
-            list(&mut attributes, &call, &place);
-        }
-    }
-    Ok(attributes)
-}
-
-fn show(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsError> {
-    let twilio = match call.twilio.is_empty() {
-        true => None,
-        false => Some(serde_json::to_string(&call.twilio).map_err(CallsError::bug)?),
-    };
-    let texts = [
-        ("shown_id", &Some(call.dispatch_id.clone()).filter(|id| !id.is_empty())),
-        ("s3_key", &call.s3_key),
-        ("etag", &call.etag),
-        ("interaction_id", &call.interaction_id),
-        ("customer_name", &call.customer_name),
-        ("phone", &call.phone),
-        ("status", &call.status),
-        ("outcome", &call.outcome),
-        ("start_time", &call.start_time.map(to_millis)),
-        ("end_time", &call.end_time.map(to_millis)),
-        ("call_sid", &call.call_sid),
-        ("recording_error", &call.recording_error),
-        ("twilio", &twilio),
-    ];
-    attributes.extend(
-        texts
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), text(value.as_deref()?)))),
-    );
-    let numbers = [("size", call.size), ("duration", call.duration)];
-    attributes.extend(
-        numbers
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), number(value?)))),
-    );
-    attributes.insert("has_transcript".into(), AttributeValue::Bool(call.has_transcript));
-    Ok(())
-}
-
-fn list(attributes: &mut dynamodb::Item, call: &Call, place: &Place) {
-    attributes.insert("list_order".into(), text(&place.order));
-    let partitions = [
-        ("list_day", Some(place.day().to_owned())),
-        ("list_phone", call.phone.as_deref().map(digits)),
-        ("list_interaction", call.interaction_id.clone()),
-    ];
-    for (name, partition) in partitions {
-        if let Some(partition) = partition.filter(|partition| !partition.is_empty()) {
-            attributes.insert(name.into(), text(&place.class.partition(&partition)));
-        }
-    }
-}
-
-fn item_from(attributes: &dynamodb::Item) -> Result<Item, CallsError> {
-    let state: State = match get_text(attributes, "facts") {
-        Some(facts) => serde_json::from_str(&facts).map_err(CallsError::bug)?,
-        None => State::default(),
-    };
-    Ok(Item {
-        id: get_text(attributes, "id").unwrap_or_default(),
-        rev: get_number(attributes, "rev").unwrap_or_default(),
-        state,
-    })
-}
-
-/// A call from the attributes in [`SHOWN`], and from `size` and `etag` if they are there.
-pub(super) fn call_from(item: &dynamodb::Item) -> Call {
-    let time = |name| get_text(item, name).and_then(|text| text.parse().ok());
-    Call {
-        item: get_text(item, "id").unwrap_or_default(),
-        dispatch_id: get_text(item, "shown_id").unwrap_or_default(),
-        s3_key: get_text(item, "s3_key"),
-        size: get_number(item, "size"),
-        etag: get_text(item, "etag"),
-        interaction_id: get_text(item, "interaction_id"),
-        customer_name: get_text(item, "customer_name"),
-        phone: get_text(item, "phone"),
-        status: get_text(item, "status"),
-        outcome: get_text(item, "outcome"),
-        duration: get_number(item, "duration"),
-        start_time: time("start_time"),
-        end_time: time("end_time"),
-        call_sid: get_text(item, "call_sid"),
-        recording_error: get_text(item, "recording_error"),
-        has_transcript: item
-            .get("has_transcript")
-            .and_then(|value| value.as_bool().ok())
-            .copied()
-            .unwrap_or(false),
-        twilio: get_text(item, "twilio")
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_survives_the_table() {
-        let call = Call {
-            dispatch_id: "dispatch_1754653479_15103455686".into(),
-            s3_key: Some("egress-recordings/2025/08/08/x.mp4".into()),
-            size: Some(12),
-            etag: Some("abc".into()),
-            interaction_id: Some("i".into()),
-            customer_name: Some("Louis Smith".into()),
-            phone: Some("+15103455686".into()),
-            status: Some("COMPLETED".into()),
-            outcome: Some("PAYMENT_PROMISED".into()),
-            duration: Some(180),
-            start_time: "2025-08-08T11:44:39Z".parse().ok(),
-            end_time: "2025-08-08T11:47:39Z".parse().ok(),
-            call_sid: Some("CA1234567890abcdef".into()),
-            recording_error: Some("none".into()),
-            has_transcript: true,
-            twilio: vec![Default::default()],
-            item: String::new(),
-        };
-        let mut item = dynamodb::Item::new();
-        show(&mut item, &call).unwrap();
-        assert_eq!(call_from(&item), call);
-        item.retain(|name, _| !["size", "etag"].contains(&name.as_str()));
-        assert!(item.keys().all(|name| SHOWN.contains(&name.as_str())), "{item:?}");
-        assert_eq!(item.len(), SHOWN.len());
-    }
 }

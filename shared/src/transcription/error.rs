@@ -3,13 +3,11 @@
 use std::{fmt, io, time::Duration};
 
 use crate::{
-    egress::EgressError,
-    recordings::RecordingsError,
+    calls::resolve::ResolveError,
+    clients::{bucket::BucketError, twilio::TwilioError, whisper::WhisperError},
     retry::{Classify, Retry},
     split::SplitError,
     transcripts::{Failure, INTERRUPTED, TranscriptsError},
-    twilio::TwilioError,
-    whisper::WhisperError,
 };
 
 /// The pause before media that Twilio does not have yet is asked for again.
@@ -23,7 +21,7 @@ pub(super) enum TranscribeError {
     /// Twilio does not have the audio of a call that has just ended. Media can lag behind its metadata.
     NotYet,
     /// The bucket did not give the audio.
-    Bucket(EgressError),
+    Bucket(BucketError),
     /// What came is no audio, or none that can be decoded.
     NotAudio,
     /// The audio is empty.
@@ -49,7 +47,7 @@ impl Classify for TranscribeError {
         match self {
             Self::Twilio(error) => error.retry(),
             Self::NotYet => Retry::After(Some(NOT_YET)),
-            Self::Bucket(EgressError::Unavailable(_)) => Retry::After(None),
+            Self::Bucket(BucketError::Unavailable(_)) => Retry::After(None),
             Self::Whisper(error) => error.retry(),
             _ => Retry::Never,
         }
@@ -69,7 +67,7 @@ impl TranscribeError {
         match self {
             Self::Twilio(error) => error.is_transient(),
             Self::Whisper(error) => error.is_transient(),
-            Self::NotYet | Self::Bucket(EgressError::Unavailable(_)) | Self::Table(_) => true,
+            Self::NotYet | Self::Bucket(BucketError::Unavailable(_)) | Self::Table(_) => true,
             Self::LeaseLost | Self::OutOfTime => true,
             _ => false,
         }
@@ -80,10 +78,10 @@ impl TranscribeError {
         match self {
             Self::Twilio(TwilioError::NotFound) | Self::NotYet => "media_not_found",
             Self::Twilio(error) => error.code(),
-            Self::Bucket(EgressError::NotFound) => "recording_not_found",
-            Self::Bucket(EgressError::NoSuchBucket) => "s3_not_configured",
-            Self::Bucket(EgressError::AccessDenied) => "storage_access_denied",
-            Self::Bucket(EgressError::Unavailable(_)) => "storage_unavailable",
+            Self::Bucket(BucketError::NotFound) => "recording_not_found",
+            Self::Bucket(BucketError::NoSuchBucket) => "s3_not_configured",
+            Self::Bucket(BucketError::AccessDenied) => "storage_access_denied",
+            Self::Bucket(BucketError::Unavailable(_)) => "storage_unavailable",
             Self::NotAudio => "media_not_audio",
             Self::Empty => "media_empty",
             Self::Disk(error) if is_full(error) => "audio_too_large",
@@ -97,21 +95,21 @@ impl TranscribeError {
     }
 
     /// What to tell a caller.
-    fn sentence(&self) -> &'static str {
+    fn user_message(&self) -> &'static str {
         match self {
             Self::Twilio(TwilioError::NotFound) => "Twilio does not have the recording's audio",
-            Self::Twilio(error) => error.sentence(),
+            Self::Twilio(error) => error.user_message(),
             Self::NotYet => "Twilio does not have the audio yet",
-            Self::Bucket(EgressError::NotFound) => "The recording is no longer in the bucket",
-            Self::Bucket(EgressError::NoSuchBucket) => "The recordings bucket does not exist",
-            Self::Bucket(EgressError::AccessDenied) => "This deployment may not read the recording in its bucket",
-            Self::Bucket(EgressError::Unavailable(_)) => "The recordings bucket is not reachable right now",
+            Self::Bucket(BucketError::NotFound) => "The recording is no longer in the bucket",
+            Self::Bucket(BucketError::NoSuchBucket) => "The recordings bucket does not exist",
+            Self::Bucket(BucketError::AccessDenied) => "This deployment may not read the recording in its bucket",
+            Self::Bucket(BucketError::Unavailable(_)) => "The recordings bucket is not reachable right now",
             Self::NotAudio => "The recording is not audio, or none that can be decoded",
             Self::Empty => "The recording has no audio",
             Self::Disk(error) if is_full(error) => "The recording is larger than this deployment's disk",
             Self::Disk(_) => "The audio could not be kept for the upload",
             Self::Encoding => "A part of the recording could not be encoded",
-            Self::Whisper(error) => error.sentence(),
+            Self::Whisper(error) => error.user_message(),
             Self::OverBudget => "This month's transcription budget is used up",
             Self::Table(_) => "Stored transcripts can't be reached right now",
             Self::LeaseLost | Self::OutOfTime => "The transcription was interrupted",
@@ -127,7 +125,7 @@ impl fmt::Display for TranscribeError {
             Self::Disk(error) => error.fmt(f),
             Self::Whisper(error) => error.fmt(f),
             Self::Table(error) => error.fmt(f),
-            _ => f.write_str(self.sentence()),
+            _ => f.write_str(self.user_message()),
         }
     }
 }
@@ -147,7 +145,7 @@ impl From<TranscribeError> for Failure {
     fn from(error: TranscribeError) -> Self {
         Self {
             code: error.code().into(),
-            message: error.sentence().into(),
+            message: error.user_message().into(),
             retryable: error.is_transient(),
             retry_after: match error.retry() {
                 Retry::After(after) => after,
@@ -161,11 +159,11 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::StorageFull
 }
 
-impl From<RecordingsError> for Failure {
-    fn from(error: RecordingsError) -> Self {
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
         match error {
-            RecordingsError::Egress(error) => TranscribeError::Bucket(error).into(),
-            RecordingsError::Calls(_) => Self {
+            ResolveError::Egress(error) => TranscribeError::Bucket(error).into(),
+            ResolveError::Calls(_) => Self {
                 code: "database_unavailable".into(),
                 message: "The index of calls does not answer right now".into(),
                 retryable: true,

@@ -11,8 +11,8 @@ use reqwest::Url;
 use tokio::{fs::File, io::AsyncWriteExt, task::spawn_blocking, time::Instant};
 
 use super::error::TranscribeError;
-use crate::{
-    egress::Egress,
+use crate::clients::{
+    bucket::RecordingsBucket,
     twilio::{RecordingSid, Twilio, TwilioError},
 };
 
@@ -42,7 +42,7 @@ pub enum Origin<'a> {
     /// In the recordings bucket.
     Bucket {
         /// The client.
-        egress: &'a Egress,
+        bucket: &'a RecordingsBucket,
         /// The object's key.
         key: String,
     },
@@ -53,21 +53,21 @@ pub(super) struct Incoming {
     /// Size in bytes, if it was said.
     pub(super) length: Option<u64>,
     /// What it is, by its first bytes.
-    pub(super) kind: Kind,
+    pub(super) format: AudioFormat,
     /// All of it.
     pub(super) bytes: BoxStream<'static, Result<Bytes, TranscribeError>>,
 }
 
 /// The format of an audio file, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(super) struct AudioFormat {
     /// The extension by which the transcription API knows it.
     pub(super) extension: &'static str,
     /// The media type.
     pub(super) media_type: &'static str,
 }
 
-impl Kind {
+impl AudioFormat {
     const fn new(extension: &'static str, media_type: &'static str) -> Self {
         Self { extension, media_type }
     }
@@ -90,7 +90,7 @@ impl Kind {
 impl Origin<'_> {
     /// Opens the audio and reads as much as tells what it is. `recent`: the call ended just now, so that its media may be on its way.
     pub(super) async fn open(&self, recent: bool, deadline: Instant) -> Result<Incoming, TranscribeError> {
-        let twilios = |error| match error {
+        let from_twilio = |error| match error {
             TwilioError::NotFound if recent => TranscribeError::NotYet,
             error => TranscribeError::Twilio(error),
         };
@@ -100,28 +100,28 @@ impl Origin<'_> {
                 sid,
                 both_channels,
             } => {
-                let media = twilio.media(sid, *both_channels, deadline).await.map_err(twilios)?;
+                let media = twilio.media(sid, *both_channels, deadline).await.map_err(from_twilio)?;
                 (
                     media.length,
                     media.into_stream().map_err(TranscribeError::Twilio).boxed(),
                 )
             }
             Self::External { twilio, url } => {
-                let media = twilio.external(url.clone(), deadline).await.map_err(twilios)?;
+                let media = twilio.external(url.clone(), deadline).await.map_err(from_twilio)?;
                 (
                     media.length,
                     media.into_stream().map_err(TranscribeError::Twilio).boxed(),
                 )
             }
-            Self::Bucket { egress, key } => {
-                let (length, bytes) = egress.open(key).await.map_err(TranscribeError::Bucket)?;
+            Self::Bucket { bucket, key } => {
+                let (length, bytes) = bucket.open(key).await.map_err(TranscribeError::Bucket)?;
                 (length, bytes.map_err(TranscribeError::Bucket).boxed())
             }
         };
         let (first, rest) = beginning(bytes).await?;
-        let kind = Kind::of(&first).ok_or(TranscribeError::NotAudio)?;
+        let format = AudioFormat::of(&first).ok_or(TranscribeError::NotAudio)?;
         let bytes = stream::once(async { Ok(first) }).chain(rest).boxed();
-        Ok(Incoming { length, kind, bytes })
+        Ok(Incoming { length, format, bytes })
     }
 }
 
@@ -144,7 +144,7 @@ where
 pub(super) struct Spooled {
     pub(super) file: fs::File,
     pub(super) length: u64,
-    pub(super) kind: Kind,
+    pub(super) format: AudioFormat,
 }
 
 impl Spooled {
@@ -161,7 +161,7 @@ impl Spooled {
         Ok(Self {
             file: file.into_std().await,
             length,
-            kind: incoming.kind,
+            format: incoming.format,
         })
     }
 
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn audio_is_told_by_its_first_bytes() {
-        let extension = |first: &[u8]| Kind::of(first).map(|kind| kind.extension);
+        let extension = |first: &[u8]| AudioFormat::of(first).map(|format| format.extension);
         assert_eq!(extension(b"ID3\x04"), Some("mp3"));
         assert_eq!(
             extension(&[0xff, 0xe3, 0x18, 0xc4]),

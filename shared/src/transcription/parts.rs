@@ -1,4 +1,4 @@
-//! A long recording in parts: cut while it is read, transcribed side by side, kept one by one, joined by time.
+//! A long recording in parts: cut while it is read, transcribed side by side, stored one by one, joined by time.
 //!
 //! A part that is transcribed is stored before anything else happens with it. Whoever takes over cuts the recording again, which gives the
 //! same parts, and pays for those alone that are not stored.
@@ -18,20 +18,20 @@ use tokio::{
 };
 
 use super::{
-    Heard, Transcriber, Work,
+    Transcribed, Transcriber, Work,
     error::TranscribeError,
-    media::{Kind, Spooled},
+    media::{AudioFormat, Spooled},
 };
 use crate::{
+    clients::whisper::{Segment, Transcription, WhisperError, Word, gives_times, longest_audio},
     retry::with_budget,
-    split::{Channels, Part, Plan, Summary, split},
+    split::{Analysis, Channels, Part, Plan, split},
     transcripts::{Lease, Progress, Speech, StoredPart},
-    whisper::{Segment, Transcription, WhisperError, Word, gives_times, longest_audio},
 };
 
 /// Tries of one part.
 const ATTEMPTS: u32 = 5;
-const FLAC: Kind = Kind {
+const FLAC: AudioFormat = AudioFormat {
     extension: "flac",
     media_type: "audio/flac",
 };
@@ -56,14 +56,14 @@ impl CutPart {
             file: Spooled {
                 file,
                 length,
-                kind: FLAC,
+                format: FLAC,
             },
         })
     }
 }
 
-/// What [`Transcriber::hear_part`] found: the part, and whether it has been added to those that are stored.
-struct HeardPart {
+/// What [`Transcriber::transcribe_part`] made: the part, and whether it has been added to those that are stored.
+struct TranscribedPart {
     channel: u8,
     index: u32,
     stored: StoredPart,
@@ -72,13 +72,13 @@ struct HeardPart {
 
 impl Transcriber {
     /// Transcribes a file on disk part by part. The second value says whether at least one part was added to those stored.
-    pub(super) async fn hear_parts(
+    pub(super) async fn transcribe_parts(
         &self,
         lease: &Lease,
         work: &Work<'_>,
         file: Spooled,
         channels: Channels,
-    ) -> (Result<Heard, TranscribeError>, bool) {
+    ) -> (Result<Transcribed, TranscribeError>, bool) {
         let model = work.model(self);
         let limit = longest_audio(model).map_or(Duration::MAX, Duration::from_secs_f64);
         let longest = match channels == Channels::Separate && !gives_times(model) {
@@ -93,13 +93,13 @@ impl Transcriber {
             parts_done: 0,
             parts_total: 0,
             seconds_done: 0.0,
-            seconds_total: work.subject.seconds.map(|seconds| match channels {
+            seconds_total: work.source.seconds.map(|seconds| match channels {
                 Channels::Mixed => seconds as f64,
-                Channels::Separate => (seconds * u64::from(work.subject.channels)) as f64,
+                Channels::Separate => (seconds * u64::from(work.source.channels)) as f64,
             }),
         };
         let mut running = FuturesUnordered::new();
-        let mut heard: Vec<HeardPart> = Vec::new();
+        let mut transcribed: Vec<TranscribedPart> = Vec::new();
         let (mut failure, mut all_cut) = (None, false);
         loop {
             let cutting = !all_cut && failure.is_none();
@@ -107,7 +107,7 @@ impl Transcriber {
                 part = parts.recv(), if cutting && running.len() < self.parts_at_once => match part {
                     Some(Ok(part)) => {
                         progress.parts_total += 1;
-                        running.push(self.hear_part(lease, work, part));
+                        running.push(self.transcribe_part(lease, work, part));
                     }
                     Some(Err(error)) => failure = Some(TranscribeError::Disk(error)),
                     None => all_cut = true,
@@ -117,8 +117,8 @@ impl Transcriber {
                     Ok(part) => {
                         progress.parts_done += 1;
                         progress.seconds_done += part.stored.end - part.stored.start;
-                        heard.push(part);
-                        if let Err(error) = self.show_progress(lease, &progress).await {
+                        transcribed.push(part);
+                        if let Err(error) = self.save_progress_or_stop(lease, &progress).await {
                             failure = failure.or(Some(error));
                         }
                     }
@@ -128,21 +128,21 @@ impl Transcriber {
                 else => break,
             }
         }
-        let added = heard.iter().any(|part| part.added);
+        let added = transcribed.iter().any(|part| part.added);
         if let Some(failure) = failure {
             // The splitter ends by itself when nobody takes its next part.
             return (Err(failure), added);
         }
-        let summary = match splitting.await {
-            Ok(Ok(summary)) => summary,
+        let analysis = match splitting.await {
+            Ok(Ok(analysis)) => analysis,
             Ok(Err(error)) => return (Err(error.into()), added),
             Err(panic) => return (Err(TranscribeError::Disk(io::Error::other(panic))), added),
         };
-        (Ok(joined(heard, &summary, channels)), added)
+        (Ok(joined(transcribed, &analysis, channels)), added)
     }
 
-    async fn show_progress(&self, lease: &Lease, progress: &Progress) -> Result<(), TranscribeError> {
-        match self.transcripts.note_progress(lease, progress).await {
+    async fn save_progress_or_stop(&self, lease: &Lease, progress: &Progress) -> Result<(), TranscribeError> {
+        match self.transcripts.save_progress(lease, progress).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(TranscribeError::LeaseLost),
             Err(error) => {
@@ -152,11 +152,16 @@ impl Transcriber {
         }
     }
 
-    async fn hear_part(&self, lease: &Lease, work: &Work<'_>, cut: CutPart) -> Result<HeardPart, TranscribeError> {
+    async fn transcribe_part(
+        &self,
+        lease: &Lease,
+        work: &Work<'_>,
+        cut: CutPart,
+    ) -> Result<TranscribedPart, TranscribeError> {
         let CutPart { part, file } = cut;
         let known = self.transcripts.part(lease, part.channel, part.index).await;
         let known = known.map_err(TranscribeError::Table)?;
-        let found = |stored, added| HeardPart {
+        let done = |stored, added| TranscribedPart {
             channel: part.channel,
             index: part.index,
             stored,
@@ -165,7 +170,7 @@ impl Transcriber {
         if let Some(stored) = known
             && (stored.start, stored.end) == (part.start, part.end)
         {
-            return Ok(found(stored, false));
+            return Ok(done(stored, false));
         }
         if Instant::now() + time_for(part.seconds) > work.deadline {
             return Err(TranscribeError::OutOfTime);
@@ -175,7 +180,7 @@ impl Transcriber {
                 self.send(work, &file, part.seconds)
             })
         });
-        let (heard, cost) = match paid.await {
+        let (transcription, cost) = match paid.await {
             Err(TranscribeError::Whisper(WhisperError::TooShort)) => Default::default(),
             paid => paid?,
         };
@@ -183,9 +188,9 @@ impl Transcriber {
             start: part.start,
             end: part.end,
             billed_seconds: cost.seconds,
-            language: heard.language.clone(),
-            dropped_segments: heard.dropped_segments,
-            speech: placed(heard, &part),
+            language: transcription.language.clone(),
+            dropped_segments: transcription.dropped_segments,
+            speech: placed(transcription, &part),
         };
         // It is paid for: the text goes on into the transcript even when it can't be kept.
         let kept = self
@@ -195,7 +200,7 @@ impl Transcriber {
         if let Err(error) = &kept {
             tracing::error!(%error, "part not stored");
         }
-        Ok(found(stored, kept.is_ok()))
+        Ok(done(stored, kept.is_ok()))
     }
 }
 
@@ -212,8 +217,8 @@ fn cut_parts(
     file: Spooled,
     plan: &Plan,
     cut: &mpsc::Sender<io::Result<CutPart>>,
-) -> Result<Summary, crate::split::SplitError> {
-    split(file.file, Some(file.kind.extension), plan, &mut |part| {
+) -> Result<Analysis, crate::split::SplitError> {
+    split(file.file, Some(file.format.extension), plan, &mut |part| {
         let kept = CutPart::keep(part);
         let failed = kept.is_err();
         match cut.blocking_send(kept) {
@@ -223,14 +228,14 @@ fn cut_parts(
     })
 }
 
-/// What was heard in a part, in the recording's time.
-fn placed(heard: Transcription, part: &Part) -> Speech {
+/// The words of a part, in the recording's time.
+fn placed(transcription: Transcription, part: &Part) -> Speech {
     // To the millisecond: more is noise, and digits.
     let at = |seconds| (part.recording_time(seconds) * 1000.0).round() / 1000.0;
     let mut speech = Speech {
-        text: heard.text,
-        segments: heard.segments,
-        words: heard.words,
+        text: transcription.text,
+        segments: transcription.segments,
+        words: transcription.words,
     };
     for segment in &mut speech.segments {
         (segment.start, segment.end) = (at(segment.start), at(segment.end));
@@ -250,22 +255,22 @@ fn placed(heard: Transcription, part: &Part) -> Speech {
 }
 
 /// All parts as one transcript: each channel's in their order, the channels' segments in the order of time.
-fn joined(mut parts: Vec<HeardPart>, summary: &Summary, channels: Channels) -> Heard {
+fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channels) -> Transcribed {
     parts.sort_by_key(|part| (part.channel, part.index));
-    let told_apart = channels == Channels::Separate && summary.channels > 1 && !summary.identical_channels;
-    let speakers = if told_apart { summary.channels } else { 0 };
-    let mut heard = Heard {
-        audio_seconds: Some(summary.seconds),
+    let told_apart = channels == Channels::Separate && analysis.channels > 1 && !analysis.identical_channels;
+    let speakers = if told_apart { analysis.channels } else { 0 };
+    let mut joined = Transcribed {
+        audio_seconds: Some(analysis.seconds),
         speakers,
-        ..Heard::default()
+        ..Transcribed::default()
     };
     let mut texts: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for part in parts {
         let channel = (speakers > 0).then_some(part.channel);
         let stored = part.stored;
-        heard.billed_seconds += stored.billed_seconds;
-        heard.dropped_segments += stored.dropped_segments;
-        heard.language = heard.language.or(stored.language);
+        joined.billed_seconds += stored.billed_seconds;
+        joined.dropped_segments += stored.dropped_segments;
+        joined.language = joined.language.or(stored.language);
         if !stored.speech.text.is_empty() {
             texts.entry(part.channel).or_default().push(stored.speech.text);
         }
@@ -275,33 +280,17 @@ fn joined(mut parts: Vec<HeardPart>, summary: &Summary, channels: Channels) -> H
             .segments
             .extend(segments.map(|segment| Segment { channel, ..segment }));
         let words = stored.speech.words.into_iter();
-        heard.speech.words.extend(words.map(|word| Word { channel, ..word }));
+        joined.speech.words.extend(words.map(|word| Word { channel, ..word }));
     }
     // Stable: what begins at the same time stays in the order of its channel.
-    heard.speech.segments.sort_by(|a, b| a.start.total_cmp(&b.start));
-    heard.speech.words.sort_by(|a, b| a.start.total_cmp(&b.start));
-    heard.speech.text = match speakers {
+    joined.speech.segments.sort_by(|a, b| a.start.total_cmp(&b.start));
+    joined.speech.words.sort_by(|a, b| a.start.total_cmp(&b.start));
+    joined.speech.text = match speakers {
         0 => texts.into_values().flatten().collect::<Vec<_>>().join(" "),
         _ => {
-            let turns = turns(&heard.speech.segments);
+            let turns = turns(&joined.speech.segments);
             turns.into_iter().map(|turn| turn.text).collect::<Vec<_>>().join("\n")
         }
     };
-    heard
-}
-
-/// Segments of one speaker in a row, as one.
-pub(super) fn turns(segments: &[Segment]) -> Vec<Segment> {
-    let mut turns: Vec<Segment> = Vec::new();
-    for segment in segments.iter().filter(|segment| !segment.text.is_empty()) {
-        match turns.last_mut() {
-            Some(turn) if turn.channel == segment.channel => {
-                turn.end = turn.end.max(segment.end);
-                turn.text.push(' ');
-                turn.text.push_str(&segment.text);
-            }
-            _ => turns.push(segment.clone()),
-        }
-    }
-    turns
+    joined
 }

@@ -1,0 +1,181 @@
+//! Items and rows as attributes of the table, and back.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::{
+    error::CallsError,
+    item::{CallItem, ItemState, ListPosition},
+    model::Call,
+};
+use crate::{
+    clients::dynamodb::{self, get_number, get_text, number, text},
+    ids::digits,
+    time::to_millis,
+};
+
+/// The attributes that a list shows; the indexes of lists hold these and no others.
+pub const SHOWN: [&str; 14] = [
+    "interaction_id",
+    "customer_name",
+    "phone",
+    "status",
+    "outcome",
+    "duration",
+    "start_time",
+    "end_time",
+    "s3_key",
+    "twilio",
+    "call_sid",
+    "recording_error",
+    "has_transcript",
+    "shown_id",
+];
+
+/// The item with all that it shows.
+pub(super) fn attributes(item: &CallItem) -> Result<dynamodb::Item, CallsError> {
+    let mut attributes = dynamodb::Item::from([
+        ("id".into(), text(&item.id)),
+        ("rev".into(), number(item.rev + 1)),
+        (
+            "facts".into(),
+            text(&serde_json::to_string(&item.state).map_err(CallsError::bug)?),
+        ),
+    ]);
+    if let Some((phone, unix)) = item.near() {
+        attributes.insert("near_number".into(), text(&phone));
+        attributes.insert("near_time".into(), number(unix));
+    }
+    if let Some((call, position)) = item.row() {
+        show(&mut attributes, &call)?;
+        if let Some(position) = position {
+            list(&mut attributes, &call, &position);
+        }
+    }
+    Ok(attributes)
+}
+
+fn show(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsError> {
+    let twilio = match call.twilio.is_empty() {
+        true => None,
+        false => Some(serde_json::to_string(&call.twilio).map_err(CallsError::bug)?),
+    };
+    let texts = [
+        ("shown_id", &Some(call.dispatch_id.clone()).filter(|id| !id.is_empty())),
+        ("s3_key", &call.s3_key),
+        ("etag", &call.etag),
+        ("interaction_id", &call.interaction_id),
+        ("customer_name", &call.customer_name),
+        ("phone", &call.phone),
+        ("status", &call.status),
+        ("outcome", &call.outcome),
+        ("start_time", &call.start_time.map(to_millis)),
+        ("end_time", &call.end_time.map(to_millis)),
+        ("call_sid", &call.call_sid),
+        ("recording_error", &call.recording_error),
+        ("twilio", &twilio),
+    ];
+    attributes.extend(
+        texts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), text(value.as_deref()?)))),
+    );
+    let numbers = [("size", call.size), ("duration", call.duration)];
+    attributes.extend(
+        numbers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), number(value?)))),
+    );
+    attributes.insert("has_transcript".into(), AttributeValue::Bool(call.has_transcript));
+    Ok(())
+}
+
+fn list(attributes: &mut dynamodb::Item, call: &Call, position: &ListPosition) {
+    attributes.insert("list_order".into(), text(&position.order));
+    let partitions = [
+        ("list_day", Some(position.day().to_owned())),
+        ("list_phone", call.phone.as_deref().map(digits)),
+        ("list_interaction", call.interaction_id.clone()),
+    ];
+    for (name, partition) in partitions {
+        if let Some(partition) = partition.filter(|partition| !partition.is_empty()) {
+            attributes.insert(name.into(), text(&position.list.partition(&partition)));
+        }
+    }
+}
+
+/// The item, without what it shows.
+pub(super) fn item_from(attributes: &dynamodb::Item) -> Result<CallItem, CallsError> {
+    let state: ItemState = match get_text(attributes, "facts") {
+        Some(facts) => serde_json::from_str(&facts).map_err(CallsError::bug)?,
+        None => ItemState::default(),
+    };
+    Ok(CallItem {
+        id: get_text(attributes, "id").unwrap_or_default(),
+        rev: get_number(attributes, "rev").unwrap_or_default(),
+        state,
+    })
+}
+
+/// A call from the attributes in [`SHOWN`], and from `size` and `etag` if they are there.
+pub(super) fn call_from(item: &dynamodb::Item) -> Call {
+    let time = |name| get_text(item, name).and_then(|text| text.parse().ok());
+    Call {
+        item: get_text(item, "id").unwrap_or_default(),
+        dispatch_id: get_text(item, "shown_id").unwrap_or_default(),
+        s3_key: get_text(item, "s3_key"),
+        size: get_number(item, "size"),
+        etag: get_text(item, "etag"),
+        interaction_id: get_text(item, "interaction_id"),
+        customer_name: get_text(item, "customer_name"),
+        phone: get_text(item, "phone"),
+        status: get_text(item, "status"),
+        outcome: get_text(item, "outcome"),
+        duration: get_number(item, "duration"),
+        start_time: time("start_time"),
+        end_time: time("end_time"),
+        call_sid: get_text(item, "call_sid"),
+        recording_error: get_text(item, "recording_error"),
+        has_transcript: item
+            .get("has_transcript")
+            .and_then(|value| value.as_bool().ok())
+            .copied()
+            .unwrap_or(false),
+        twilio: get_text(item, "twilio")
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_survives_the_table() {
+        let call = Call {
+            dispatch_id: "dispatch_1754653479_15103455686".into(),
+            s3_key: Some("egress-recordings/2025/08/08/x.mp4".into()),
+            size: Some(12),
+            etag: Some("abc".into()),
+            interaction_id: Some("i".into()),
+            customer_name: Some("Louis Smith".into()),
+            phone: Some("+15103455686".into()),
+            status: Some("COMPLETED".into()),
+            outcome: Some("PAYMENT_PROMISED".into()),
+            duration: Some(180),
+            start_time: "2025-08-08T11:44:39Z".parse().ok(),
+            end_time: "2025-08-08T11:47:39Z".parse().ok(),
+            call_sid: Some("CA1234567890abcdef".into()),
+            recording_error: Some("none".into()),
+            has_transcript: true,
+            twilio: vec![Default::default()],
+            item: String::new(),
+        };
+        let mut item = dynamodb::Item::new();
+        show(&mut item, &call).unwrap();
+        assert_eq!(call_from(&item), call);
+        item.retain(|name, _| !["size", "etag"].contains(&name.as_str()));
+        assert!(item.keys().all(|name| SHOWN.contains(&name.as_str())), "{item:?}");
+        assert_eq!(item.len(), SHOWN.len());
+    }
+}

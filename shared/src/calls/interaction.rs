@@ -1,0 +1,238 @@
+//! Interactions as JSON: from events, requests and files.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use super::{
+    item::{Items, entry, is_listable},
+    item_id,
+    observations::Timestamped,
+};
+use crate::{
+    ids::DispatchId,
+    time::{DateInput, to_millis},
+};
+
+/// The longest text of a field, in bytes.
+const LONGEST: usize = 1000;
+/// Names besides those of the [`Field`]s.
+const OTHERS: [&str; 3] = ["interaction_id", "dispatch_id", "updated_at"];
+
+/// What somebody reports of an interaction: any of its fields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interaction {
+    /// The interaction's id.
+    pub interaction_id: Option<String>,
+    /// The dispatch that made the call.
+    pub dispatch_id: Option<DispatchId>,
+    /// Whether each of these fields has a value, and which; a field that is not here is not touched. Text, or for `duration` a number.
+    pub fields: BTreeMap<Field, Option<Value>>,
+    /// When this was so. Of two reports of a field the newer counts, in whatever order they arrive.
+    pub at: Timestamp,
+}
+
+impl Interaction {
+    /// Ids of the items that it is about: the dispatch, if it is known, comes before the interaction.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let dispatch = self.dispatch_id.as_ref().map(DispatchId::to_string);
+        dispatch
+            .into_iter()
+            .chain(self.interaction_id.as_deref().map(item_id::interaction))
+            .collect()
+    }
+
+    /// Adds it to what was reported of its items.
+    pub(super) fn apply(&self, items: &mut Items) {
+        let ids = self.ids();
+        let Some(target) = ids.first() else { return };
+        let stamped = |value: Option<Value>| Timestamped {
+            at: self.at,
+            value: value.unwrap_or(Value::Null),
+        };
+        let own = &mut entry(items, target).state.own;
+        own.reported_at(self.at);
+        if let Some(id) = &self.interaction_id {
+            own.report("interaction_id", &stamped(Some(id.as_str().into())));
+        }
+        for (field, value) in &self.fields {
+            own.report(field.name(), &stamped(value.clone()));
+        }
+        if let [dispatch, interaction] = &ids[..] {
+            entry(items, interaction).state.own.belongs_to(dispatch, self.at);
+        }
+    }
+}
+
+/// The fields of a call that are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Field {
+    CustomerName,
+    Phone,
+    Status,
+    Outcome,
+    Duration,
+    StartTime,
+    EndTime,
+}
+
+impl Field {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::CustomerName,
+        Self::Phone,
+        Self::Status,
+        Self::Outcome,
+        Self::Duration,
+        Self::StartTime,
+        Self::EndTime,
+    ];
+
+    /// The field's name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CustomerName => "customer_name",
+            Self::Phone => "phone",
+            Self::Status => "status",
+            Self::Outcome => "outcome",
+            Self::Duration => "duration",
+            Self::StartTime => "start_time",
+            Self::EndTime => "end_time",
+        }
+    }
+}
+
+impl Interaction {
+    /// Reads a JSON object: the fields of the list, `interaction_id` or `dispatch_id` or both, and `updated_at` (`now` when it is absent). A field
+    /// that is `null` has no value from then on. The error is a sentence for whoever sent it.
+    pub fn from_json(object: &Map<String, Value>, now: Timestamp) -> Result<Self, String> {
+        let text = |name: &str| match object.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.len() <= LONGEST => {
+                Ok(Some(text.as_str()).filter(|text| !text.is_empty()))
+            }
+            Some(_) => Err(format!("{name} must be text of at most {LONGEST} bytes.")),
+        };
+        let moment = |name: &str| match text(name)? {
+            None => Ok(None),
+            Some(text) => match DateInput::parse(text) {
+                Some(DateInput::Moment(moment)) if is_listable(moment) => Ok(Some(moment)),
+                _ => Err(format!(
+                    "{name} must be an ISO 8601 date-time, such as 2025-08-08T11:44:39Z."
+                )),
+            },
+        };
+        let interaction_id = match text("interaction_id")? {
+            Some(id) if id.len() > 256 || id.contains('#') => {
+                return Err("interaction_id must have at most 256 bytes, and no # among them.".into());
+            }
+            id => id.map(str::to_owned),
+        };
+        let dispatch_id = match text("dispatch_id")? {
+            None => None,
+            Some(id) => {
+                let id = DispatchId::parse(id);
+                Some(id.ok_or_else(|| format!("dispatch_id must be {}.", DispatchId::EXPECTED))?)
+            }
+        };
+        if interaction_id.is_none() && dispatch_id.is_none() {
+            return Err("interaction_id or dispatch_id is required.".into());
+        }
+        let at = moment("updated_at")?.unwrap_or(now);
+        if at > now + SignedDuration::from_hours(24) {
+            return Err("updated_at must not lie more than a day ahead.".into());
+        }
+        let mut fields = BTreeMap::new();
+        for field in Field::ALL {
+            let name = field.name();
+            if !object.contains_key(name) {
+                continue;
+            }
+            let value = match field {
+                Field::Duration => match &object[name] {
+                    Value::Null => None,
+                    value => {
+                        let seconds = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+                        let seconds = seconds.filter(|seconds| (0..=i64::from(u32::MAX)).contains(seconds));
+                        Some(seconds.ok_or("duration must be a whole number of seconds.")?.into())
+                    }
+                },
+                Field::StartTime | Field::EndTime => moment(name)?.map(|time| to_millis(time).into()),
+                _ => text(name)?.map(Value::from),
+            };
+            fields.insert(field, value);
+        }
+        Ok(Self {
+            interaction_id,
+            dispatch_id,
+            fields,
+            at,
+        })
+    }
+
+    /// The first name in the object that [`Interaction::from_json`] passes over.
+    pub fn unknown(object: &Map<String, Value>) -> Option<&str> {
+        let is_known = |name: &str| OTHERS.contains(&name) || Field::ALL.iter().any(|field| field.name() == name);
+        object.keys().map(String::as_str).find(|name| !is_known(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2025-08-08T13:00:00Z".parse().unwrap()
+    }
+
+    fn read(value: Value) -> Result<Interaction, String> {
+        Interaction::from_json(value.as_object().unwrap(), now())
+    }
+
+    #[test]
+    fn any_of_the_fields_is_enough_with_an_id() {
+        let read_back = read(json!({
+            "interaction_id": "i", "dispatch_id": "dispatch_1_2", "duration": "180", "start_time": "2025-08-08T11:44:39Z",
+            "outcome": null, "updated_at": "2025-08-08T12:00:00Z", "something": 1,
+        }))
+        .unwrap();
+        assert_eq!(read_back.fields[&Field::Duration], Some(180.into()));
+        assert_eq!(
+            read_back.fields[&Field::StartTime],
+            Some("2025-08-08T11:44:39.000Z".into())
+        );
+        assert_eq!(read_back.fields[&Field::Outcome], None);
+        assert_eq!((read_back.fields.len(), read_back.at.as_second()), (3, 1_754_654_400));
+        let bare = read(json!({"interaction_id": "i"})).unwrap();
+        assert_eq!((bare.fields.len(), bare.at), (0, now()));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (value, name) in [
+            (json!({"status": "COMPLETED"}), "interaction_id or dispatch_id"),
+            (json!({"interaction_id": "a#b"}), "interaction_id"),
+            (json!({"interaction_id": 1}), "interaction_id"),
+            (json!({"dispatch_id": "a/b"}), "dispatch_id"),
+            (json!({"dispatch_id": "a", "duration": -1}), "duration"),
+            (json!({"dispatch_id": "a", "duration": 1.5}), "duration"),
+            (json!({"dispatch_id": "a", "start_time": "2025-08-08"}), "start_time"),
+            (json!({"dispatch_id": "a", "end_time": "soon"}), "end_time"),
+            (json!({"dispatch_id": "a", "updated_at": 5}), "updated_at"),
+            (
+                json!({"dispatch_id": "a", "updated_at": "2025-08-10T00:00:00Z"}),
+                "updated_at",
+            ),
+            (json!({"dispatch_id": "a", "status": "x".repeat(1001)}), "status"),
+        ] {
+            let error = read(value.clone()).unwrap_err();
+            assert!(error.contains(name), "{value}: {error}");
+        }
+        let unknown = json!({"dispatch_id": "a", "state": "x"});
+        assert_eq!(Interaction::unknown(unknown.as_object().unwrap()), Some("state"));
+    }
+}

@@ -1,0 +1,184 @@
+//! An item of the table, and what it is paired by.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    item_id::{self, ItemKind},
+    observations::{Observations, Timestamped, merge},
+};
+use crate::{
+    ids::{DispatchId, RecordingName, digits},
+    time::{to_millis, utc_day},
+};
+
+/// A phone number's digits and a Unix time.
+pub(super) type Near = (String, i64);
+
+/// Items by their ids.
+pub(super) type Items = BTreeMap<String, CallItem>;
+
+/// The item with this id, which is new unless it is there.
+pub(super) fn entry<'a>(items: &'a mut Items, id: &str) -> &'a mut CallItem {
+    items.entry(id.to_owned()).or_insert_with(|| CallItem::new(id))
+}
+
+/// An item of the table: what was reported of one thing; and, unless it belongs to another, the row of the list that it makes together with what
+/// belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct CallItem {
+    pub(super) id: String,
+    /// Grows with each change; 0 for an item that is not in the table.
+    pub(super) rev: i64,
+    pub(super) state: ItemState,
+}
+
+/// What [`CallItem`] keeps besides what it shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ItemState {
+    pub(super) own: Observations,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<String>,
+    /// What belongs to it: copies, so that one item is all that a row needs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) members: BTreeMap<String, Observations>,
+}
+
+/// Where a row is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListPosition {
+    pub(super) list: ListKind,
+    /// Start time, or else that of the first report, and id; begins with the UTC day.
+    pub(super) order: String,
+}
+
+/// The two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ListKind {
+    /// Calls that can be played.
+    Playable,
+    /// Calls without a recording.
+    Missing,
+}
+
+impl ListKind {
+    /// The key of a partition in an index of lists.
+    pub(super) fn partition(self, of: &str) -> String {
+        match self {
+            Self::Playable => of.to_owned(),
+            Self::Missing => format!("missing#{of}"),
+        }
+    }
+}
+
+impl ListPosition {
+    pub(super) fn day(&self) -> &str {
+        &self.order[..10]
+    }
+
+    /// Start time to the minute, the finest that is counted.
+    pub(super) fn minute(&self) -> &str {
+        &self.order[..16]
+    }
+}
+
+pub(super) fn order(start: Timestamp, id: &str) -> String {
+    format!("{}#{id}", to_millis(start))
+}
+
+/// Times that a list can hold: with years of four digits, and room for the search around them.
+pub(super) fn is_listable(time: Timestamp) -> bool {
+    (1..=9998).contains(&utc_day(time).year())
+}
+
+impl CallItem {
+    pub(super) fn new(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            rev: 0,
+            state: ItemState::default(),
+        }
+    }
+
+    pub(super) fn kind(&self) -> ItemKind {
+        ItemKind::of(&self.id)
+    }
+
+    /// The item that it was declared to belong to.
+    pub(super) fn declared_owner(&self) -> Option<&str> {
+        self.state.own.declared_owner.as_ref()?.value.as_str()
+    }
+
+    /// The part of the id that names the thing outside this table.
+    pub(super) fn name(&self) -> &str {
+        item_id::name(&self.id)
+    }
+
+    /// What was reported of it, and of what belongs to it.
+    pub(super) fn observations(&self) -> impl Iterator<Item = (&str, &Observations)> {
+        let members = self
+            .state
+            .members
+            .iter()
+            .map(|(id, observations)| (id.as_str(), observations));
+        std::iter::once((self.id.as_str(), &self.state.own)).chain(members)
+    }
+
+    pub(super) fn fields(&self) -> BTreeMap<String, Timestamped> {
+        let mut fields = BTreeMap::new();
+        for (_, observations) in self.observations() {
+            for (name, reported) in &observations.fields {
+                merge(&mut fields, name, reported);
+            }
+        }
+        fields
+    }
+
+    /// The number and Unix time by which it is paired with others.
+    pub(super) fn near(&self) -> Option<Near> {
+        match self.kind() {
+            // Its dispatch stands for it.
+            ItemKind::Interaction if self.state.own.declared_owner.is_some() => None,
+            ItemKind::Dispatch | ItemKind::Interaction => {
+                if let Some(pattern) = DispatchId::parse(&self.id).and_then(|id| id.pattern()) {
+                    return Some((pattern.phone, pattern.unix));
+                }
+                let fields = self.fields();
+                let text = |name: &str| fields.get(name)?.value.as_str();
+                let start: Timestamp = text("start_time")?.parse().ok()?;
+                Some((digits(text("phone")?), start.as_second())).filter(|(phone, _)| !phone.is_empty())
+            }
+            ItemKind::Object => RecordingName::parse(self.name()).map(|file| (file.phone, file.unix)),
+            ItemKind::Egress => self.state.own.failed_at.clone(),
+            ItemKind::Twilio => {
+                let call = self.state.own.twilio.as_ref()?;
+                let start = call
+                    .recordings
+                    .values()
+                    .filter_map(|recording| recording.start_time)
+                    .min()?;
+                let phone = call.phone.clone().filter(|phone| !phone.is_empty());
+                Some((phone?, start.as_second()))
+            }
+        }
+    }
+
+    /// A file that was deleted and that belongs to no call.
+    pub(super) fn is_gone(&self) -> bool {
+        let own = &self.state.own;
+        own.failure.is_none()
+            && own.object.as_ref().is_some_and(|object| !object.usable)
+            && self.state.members.is_empty()
+    }
+}
+
+/// The first moment after the minute `2025-08-08T11:44`, as the beginning of a [`ListPosition::order`].
+pub(super) fn next_minute(minute: &str) -> String {
+    let next = format!("{minute}:00Z")
+        .parse::<Timestamp>()
+        .map(|time| time + SignedDuration::from_mins(1));
+    next.map_or_else(|_| "~".to_owned(), |time| to_millis(time)[..16].to_owned())
+}

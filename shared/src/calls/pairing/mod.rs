@@ -1,0 +1,297 @@
+//! What belongs to which call, and changes that keep it so.
+
+mod assignment;
+
+use std::collections::BTreeSet;
+
+use super::{
+    error::CallsError,
+    item::{CallItem, Items, Near, entry},
+    item_id::ItemKind,
+    store::{Commit, pause},
+    table::Calls,
+};
+use crate::clients::dynamodb::{get_number, get_text, number, text};
+use assignment::{LATEST, fit_recordings};
+pub(super) use assignment::{fit, pair};
+
+/// Recordings and dispatches of one number that are further apart than this many seconds say nothing about each other, even by way of others.
+pub(super) const NEIGHBOURHOOD: i64 = 6 * LATEST;
+const BY_NUMBER: &str = "by-number";
+/// What lies within this many seconds of a change is paired anew.
+const CHANGED: i64 = 2 * LATEST;
+/// Tries of one change, with pauses of up to 1.3 s between them.
+const TRIES: u32 = 24;
+/// After a change, what came meanwhile is looked for this many times.
+const SETTLING: u32 = 3;
+
+impl Calls {
+    /// Changes items and then pairs anew whatever lies near them, until nothing is left to change. `change` may be called several times, each
+    /// time with the items of `ids` that are in the table; when it says `false` nothing is written, and this returns `false`.
+    pub(super) async fn update(&self, ids: &[String], change: impl Fn(&mut Items) -> bool) -> Result<bool, CallsError> {
+        let (mut tries, mut written, mut partly) = (0, 0, false);
+        loop {
+            let mut loaded = self.load(ids.iter().map(String::as_str)).await?;
+            let mut items = loaded.clone();
+            // After a part of it was written it may have nothing left to say.
+            if written == 0 && !change(&mut items) && !partly {
+                return Ok(false);
+            }
+            let mut anchors: BTreeSet<Near> = loaded
+                .values()
+                .chain(items.values())
+                .filter_map(CallItem::near)
+                .collect();
+            loop {
+                self.surroundings(&mut loaded, &mut items, &anchors).await?;
+                link(&mut items, &anchors, ids);
+                // What belongs to a call may say where that is.
+                let known = anchors.len();
+                for item in items.values() {
+                    let (before, after) = (loaded.get(&item.id).and_then(CallItem::near), item.near());
+                    if before != after {
+                        anchors.extend(before.into_iter().chain(after));
+                    }
+                }
+                if anchors.len() == known {
+                    break;
+                }
+            }
+            if items == loaded {
+                return Ok(true);
+            }
+            match self.commit(&loaded, &items).await? {
+                Commit::Done if anchors.is_empty() || written == SETTLING => return Ok(true),
+                Commit::Done => written += 1,
+                _ if tries == TRIES => return Err(CallsError::busy()),
+                conflict => {
+                    partly |= conflict == Commit::Partial;
+                    tries += 1;
+                    pause(tries).await;
+                }
+            }
+        }
+    }
+
+    /// Adds what lies near `anchors`, and everything that belongs to what is there or that it belongs to.
+    async fn surroundings(
+        &self,
+        loaded: &mut Items,
+        items: &mut Items,
+        anchors: &BTreeSet<Near>,
+    ) -> Result<(), CallsError> {
+        let mut wanted = BTreeSet::new();
+        // Centers come in order; windows that overlap are one.
+        let mut windows: Vec<(&str, i64, i64)> = Vec::new();
+        for (phone, time) in anchors {
+            let (first, last) = (time - NEIGHBOURHOOD, time + NEIGHBOURHOOD);
+            match windows.last_mut() {
+                Some((known, _, end)) if known == phone && first <= *end => *end = last,
+                _ => windows.push((phone, first, last)),
+            }
+        }
+        for (phone, first, last) in windows {
+            let found = self.near(phone, first, last).await?;
+            wanted.extend(found.into_iter().map(|(id, _)| id));
+        }
+        let mut asked: BTreeSet<String> = items.keys().cloned().collect();
+        loop {
+            for item in items.values() {
+                wanted.extend(
+                    item.state
+                        .owner
+                        .as_deref()
+                        .into_iter()
+                        .chain(item.declared_owner())
+                        .map(str::to_owned),
+                );
+                wanted.extend(item.state.members.keys().cloned());
+            }
+            wanted.retain(|id| !asked.contains(id));
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            for (id, item) in self.load(wanted.iter().map(String::as_str)).await? {
+                loaded.insert(id.clone(), item.clone());
+                items.insert(id, item);
+            }
+            asked.append(&mut wanted);
+        }
+    }
+
+    /// Ids and times of what is known of this number from `first` to `last`, in Unix seconds.
+    pub(super) async fn near(&self, phone: &str, first: i64, last: i64) -> Result<Vec<(String, i64)>, CallsError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_NUMBER)
+            .key_condition_expression("near_number = :phone AND near_time BETWEEN :first AND :last")
+            .expression_attribute_values(":phone", text(phone))
+            .expression_attribute_values(":first", number(first))
+            .expression_attribute_values(":last", number(last))
+            .into_paginator()
+            .items()
+            .send();
+        let mut found = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item?;
+            found.extend(get_text(&item, "id").zip(get_number(&item, "near_time")));
+        }
+        Ok(found)
+    }
+}
+
+/// Decides what belongs to what, as far as it lies near `anchors` or is one of `ids`, and copies what belongs to a row into it.
+fn link(items: &mut Items, anchors: &BTreeSet<Near>, ids: &[String]) {
+    let declared: Vec<(String, String)> = items
+        .values()
+        .filter_map(|item| Some((item.id.clone(), item.declared_owner()?.to_owned())))
+        .collect();
+    for (id, owner) in &declared {
+        items.entry(owner.clone()).or_insert_with(|| CallItem::new(owner));
+        set_owner(items, id, Some(owner));
+    }
+    let phones: BTreeSet<&str> = anchors.iter().map(|(phone, _)| phone.as_str()).collect();
+    let mut decided = BTreeSet::new();
+    for phone in phones {
+        for (id, time, owner) in pairs(items, phone) {
+            let near = anchors
+                .iter()
+                .any(|(other, anchor)| other == phone && (time - anchor).abs() <= CHANGED);
+            if (near || ids.contains(&id)) && decided.insert(id.clone()) {
+                set_owner(items, &id, owner.as_deref());
+            }
+        }
+    }
+    // An interaction that belongs to a dispatch has given it what it had.
+    let owners: Vec<(String, String)> = items
+        .values()
+        .filter_map(|item| Some((item.id.clone(), item.state.owner.clone()?)))
+        .collect();
+    for (id, owner) in owners {
+        if let Some(above) = items.get(&owner).and_then(|owner| owner.state.owner.clone()) {
+            set_owner(items, &id, Some(&above));
+        }
+    }
+    let belonging: Vec<(String, CallItem)> = items
+        .values()
+        .filter_map(|item| Some((item.state.owner.clone()?, item.clone())))
+        .collect();
+    for item in items.values_mut() {
+        item.state.members.clear();
+    }
+    for (owner, item) in belonging {
+        if let Some(owner) = items.get_mut(&owner) {
+            owner.state.members.insert(item.id, item.state.own);
+        }
+    }
+}
+
+fn set_owner(items: &mut Items, id: &str, owner: Option<&str>) {
+    if let Some(item) = items.get_mut(id) {
+        item.state.owner = owner.map(str::to_owned);
+    }
+}
+
+/// For each recording of a number, each that failed, and each interaction: its time and the item that it belongs to, by the times of all.
+fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
+    let of_kind = |wanted: &dyn Fn(&CallItem) -> bool| {
+        let mut found: Vec<(i64, &str)> = items
+            .values()
+            .filter(|item| item.state.own.declared_owner.is_none() && wanted(item))
+            .filter_map(|item| Some((item.near().filter(|(other, _)| other == phone)?.1, item.id.as_str())))
+            .collect();
+        found.sort_unstable();
+        found
+    };
+    let usable = |item: &CallItem| item.state.own.object.as_ref().is_some_and(|object| object.usable);
+    let dispatches = of_kind(&|item| item.kind() == ItemKind::Dispatch);
+    let interactions = of_kind(&|item| item.kind() == ItemKind::Interaction);
+    let recordings = of_kind(&|item| item.kind() == ItemKind::Object && usable(item));
+    let failures = of_kind(&|item| matches!(item.kind(), ItemKind::Object | ItemKind::Egress) && !usable(item));
+    let twilio = of_kind(&|item| item.kind() == ItemKind::Twilio);
+
+    let mut decided = Vec::new();
+    let mut calls = dispatches.clone();
+    for ((time, id), dispatch) in interactions.iter().zip(join(items, &dispatches, &interactions)) {
+        let dispatch = dispatch.map(|dispatch| dispatches[dispatch].1.to_owned());
+        if dispatch.is_none() {
+            calls.push((*time, id));
+        }
+        decided.push(((*id).to_owned(), *time, dispatch));
+    }
+    calls.sort_unstable();
+
+    let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
+    let paired = pair_times(&calls, &recordings);
+    let recorded: BTreeSet<usize> = paired.iter().flatten().copied().collect();
+    let mut heads: Vec<(i64, &str, bool)> = calls.iter().map(|(time, id)| (*time, *id, true)).collect();
+    for ((time, id), call) in recordings.iter().zip(&paired) {
+        decided.push(((*id).to_owned(), *time, call.map(|call| calls[call].1.to_owned())));
+        if call.is_none() {
+            heads.push((*time, id, false));
+        }
+    }
+    heads.sort_unstable();
+
+    let unrecorded: Vec<(i64, &str)> = calls
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !recorded.contains(index))
+        .map(|(_, call)| *call)
+        .collect();
+    let paired = pair(unrecorded.len(), failures.len(), |call, failure| {
+        fit(
+            &times,
+            times.partition_point(|time| *time < unrecorded[call].0),
+            failures[failure].0,
+        )
+    });
+    for ((time, id), call) in failures.iter().zip(paired) {
+        // What failed and was begun again is no call of its own.
+        let again = || {
+            let fits = |call: usize| Some((fit(&times, call, *time)?, call));
+            let best = (0..calls.len()).filter_map(fits).min();
+            best.map(|(_, call)| calls[call].1)
+        };
+        let call = call.map(|call| unrecorded[call].1).or_else(again);
+        decided.push(((*id).to_owned(), *time, call.map(str::to_owned)));
+    }
+
+    let paired = pair(heads.len(), twilio.len(), |head, recording| {
+        let (time, _, is_call) = heads[head];
+        let began = twilio[recording].0;
+        match is_call {
+            true => fit(&times, times.partition_point(|other| *other < time), began),
+            false => fit_recordings(time, began),
+        }
+    });
+    for ((time, id), head) in twilio.iter().zip(paired) {
+        decided.push(((*id).to_owned(), *time, head.map(|head| heads[head].1.to_owned())));
+    }
+    decided
+}
+
+/// Which interactions are which dispatches', of those that nobody has said it of: if they began soon after them.
+fn join(items: &Items, dispatches: &[(i64, &str)], interactions: &[(i64, &str)]) -> Vec<Option<usize>> {
+    let has_interaction = |id: &str| {
+        let is_named = |item: &CallItem| item.state.own.fields.contains_key("interaction_id");
+        items.get(id).is_some_and(is_named)
+            || items
+                .values()
+                .any(|item| item.kind() == ItemKind::Interaction && item.declared_owner() == Some(id))
+    };
+    let free: Vec<bool> = dispatches.iter().map(|(_, id)| !has_interaction(id)).collect();
+    let times: Vec<i64> = dispatches.iter().map(|(time, _)| *time).collect();
+    pair(dispatches.len(), interactions.len(), |dispatch, interaction| {
+        fit(&times, dispatch, interactions[interaction].0).filter(|_| free[dispatch])
+    })
+}
+
+fn pair_times(calls: &[(i64, &str)], recordings: &[(i64, &str)]) -> Vec<Option<usize>> {
+    let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
+    pair(calls.len(), recordings.len(), |call, recording| {
+        fit(&times, call, recordings[recording].0)
+    })
+}

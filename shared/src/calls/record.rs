@@ -1,0 +1,244 @@
+//! Writing to the index what was reported, one kind of report in each function.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    error::CallsError,
+    interaction::Interaction,
+    item::{Items, entry, is_listable},
+    item_id,
+    observations::{ObservedObject, TwilioRecording},
+    store::pause,
+    table::Calls,
+};
+use crate::{
+    clients::{
+        bucket::{ObjectInfo, RecordingObject},
+        livekit::FailedEgress,
+    },
+    ids::{DispatchId, RecordingName, digits},
+};
+
+/// What [`Calls::observe`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observed {
+    /// The key is not that of a recording.
+    NoRecording,
+    /// A recording that can be used.
+    Present,
+    /// No such object, or an empty one.
+    Absent,
+}
+
+impl Observed {
+    fn of(usable: bool) -> Self {
+        match usable {
+            true => Self::Present,
+            false => Self::Absent,
+        }
+    }
+}
+
+impl Calls {
+    /// Takes down what is reported of an interaction. Without a dispatch id it needs an interaction's.
+    pub async fn record_interaction(&self, reported: &Interaction) -> Result<(), CallsError> {
+        let write = |items: &mut Items| {
+            reported.apply(items);
+            true
+        };
+        self.update(&reported.ids(), write).await.map(|_| ())
+    }
+
+    /// Takes down whether an object of the bucket is there, which `head` asks S3. `sequencer` is that of the S3 event which gave the occasion:
+    /// one that is older than what was followed already changes nothing. Keys that are no recording's are left alone.
+    ///
+    /// `head` is asked after the item is read, and asked again when somebody else changed the item meanwhile: what is written was true later than
+    /// anything that was written before.
+    pub async fn observe<E: From<CallsError>, F: Future<Output = Result<Option<ObjectInfo>, E>>>(
+        &self,
+        key: &str,
+        sequencer: Option<&str>,
+        head: impl Fn() -> F,
+    ) -> Result<Observed, E> {
+        if RecordingName::parse(key).is_none() {
+            return Ok(Observed::NoRecording);
+        }
+        let id = item_id::object(key);
+        for tries in 0..8 {
+            if tries > 0 {
+                pause(tries).await;
+            }
+            let before = self.load([id.as_str()]).await.map_err(E::from)?;
+            let known = before.get(&id).and_then(|item| item.state.own.object.as_ref());
+            let followed = known.and_then(|object| object.sequencer.clone());
+            if let (Some(new), Some(followed)) = (sequencer, &followed)
+                && !is_later(new, followed)
+            {
+                return Ok(Observed::of(known.is_some_and(|object| object.usable)));
+            }
+            let found = head().await?.filter(|found| found.size > 0);
+            let observed = Observed::of(found.is_some());
+            if found.is_none() && before.is_empty() && sequencer.is_none() {
+                return Ok(observed);
+            }
+            let object = ObservedObject {
+                usable: found.is_some(),
+                size: found.as_ref().map(|found| found.size),
+                etag: found.and_then(|found| found.etag),
+                sequencer: sequencer.map(str::to_owned).or(followed),
+            };
+            let rev = before.get(&id).map(|item| item.rev);
+            let write = |items: &mut Items| {
+                if items.get(&id).map(|item| item.rev) != rev {
+                    return false;
+                }
+                entry(items, &id).state.own.object = Some(object.clone());
+                true
+            };
+            if self.update(std::slice::from_ref(&id), write).await.map_err(E::from)? {
+                return Ok(observed);
+            }
+        }
+        Err(CallsError::busy().into())
+    }
+
+    /// Takes down the recordings that a search of the bucket found near a dispatch, `key` being its own, and the dispatch. What is known of them
+    /// already stays: a dispatch that nobody has reported takes no recording from another call.
+    pub async fn index_search_results(
+        &self,
+        id: &DispatchId,
+        key: &str,
+        objects: &[RecordingObject],
+    ) -> Result<(), CallsError> {
+        let ids: Vec<String> = std::iter::once(id.as_str().to_owned())
+            .chain(objects.iter().map(|object| item_id::object(&object.key)))
+            .collect();
+        let dispatched = id.pattern().map(|pattern| pattern.unix);
+        let write = |items: &mut Items| {
+            // An id that may have been made from the name of a file says nothing new about it.
+            let made_up = |object: &RecordingObject| {
+                dispatched == Some(object.unix) && items.contains_key(&item_id::object(&object.key))
+            };
+            let is_taken = items
+                .get(&item_id::object(key))
+                .is_some_and(|item| item.state.owner.is_some());
+            if !items.contains_key(id.as_str()) && (is_taken || objects.iter().any(made_up)) {
+                return false;
+            }
+            entry(items, id.as_str());
+            for object in objects {
+                let own = &mut entry(items, &item_id::object(&object.key)).state.own;
+                own.object.get_or_insert_with(|| ObservedObject {
+                    usable: true,
+                    size: Some(object.size),
+                    etag: object.etag.clone(),
+                    sequencer: None,
+                });
+            }
+            true
+        };
+        self.update(&ids, write).await.map(|_| ())
+    }
+
+    /// Takes down that LiveKit made no recording. Without a file name, and without number and time, there is nothing to take down (`false`).
+    pub async fn record_failed_egress(&self, failed: &FailedEgress) -> Result<bool, CallsError> {
+        let key = failed.key.as_deref().filter(|key| RecordingName::parse(key).is_some());
+        let place = failed
+            .phone
+            .clone()
+            .zip(failed.started.filter(|time| is_listable(*time)));
+        let (id, place) = match (key, place) {
+            (Some(key), _) => (item_id::object(key), None),
+            (None, Some((phone, started))) => (item_id::egress(&failed.egress_id), Some((phone, started.as_second()))),
+            (None, None) => return Ok(false),
+        };
+        let write = |items: &mut Items| {
+            let own = &mut entry(items, &id).state.own;
+            own.fail(&failed.reason, failed.at);
+            own.failed_at.clone_from(&place);
+            true
+        };
+        self.update(std::slice::from_ref(&id), write).await
+    }
+
+    /// Takes down a recording of Twilio's. `call_sid` is the recording's own SID when it is of no single call. `phone` is the other party's number
+    /// (empty: there is none), `dispatch` the call it belongs to, where they are known.
+    pub async fn record_twilio_recording(
+        &self,
+        call_sid: &str,
+        recording: &TwilioRecording,
+        phone: Option<&str>,
+        dispatch: Option<&DispatchId>,
+    ) -> Result<(), CallsError> {
+        let id = item_id::twilio(call_sid);
+        let phone = phone.map(digits);
+        let mut recording = recording.clone();
+        recording.start_time = recording.start_time.filter(|time| is_listable(*time));
+        let write = |items: &mut Items| {
+            let own = &mut entry(items, &id).state.own;
+            own.record_twilio_recording(&recording, phone.as_deref());
+            if let Some(dispatch) = dispatch {
+                own.belongs_to(dispatch.as_str(), Timestamp::UNIX_EPOCH);
+            }
+            true
+        };
+        self.update(std::slice::from_ref(&id), write).await.map(|_| ())
+    }
+
+    /// What is taken down of these Twilio recordings of one call, and the call's number.
+    pub async fn twilio_call(
+        &self,
+        call_sid: &str,
+    ) -> Result<Option<(Option<String>, BTreeMap<String, TwilioRecording>)>, CallsError> {
+        let id = item_id::twilio(call_sid);
+        let mut items = self.load([id.as_str()]).await?;
+        let twilio = items.remove(&id).and_then(|item| item.state.own.twilio);
+        Ok(twilio.map(|call| (call.phone, call.recordings)))
+    }
+
+    /// Takes down that a transcript of the recording with this key is stored, under the name of this dispatch: of the dispatch, or of the object
+    /// where nobody has reported the dispatch. What is not in the table stays out of it.
+    pub async fn mark_egress_transcribed(&self, id: &DispatchId, key: &str) -> Result<(), CallsError> {
+        let ids = [id.as_str().to_owned(), item_id::object(key)];
+        let write = |items: &mut Items| {
+            let known = ids.iter().find(|item| items.contains_key(*item));
+            known.is_some_and(|item| set_transcribed(items, item, id.as_str()))
+        };
+        self.update(&ids, write).await.map(|_| ())
+    }
+
+    /// Takes down that a transcript of a recording of this call by Twilio is stored, whether or not Twilio has told of the recording yet.
+    pub async fn mark_twilio_transcribed(&self, call_sid: &str) -> Result<(), CallsError> {
+        let id = item_id::twilio(call_sid);
+        let write = |items: &mut Items| set_transcribed(items, &id, "");
+        self.update(std::slice::from_ref(&id), write).await.map(|_| ())
+    }
+}
+
+/// Whether the name was not stored yet.
+fn set_transcribed(items: &mut Items, id: &str, name: &str) -> bool {
+    entry(items, id).state.own.transcripts.insert(name.to_owned())
+}
+
+/// Whether one `sequencer` of S3 events for the same key is after another: hexadecimal, the shorter one filled up with zeros on its right.
+fn is_later(one: &str, other: &str) -> bool {
+    let length = one.len().max(other.len());
+    let padded = |text: &str| format!("{:0<length$}", text.to_ascii_uppercase());
+    padded(one) > padded(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequencers_compare_as_if_padded_with_zeros() {
+        assert!(is_later("0055AED6DCD90281E6", "0055AED6DCD90281E5"));
+        assert!(is_later("0055AED6DCD90281E500", "0055AED6DCD90281E4FF"));
+        assert!(!is_later("0055AED6DCD90281E5", "0055AED6DCD90281E5"));
+        assert!(!is_later("0055AED6DCD90281E5", "0055aed6dcd90281e500"));
+        assert!(is_later("0055aed6dcd90281e501", "0055AED6DCD90281E5"));
+    }
+}

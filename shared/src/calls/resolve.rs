@@ -1,0 +1,147 @@
+//! The recording of a call: by the index, else by its name in the bucket; and what the bucket has, written to the index.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{
+    error::CallsError,
+    item_id::{self, ItemKind},
+    pairing::{NEIGHBOURHOOD, fit, pair},
+    record::Observed,
+    table::Calls,
+};
+use crate::{
+    clients::{
+        aws::Aws,
+        bucket::{BucketError, RecordingObject, RecordingsBucket},
+    },
+    config::{ConfigError, Env},
+    ids::{DispatchId, DispatchPattern},
+};
+
+/// How long a request waits for what it found to be written to the index.
+const WRITE_BACK: Duration = Duration::from_secs(3);
+
+/// The index of calls and the bucket.
+pub struct Resolver {
+    /// The index.
+    pub calls: Calls,
+    /// The bucket.
+    pub bucket: RecordingsBucket,
+}
+
+/// Why a recording could not be searched for, or not be indexed.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The index did not answer.
+    #[error(transparent)]
+    Calls(#[from] CallsError),
+    /// The bucket did not answer.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+}
+
+impl Resolver {
+    /// Reads `CALLS_TABLE`, and what [`RecordingsBucket::from_env`] reads. `None` without a bucket.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
+        let Some(bucket) = RecordingsBucket::from_env(env, aws) else {
+            return Ok(None);
+        };
+        let calls = Calls::from_env(env, aws)?;
+        Ok(Some(Self { calls, bucket }))
+    }
+
+    /// The key of the call's recording: from the table, else by its name in the bucket, which is then written to the table.
+    pub async fn find(&self, id: &DispatchId) -> Result<Option<String>, ResolveError> {
+        let known = self.calls.get(id).await?;
+        let is_known = known.is_some();
+        if let Some(key) = known.and_then(|call| call.s3_key) {
+            return Ok(Some(key));
+        }
+        let Some(dispatch) = id.pattern() else { return Ok(None) };
+        let (first, last) = (dispatch.unix - NEIGHBOURHOOD, dispatch.unix + NEIGHBOURHOOD);
+        let (others, listed_as_this) = self.calls.dispatches_near(&dispatch, first, last).await?;
+        if let (Some(key), false) = (listed_as_this, is_known) {
+            return Ok(Some(key));
+        }
+        let candidates = self.bucket.recordings_near(&dispatch, NEIGHBOURHOOD).await?;
+        let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
+            return Ok(None);
+        };
+        // Such a call is told apart from this one by what is known of both.
+        if is_known && self.calls.belongs_to_interaction(&found.key).await? {
+            return Ok(None);
+        }
+        // The answer does not depend on it, nor waits for it long: the next request would find the recording again.
+        match timeout(WRITE_BACK, self.calls.index_search_results(id, &found.key, &candidates)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "recording found but not written to the index"),
+            Err(_) => tracing::warn!("recording found but not written to the index in time"),
+        }
+        Ok(Some(found.key.clone()))
+    }
+}
+
+/// Asks S3 whether an object is there, and writes that to the index; see [`Calls::observe`].
+pub async fn index_object(
+    calls: &Calls,
+    bucket: &RecordingsBucket,
+    key: &str,
+    sequencer: Option<&str>,
+) -> Result<Observed, ResolveError> {
+    match key.starts_with(bucket.prefix()) {
+        true => {
+            let head = || async { Ok::<_, ResolveError>(bucket.head(key).await?) };
+            calls.observe(key, sequencer, head).await
+        }
+        false => Ok(Observed::NoRecording),
+    }
+}
+
+impl Calls {
+    /// Whether a recording of the bucket belongs to an interaction of which nobody knows the dispatch.
+    async fn belongs_to_interaction(&self, key: &str) -> Result<bool, CallsError> {
+        let id = item_id::object(key);
+        let owner = self
+            .load([id.as_str()])
+            .await?
+            .remove(&id)
+            .and_then(|item| item.state.owner);
+        Ok(owner.is_some_and(|owner| ItemKind::of(&owner) == ItemKind::Interaction))
+    }
+
+    /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the key of
+    /// a recording that is listed under the very id of `dispatch`, since its name has this number and time and nobody has reported its call.
+    async fn dispatches_near(
+        &self,
+        dispatch: &DispatchPattern,
+        first: i64,
+        last: i64,
+    ) -> Result<(Vec<i64>, Option<String>), CallsError> {
+        let (mut times, mut own) = (Vec::new(), None);
+        for (id, unix) in self.near(&dispatch.phone, first, last).await? {
+            match ItemKind::of(&id) {
+                ItemKind::Dispatch if unix != dispatch.unix => times.push(unix),
+                ItemKind::Object if unix == dispatch.unix => own = own.or(Some(id)),
+                _ => {}
+            }
+        }
+        let Some(id) = own else { return Ok((times, None)) };
+        let row = self.load([id.as_str()]).await?.remove(&id).and_then(|item| item.row());
+        Ok((times, row.and_then(|(call, _)| call.s3_key)))
+    }
+}
+
+/// The recording that a dispatch made, among `candidates` in order of their times, given the times of the number's other known dispatches.
+fn recording_of<'a>(dispatched: i64, others: &[i64], candidates: &'a [RecordingObject]) -> Option<&'a RecordingObject> {
+    let mut dispatches: Vec<i64> = others.iter().copied().chain([dispatched]).collect();
+    dispatches.sort_unstable();
+    dispatches.dedup();
+    let own = dispatches.binary_search(&dispatched).ok()?;
+    let paired = pair(dispatches.len(), candidates.len(), |dispatch, candidate| {
+        fit(&dispatches, dispatch, candidates[candidate].unix)
+    });
+    let found = paired.iter().position(|dispatch| *dispatch == Some(own))?;
+    Some(&candidates[found])
+}

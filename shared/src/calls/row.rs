@@ -1,0 +1,113 @@
+//! The row of the list that an item makes, together with what belongs to it.
+
+use jiff::Timestamp;
+
+use super::{
+    item::{CallItem, ListKind, ListPosition, is_listable, order},
+    item_id::{self, ItemKind},
+    model::Call,
+    observations::{Observations, TwilioRecording},
+};
+use crate::ids::{DispatchId, RecordingName};
+
+impl CallItem {
+    /// The row that it makes, and where it is listed. `None` when it belongs to another.
+    pub(super) fn row(&self) -> Option<(Call, Option<ListPosition>)> {
+        if self.state.owner.is_some() {
+            return None;
+        }
+        let fields = self.fields();
+        let text = |name: &str| Some(fields.get(name)?.value.as_str()?.to_owned());
+        let time = |name: &str| text(name)?.parse::<Timestamp>().ok();
+        let pattern = DispatchId::parse(&self.id).and_then(|id| id.pattern());
+        let mut call = Call {
+            dispatch_id: self.id.clone(),
+            interaction_id: text("interaction_id"),
+            customer_name: text("customer_name"),
+            phone: text("phone"),
+            status: text("status"),
+            outcome: text("outcome"),
+            duration: fields.get("duration").and_then(|field| field.value.as_i64()),
+            start_time: time("start_time"),
+            end_time: time("end_time"),
+            ..Call::default()
+        };
+        let mut began = pattern.as_ref().map(|pattern| pattern.unix);
+        let (mut number, mut failure) = (pattern.map(|pattern| pattern.phone), None);
+        for (id, observations) in self.observations() {
+            let name = item_id::name(id);
+            failure = failure.or(observations.failure.as_ref().and_then(|failure| failure.value.as_str()));
+            if let Some(object) = &observations.object {
+                let file = RecordingName::parse(name);
+                if object.usable {
+                    call.s3_key = Some(name.to_owned());
+                    call.size = object.size;
+                    call.etag.clone_from(&object.etag);
+                    began = file.as_ref().map(|file| file.unix).or(began);
+                } else {
+                    failure = failure.or(Some("The recording was deleted."));
+                }
+                if let Some(file) = file {
+                    let is_unnamed = call.dispatch_id.contains('#');
+                    if self.kind() != ItemKind::Dispatch && (object.usable || is_unnamed) {
+                        call.dispatch_id = format!("dispatch_{}_{}", file.unix, file.phone);
+                    }
+                    began = began.or(Some(file.unix));
+                    number = number.or(Some(file.phone));
+                }
+            }
+            if let Some((phone, unix)) = &observations.failed_at {
+                began = began.or(Some(*unix));
+                number = number.or_else(|| Some(phone.clone()));
+            }
+            if let Some(twilio) = &observations.twilio {
+                if name.starts_with("CA") {
+                    call.call_sid.get_or_insert_with(|| name.to_owned());
+                }
+                call.twilio.extend(twilio.recordings.values().cloned());
+                number = number.or_else(|| twilio.phone.clone().filter(|phone| !phone.is_empty()));
+            }
+        }
+        if call.dispatch_id.contains('#') {
+            call.dispatch_id.clear();
+        }
+        // A transcript that was made under another name can't be had by this one.
+        let names = ["", call.dispatch_id.as_str()];
+        let transcribed = |(_, observations): (&str, &Observations)| {
+            names.iter().any(|name| observations.transcripts.contains(*name))
+        };
+        call.has_transcript = self.observations().any(transcribed);
+        call.twilio
+            .sort_by_key(|recording| (recording.start_time, recording.sid.clone()));
+        let playing = call.twilio.iter().find(|recording| recording.is_completed());
+        call.duration = call.duration.or(playing.and_then(|recording| recording.duration));
+        let from_twilio = || {
+            playing
+                .or(call.twilio.first())
+                .and_then(|recording| recording.start_time)
+        };
+        let start = call.start_time;
+        let start = start.or_else(|| began.and_then(|unix| Timestamp::from_second(unix).ok()));
+        call.start_time = start.or_else(from_twilio).filter(|start| is_listable(*start));
+        call.phone = call.phone.or_else(|| number.map(|digits| format!("+{digits}")));
+        let list = match call.is_playable() {
+            true => ListKind::Playable,
+            false => ListKind::Missing,
+        };
+        if list == ListKind::Missing {
+            call.recording_error = failure
+                .map(str::to_owned)
+                .or_else(|| Some(call.twilio.first()?.missing_reason()));
+        }
+        let reported = self
+            .observations()
+            .filter_map(|(_, observations)| observations.reported)
+            .min();
+        let listed_at = call.start_time.or(reported.filter(|at| is_listable(*at)));
+        let place = listed_at.filter(|_| !self.is_gone()).map(|start| ListPosition {
+            list,
+            order: order(start, &self.id),
+        });
+        Some((call, place))
+    }
+}

@@ -1,0 +1,33 @@
+//! The calls table.
+
+use aws_sdk_dynamodb::Client;
+
+use super::{encoding::call_from, error::CallsError, model::Call};
+use crate::{
+    clients::{aws::Aws, dynamodb::text},
+    config::{ConfigError, Env},
+    ids::DispatchId,
+};
+
+/// The calls table.
+pub struct Calls {
+    pub(super) client: Client,
+    pub(super) table: String,
+}
+
+impl Calls {
+    /// Reads `CALLS_TABLE`.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client: aws.dynamodb(),
+            table: env.required("CALLS_TABLE")?.to_owned(),
+        })
+    }
+
+    /// Reads one call.
+    pub async fn get(&self, id: &DispatchId) -> Result<Option<Call>, CallsError> {
+        let get = self.client.get_item().table_name(&self.table);
+        let answer = get.key("id", text(id.as_str())).send().await?;
+        Ok(answer.item.map(|item| call_from(&item)))
+    }
+}

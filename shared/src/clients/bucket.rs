@@ -1,0 +1,231 @@
+//! The bucket in S3 that LiveKit egress writes recordings to.
+
+use aws_sdk_s3::{Client, error::SdkError, operation::list_objects_v2::ListObjectsV2Error, types::Object};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use jiff::{Timestamp, ToSpan};
+
+use crate::{
+    clients::aws::{Aws, causes},
+    config::Env,
+    ids::{DispatchPattern, RecordingName},
+    time::utc_day,
+};
+
+/// What S3 says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Size in bytes.
+    pub size: i64,
+    /// ETag without quotes.
+    pub etag: Option<String>,
+}
+
+/// A recording in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingObject {
+    /// Its S3 key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: i64,
+    /// Its ETag without quotes.
+    pub etag: Option<String>,
+    /// When recording began, by its name, in Unix seconds.
+    pub unix: i64,
+}
+
+/// Why the bucket could not be searched. Never means that nothing was found.
+#[derive(Debug, thiserror::Error)]
+pub enum BucketError {
+    /// The bucket does not exist.
+    #[error("the recordings bucket does not exist")]
+    NoSuchBucket,
+    /// The function's role may not list or read the bucket under the prefix.
+    #[error("the recordings bucket refused access")]
+    AccessDenied,
+    /// The object is gone.
+    #[error("the recording is not in the bucket")]
+    NotFound,
+    /// S3 did not answer, or not with what was asked for.
+    #[error("the recordings bucket did not answer: {0}")]
+    Unavailable(String),
+}
+
+/// One page of the bucket's keys.
+#[derive(Debug)]
+pub struct KeyPage {
+    /// The recordings on it.
+    pub recordings: Vec<RecordingObject>,
+    /// The last key of the page, after which the next one begins; `None` on the last page.
+    pub last: Option<String>,
+}
+
+/// The bucket and the prefix under which egress files lie by UTC day.
+pub struct RecordingsBucket {
+    client: Client,
+    bucket: String,
+    prefix: String,
+}
+
+impl RecordingsBucket {
+    /// Reads `RECORDINGS_BUCKET` and `RECORDINGS_PREFIX` (`egress-recordings/` when absent). `None` without a bucket.
+    pub fn from_env(env: &Env, aws: &Aws) -> Option<Self> {
+        let bucket = env.optional("RECORDINGS_BUCKET")?.to_owned();
+        let prefix = env
+            .optional("RECORDINGS_PREFIX")
+            .unwrap_or("egress-recordings/")
+            .to_owned();
+        Some(Self {
+            client: Client::from_conf(aws.s3_config()),
+            bucket,
+            prefix,
+        })
+    }
+
+    /// The recordings of the dispatch's phone number that began within so many seconds of it, before or after, in that order.
+    ///
+    /// The folder's date comes from the producer's clock and zone, so the neighbouring days are searched too, all at once.
+    pub async fn recordings_near(
+        &self,
+        dispatch: &DispatchPattern,
+        seconds: i64,
+    ) -> Result<Vec<RecordingObject>, BucketError> {
+        let day = Timestamp::from_second(dispatch.unix)
+            .map(utc_day)
+            .map_err(|error| BucketError::Unavailable(error.to_string()))?;
+        let prefixes = [-1, 0, 1].into_iter().filter_map(|offset| {
+            let day = day.checked_add(offset.days()).ok()?;
+            Some(format!(
+                "{}{}/outbound-{}_",
+                self.prefix,
+                day.strftime("%Y/%m/%d"),
+                dispatch.phone
+            ))
+        });
+        let found: Vec<Vec<RecordingObject>> = stream::iter(prefixes.map(|prefix| self.list(prefix)))
+            .buffered(3)
+            .try_collect()
+            .await?;
+        let window = dispatch.unix - seconds..=dispatch.unix + seconds;
+        let mut candidates: Vec<RecordingObject> = found
+            .into_iter()
+            .flatten()
+            .filter(|object| window.contains(&object.unix))
+            .collect();
+        candidates.sort_by(|a, b| (a.unix, &a.key).cmp(&(b.unix, &b.key)));
+        Ok(candidates)
+    }
+
+    /// Opens a recording: its size in bytes, and the bytes.
+    pub async fn open(
+        &self,
+        key: &str,
+    ) -> Result<
+        (
+            Option<u64>,
+            impl Stream<Item = Result<Bytes, BucketError>> + Send + use<>,
+        ),
+        BucketError,
+    > {
+        let object = self.client.get_object().bucket(&self.bucket).key(key);
+        let object = object.send().await.map_err(getting)?;
+        let length = object.content_length.and_then(|length| u64::try_from(length).ok());
+        let bytes = stream::unfold(object.body, |mut body| async move {
+            let chunk = body.next().await?;
+            Some((chunk.map_err(|error| BucketError::Unavailable(causes(&error))), body))
+        });
+        Ok((length, bytes))
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The folder of all recordings, with its slash.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What S3 says of an object; `None` when it is not there.
+    pub async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, BucketError> {
+        let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        match answer.map_err(getting) {
+            Ok(object) => Ok(Some(ObjectInfo {
+                size: object.content_length().unwrap_or_default(),
+                etag: without_quotes(object.e_tag),
+            })),
+            Err(BucketError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads one page of keys in their order, which is that of days: those after `after` that begin with [`RecordingsBucket::prefix`] and `folder`.
+    pub async fn page(&self, folder: &str, after: Option<&str>) -> Result<KeyPage, BucketError> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(format!("{}{folder}", self.prefix))
+            .set_start_after(after.map(str::to_owned))
+            .send()
+            .await
+            .map_err(listing)?;
+        let objects = answer.contents.unwrap_or_default();
+        let last = objects.last().and_then(|object| object.key.clone());
+        Ok(KeyPage {
+            recordings: objects.into_iter().filter_map(recording).collect(),
+            last: last.filter(|_| answer.is_truncated == Some(true)),
+        })
+    }
+
+    /// All recordings whose key begins with `prefix`, over all pages.
+    async fn list(&self, prefix: String) -> Result<Vec<RecordingObject>, BucketError> {
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
+        let mut objects = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(listing)?;
+            objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(recording));
+        }
+        Ok(objects)
+    }
+}
+
+fn without_quotes(etag: Option<String>) -> Option<String> {
+    etag.map(|tag| tag.trim_matches('"').to_owned())
+}
+
+/// What a listed object is, if it is a recording. An empty file is one that failed.
+fn recording(object: Object) -> Option<RecordingObject> {
+    let key = object.key?;
+    Some(RecordingObject {
+        unix: RecordingName::parse(&key)?.unix,
+        size: object.size.filter(|size| *size > 0)?,
+        etag: without_quotes(object.e_tag),
+        key,
+    })
+}
+
+/// Why one object can't be had. What HEAD answers has no body, and so no code.
+fn getting<E: std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
+    match error.raw_response().map(|answer| answer.status().as_u16()) {
+        Some(403) => BucketError::AccessDenied,
+        Some(404) => BucketError::NotFound,
+        _ => BucketError::Unavailable(causes(&error)),
+    }
+}
+
+fn listing(error: SdkError<ListObjectsV2Error>) -> BucketError {
+    let code = error.as_service_error().and_then(|service| service.meta().code());
+    match code {
+        Some("NoSuchBucket") => BucketError::NoSuchBucket,
+        Some("AccessDenied") => BucketError::AccessDenied,
+        _ => BucketError::Unavailable(causes(&error)),
+    }
+}

@@ -1,0 +1,354 @@
+//! LiveKit's webhooks: who sent them, and what they say about recordings.
+//!
+//! Wire format: `livekit_webhook.proto` and `livekit_egress.proto` of livekit/protocol as protojson writes them: 64-bit integers are text, enums are
+//! names, and what is zero is left out. Numbers and snake_case are read as well.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    clients::{
+        aws::Aws,
+        secrets::{Secret, SecretError},
+    },
+    config::{ConfigError, Env},
+    ids::{RecordingName, digits},
+};
+
+/// Seconds by which the clocks may differ.
+const LEEWAY: u64 = 60;
+/// A token that is not valid makes the secret be read again at most this often.
+const SECRET_REFRESH: Duration = Duration::from_secs(30);
+
+/// The LiveKit secret: `{"api_key","api_secret"}`.
+#[derive(Deserialize)]
+pub struct Credentials {
+    api_key: String,
+    api_secret: String,
+}
+
+/// Why a webhook is not LiveKit's.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveKitError {
+    /// The secret can't be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The secret has no key in it.
+    #[error("the LiveKit secret needs api_key and api_secret")]
+    IncompleteSecret,
+    /// The token is absent, expired, signed by somebody else, or for another body.
+    #[error("the webhook's token is not valid: {0}")]
+    Unauthorized(String),
+}
+
+/// What a webhook says about a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EgressEvent {
+    /// A file should be in the bucket under this key. An empty one may not be told from another: protojson leaves out a size of zero.
+    Stored {
+        /// The key.
+        key: String,
+        /// What is to be taken down if it is not there.
+        otherwise: FailedEgress,
+    },
+    /// There is no usable file.
+    Failed(FailedEgress),
+    /// Nothing that matters here.
+    Other,
+}
+
+/// A LiveKit recording that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedEgress {
+    /// LiveKit's id of it.
+    pub egress_id: String,
+    /// The key that its file would have had.
+    pub key: Option<String>,
+    /// The number called, digits only.
+    pub phone: Option<String>,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// What LiveKit says about it.
+    pub reason: String,
+    /// When LiveKit said so.
+    pub at: Timestamp,
+}
+
+/// Checks who sent a webhook.
+pub struct LiveKit(Secret<Credentials>);
+
+impl LiveKit {
+    /// Reads `LIVEKIT_SECRET`.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        let secret = env.required("LIVEKIT_SECRET")?;
+        Ok(Self(Secret::new(aws.secrets_manager(), secret)))
+    }
+
+    /// Reads the secret ahead of the first request.
+    pub async fn preload(&self) {
+        self.0.preload().await;
+    }
+
+    /// Whether `token`, the `Authorization` header, was made by LiveKit for exactly these bytes.
+    pub async fn verify(&self, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+        match checked(&*self.0.get().await?, token, body) {
+            // It may have been replaced since it was read, and LiveKit does not send a webhook again that was refused.
+            Err(LiveKitError::Unauthorized(_)) => checked(&*self.0.refresh(SECRET_REFRESH).await?, token, body),
+            checked => checked,
+        }
+    }
+}
+
+fn checked(secret: &Credentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+    match secret.api_key.is_empty() || secret.api_secret.is_empty() {
+        true => Err(LiveKitError::IncompleteSecret),
+        false => verify(secret, token, body),
+    }
+}
+
+fn verify(secret: &Credentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+    #[derive(Deserialize)]
+    struct Claims {
+        sha256: String,
+    }
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.leeway = LEEWAY;
+    validation.set_required_spec_claims(&["exp", "iss"]);
+    validation.set_issuer(&[&secret.api_key]);
+    validation.validate_nbf = true;
+    let token = token.strip_prefix("Bearer ").unwrap_or(token);
+    let key = DecodingKey::from_secret(secret.api_secret.as_bytes());
+    let claims = decode::<Claims>(token, &key, &validation)
+        .map_err(|error| LiveKitError::Unauthorized(error.to_string()))?
+        .claims;
+    match claims.sha256 == STANDARD.encode(Sha256::digest(body)) {
+        true => Ok(()),
+        false => Err(LiveKitError::Unauthorized("it is for another body".into())),
+    }
+}
+
+/// Reads a webhook's body. `None` when it is not a JSON object.
+pub fn read(body: &[u8]) -> Option<EgressEvent> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    let event_name = event.as_object()?.get("event").and_then(Value::as_str);
+    let info = either(&event, "egressInfo", "egress_info");
+    let status = match info.get("status") {
+        Some(Value::String(name)) => name.clone(),
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(3) => "EGRESS_COMPLETE".into(),
+            Some(4) => "EGRESS_FAILED".into(),
+            Some(5) => "EGRESS_ABORTED".into(),
+            Some(6) => "EGRESS_LIMIT_REACHED".into(),
+            _ => String::new(),
+        },
+        _ => String::new(),
+    };
+    let has_file = matches!(status.as_str(), "EGRESS_COMPLETE" | "EGRESS_LIMIT_REACHED");
+    if event_name != Some("egress_ended")
+        || !(has_file || matches!(status.as_str(), "EGRESS_FAILED" | "EGRESS_ABORTED"))
+    {
+        return Some(EgressEvent::Other);
+    }
+    let several = either(info, "fileResults", "file_results").as_array();
+    let files = several.map_or(std::slice::from_ref(&info["file"]), Vec::as_slice);
+    let named = |file: &Value| {
+        file["filename"]
+            .as_str()
+            .filter(|key| !key.is_empty())
+            .map(str::to_owned)
+    };
+    let keys: Vec<String> = files.iter().filter_map(named).collect();
+    let is_recording = |key: &&String| RecordingName::parse(key).is_some();
+    let key = keys.iter().find(is_recording).or(keys.first()).cloned();
+    if has_file && key.is_none() {
+        // Segments or a stream.
+        return Some(EgressEvent::Other);
+    }
+    let room = either(info, "roomName", "room_name").as_str().unwrap_or_default();
+    let nanoseconds = |camel, snake| Timestamp::from_nanosecond(integer(either(info, camel, snake))?.into()).ok();
+    let said = match info["error"].as_str().unwrap_or_default() {
+        "" => info["details"].as_str().unwrap_or_default(),
+        error => error,
+    };
+    let what = match status.as_str() {
+        "EGRESS_FAILED" => "LiveKit's recording failed",
+        "EGRESS_ABORTED" => "LiveKit's recording was aborted",
+        _ => "LiveKit's recording is empty or not in the bucket",
+    };
+    let said: String = said.chars().take(300).collect();
+    let failed = FailedEgress {
+        egress_id: either(info, "egressId", "egress_id")
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        key: key.clone(),
+        phone: room
+            .strip_prefix("outbound-")
+            .map(digits)
+            .filter(|phone| !phone.is_empty()),
+        started: nanoseconds("startedAt", "started_at").filter(|started| started.as_second() > 0),
+        reason: if said.is_empty() {
+            format!("{what}.")
+        } else {
+            format!("{what}: {said}")
+        },
+        at: integer(either(&event, "createdAt", "created_at"))
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .or_else(|| nanoseconds("endedAt", "ended_at"))
+            .unwrap_or(Timestamp::UNIX_EPOCH),
+    };
+    Some(match key.filter(|_| has_file) {
+        Some(key) => EgressEvent::Stored { key, otherwise: failed },
+        None => EgressEvent::Failed(failed),
+    })
+}
+
+fn either<'a>(object: &'a Value, camel: &str, snake: &str) -> &'a Value {
+    object.get(camel).unwrap_or(&object[snake])
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_i64(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret() -> Credentials {
+        Credentials {
+            api_key: "APIkey".into(),
+            api_secret: "a-secret-of-some-length-for-hmac-256".into(),
+        }
+    }
+
+    fn token(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
+        encode(
+            &Header::new(algorithm),
+            claims,
+            &EncodingKey::from_secret(secret.as_bytes()),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_webhook_is_livekits_only_with_its_key_for_this_body_and_in_time() {
+        let (body, now) = (br#"{ "event": "egress_ended" }"#, Timestamp::now().as_second());
+        let hash = STANDARD.encode(Sha256::digest(body));
+        let good = json!({"iss": "APIkey", "nbf": now, "exp": now + 300, "sha256": hash});
+        let with = |name: &str, value: Value| {
+            let mut claims = good.clone();
+            claims[name] = value;
+            token(Algorithm::HS256, &secret().api_secret, &claims)
+        };
+        let token_of_good = with("iss", "APIkey".into());
+        assert!(verify(&secret(), &token_of_good, body).is_ok());
+        assert!(verify(&secret(), &format!("Bearer {token_of_good}"), body).is_ok());
+        assert!(
+            verify(&secret(), &with("exp", (now - 30).into()), body).is_ok(),
+            "within the leeway"
+        );
+        for (token, what) in [
+            (with("exp", (now - 90).into()), "expired"),
+            (with("nbf", (now + 600).into()), "not yet valid"),
+            (with("iss", "another".into()), "another key"),
+            (with("exp", Value::Null), "no end"),
+            (
+                with("sha256", hex::encode(Sha256::digest(body)).into()),
+                "the hash in hex",
+            ),
+            (
+                token(Algorithm::HS256, "another secret of some length", &good),
+                "another secret",
+            ),
+            (
+                token(Algorithm::HS384, &secret().api_secret, &good),
+                "another algorithm",
+            ),
+            ("".into(), "no token"),
+            ("eyJhbGciOiJub25lIn0.e30.".into(), "no algorithm"),
+        ] {
+            assert!(verify(&secret(), &token, body).is_err(), "{what}");
+        }
+        let other = br#"{"event":"egress_ended"}"#;
+        assert!(verify(&secret(), &token_of_good, other).is_err(), "the raw bytes count");
+    }
+
+    #[test]
+    fn every_end_of_an_egress_is_understood() {
+        let ended = |status: Value, file: Value| {
+            let body = json!({"event": "egress_ended", "createdAt": "1754653700", "id": "EV_1", "egressInfo": {
+                "egressId": "EG_1", "roomName": "outbound-15103455686", "status": status, "startedAt": "1754653479123456789",
+                "error": "no space", "fileResults": [file],
+            }});
+            read(body.to_string().as_bytes()).unwrap()
+        };
+        let file = json!({"filename": "egress-recordings/a.mp4", "size": "12", "duration": "180000000000"});
+        for status in [
+            json!("EGRESS_COMPLETE"),
+            json!("EGRESS_LIMIT_REACHED"),
+            json!(3),
+            json!(6),
+        ] {
+            let EgressEvent::Stored { key, otherwise } = ended(status, file.clone()) else {
+                panic!("not stored")
+            };
+            assert_eq!(key, "egress-recordings/a.mp4");
+            let reason = "LiveKit's recording is empty or not in the bucket: no space";
+            assert_eq!(
+                (otherwise.key.as_ref(), otherwise.reason.as_str()),
+                (Some(&key), reason)
+            );
+        }
+        for (status, reason) in [
+            ("EGRESS_FAILED", "LiveKit's recording failed: no space"),
+            ("EGRESS_ABORTED", "LiveKit's recording was aborted: no space"),
+        ] {
+            let EgressEvent::Failed(failed) = ended(status.into(), json!({})) else {
+                panic!("{status}")
+            };
+            assert_eq!(
+                (failed.reason.as_str(), failed.phone.as_deref()),
+                (reason, Some("15103455686"))
+            );
+            assert_eq!(failed.started.unwrap().as_second(), 1_754_653_479);
+            assert_eq!(failed.at.as_second(), 1_754_653_700);
+        }
+        assert_eq!(
+            ended("EGRESS_COMPLETE".into(), json!({})),
+            EgressEvent::Other,
+            "segments or a stream"
+        );
+        for status in [json!("EGRESS_ACTIVE"), json!("EGRESS_ENDING"), Value::Null] {
+            assert_eq!(ended(status, file.clone()), EgressEvent::Other);
+        }
+        let other = read(br#"{"event":"room_started","room":{}}"#);
+        assert_eq!(other, Some(EgressEvent::Other));
+        assert_eq!((read(b"[]"), read(b"nothing")), (None, None));
+        let key_of = |body: Value| match read(body.to_string().as_bytes()) {
+            Some(EgressEvent::Stored { key, .. }) => key,
+            other => panic!("{other:?}"),
+        };
+        let snake = json!({"event": "egress_ended", "egress_info": {"egress_id": "EG_1", "status": 3, "file_results": [{"filename": "k"}]}});
+        assert_eq!(key_of(snake), "k");
+        let deprecated =
+            json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "file": {"filename": "k"}}});
+        assert_eq!(key_of(deprecated), "k");
+        let recording = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
+        let several = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE",
+            "fileResults": [{"filename": "thumbnail.jpg"}, {"filename": recording}]}});
+        assert_eq!(key_of(several), recording);
+    }
+}

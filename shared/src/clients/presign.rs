@@ -1,0 +1,340 @@
+//! Presigned URLs: how a recording is played, downloaded and shared.
+
+use std::{
+    error::Error,
+    fmt::Write,
+    iter,
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::config::endpoint::{DefaultResolver, ParamsBuilder, ResolveEndpoint};
+use aws_sigv4::{
+    http_request::{
+        PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4::SigningParams,
+};
+use aws_smithy_runtime_api::client::identity::Identity;
+use jiff::{SignedDuration, Timestamp};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+
+use crate::{
+    clients::{
+        aws::Aws,
+        secrets::{Secret, SecretError},
+    },
+    config::Env,
+    ids::media_type,
+};
+
+/// The longest life of a presigned URL, in seconds: seven days, SigV4's own limit.
+pub const MAX_EXPIRES_IN: u64 = 604_800;
+/// What is promised for a URL signed with temporary credentials: it dies with them, and when that is nobody says.
+const TEMPORARY_CREDENTIALS_LIMIT: u64 = 900;
+
+/// The signer secret: `{"access_key_id","secret_access_key"}` of an IAM user that may only read recordings.
+#[derive(Deserialize)]
+struct SignerKeys {
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+/// Why no URL could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PresignError {
+    /// The signer secret can't be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The bucket's name or the region can't be part of an address.
+    #[error("the bucket has no address: {0}")]
+    Address(String),
+    /// The URL could not be signed.
+    #[error("presigning failed: {0}")]
+    Signing(String),
+}
+
+/// Signs URLs for the recordings bucket.
+///
+/// The SDK finds the bucket's address, as for its own requests, and its signer signs. They are called one by one because the SDK's own
+/// presigning runs the whole machinery of a request for each URL: a list has up to 100, and it was half of a warm request's CPU.
+pub struct Presign {
+    bucket: ParamsBuilder,
+    addresses: DefaultResolver,
+    region: String,
+    role: Credentials,
+    signer: Option<Secret<SignerKeys>>,
+}
+
+/// Until when URLs work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// When the URLs were signed.
+    pub signed_at: Timestamp,
+    /// Their life in seconds, which may be shorter than asked.
+    pub seconds: u64,
+    /// Why it is shorter than asked: `temporary_credentials`.
+    pub limited_by: Option<&'static str>,
+}
+
+impl Expiry {
+    /// The moment the URLs stop working.
+    pub fn at(&self) -> Timestamp {
+        self.signed_at + SignedDuration::from_secs(self.seconds as i64)
+    }
+}
+
+/// Signs any number of URLs that expire together.
+pub struct Presigner {
+    /// The bucket's address, without a trailing slash.
+    address: String,
+    identity: Identity,
+    region: String,
+    /// Until when the URLs work.
+    pub expiry: Expiry,
+}
+
+impl Presign {
+    /// Reads `RECORDINGS_BUCKET` and `SIGNER_SECRET`, without which the function's own credentials sign. `None` without a bucket.
+    pub fn from_env(env: &Env, aws: &Aws) -> Option<Self> {
+        let bucket = env.optional("RECORDINGS_BUCKET")?;
+        Some(Self {
+            bucket: aws.s3_address(bucket),
+            addresses: DefaultResolver::new(),
+            region: aws.region().to_owned(),
+            role: aws.credentials().clone(),
+            signer: env
+                .optional("SIGNER_SECRET")
+                .map(|id| Secret::new(aws.secrets_manager(), id)),
+        })
+    }
+
+    /// Reads the signer's keys ahead of the first request.
+    pub async fn preload(&self) {
+        if let Some(secret) = &self.signer {
+            secret.preload().await;
+        }
+    }
+
+    /// Gets ready to sign URLs that live `expires_in` seconds from now, or as long as the credentials allow.
+    pub async fn presigner(&self, expires_in: u64) -> Result<Presigner, PresignError> {
+        let signer = match &self.signer {
+            Some(secret) => Some(secret.get().await?),
+            None => None,
+        };
+        let bucket = self.bucket.clone().build();
+        let bucket = bucket.map_err(|error| PresignError::Address(error.to_string()))?;
+        let endpoint = ResolveEndpoint::resolve_endpoint(&self.addresses, &bucket).await;
+        let endpoint = endpoint.map_err(|error| PresignError::Address(error.to_string()))?;
+        Ok(self.presigner_at(endpoint.url(), signer.as_deref(), Timestamp::now(), expires_in))
+    }
+
+    fn presigner_at(&self, address: &str, signer: Option<&SignerKeys>, now: Timestamp, expires_in: u64) -> Presigner {
+        let credentials = match signer {
+            Some(keys) => Credentials::new(
+                &keys.access_key_id,
+                &keys.secret_access_key,
+                None,
+                None,
+                "signer secret",
+            ),
+            None => self.role.clone(),
+        };
+        let limited = credentials.session_token().is_some() && expires_in > TEMPORARY_CREDENTIALS_LIMIT;
+        Presigner {
+            address: address.trim_end_matches('/').to_owned(),
+            identity: credentials.into(),
+            region: self.region.clone(),
+            expiry: Expiry {
+                // SigV4 counts from a whole second.
+                signed_at: Timestamp::from_second(now.as_second()).unwrap_or(now),
+                seconds: if limited {
+                    TEMPORARY_CREDENTIALS_LIMIT
+                } else {
+                    expires_in
+                },
+                limited_by: limited.then_some("temporary_credentials"),
+            },
+        }
+    }
+}
+
+impl Presigner {
+    /// A URL that plays the recording in a browser or player, and seeks.
+    pub fn presign(&self, key: &str) -> Result<String, PresignError> {
+        self.sign(key, None)
+    }
+
+    /// A URL that downloads the recording under its own name.
+    pub fn presign_download(&self, key: &str) -> Result<String, PresignError> {
+        self.sign(key, Some(&content_disposition(key)))
+    }
+
+    fn sign(&self, key: &str, disposition: Option<&str>) -> Result<String, PresignError> {
+        const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
+        let mut url = format!("{}/{}", self.address, utf8_percent_encode(key, PATH));
+        let mut separator = '?';
+        let mut add = |url: &mut String, name: &str, value: &str| {
+            // Writing to a string can't fail.
+            let _ = write!(url, "{separator}{name}={}", utf8_percent_encode(value, UNRESERVED));
+            separator = '&';
+        };
+        // Egress may store a file as application/octet-stream, which a browser would download instead of play.
+        let overrides = [
+            ("response-content-disposition", disposition),
+            ("response-content-type", media_type(key)),
+        ];
+        for (name, value) in overrides {
+            if let Some(value) = value {
+                add(&mut url, name, value);
+            }
+        }
+        // As the SDK sets them for S3: the path is taken as it is.
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_secs(self.expiry.seconds));
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let failed = |error: &dyn Error| PresignError::Signing(error.to_string());
+        let parameters = SigningParams::builder()
+            .identity(&self.identity)
+            .region(&self.region)
+            .name("s3")
+            .time(SystemTime::from(self.expiry.signed_at))
+            .settings(settings)
+            .build()
+            .map_err(|error| failed(&error))?
+            .into();
+        let request = SignableRequest::new("GET", url.as_str(), iter::empty(), SignableBody::UnsignedPayload);
+        let signed = sign(request.map_err(|error| failed(&error))?, &parameters).map_err(|error| failed(&error))?;
+        let (_, signature) = signed.into_parts().0.into_parts();
+        for (name, value) in signature {
+            add(&mut url, name, &value);
+        }
+        Ok(url)
+    }
+}
+
+/// What stays as it is in a signed path or query; all else is percent-encoded.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `attachment` with the key's file name, in the plain and the RFC 6266 form.
+fn content_disposition(key: &str) -> String {
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+    let name = key.rsplit('/').next().unwrap_or(key);
+    let plain: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%' | ';') || c == ' ' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!(
+        "attachment; filename=\"{plain}\"; filename*=UTF-8''{}",
+        utf8_percent_encode(name, ENCODED)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The example of AWS's own documentation.
+    #[test]
+    fn a_url_is_signed_like_in_the_documentation() {
+        let env = Env::from_iter([
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            ("RECORDINGS_BUCKET", "examplebucket"),
+        ]);
+        let playback = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
+        let presigner = playback.presigner_at(
+            "https://examplebucket.s3.amazonaws.com",
+            None,
+            "2013-05-24T00:00:00Z".parse().unwrap(),
+            86400,
+        );
+        let url = presigner.presign("test.txt").unwrap();
+        assert!(
+            url.starts_with("https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&"),
+            "{url}"
+        );
+        for parameter in [
+            "X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request",
+            "X-Amz-Date=20130524T000000Z",
+            "X-Amz-Expires=86400",
+            "X-Amz-SignedHeaders=host",
+            "X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404",
+        ] {
+            assert!(
+                url.split(['?', '&']).any(|given| given == parameter),
+                "{parameter} is not in {url}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_addressed_as_the_sdk_addresses_it() {
+        for (region, bucket, endpoint, expected) in [
+            (
+                "eu-central-1",
+                "calls",
+                "",
+                "https://calls.s3.eu-central-1.amazonaws.com/k?",
+            ),
+            (
+                "cn-north-1",
+                "calls",
+                "",
+                "https://calls.s3.cn-north-1.amazonaws.com.cn/k?",
+            ),
+            (
+                "us-east-1",
+                "our.calls",
+                "",
+                "https://s3.us-east-1.amazonaws.com/our.calls/k?",
+            ),
+            (
+                "us-east-1",
+                "calls",
+                "http://localhost:4566",
+                "http://localhost:4566/calls/k?",
+            ),
+        ] {
+            let env = Env::from_iter([
+                ("AWS_REGION", region),
+                ("AWS_ACCESS_KEY_ID", "id"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("AWS_ENDPOINT_URL", endpoint),
+                ("RECORDINGS_BUCKET", bucket),
+            ]);
+            let playback = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
+            let url = playback.presigner(60).await.unwrap().play("k").unwrap();
+            assert!(url.starts_with(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_download_is_named_like_the_recording() {
+        assert_eq!(
+            content_disposition("egress-recordings/2025/08/08/outbound-1_2.mp4"),
+            "attachment; filename=\"outbound-1_2.mp4\"; filename*=UTF-8''outbound-1_2.mp4"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_breaks_out_of_the_header(key in ".*") {
+            let header = content_disposition(&key);
+            prop_assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+            prop_assert_eq!(header.matches('"').count(), 2);
+        }
+    }
+}

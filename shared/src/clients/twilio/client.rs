@@ -1,0 +1,222 @@
+//! The client for one Twilio account.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::{Client, Method, RequestBuilder, Response, Url, header, redirect};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    credentials::Credentials,
+    error::{TwilioError, accepted, connection},
+    recording::{Page, PageQuery, RawPage, Recording},
+    sid::{AccountSid, RecordingSid, is_sid},
+};
+use crate::{
+    clients::{aws::Aws, secrets::Secret},
+    config::{ConfigError, Env},
+    retry::with_retries,
+};
+
+const ATTEMPTS: u32 = 4;
+const TOKEN_REFRESH: Duration = Duration::from_secs(30);
+/// One JSON answer takes at most this long.
+const JSON_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_REDIRECTS: usize = 3;
+/// Where Twilio's API is, unless `TWILIO_BASE_URL` says otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
+
+/// The digits of a phone number, which a SIP address has before its host. `None` for names.
+fn number_in(address: &str) -> Option<&str> {
+    let user = address
+        .strip_prefix("sip:")
+        .or(address.strip_prefix("sips:"))
+        .unwrap_or(address);
+    let user = user.split(['@', ';']).next().unwrap_or_default();
+    let digits = user.strip_prefix('+').unwrap_or(user);
+    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(digits)
+}
+
+/// The origin that an entry of `EXTERNAL_MEDIA_HOSTS` stands for.
+fn external_origin(entry: &str) -> Option<String> {
+    let url = match entry.contains("://") {
+        true => Url::parse(entry),
+        false => Url::parse(&format!("https://{entry}")),
+    };
+    let url = url
+        .ok()
+        .filter(|url| url.has_host() && url.path() == "/" && url.query().is_none())?;
+    matches!(url.scheme(), "http" | "https").then(|| url.origin().ascii_serialization())
+}
+
+/// Twilio's API for one account. Credentials go to the configured host alone.
+pub struct Twilio {
+    client: Client,
+    /// For other hosts than Twilio's.
+    pub(super) outside: Client,
+    /// From where recordings in external storage may be fetched.
+    pub(super) external_origins: Vec<String>,
+    pub(super) base: Url,
+    secret: Secret<Credentials>,
+}
+
+impl Twilio {
+    /// Reads `TWILIO_SECRET`, `TWILIO_BASE_URL` and `EXTERNAL_MEDIA_HOSTS`: host names, which are reached by HTTPS, or whole origins.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        let base = Url::parse(env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL))
+            .ok()
+            .filter(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.host().is_some()
+                    && url.path() == "/"
+                    && url.query().is_none()
+            })
+            .ok_or(ConfigError::Invalid {
+                name: "TWILIO_BASE_URL",
+                expected: "a URL with a host and no path, such as https://api.twilio.com",
+            })?;
+        let external_hosts = env.optional("EXTERNAL_MEDIA_HOSTS").unwrap_or_default().split(',');
+        let external_hosts = external_hosts.map(str::trim).filter(|host| !host.is_empty());
+        let external_origins = external_hosts.map(external_origin).collect::<Option<Vec<_>>>();
+        let https_only = base.scheme() == "https";
+        let client = || {
+            Client::builder()
+                .no_proxy()
+                .connect_timeout(Duration::from_secs(3))
+                .pool_idle_timeout(Duration::from_secs(20))
+        };
+        let outside = client().redirect(redirect::Policy::none()).build();
+        let client = client()
+            .https_only(https_only)
+            // reqwest drops the Authorization header when a redirect leaves the host.
+            .redirect(redirect::Policy::limited(MAX_REDIRECTS))
+            // A media address holds the account's and the recording's SIDs.
+            .referer(false)
+            .build()
+            .map_err(|error| ConfigError::HttpClient(error.to_string()))?;
+        Ok(Self {
+            client,
+            outside: outside.map_err(|error| ConfigError::HttpClient(error.to_string()))?,
+            external_origins: external_origins.ok_or(ConfigError::Invalid {
+                name: "EXTERNAL_MEDIA_HOSTS",
+                expected: "host names separated by commas, such as recordings.example.com",
+            })?,
+            base,
+            secret: Secret::new(aws.secrets_manager(), env.required("TWILIO_SECRET")?),
+        })
+    }
+
+    /// Reads the credentials ahead of the first request.
+    pub async fn preload(&self) {
+        self.secret.preload().await;
+    }
+
+    /// The configured account.
+    pub async fn account_sid(&self) -> Result<AccountSid, TwilioError> {
+        AccountSid::parse(&self.secret.get().await?.account_sid).ok_or(TwilioError::IncompleteSecret)
+    }
+
+    /// The host that recordings are fetched from.
+    pub fn base_url(&self) -> &Url {
+        &self.base
+    }
+
+    /// Reads one page of the account's recordings.
+    pub async fn list(&self, page: &PageQuery, deadline: Instant) -> Result<Page, TwilioError> {
+        let resource = format!("/2010-04-01/Accounts/{}/Recordings.json", self.account_sid().await?);
+        let url = self.url(&format!("{resource}?{}", page.as_str()))?;
+        let raw: RawPage = self.json(url, deadline).await?;
+        let next = match raw.next_page_uri {
+            None => None,
+            Some(uri) => {
+                let query = uri
+                    .strip_prefix(resource.as_str())
+                    .and_then(|rest| rest.strip_prefix('?'));
+                let next = query.and_then(PageQuery::parse);
+                Some(next.ok_or_else(|| TwilioError::Unexpected("next_page_uri leads elsewhere".into()))?)
+            }
+        };
+        Ok(Page {
+            recordings: raw.recordings,
+            next,
+        })
+    }
+
+    /// The token that Twilio signs webhooks with.
+    pub async fn auth_token(&self) -> Result<String, TwilioError> {
+        self.secret.get().await?.webhook_token()
+    }
+
+    /// The same, read again for a webhook that was not signed with it: the token may have been replaced, and Twilio does not send a callback
+    /// again that was refused. Not more often than every 30 s.
+    pub async fn new_auth_token(&self) -> Result<String, TwilioError> {
+        self.secret.refresh(TOKEN_REFRESH).await?.webhook_token()
+    }
+
+    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where there is no number, or no call.
+    ///
+    /// `direction` is `inbound` or `trunking-originating` for calls from outside: <https://www.twilio.com/docs/voice/api/call-resource>
+    pub async fn number_of(&self, call_sid: &str, deadline: Instant) -> Result<Option<String>, TwilioError> {
+        #[derive(Deserialize)]
+        struct Call {
+            from: Option<String>,
+            to: Option<String>,
+            direction: Option<String>,
+        }
+        if !is_sid("CA", call_sid) {
+            return Ok(None);
+        }
+        let account = self.account_sid().await?;
+        let url = self.url(&format!("/2010-04-01/Accounts/{account}/Calls/{call_sid}.json"))?;
+        let call: Call = match self.json(url, deadline).await {
+            Err(TwilioError::NotFound) => return Ok(None),
+            answer => answer?,
+        };
+        let inbound = matches!(call.direction.as_deref(), Some("inbound" | "trunking-originating"));
+        let address = if inbound { call.from } else { call.to };
+        Ok(address.and_then(|address| number_in(&address).map(str::to_owned)))
+    }
+
+    /// Reads one recording's metadata.
+    pub async fn recording(&self, sid: &RecordingSid, deadline: Instant) -> Result<Recording, TwilioError> {
+        let account = self.account_sid().await?;
+        let url = self.url(&format!("/2010-04-01/Accounts/{account}/Recordings/{sid}.json"))?;
+        self.json(url, deadline).await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, url: Url, deadline: Instant) -> Result<T, TwilioError> {
+        with_retries(ATTEMPTS, deadline, || {
+            let end = deadline.min(Instant::now() + JSON_TIMEOUT);
+            let answer = timeout_at(end, self.json_once(url.clone()));
+            async move { answer.await.map_err(|_| TwilioError::Timeout)? }
+        })
+        .await
+    }
+
+    async fn json_once<T: DeserializeOwned>(&self, url: Url) -> Result<T, TwilioError> {
+        let response = accepted(self.send(Method::GET, url).await?).await?;
+        let body = response.bytes().await.map_err(connection)?;
+        serde_json::from_slice(&body).map_err(|error| TwilioError::Unexpected(error.to_string()))
+    }
+
+    pub(super) async fn send(&self, method: Method, url: Url) -> Result<Response, TwilioError> {
+        let secret = self.secret.get().await?;
+        let (user, password) = secret.basic().ok_or(TwilioError::IncompleteSecret)?;
+        let request: RequestBuilder = self.client.request(method, url).basic_auth(user, Some(password));
+        request
+            .header(header::ACCEPT_ENCODING, "identity")
+            .send()
+            .await
+            .map_err(connection)
+    }
+
+    fn url(&self, path_and_query: &str) -> Result<Url, TwilioError> {
+        self.parse_url(&format!("{}{}", self.base, &path_and_query[1..]))
+    }
+
+    pub(super) fn parse_url(&self, text: &str) -> Result<Url, TwilioError> {
+        Url::parse(text).map_err(|error| TwilioError::Unexpected(error.to_string()))
+    }
+}

@@ -1,0 +1,356 @@
+//! Why there is no transcription, and what the error bodies of OpenAI and compatible servers mean.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    clients::secrets::SecretError,
+    retry::{Classify, Retry},
+};
+
+/// Why there is no transcription. Messages are the server's own and may name the audio's properties, never its words.
+#[derive(Debug, thiserror::Error)]
+pub enum WhisperError {
+    /// The Whisper secret is missing or unusable.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The server refused the key, or this network or region.
+    #[error("the transcription API refused the credentials (HTTP {0})")]
+    Unauthorized(u16),
+    /// The account has no credit or has reached a spending limit. Trying again can't help.
+    #[error("the transcription API refused for reasons of billing ({0})")]
+    Quota(String),
+    /// Too many requests or tokens per minute.
+    #[error("the transcription API answered 429, too many requests")]
+    RateLimited(Option<Duration>),
+    /// The server is overloaded or broken.
+    #[error("the transcription API answered HTTP {0}")]
+    Server(u16, Option<Duration>),
+    /// The file is over the server's size limit.
+    #[error("the audio is too large for the transcription API")]
+    TooLarge,
+    /// The audio is longer than the model takes.
+    #[error("the audio is too long for the model: {0}")]
+    TooLong(String),
+    /// The audio is shorter than 0.1 s.
+    #[error("the audio is too short")]
+    TooShort,
+    /// The audio can't be decoded, or not under this name.
+    #[error("the audio can't be decoded: {0}")]
+    UnsupportedAudio(String),
+    /// The configured model does not exist there.
+    #[error("the transcription API has no such model or endpoint: {0}")]
+    ModelNotFound(String),
+    /// Any other refusal.
+    #[error("the transcription API answered HTTP {0}: {1}")]
+    Rejected(u16, String),
+    /// No connection, or it broke.
+    #[error("the connection to the transcription API failed: {0}")]
+    Connection(String),
+    /// No answer in time.
+    #[error("the transcription API did not answer in time")]
+    Timeout,
+    /// An error that would be retried, had the server not asked for the opposite.
+    #[error("{0}, not to be retried")]
+    Final(Box<WhisperError>),
+    /// A success that can't be read.
+    #[error("the transcription API's answer was not understood: {0}")]
+    Unexpected(String),
+}
+
+impl Classify for WhisperError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::RateLimited(after) | Self::Server(_, after) => Retry::After(*after),
+            Self::Connection(_) => Retry::After(None),
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl WhisperError {
+    /// Whether a later request may fare better.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never
+    }
+
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Secret(SecretError::Unavailable(..)) => "whisper_secret_unavailable",
+            Self::Secret(_) => "whisper_not_configured",
+            Self::Unauthorized(_) => "whisper_unauthorized",
+            Self::Quota(_) => "whisper_quota_exceeded",
+            Self::RateLimited(_) => "whisper_rate_limited",
+            Self::Server(..) | Self::Connection(_) => "whisper_unavailable",
+            Self::TooLarge => "audio_too_large",
+            Self::TooLong(_) => "audio_too_long",
+            Self::TooShort => "audio_too_short",
+            Self::UnsupportedAudio(_) => "audio_unsupported",
+            Self::ModelNotFound(_) => "whisper_model_not_found",
+            Self::Rejected(..) | Self::Unexpected(_) => "whisper_error",
+            Self::Timeout => "whisper_timeout",
+            Self::Final(error) => error.code(),
+        }
+    }
+
+    /// What to tell a caller.
+    pub fn user_message(&self) -> &'static str {
+        match self {
+            Self::Secret(SecretError::Unavailable(..)) => "The transcription API's key can't be read right now",
+            Self::Secret(_) => "No usable transcription API key is configured",
+            Self::Unauthorized(_) => "The transcription API refused the configured key",
+            Self::Quota(_) => "The transcription API's account has no credit left or has reached its spending limit",
+            Self::RateLimited(_) => "The transcription API is limiting the rate of requests",
+            Self::Server(..) | Self::Connection(_) => "The transcription API is not reachable right now",
+            Self::TooLarge => "The recording is larger than the transcription API takes",
+            Self::TooLong(_) => "The recording is longer than the configured model takes",
+            Self::TooShort => "The recording is shorter than the 0.1 seconds that the transcription API needs",
+            Self::UnsupportedAudio(_) => "The recording's audio is corrupted or of an unsupported format",
+            Self::ModelNotFound(_) => "The transcription API does not have the configured model",
+            Self::Rejected(..) | Self::Unexpected(_) => "The transcription API gave an unexpected answer",
+            Self::Timeout => "The transcription API did not answer in time",
+            Self::Final(error) => error.user_message(),
+        }
+    }
+}
+
+/// An error body, whatever its shape: OpenAI's `{"error": {message, type, code}}`, whisper.cpp's `{"error": "text"}`, FastAPI's `{"detail": ...}`.
+#[derive(Debug, Default)]
+pub(super) struct ErrorBody {
+    message: String,
+    kind: String,
+    code: String,
+}
+
+impl ErrorBody {
+    pub(super) fn read(body: &[u8]) -> Self {
+        let Ok(body) = serde_json::from_slice::<Value>(body) else {
+            return Self::default();
+        };
+        let error = body.get("error").or_else(|| body.get("detail")).unwrap_or(&Value::Null);
+        let text = |value: Option<&Value>| match value {
+            Some(Value::String(text)) => text.chars().take(300).collect(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
+        match error {
+            Value::Object(_) => Self {
+                message: text(error.get("message")),
+                kind: text(error.get("type")),
+                code: text(error.get("code")),
+            },
+            Value::Array(list) => Self {
+                message: text(list.first().and_then(|first| first.get("msg"))),
+                ..Self::default()
+            },
+            other => Self {
+                message: text(Some(other)),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+/// The error that this status and body mean.
+pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &ErrorBody) -> WhisperError {
+    const BILLING: [&str; 7] = [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    ];
+    let (message, number) = (body.message.as_str(), status.as_u16());
+    let lower = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if let Some(word) = BILLING.iter().find(|word| body.code == **word || body.kind == **word) {
+        return WhisperError::Quota((*word).to_owned());
+    }
+    match number {
+        401 | 403 => WhisperError::Unauthorized(number),
+        // Before the 5xx rule: the body of a 413 may call itself a server_error.
+        413 => WhisperError::TooLarge,
+        429 => WhisperError::RateLimited(after),
+        408 | 409 | 500.. => WhisperError::Server(number, after),
+        404 => WhisperError::ModelNotFound(message.to_owned()),
+        _ if body.code == "audio_too_short" || says(&["too short"]) => WhisperError::TooShort,
+        _ if says(&["longer than", "maximum for this model"]) => WhisperError::TooLong(message.to_owned()),
+        _ if body.code == "model_not_found" => WhisperError::ModelNotFound(message.to_owned()),
+        _ if body.code == "unsupported_format"
+            || says(&[
+                "corrupted",
+                "unsupported",
+                "not supported",
+                "does not support the format",
+                "could not be decoded",
+                "invalid file format",
+            ]) =>
+        {
+            WhisperError::UnsupportedAudio(message.to_owned())
+        }
+        _ => WhisperError::Rejected(number, message.to_owned()),
+    }
+}
+
+pub(super) fn connection(error: reqwest::Error) -> WhisperError {
+    let error = error.without_url();
+    let cause = std::error::Error::source(&error)
+        .map(|source| format!(": {source}"))
+        .unwrap_or_default();
+    WhisperError::Connection(format!("{error}{cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_class_is_told_apart() {
+        for (status, body, code, transient) in [
+            (
+                400,
+                r#"{"error":{"message":"Audio file is too short. Minimum audio length is 0.1 seconds.","type":"invalid_request_error","param":"file","code":"audio_too_short"}}"#,
+                "audio_too_short",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"audio duration 1830.530612 seconds is longer than 1400 seconds which is the maximum for this model","type":"invalid_request_error","param":null,"code":"invalid_value"}}"#,
+                "audio_too_long",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model does not support the format you provided.","code":"unsupported_format","param":"messages"}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Audio file might be corrupted or unsupported","type":"invalid_request_error","code":"invalid_value"}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Invalid file format. Supported formats: ['flac']"}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The audio file could not be decoded or its format is not supported."}}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"chunking_strategy is required for diarization models"}}"#,
+                "whisper_error",
+                false,
+            ),
+            (
+                401,
+                r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#,
+                "whisper_unauthorized",
+                false,
+            ),
+            (
+                403,
+                r#"{"error":{"message":"Country, region, or territory not supported"}}"#,
+                "whisper_unauthorized",
+                false,
+            ),
+            (
+                404,
+                r#"{"detail":"Model 'x' is not installed"}"#,
+                "whisper_model_not_found",
+                false,
+            ),
+            (
+                413,
+                r#"{"error":{"message":"413: Maximum content size limit (26214400) exceeded","type":"server_error","param":null,"code":null}}"#,
+                "audio_too_large",
+                false,
+            ),
+            (
+                413,
+                r#"{"error":{"message":"Request Entity Too Large","type":"invalid_request_error","code":"request_too_large"}}"#,
+                "audio_too_large",
+                false,
+            ),
+            (422, r#"{"detail":[{"msg":"field required"}]}"#, "whisper_error", false),
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}"#,
+                "whisper_rate_limited",
+                true,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Slow down","type":"rate_limit_error","code":"slow_down"}}"#,
+                "whisper_rate_limited",
+                true,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                "whisper_quota_exceeded",
+                false,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"","type":"requests","code":"project_spend_limit_exceeded"}}"#,
+                "whisper_quota_exceeded",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Billing hard limit has been reached","code":"billing_hard_limit_reached"}}"#,
+                "whisper_quota_exceeded",
+                false,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"The server had an error","type":"server_error"}}"#,
+                "whisper_unavailable",
+                true,
+            ),
+            (
+                503,
+                r#"{"error":{"message":"overloaded","type":"service_unavailable_error","code":"server_is_overloaded"}}"#,
+                "whisper_unavailable",
+                true,
+            ),
+            (502, "<html>Bad gateway</html>", "whisper_unavailable", true),
+            (
+                400,
+                r#"{"error":"failed to read audio data, unsupported"}"#,
+                "audio_unsupported",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"bad","type":"BadRequestError","param":null,"code":400}}"#,
+                "whisper_error",
+                false,
+            ),
+        ] {
+            let error = classify(
+                StatusCode::from_u16(status).unwrap(),
+                None,
+                &ErrorBody::read(body.as_bytes()),
+            );
+            assert_eq!(
+                (error.code(), error.is_transient()),
+                (code, transient),
+                "{status} {body}"
+            );
+        }
+    }
+}

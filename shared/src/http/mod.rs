@@ -1,0 +1,19 @@
+//! Where requests become values and errors become responses.
+
+pub mod access;
+mod error;
+mod query;
+mod reply;
+mod request;
+mod response;
+mod serve;
+
+pub use error::{
+    ApiError, ErrorFormat, SecretUse, invalid_dispatch_id, invalid_parameter, invalid_recording_sid,
+    recording_not_found, s3_missing,
+};
+pub use query::Query;
+pub use reply::Reply;
+pub use request::{ApiRequest, tail};
+pub use response::respond;
+pub use serve::{serve, serve_events};

@@ -1,0 +1,86 @@
+//! The query string, read strictly.
+
+use std::ops::RangeInclusive;
+
+use super::error::{ApiError, invalid_parameter, quoted};
+
+/// The parameters of a query string, each at most once.
+#[derive(Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn parse(raw: &str) -> Result<Self, ApiError> {
+        let decode = |part: &str| {
+            let spaced = part.replace('+', " ");
+            percent_encoding::percent_decode_str(&spaced)
+                .decode_utf8()
+                .map(|text| text.into_owned())
+                .map_err(|_| {
+                    ApiError::bad_request(
+                        "invalid_query",
+                        "The query string must be UTF-8; this one has bytes that are not.",
+                    )
+                })
+        };
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name)?;
+            if parameters.iter().any(|(known, _)| *known == name) {
+                return Err(ApiError::bad_request(
+                    "repeated_parameter",
+                    format!("{} may be given only once.", quoted(&name)),
+                ));
+            }
+            parameters.push((name, decode(value)?));
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The parameter's value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses every parameter that is not in `accepted`; `api_key` always is.
+    pub fn only(&self, accepted: &[&str]) -> Result<(), ApiError> {
+        match self
+            .0
+            .iter()
+            .find(|(name, _)| name != "api_key" && !accepted.contains(&name.as_str()))
+        {
+            None => Ok(()),
+            Some((name, _)) => {
+                let known = if accepted.is_empty() {
+                    "none besides api_key".to_owned()
+                } else {
+                    accepted.join(", ")
+                };
+                Err(ApiError::bad_request(
+                    "unknown_parameter",
+                    format!(
+                        "{} is not a parameter of this endpoint; accepted: {known}.",
+                        quoted(name)
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// A whole number within `range`, or `default` when the parameter is absent.
+    pub fn integer(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> Result<u64, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        let number = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse().ok())
+            .flatten();
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            invalid_parameter(name, text, &format!("a whole number from {least} to {most}"))
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! One HTTP request: its path, query, headers and body.
+
+use std::sync::{Arc, OnceLock};
+
+use lambda_http::{
+    Request, RequestExt,
+    http::{HeaderMap, StatusCode, header},
+};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::{error::ApiError, query::Query};
+
+/// The largest body that is accepted, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// One request, its query string parsed.
+pub struct ApiRequest {
+    /// The query string.
+    pub query: Query,
+    /// When the answer has to be under way: the invocation's deadline less a margin.
+    pub deadline: Instant,
+    request: Request,
+    key_id: Arc<OnceLock<String>>,
+}
+
+impl ApiRequest {
+    pub(super) fn new(request: Request, query: Query, deadline: Instant, key_id: Arc<OnceLock<String>>) -> Self {
+        Self {
+            query,
+            deadline,
+            request,
+            key_id,
+        }
+    }
+
+    /// Notes whose key the request carries, for its log line.
+    pub(super) fn set_key_id(&self, id: &str) {
+        self.key_id.get_or_init(|| id.to_owned());
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// Whether the `Prefer` header asks for this (RFC 7240).
+    pub fn prefers(&self, preference: &str) -> bool {
+        let given = self
+            .headers()
+            .get_all("prefer")
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        given
+            .flat_map(|value| value.split(','))
+            .any(|given| given.trim().eq_ignore_ascii_case(preference))
+    }
+
+    /// A variable of the route's path, as it stands there.
+    fn path_parameter(&self, name: &str) -> Option<&str> {
+        self.request.path_parameters_ref()?.first(name)
+    }
+
+    /// Refuses every tail of a greedy route (`{proxy+}`) but `expected`, with any number of slashes around it.
+    /// On a route of its own a function has no tail, and this does nothing.
+    pub fn expect_tail(&self, expected: &str) -> Result<(), ApiError> {
+        match self.path_parameter("proxy") {
+            Some(tail) if decoded(tail.trim_matches('/'))? != expected => Err(ApiError::no_such_path()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first part of a path `{name}/{last}`, percent-decoded: the route's variable `name`. On the route above it, the tail of a greedy
+    /// route has both parts, with any number of slashes after them. Any other path leads nowhere.
+    pub fn segment_before(&self, name: &str, last: &str) -> Result<String, ApiError> {
+        let tail = self.path_parameter("proxy").map(|tail| tail.trim_end_matches('/'));
+        let from_tail = || tail?.strip_suffix(last)?.strip_suffix('/');
+        let segment = self.path_parameter(name).or_else(from_tail);
+        match segment.filter(|segment| !segment.is_empty() && !segment.contains('/')) {
+            Some(segment) => decoded(segment),
+            None => Err(ApiError::no_such_path()),
+        }
+    }
+
+    /// The last part of the path, percent-decoded: the route's variable `name`, or the tail of a greedy route without its trailing slashes.
+    /// A tail of several parts leads nowhere.
+    pub fn last_segment(&self, name: &str) -> Result<String, ApiError> {
+        let segment = match (self.path_parameter(name), self.path_parameter("proxy")) {
+            (Some(segment), _) => segment,
+            (None, tail) => tail.unwrap_or_default().trim_end_matches('/'),
+        };
+        match segment.is_empty() || segment.contains('/') {
+            true => Err(ApiError::no_such_path()),
+            false => decoded(segment),
+        }
+    }
+
+    /// The JSON object in the body, or an empty one for an empty body.
+    pub fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
+        match self.body()?.is_empty() {
+            true => Ok(T::default()),
+            false => self.json(),
+        }
+    }
+
+    /// The body's bytes, as they were sent.
+    pub fn body(&self) -> Result<&[u8], ApiError> {
+        let bytes: &[u8] = self.request.body().as_ref();
+        match bytes.len() > MAX_BODY {
+            true => Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("The body has {} bytes; at most {MAX_BODY} are accepted.", bytes.len()),
+            )),
+            false => Ok(bytes),
+        }
+    }
+
+    /// The query string, as it was sent.
+    pub fn raw_query(&self) -> &str {
+        self.request.uri().query().unwrap_or_default()
+    }
+
+    /// The JSON object in the body.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        if let Some(content_type) = self.headers().get(header::CONTENT_TYPE) {
+            let essence = content_type
+                .to_str()
+                .unwrap_or_default()
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
+            if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
+                return Err(ApiError::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "unsupported_media_type",
+                    "The body must be JSON, sent with the header Content-Type: application/json.",
+                ));
+            }
+        }
+        let bytes = self.body()?;
+        let not_an_object = || ApiError::bad_request("invalid_json", "The body must be a JSON object.");
+        // A JSON array would otherwise be read as the fields in order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(not_an_object());
+        }
+        serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                // It may quote a field's name, which can be as long as the body.
+                let error = error.to_string();
+                let short: String = error.chars().take(200).collect();
+                let more = if short.len() < error.len() { "…" } else { "" };
+                ApiError::bad_request("invalid_body", format!("The body can't be used: {short}{more}."))
+            }
+            _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
+        })
+    }
+}
+
+/// The tail of the greedy route that the request came by, without the slashes around it.
+pub fn tail(request: &Request) -> Option<&str> {
+    let tail = request.path_parameters_ref()?.first("proxy")?;
+    Some(tail.trim_matches('/'))
+}
+
+fn decoded(path: &str) -> Result<String, ApiError> {
+    let text = percent_encoding::percent_decode_str(path).decode_utf8();
+    text.map(|text| text.into_owned()).map_err(|_| {
+        ApiError::bad_request(
+            "invalid_path",
+            "The path must be UTF-8; this one has percent-encoded bytes that are not.",
+        )
+    })
+}

@@ -1,0 +1,141 @@
+//! From a handler's result to the response, with the one log line of its request.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use lambda_http::{
+    Body, Request, RequestExt, Response,
+    http::{Method, StatusCode},
+    request::RequestContext,
+};
+use tokio::time::Instant;
+
+use super::{
+    error::{ApiError, ErrorFormat, ErrorLog},
+    query::Query,
+    reply::Reply,
+    request::ApiRequest,
+};
+
+/// The largest answer in bytes: Lambda's limit of 6 MB is on the JSON that the answer is wrapped in, with its quotes escaped.
+const MAX_ANSWER: usize = 5_000_000;
+/// Kept back from the invocation's deadline, for the answer to get out.
+const ANSWER_MARGIN: Duration = Duration::from_millis(1500);
+/// The time for an answer when the invocation has no deadline, which only happens outside Lambda.
+const DEFAULT_BUDGET: Duration = Duration::from_secs(26);
+
+/// Answers one request: parses it, calls `handler`, turns an error into this format, and writes the request's log line.
+pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    format: ErrorFormat,
+    request: Request,
+    handler: impl FnOnce(ApiRequest) -> F,
+) -> Response<Body> {
+    let log = RequestLog::new(&request);
+    let deadline = deadline(&request);
+    let key_id = log.key_id.clone();
+    let result = async {
+        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        handler(ApiRequest::new(request, query, deadline, key_id)).await
+    };
+    let result = tokio::time::timeout_at(deadline + ANSWER_MARGIN / 2, result)
+        .await
+        .unwrap_or_else(|_| {
+            Err(ApiError::unavailable(
+                "timeout",
+                "The answer took too long. Try again, or ask for less at once.",
+            ))
+        });
+    match result.map(R::into).and_then(within_limit) {
+        Ok(reply) => {
+            log.answered(reply.status);
+            reply.into()
+        }
+        Err(error) => {
+            let (response, error) = error.into_response(format, &log.request_id);
+            log.refused(&error);
+            response
+        }
+    }
+}
+
+fn within_limit(reply: Reply) -> Result<Reply, ApiError> {
+    match reply.body.len() <= MAX_ANSWER {
+        true => Ok(reply),
+        false => Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "answer_too_large",
+            format!(
+                "The answer has {} bytes; at most {MAX_ANSWER} can be sent. TranscriptRequest for less: without words or segments, or with format=text, srt or vtt.",
+                reply.body.len()
+            ),
+        )),
+    }
+}
+
+/// What the log line of a request says. The path's template stands for the path, which can hold a customer's number.
+struct RequestLog {
+    request_id: String,
+    method: Method,
+    route: String,
+    key_id: Arc<OnceLock<String>>,
+    began: Instant,
+}
+
+impl RequestLog {
+    fn new(request: &Request) -> Self {
+        let context = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => Some(context),
+            _ => None,
+        };
+        let route_key = context
+            .and_then(|context| context.route_key.as_deref())
+            .unwrap_or_default();
+        let request_id = context.and_then(|context| context.request_id.clone());
+        let from_lambda = || request.lambda_context_ref().map(|context| context.request_id.clone());
+        Self {
+            request_id: request_id.or_else(from_lambda).unwrap_or_default(),
+            method: request.method().clone(),
+            route: route_key.rsplit(' ').next().unwrap_or_default().to_owned(),
+            key_id: Arc::default(),
+            began: Instant::now(),
+        }
+    }
+
+    fn answered(&self, status: StatusCode) {
+        tracing::info!(
+            request_id = self.request_id,
+            method = %self.method,
+            route = self.route,
+            key_id = self.key_id.get(),
+            status = status.as_u16(),
+            ms = self.began.elapsed().as_millis() as u64,
+            "request answered"
+        );
+    }
+
+    fn refused(&self, error: &ErrorLog) {
+        let (status, ms) = (error.status.as_u16(), self.began.elapsed().as_millis() as u64);
+        let (request_id, route, key_id) = (&self.request_id, &self.route, self.key_id.get());
+        let (method, code, cause) = (&self.method, &error.code, &error.cause);
+        match error.is_fault {
+            true => tracing::error!(request_id, %method, route, key_id, status, ms, %code, cause, "request failed"),
+            false => tracing::info!(request_id, %method, route, key_id, status, ms, %code, cause, "request refused"),
+        }
+    }
+}
+
+fn deadline(request: &Request) -> Instant {
+    let budget = request
+        .lambda_context_ref()
+        .filter(|context| context.deadline > 0)
+        .map_or(DEFAULT_BUDGET, |context| {
+            context
+                .deadline()
+                .duration_since(std::time::SystemTime::now())
+                .unwrap_or_default()
+                .saturating_sub(ANSWER_MARGIN)
+        });
+    Instant::now() + budget
+}

@@ -1,0 +1,66 @@
+//! The loop of a Lambda, from its environment to its end.
+
+use std::convert::Infallible;
+
+use lambda_http::{Adapter, Body, Error, Request, Response, request::LambdaRequest};
+use lambda_runtime::{Context, LambdaEvent, service_fn, tower::ServiceExt};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::config::{ConfigError, Env};
+
+/// Runs a function that answers HTTP requests: makes its state once, then answers with `handle` until its environment ends.
+pub async fn serve<S>(
+    state: impl AsyncFn(&Env) -> Result<S, ConfigError>,
+    handle: impl AsyncFn(&S, Request) -> Response<Body>,
+) -> Result<(), Error> {
+    lambda_http::tracing::init_default_subscriber();
+    let state = state(&Env::process()).await?;
+    let (state, handle) = (&state, &handle);
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(handle(state, request).await) });
+    lambda_runtime::run(Adapter::from(service).map_request(with_valid_uri)).await
+}
+
+/// Runs a function that takes events of another kind: makes its state once, then calls `handle` for each until its environment ends.
+pub async fn serve_events<S, T, R, E>(
+    state: impl AsyncFn(&Env) -> Result<S, ConfigError>,
+    handle: impl AsyncFn(&S, T, Context) -> Result<R, E>,
+) -> Result<(), Error>
+where
+    T: DeserializeOwned,
+    R: Serialize,
+    E: Into<Error>,
+{
+    lambda_http::tracing::init_default_subscriber();
+    let state = state(&Env::process()).await?;
+    let (state, handle) = (&state, &handle);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
+        handle(state, event.payload, event.context).await.map_err(Into::into)
+    }))
+    .await
+}
+/// Percent-encodes what the gateway passes on in `rawPath` and `rawQueryString` but `http::Uri` refuses:
+/// `lambda_http` panics on it, and bad input must not become a 500.
+fn with_valid_uri(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    const REFUSED: &AsciiSet = &CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'<')
+        .add(b'>')
+        .add(b'\\')
+        .add(b'^')
+        .add(b'`')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+        for text in [&mut request.raw_path, &mut request.raw_query_string]
+            .into_iter()
+            .flatten()
+        {
+            *text = utf8_percent_encode(text, REFUSED).to_string();
+        }
+    }
+    event
+}

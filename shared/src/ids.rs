@@ -1,0 +1,200 @@
+//! Dispatch ids, and the names of the recordings they lead to.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The id that a LiveKit agent dispatch was given: 1 to 128 letters, digits, `_` or `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DispatchId(String);
+
+impl TryFrom<String> for DispatchId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a dispatch id is 1 to 128 letters, digits, underscores or hyphens")
+    }
+}
+
+/// What a dispatch id of the form `dispatch_{unix}_{phone}` says about its call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispatchPattern {
+    /// When the call was dispatched, in Unix seconds.
+    pub unix: i64,
+    /// The phone number called, digits only, no `+`.
+    pub phone: String,
+}
+
+impl DispatchId {
+    /// What a dispatch id is, for those who sent something else.
+    pub const EXPECTED: &str = "1 to 128 letters, digits, underscores or hyphens, like dispatch_1754653479_15103455686";
+
+    /// Accepts what can be a dispatch id; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        ((1..=128).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The dispatch time and phone number, when the id is of the form that carries them.
+    pub fn pattern(&self) -> Option<DispatchPattern> {
+        let (unix, phone) = self.0.strip_prefix("dispatch_")?.split_once('_')?;
+        let phone = is_phone(phone).then(|| phone.to_owned())?;
+        Some(DispatchPattern {
+            unix: parse_unix(unix)?,
+            phone,
+        })
+    }
+}
+
+impl fmt::Display for DispatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The file name `outbound-{phone}_{unix}.{extension}` that an egress recording is stored under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingName {
+    /// The phone number called, digits only, no `+`.
+    pub phone: String,
+    /// When the recording began, in Unix seconds.
+    pub unix: i64,
+}
+
+impl RecordingName {
+    /// Reads the last segment of an S3 key. `None` for manifests and everything else that is not a recording of this form.
+    pub fn parse(key: &str) -> Option<Self> {
+        let name = key.rsplit('/').next()?;
+        media_type(name)?;
+        let (stem, _) = name.rsplit_once('.')?;
+        let (phone, unix) = stem.strip_prefix("outbound-")?.split_once('_')?;
+        is_phone(phone).then(|| {
+            Some(Self {
+                phone: phone.to_owned(),
+                unix: parse_unix(unix)?,
+            })
+        })?
+    }
+}
+
+/// The media type of a recording, by the extension of its name; `None` when it is no audio file that egress writes.
+pub fn media_type(name: &str) -> Option<&'static str> {
+    match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
+        "mp4" | "m4a" => Some("audio/mp4"),
+        "mp3" => Some("audio/mpeg"),
+        "ogg" => Some("audio/ogg"),
+        "webm" => Some("audio/webm"),
+        "wav" => Some("audio/wav"),
+        _ => None,
+    }
+}
+
+/// The digits of a phone number, whatever stands between them.
+pub fn digits(phone: &str) -> String {
+    phone.chars().filter(char::is_ascii_digit).collect()
+}
+
+fn is_phone(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Unix seconds that are also a valid time, with room for the search window around them.
+fn parse_unix(text: &str) -> Option<i64> {
+    let digits = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unix = digits.then(|| text.parse::<i64>().ok())??;
+    Timestamp::from_second(unix.checked_add(7 * 86_400)?).ok().map(|_| unix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_documented_dispatch_id_names_its_call() {
+        let id = DispatchId::parse("dispatch_1754653479_15103455686").unwrap();
+        assert_eq!(
+            id.pattern(),
+            Some(DispatchPattern {
+                unix: 1_754_653_479,
+                phone: "15103455686".into()
+            })
+        );
+    }
+
+    #[test]
+    fn an_id_without_a_phone_is_an_id_without_a_pattern() {
+        for text in [
+            "dispatch_1754653479",
+            "AD_x7Fq",
+            "dispatch_x_15103455686",
+            "dispatch_1754653479_1510a",
+            "dispatch_1754653479_1_2",
+            "dispatch_-1_15103455686",
+            "dispatch_999999999999_1",
+        ] {
+            assert_eq!(DispatchId::parse(text).unwrap().pattern(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_reach_beyond_a_name_is_no_dispatch_id() {
+        for text in [
+            "",
+            "a/b",
+            "a\0b",
+            "../x",
+            "a b",
+            "day#2025-08-08",
+            "é",
+            &"a".repeat(129),
+        ] {
+            assert_eq!(DispatchId::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_whole_recording_names_are_recordings() {
+        let file = RecordingName::parse;
+        let expected = RecordingName {
+            phone: "15103455686".into(),
+            unix: 1_754_653_479,
+        };
+        for extension in ["mp4", "mp3", "ogg", "MP4"] {
+            assert_eq!(
+                file(&format!(
+                    "egress-recordings/2025/08/08/outbound-15103455686_1754653479.{extension}"
+                )),
+                Some(expected.clone())
+            );
+        }
+        for key in [
+            "outbound-15103455686_1754653479.json",
+            "outbound-15103455686_1754653479",
+            "outbound-15103455686_x.mp4",
+            "xoutbound-1_1.mp4",
+            "outbound-1_1_2.mp4",
+            "EG_abc.json",
+            "",
+        ] {
+            assert_eq!(file(key), None, "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in ".*") {
+            if let Some(id) = DispatchId::parse(&text) {
+                id.pattern();
+            }
+            RecordingName::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! From a recording's id to the source of its audio, or to why it can't be transcribed now.
+
+use super::{Origin, RecordingSource};
+use crate::{
+    calls::{CallsError, resolve::Recordings},
+    clients::{
+        queue::Source,
+        twilio::{MediaPlace, Recording, RecordingSid, StatusGroup, Twilio},
+        whisper::Options,
+    },
+    ids::DispatchId,
+    transcripts::Failure,
+};
+
+/// What keeps a recording from being transcribed now; `None` when nothing does.
+pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
+    let status = &recording.status;
+    if !status.is_completed() {
+        let message = format!("Recording not completed (status={})", status.as_str());
+        return Some(Failure {
+            retryable: status.group() == StatusGroup::InProgress,
+            ..Failure::permanent("recording_not_completed", message)
+        });
+    }
+    if recording.encryption_details.is_some() {
+        let message = "The recording is encrypted with a key that only its owner has";
+        return Some(Failure::permanent("recording_encrypted", message));
+    }
+    if twilio.media_place(recording) == MediaPlace::OutOfBounds {
+        let message = "Twilio does not have the audio; the recording is in external storage, and this deployment's EXTERNAL_MEDIA_HOSTS does \
+                       not name its host";
+        return Some(Failure::permanent("recording_stored_externally", message));
+    }
+    None
+}
+
+/// A recording to transcribe, and what is known of it before its audio is read.
+pub struct RecordingSource<'a> {
+    /// Which recording it is.
+    pub recording: RecordingId,
+    /// Where its audio is.
+    pub origin: Origin<'a>,
+    /// Its length in seconds.
+    pub seconds: Option<u64>,
+    /// Its channels, at most.
+    pub channels: u32,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Its Twilio call.
+    pub call_sid: Option<String>,
+}
+
+impl<'a> RecordingSource<'a> {
+    /// A Twilio recording without an [`not_ready`].
+    pub fn twilio(twilio: &'a Twilio, sid: &'a RecordingSid, recording: &Recording, options: &WhisperOptions) -> Self {
+        let channels = recording.channels.unwrap_or(1);
+        let origin = match twilio.media_place(recording) {
+            MediaPlace::External(url) => Origin::External { twilio, url },
+            MediaPlace::Twilio | MediaPlace::OutOfBounds => Origin::Twilio {
+                twilio,
+                sid,
+                both_channels: channels > 1 && !options.mixed,
+            },
+        };
+        Self {
+            recording: RecordingId::Twilio(sid.clone()),
+            origin,
+            seconds: recording.duration,
+            channels,
+            created: recording.date_created,
+            call_sid: recording.call_sid.clone(),
+        }
+    }
+
+    /// The recording of a call over LiveKit, with the length that its interaction reported.
+    pub async fn egress(recordings: &'a Resolver, id: &DispatchId, key: String) -> Result<Self, CallsError> {
+        let call = recordings.calls.get(id).await?;
+        let seconds = call.and_then(|call| call.duration);
+        Ok(Self {
+            recording: RecordingId::Egress(id.clone()),
+            origin: Origin::Bucket {
+                bucket: &recordings.bucket,
+                key,
+            },
+            seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()),
+            // Perhaps: LiveKit can record the agent on a channel of its own.
+            channels: 2,
+            created: None,
+            call_sid: None,
+        })
+    }
+}

@@ -1,0 +1,37 @@
+//! Who speaks on which channel, and whose turn it is.
+
+use crate::{clients::whisper::Segment, config::Env};
+
+/// What the channels of a recording are called: the first one's name first.
+#[derive(Debug, Clone)]
+pub struct SpeakerNames(Vec<String>);
+
+impl SpeakerNames {
+    /// Reads `SPEAKER_NAMES`, separated by commas: `agent,customer` when absent.
+    pub fn from_env(env: &Env) -> Self {
+        let names = env.optional("SPEAKER_NAMES").unwrap_or("agent,customer").split(',');
+        Self(names.map(|name| name.trim().to_owned()).collect())
+    }
+
+    /// The name of a channel, counted from 0.
+    pub fn of(&self, channel: u8) -> String {
+        let name = self.0.get(usize::from(channel)).filter(|name| !name.is_empty());
+        name.cloned().unwrap_or_else(|| format!("channel_{}", channel + 1))
+    }
+}
+
+/// Segments of one speaker in a row, as one.
+pub fn turns(segments: &[Segment]) -> Vec<Segment> {
+    let mut turns: Vec<Segment> = Vec::new();
+    for segment in segments.iter().filter(|segment| !segment.text.is_empty()) {
+        match turns.last_mut() {
+            Some(turn) if turn.channel == segment.channel => {
+                turn.end = turn.end.max(segment.end);
+                turn.text.push(' ');
+                turn.text.push_str(&segment.text);
+            }
+            _ => turns.push(segment.clone()),
+        }
+    }
+    turns
+}

@@ -1,0 +1,292 @@
+//! Leases: who may transcribe a recording, until when, and what the others see meanwhile.
+//!
+//! A lease has its own deadline (TTL deletion can lag by days) and a version that grows with every lease; every later write is conditional on
+//! that version, so a worker that lost its lease can't overwrite.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    primitives::Blob,
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::Timestamp;
+
+use super::{
+    encoding::{item_from_transcript, pack},
+    error::{TranscriptsError, was_not_refused},
+    model::{Failure, Progress, StoredPart, Transcript, TranscriptId, TranscriptState},
+    table::Transcripts,
+};
+use crate::clients::{
+    aws::causes,
+    dynamodb::{get_number, get_text, number, text},
+};
+
+/// The most text in one item, in bytes: items end at 400 KB.
+const ITEM_TEXT: usize = 350_000;
+/// How long a part waits for its run to go on: as long as SQS keeps a message.
+const PART_LIFE: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// From the deadline of a lease to when it has surely ended, whatever the difference of the clocks.
+pub const LEASE_OVER: Duration = Duration::from_secs(5);
+
+/// What a lease may be taken from, besides what nobody has and nobody is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimPolicy {
+    /// From the queue: the worker's right.
+    pub queued: bool,
+    /// From what is completed, to pay for it again.
+    pub completed: bool,
+}
+
+/// The right to transcribe, until it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    id: TranscriptId,
+    version: i64,
+    /// Names what was begun with the first lease after the last completion: its parts belong together.
+    run: String,
+    /// Whether an earlier transcript is there to fall back to.
+    again: bool,
+}
+
+/// The answer to [`Transcripts::claim`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClaimResult {
+    /// The caller is to transcribe.
+    Granted(Lease),
+    /// The caller is not: it is done, or someone else is at it.
+    Refused(TranscriptState),
+}
+
+impl Lease {
+    fn part_item(&self, channel: u8, index: u32) -> String {
+        format!("{}#part#{}#{channel}#{index}", self.id.0, self.run)
+    }
+}
+
+/// Condition: nobody has it and nobody is at it.
+const FREE: &str = "(attribute_not_exists(id) OR #state = :failed OR (#state <> :completed AND lease_until < :now))";
+/// Condition: the lease is still the writer's.
+const HELD: &str = "#version = :version AND #state = :in_progress";
+
+impl Transcripts {
+    /// The part at this place of the lease's run, when an earlier lease has left it.
+    pub async fn part(&self, lease: &Lease, channel: u8, index: u32) -> Result<Option<StoredPart>, TranscriptsError> {
+        match self.bytes(lease.part_item(channel, index)).await? {
+            Some(packed) => Ok(Some(unpack(&packed)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps a part for the leases to come.
+    pub async fn put_part(
+        &self,
+        lease: &Lease,
+        channel: u8,
+        index: u32,
+        part: &StoredPart,
+    ) -> Result<(), TranscriptsError> {
+        let expires = Timestamp::now() + PART_LIFE;
+        self.put_bytes(lease.part_item(channel, index), &pack(part)?, Some(expires))
+            .await
+    }
+
+    /// Notes how far the lease's work is. `false` when the lease is lost.
+    pub async fn note_progress(&self, lease: &Lease, progress: &Progress) -> Result<bool, TranscriptsError> {
+        let progress = serde_json::to_string(progress).map_err(|error| TranscriptsError(error.to_string()))?;
+        let write = self
+            .update(&lease.id, "SET progress = :progress", HELD)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":progress", text(&progress))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        was_not_refused(write.send().await)
+    }
+
+    /// Takes the lease on `id` until `until`, unless someone holds an unfinished one, or it is queued or completed and `taking` leaves that.
+    pub async fn claim(
+        &self,
+        id: &TranscriptId,
+        policy: ClaimPolicy,
+        until: Timestamp,
+    ) -> Result<ClaimResult, TranscriptsError> {
+        let mut condition = format!("{FREE} OR lease_owner = :owner");
+        if policy.queued {
+            condition.push_str(" OR #state = :queued");
+        }
+        if policy.completed {
+            condition.push_str(" OR #state = :completed");
+        }
+        let mut write = self.update(
+            id,
+            "SET #state = :in_progress, lease_until = :until, lease_owner = :owner, run = if_not_exists(run, :owner) ADD #version :one",
+            &condition,
+        );
+        if policy.queued {
+            write = write.expression_attribute_values(":queued", text("queued"));
+        }
+        let answer = write
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":completed", text("completed"))
+            .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            // The SDK repeats a write whose answer was lost; the repetition must not be refused by the first one.
+            .expression_attribute_values(":owner", text(&format!("{:032x}", fastrand::u128(..))))
+            .expression_attribute_values(":until", number(until.as_millisecond()))
+            .expression_attribute_values(":now", number(Timestamp::now().as_millisecond()))
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                let item = answer.attributes.unwrap_or_default();
+                let version = get_number(&item, "version");
+                let version = version.ok_or_else(|| TranscriptsError("a lease without a version".into()))?;
+                Ok(ClaimResult::Granted(Lease {
+                    id: id.clone(),
+                    version,
+                    run: get_text(&item, "run").unwrap_or_default(),
+                    again: item.contains_key("completed_at"),
+                }))
+            }
+            Err(error) => match error.into_service_error() {
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
+                    Ok(ClaimResult::Refused(self.known(refused.item).await?))
+                }
+                other => Err(TranscriptsError(causes(&other))),
+            },
+        }
+    }
+
+    /// Notes that `id` is in the queue, for at most `valid`, unless it is completed or someone is at work already.
+    pub async fn queue(&self, id: &TranscriptId, valid: Duration) -> Result<(), TranscriptsError> {
+        let now = Timestamp::now();
+        let write = self
+            .update(
+                id,
+                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
+                FREE,
+            )
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":completed", text("completed"))
+            .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":until", number((now + valid).as_millisecond()))
+            .expression_attribute_values(":now", number(now.as_millisecond()));
+        was_not_refused(write.send().await)?;
+        Ok(())
+    }
+
+    /// Gives the lease back to the queue, where the job waits for at most `valid`.
+    pub async fn requeue(&self, lease: &Lease, valid: Duration) -> Result<(), TranscriptsError> {
+        let write = self
+            .update(
+                &lease.id,
+                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
+                HELD,
+            )
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":until", number((Timestamp::now() + valid).as_millisecond()))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        was_not_refused(write.send().await)?;
+        Ok(())
+    }
+
+    /// Ends the lease with a failure, so that the next request can try again at once. What was completed before is so again.
+    pub async fn fail(&self, lease: &Lease, failure: &Failure) -> Result<(), TranscriptsError> {
+        let write = self
+            .update(
+                &lease.id,
+                "SET #state = :failed, code = :code, message = :message, retryable = :retryable REMOVE lease_owner, lease_until",
+                HELD,
+            )
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":failed", text(if lease.again { "completed" } else { "failed" }))
+            .expression_attribute_values(":code", text(&failure.code))
+            .expression_attribute_values(":message", text(&failure.message))
+            .expression_attribute_values(":retryable", AttributeValue::Bool(failure.retryable))
+            .expression_attribute_values(":in_progress", text("in_progress"))
+            .expression_attribute_values(":version", number(lease.version));
+        was_not_refused(write.send().await)?;
+        Ok(())
+    }
+
+    fn update(&self, id: &TranscriptId, update: &str, condition: &str) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(&id.0))
+            .update_expression(update)
+            .condition_expression(condition)
+            .expression_attribute_names("#state", "state")
+    }
+
+    /// Stores the result under the lease. `false` when the lease was lost to someone else, whose result counts instead.
+    pub async fn complete(&self, lease: &Lease, transcript: &Transcript) -> Result<bool, TranscriptsError> {
+        let mut item = item_from_transcript(transcript);
+        item.insert("id".into(), text(&lease.id.0));
+        item.insert("state".into(), text("completed"));
+        item.insert("version".into(), number(lease.version));
+        let speech = pack(&transcript.speech)?;
+        let text_items = match speech.len() <= ITEM_TEXT {
+            true => 0,
+            false => speech.chunks(ITEM_TEXT).len(),
+        };
+        if text_items == 0 {
+            item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
+        } else {
+            let pieces = speech.chunks(ITEM_TEXT);
+            item.insert("text_items".into(), number(text_items as i64));
+            item.insert("text_version".into(), number(lease.version));
+            let writes = pieces
+                .enumerate()
+                .map(|(n, piece)| self.put_bytes(lease.id.text_item(lease.version, n as i64), piece, None));
+            futures_util::future::try_join_all(writes).await?;
+        }
+        let write = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(lease.version))
+            .return_values(ReturnValue::AllOld);
+        match write.send().await {
+            Ok(answer) => {
+                let replaced = answer.attributes.unwrap_or_default();
+                let version = get_number(&replaced, "text_version").unwrap_or_default();
+                let count = get_number(&replaced, "text_items").unwrap_or_default();
+                // The SDK repeats a write whose answer was lost: then the item that is replaced is this very one.
+                if version != lease.version {
+                    self.delete_text(&lease.id, version, count).await;
+                }
+                Ok(true)
+            }
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|service| service.is_conditional_check_failed_exception()) =>
+            {
+                self.delete_text(&lease.id, lease.version, text_items as i64).await;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes the further items of a transcript that does not count any more.
+    async fn delete_text(&self, id: &TranscriptId, version: i64, count: i64) {
+        for n in 0..count {
+            let item = self.client.delete_item().table_name(&self.table);
+            if let Err(error) = item.key("id", text(&id.text_item(version, n))).send().await {
+                tracing::warn!(error = causes(&error), "text of a replaced transcript not deleted");
+            }
+        }
+    }
+}

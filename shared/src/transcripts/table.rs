@@ -1,0 +1,85 @@
+//! The transcripts table: reading it.
+
+use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue};
+use jiff::Timestamp;
+
+use super::{
+    encoding::known,
+    error::TranscriptsError,
+    model::{TranscriptId, TranscriptState},
+};
+use crate::{
+    clients::{
+        aws::Aws,
+        dynamodb::{Item, get_number, get_text, number, text},
+    },
+    config::{ConfigError, Env},
+};
+
+/// The transcripts table.
+pub struct Transcripts {
+    client: Client,
+    table: String,
+}
+
+impl Transcripts {
+    /// Reads `TRANSCRIPTS_TABLE`.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client: aws.dynamodb(),
+            table: env.required("TRANSCRIPTS_TABLE")?.to_owned(),
+        })
+    }
+
+    /// What is known of `id`.
+    pub async fn get(&self, id: &TranscriptId) -> Result<TranscriptState, TranscriptsError> {
+        let query = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", text(&id.0))
+            .consistent_read(true);
+        self.known(query.send().await?.item).await
+    }
+
+    /// Reads what an item says, with the rest of its text where it has one.
+    async fn known(&self, item: Option<Item>) -> Result<TranscriptState, TranscriptsError> {
+        let Some(mut item) = item else {
+            return Ok(TranscriptState::Absent);
+        };
+        if let Some(count) = get_number(&item, "text_items") {
+            let (id, version) = (get_text(&item, "id"), get_number(&item, "text_version"));
+            let id = TranscriptId(id.unwrap_or_default());
+            let rest = (0..count).map(|n| self.bytes(id.text_item(version.unwrap_or_default(), n)));
+            let mut speech = Vec::new();
+            for piece in futures_util::future::try_join_all(rest).await? {
+                let piece = piece.ok_or_else(|| TranscriptsError("a completed item without all of its text".into()))?;
+                speech.extend_from_slice(&piece);
+            }
+            item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
+        }
+        known(&item)
+    }
+
+    async fn bytes(&self, id: String) -> Result<Option<Vec<u8>>, TranscriptsError> {
+        let query = self.client.get_item().table_name(&self.table).key("id", text(&id));
+        let item = query.consistent_read(true).send().await?.item.unwrap_or_default();
+        Ok(match item.get("speech") {
+            Some(AttributeValue::B(bytes)) => Some(bytes.clone().into_inner()),
+            _ => None,
+        })
+    }
+
+    async fn put_bytes(&self, id: String, bytes: &[u8], expires: Option<Timestamp>) -> Result<(), TranscriptsError> {
+        let write = self.client.put_item().table_name(&self.table);
+        let mut item = Item::from([
+            ("id".to_owned(), text(&id)),
+            ("speech".to_owned(), AttributeValue::B(Blob::new(bytes))),
+        ]);
+        if let Some(expires) = expires {
+            item.insert("expires_at_unix".into(), number(expires.as_second()));
+        }
+        write.set_item(Some(item)).send().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! What transcription costs: one item for each UTC month in the transcripts table, `usage#2025-08`.
+//!
+//! Money is counted before it is spent: every paid call first adds its price to the month, on the condition that the budget holds it, and
+//! gives it back when the API did not answer with a transcription. A worker that dies in between leaves its price counted, so the count errs
+//! upwards. Amounts are whole millionths of a US dollar, since DynamoDB adds numbers exactly.
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+
+use crate::{
+    clients::{
+        aws::Aws,
+        dynamodb::{get_number, number, text},
+        whisper::price_per_minute,
+    },
+    config::{ConfigError, Env},
+    transcripts::{Transcript, TranscriptsError, was_not_refused},
+};
+
+/// Price of some audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Seconds of audio.
+    pub seconds: u64,
+    /// Millionths of a US dollar.
+    pub micro_usd: u64,
+}
+
+impl Cost {
+    /// What the model asks for so much audio. Every begun second counts.
+    pub fn of(seconds: f64, model: &str) -> Self {
+        let seconds = seconds.max(0.0).ceil();
+        Self {
+            seconds: seconds as u64,
+            micro_usd: (seconds / 60.0 * price_per_minute(model) * 1e6).round() as u64,
+        }
+    }
+
+    /// What a stored transcript cost.
+    pub fn of_stored(transcript: &Transcript) -> Self {
+        Self {
+            seconds: transcript.billed_seconds,
+            micro_usd: (transcript.cost_usd * 1e6).round() as u64,
+        }
+    }
+
+    /// In US dollars.
+    pub fn usd(self) -> f64 {
+        self.micro_usd as f64 / 1e6
+    }
+}
+
+/// A price that is counted already. It is settled by [`Usage::settle`]; dropped, it stays counted.
+#[derive(Debug)]
+pub struct Reservation {
+    month: String,
+    cost: Cost,
+}
+
+/// The answer to [`Usage::reserve`].
+#[derive(Debug)]
+pub enum Reserved {
+    /// The call may be made.
+    Granted(Reservation),
+    /// It would go over the budget.
+    OverBudget,
+}
+
+/// One month's transcription.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MonthUsage {
+    /// The UTC month, for example `2025-08`.
+    pub month: String,
+    /// Minutes of audio that were paid for.
+    pub minutes: f64,
+    /// Their price in US dollars.
+    pub cost_usd: f64,
+    /// Calls of the transcription API that were paid for, or are under way.
+    pub paid_calls: u64,
+    /// Requests that a stored transcript answered.
+    pub answered_from_store: u64,
+    /// Minutes of audio that those would have sent again.
+    pub minutes_avoided: f64,
+    /// What those would have cost, in US dollars.
+    pub cost_avoided_usd: f64,
+    /// The month's budget in US dollars; `null` without one.
+    pub budget_usd: Option<f64>,
+    /// What is left of it.
+    pub budget_left_usd: Option<f64>,
+}
+
+/// The months' counts, and the budget.
+pub struct Usage {
+    client: Client,
+    table: String,
+    budget: Option<u64>,
+}
+
+impl Usage {
+    /// Reads `TRANSCRIPTS_TABLE` and `MONTHLY_BUDGET_USD` (no budget when absent).
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        let budget = match env.optional("MONTHLY_BUDGET_USD").map(str::parse::<f64>) {
+            None => None,
+            Some(Ok(usd)) if (0.0..=1e9).contains(&usd) => Some((usd * 1e6).round() as u64),
+            Some(_) => {
+                return Err(ConfigError::Invalid {
+                    name: "MONTHLY_BUDGET_USD",
+                    expected: "an amount of US dollars, such as 25 or 12.50, or empty",
+                });
+            }
+        };
+        Ok(Self {
+            client: aws.dynamodb(),
+            table: env.required("TRANSCRIPTS_TABLE")?.to_owned(),
+            budget,
+        })
+    }
+
+    /// Whether there is a budget to keep to.
+    pub fn has_budget(&self) -> bool {
+        self.budget.is_some()
+    }
+
+    /// Counts the price of a call that is about to be made.
+    ///
+    /// Should the answer of the table be lost, the SDK asks again and the price counts twice: upwards, as always.
+    pub async fn reserve(&self, cost: Cost) -> Result<Reserved, TranscriptsError> {
+        let month = this_month();
+        let mut write = self.add(
+            &month,
+            [
+                ("paid_seconds", cost.seconds as i64),
+                ("paid_micro_usd", cost.micro_usd as i64),
+                ("paid_calls", 1),
+            ],
+        );
+        if let Some(budget) = self.budget {
+            let Some(left) = budget.checked_sub(cost.micro_usd) else {
+                return Ok(Reserved::OverBudget);
+            };
+            write = write
+                .condition_expression("attribute_not_exists(paid_micro_usd) OR paid_micro_usd <= :left")
+                .expression_attribute_values(":left", number(left as i64));
+        }
+        Ok(match was_not_refused(write.send().await)? {
+            true => Reserved::Granted(Reservation { month, cost }),
+            false => Reserved::OverBudget,
+        })
+    }
+
+    /// Corrects a counted price to what was paid: nothing at all when the call failed.
+    pub async fn settle(&self, reservation: Reservation, paid: Option<Cost>) {
+        let Reservation { month, cost } = reservation;
+        let difference = |paid: u64, counted: u64| paid as i64 - counted as i64;
+        let actual = paid.unwrap_or_default();
+        let changes = [
+            ("paid_seconds", difference(actual.seconds, cost.seconds)),
+            ("paid_micro_usd", difference(actual.micro_usd, cost.micro_usd)),
+            ("paid_calls", if paid.is_some() { 0 } else { -1 }),
+        ];
+        if changes.iter().all(|(_, change)| *change == 0) {
+            return;
+        }
+        if let Err(error) = self.add(&month, changes).send().await {
+            let error = TranscriptsError::from(error);
+            tracing::warn!(%error, "cost not corrected; the month counts more than was paid");
+        }
+    }
+
+    /// Counts a request that needed no paid call because the transcript was there.
+    pub async fn avoided(&self, cost: Cost) {
+        let changes = [
+            ("avoided_seconds", cost.seconds as i64),
+            ("avoided_micro_usd", cost.micro_usd as i64),
+            ("answered_from_store", 1),
+        ];
+        if let Err(error) = self.add(&this_month(), changes).send().await {
+            let error = TranscriptsError::from(error);
+            tracing::warn!(%error, "avoided cost not counted");
+        }
+    }
+
+    /// This month so far.
+    pub async fn this_month(&self) -> Result<MonthUsage, TranscriptsError> {
+        let month = this_month();
+        let query = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let item = query
+            .key("id", text(&id(&month)))
+            .send()
+            .await?
+            .item
+            .unwrap_or_default();
+        let count = |name| get_number(&item, name).unwrap_or_default();
+        let usd = |micro: i64| micro as f64 / 1e6;
+        // To the hundredth, so that it prints as a number of minutes.
+        let minutes = |seconds: i64| (seconds as f64 / 0.6).round() / 100.0;
+        let paid = count("paid_micro_usd");
+        Ok(MonthUsage {
+            month,
+            minutes: minutes(count("paid_seconds")),
+            cost_usd: usd(paid),
+            paid_calls: count("paid_calls").max(0) as u64,
+            answered_from_store: count("answered_from_store").max(0) as u64,
+            minutes_avoided: minutes(count("avoided_seconds")),
+            cost_avoided_usd: usd(count("avoided_micro_usd")),
+            budget_usd: self.budget.map(|budget| usd(budget as i64)),
+            budget_left_usd: self.budget.map(|budget| usd((budget as i64 - paid).max(0))),
+        })
+    }
+
+    fn add<const N: usize>(
+        &self,
+        month: &str,
+        changes: [(&'static str, i64); N],
+    ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
+        let terms: Vec<String> = changes.iter().map(|(name, _)| format!("{name} :{name}")).collect();
+        let values = changes.map(|(name, change)| (format!(":{name}"), AttributeValue::N(change.to_string())));
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(&id(month)))
+            .update_expression(format!("ADD {}", terms.join(", ")))
+            .set_expression_attribute_values(Some(values.into()))
+    }
+}
+
+fn this_month() -> String {
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    format!("{:04}-{:02}", today.year(), today.month())
+}
+
+fn id(month: &str) -> String {
+    format!("usage#{month}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_begun_second_costs_and_unknown_models_count_as_the_dearest() {
+        let cost = Cost::of(44.2, "whisper-1");
+        assert_eq!((cost.seconds, cost.micro_usd, cost.usd()), (45, 4500, 0.0045));
+        assert_eq!(Cost::of(60.0, "gpt-4o-mini-transcribe").micro_usd, 3000);
+        assert_eq!(Cost::of(60.0, "somebody's").micro_usd, 6000);
+        assert_eq!(Cost::of(-1.0, "whisper-1"), Cost::default());
+    }
+}
