@@ -28,7 +28,11 @@ use local::{
     serve::{Reach, bind, serve},
 };
 use serde_json::{Value, json};
-use shared::{calls::{Call, Calls, Cursor, Filter, Order, Start}, config::Env, time::to_millis};
+use shared::{
+    calls::{Call, Calls, Cursor, Filter, Order, Start},
+    config::Env,
+    time::to_millis,
+};
 
 /// Calls in the index.
 const CALLS: i64 = 1_000_000;

@@ -18,7 +18,11 @@ use jiff::Timestamp;
 use local::stack::{Settings, Stack};
 use runtime::{Result, Running, build, not_linux};
 use serde_json::Value;
-use shared::{clients::aws::Aws, calls::{Call, Calls}, config::Env};
+use shared::{
+    calls::{Call, Calls},
+    clients::aws::Aws,
+    config::Env,
+};
 
 /// How often each function is started, in turn with the others.
 const STARTS: usize = 40;

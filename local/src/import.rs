@@ -13,7 +13,10 @@ use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use serde_json::{Map, Value};
-use shared::{calls::Interaction, retry::{backoff, retry_after}};
+use shared::{
+    calls::Interaction,
+    retry::{backoff, retry_after},
+};
 
 /// Lines that are sent at once.
 const CONCURRENCY: usize = 8;

@@ -8,7 +8,12 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
-use shared::{http::access, clients::aws::Aws, calls::{Call, Calls, SHOWN}, config::Env};
+use shared::{
+    calls::{Call, Calls, SHOWN},
+    clients::aws::Aws,
+    config::Env,
+    http::access,
+};
 
 use crate::{aws, demo};
 

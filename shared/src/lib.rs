@@ -6,6 +6,7 @@ pub mod clients;
 pub mod config;
 pub mod http;
 pub mod ids;
+pub mod reconcile;
 pub mod retry;
 pub mod time;
 pub mod transcript_api;

@@ -2,7 +2,15 @@
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde_json::Value;
-use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::aws::Aws, calls::{Calls, Note}, config::{ConfigError, Env}};
+use shared::{
+    calls::{Calls, ReconcilerState},
+    clients::aws::Aws,
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ErrorFormat,
+        access::{Access, Scope},
+    },
+};
 
 /// What every request needs, made once.
 pub struct State {
@@ -25,16 +33,20 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Recordings, request, |call| async move {
-        state.access.check(&call, Scope::RecordingsRead).await?;
-        call.expect_tail("completeness")?;
-        call.query.only(&[])?;
-        let report: Value = state.calls.reconciler_state(ReconcilerState::Report).await?.ok_or_else(|| {
-            ApiError::not_found(
-                "no_report",
-                "There is no report yet. The reconciler writes one every hour.",
-            )
-        })?;
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::RecordingsRead).await?;
+        request.expect_tail("completeness")?;
+        request.query.only(&[])?;
+        let report: Value = state
+            .calls
+            .reconciler_state(ReconcilerState::Report)
+            .await?
+            .ok_or_else(|| {
+                ApiError::not_found(
+                    "no_report",
+                    "There is no report yet. The reconciler writes one every hour.",
+                )
+            })?;
         Ok((StatusCode::OK, report))
     })
     .await

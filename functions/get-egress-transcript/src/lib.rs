@@ -1,7 +1,18 @@
 //! `GET /recordings/{dispatch_id}/transcript`: the transcript of a call over LiveKit, or how far it is.
 
 use lambda_http::{Body, Request, Response};
-use shared::{http::{access::{Access, Scope}, self, ErrorFormat}, clients::{aws::Aws, queue::Source}, config::{ConfigError, Env}, ids::DispatchId, transcription::{RecordingLabel, SpeakerNames, TranscriptQuery}, transcripts::Transcripts};
+use shared::{
+    clients::{aws::Aws, queue::RecordingId},
+    config::{ConfigError, Env},
+    http::{
+        self, ErrorFormat,
+        access::{Access, Scope},
+    },
+    ids::DispatchId,
+    transcript_api::{RecordingLabel, TranscriptQuery},
+    transcription::SpeakerNames,
+    transcripts::{TranscriptId, Transcripts},
+};
 
 /// What every request needs, made once.
 pub struct State {
@@ -30,15 +41,18 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Recordings, request, |call| async move {
-        state.access.check(&call, Scope::RecordingsRead).await?;
-        let id = call.segment_before("dispatch_id", "transcript")?;
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::RecordingsRead).await?;
+        let id = request.segment_before("dispatch_id", "transcript")?;
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
-        let query = TranscriptQuery::parse(&call.query)?;
-        let source = Source::Egress(id.clone());
-        let known = state.transcripts.get(&source.transcript_id(&query.variant)).await?;
-        let named = query.wants_json().then(|| RecordingLabel::egress(&id));
-        query.answer(source, known, named, &state.names, "POST to this path")
+        let query = TranscriptQuery::parse(&request.query)?;
+        let recording = RecordingId::Egress(id.clone());
+        let known = state
+            .transcripts
+            .get(&TranscriptId::new(&recording, &query.variant))
+            .await?;
+        let label = query.wants_json().then(|| RecordingLabel::egress(&id));
+        query.answer(recording, known, label, &state.names, "POST to this path")
     })
     .await
 }

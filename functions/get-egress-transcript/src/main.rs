@@ -1,12 +1,8 @@
 //! The Lambda bootstrap; the function itself is in the library.
 
 use get_egress_transcript::{State, handle};
-use lambda_http::{Error, tracing};
-use shared::{config::Env, http};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let state = State::from_env(&Env::process()).await?;
-    http::run(|request| handle(&state, request)).await
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::http::serve(State::from_env, handle).await
 }

@@ -2,7 +2,21 @@
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
-use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, presign::{MAX_EXPIRES_IN, Presign}}, config::{ConfigError, Env}, ids::DispatchId, calls::resolve::Recordings, time::to_millis};
+use shared::{
+    calls::Resolver,
+    clients::{
+        aws::Aws,
+        presign::{MAX_EXPIRES_IN, Presign},
+    },
+    config::{ConfigError, Env},
+    http::{
+        self, ErrorFormat,
+        access::{Access, Scope},
+        recording_not_found,
+    },
+    ids::DispatchId,
+    time::to_millis,
+};
 
 /// What every request needs, made once.
 pub struct State {
@@ -12,16 +26,16 @@ pub struct State {
 }
 
 struct Storage {
-    recordings: Recordings,
-    playback: Presign,
+    resolver: Resolver,
+    presign: Presign,
 }
 
 impl State {
     /// Reads the environment and fetches the secrets.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
-        let storage = match (Recordings::from_env(env, &aws)?, Presign::from_env(env, &aws)) {
-            (Some(recordings), Some(playback)) => Some(Storage { recordings, playback }),
+        let storage = match (Resolver::from_env(env, &aws)?, Presign::from_env(env, &aws)) {
+            (Some(resolver), Some(presign)) => Some(Storage { resolver, presign }),
             _ => None,
         };
         let state = Self {
@@ -31,7 +45,7 @@ impl State {
         };
         tokio::join!(state.access.preload(), async {
             if let Some(storage) = &state.storage {
-                storage.playback.preload().await;
+                storage.presign.preload().await;
             }
         });
         Ok(state)
@@ -56,20 +70,15 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request).is_some_and(|tail| tail.ends_with("/transcript")) {
         return get_egress_transcript::handle(&state.transcripts, request).await;
     }
-    http::respond(ErrorFormat::Recordings, request, |call| async move {
-        state.access.check(&call, Scope::RecordingsRead).await?;
-        let text = call.last_segment("dispatch_id")?;
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::RecordingsRead).await?;
+        let text = request.last_segment("dispatch_id")?;
         let id = DispatchId::parse(&text).ok_or_else(http::invalid_dispatch_id)?;
-        call.query.only(&["expires_in"])?;
-        let expires_in = call.query.integer("expires_in", 3600, 1..=MAX_EXPIRES_IN)?;
+        request.query.only(&["expires_in"])?;
+        let expires_in = request.query.integer("expires_in", 3600, 1..=MAX_EXPIRES_IN)?;
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
-        let key = storage.recordings.find(&id).await?.ok_or_else(|| {
-            ApiError::not_found(
-                "recording_not_found",
-                "Recording not found. Call may still be in progress or recording failed.",
-            )
-        })?;
-        let presigner = storage.playback.presigner(expires_in).await?;
+        let key = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let presigner = storage.presign.presigner(expires_in).await?;
         let recording = Recording {
             recording_url: presigner.presign(&key)?,
             download_url: presigner.presign_download(&key)?,

@@ -1,7 +1,21 @@
 //! `GET /api/twilio/transcript/{recording_sid}`: a transcript, or how far it is.
 
 use lambda_http::{Body, Request, Response};
-use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, queue::Source, twilio::{RecordingSid, Twilio, TwilioError}}, config::{ConfigError, Env}, transcription::{RecordingLabel, SpeakerNames, TranscriptQuery}, transcripts::{TranscriptState, Transcripts}};
+use shared::{
+    clients::{
+        aws::Aws,
+        queue::RecordingId,
+        twilio::{RecordingSid, Twilio, TwilioError},
+    },
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ErrorFormat,
+        access::{Access, Scope},
+    },
+    transcript_api::{RecordingLabel, TranscriptQuery},
+    transcription::SpeakerNames,
+    transcripts::{TranscriptId, TranscriptState, Transcripts},
+};
 
 /// What every request needs, made once.
 pub struct State {
@@ -28,24 +42,28 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Twilio, request, |call| async move {
-        state.access.check(&call, Scope::TwilioTranscribe).await?;
-        let sid = call.last_segment("recording_sid")?;
+    http::respond(ErrorFormat::Twilio, request, |request| async move {
+        state.access.check(&request, Scope::TwilioTranscribe).await?;
+        let sid = request.last_segment("recording_sid")?;
         let sid = RecordingSid::parse(&sid).ok_or_else(http::invalid_recording_sid)?;
-        let query = TranscriptQuery::parse(&call.query)?;
-        let source = Source::Twilio(sid.clone());
-        let known = state.transcripts.get(&source.transcript_id(&query.variant)).await?;
-        let named = match query.wants_json() && matches!(known, TranscriptState::Completed(_) | TranscriptState::Stale(_)) {
-            true => {
-                let account = state.twilio.account_sid().await.map_err(no_account)?;
-                Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
-            }
-            false => None,
-        };
+        let query = TranscriptQuery::parse(&request.query)?;
+        let recording = RecordingId::Twilio(sid.clone());
+        let known = state
+            .transcripts
+            .get(&TranscriptId::new(&recording, &query.variant))
+            .await?;
+        let label =
+            match query.wants_json() && matches!(known, TranscriptState::Completed(_) | TranscriptState::Stale(_)) {
+                true => {
+                    let account = state.twilio.account_sid().await.map_err(no_account)?;
+                    Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
+                }
+                false => None,
+            };
         query.answer(
-            source,
+            recording,
             known,
-            named,
+            label,
             &state.names,
             "POST its recording_sid to /api/twilio/transcript/",
         )

@@ -1,7 +1,15 @@
 //! `GET /api/twilio/usage/`: what this month's transcription has cost, and what it has not.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use shared::{http::{access::{Access, Scope}, self, ErrorFormat}, clients::aws::Aws, config::{ConfigError, Env}, transcripts::usage::Usage};
+use shared::{
+    clients::aws::Aws,
+    config::{ConfigError, Env},
+    http::{
+        self, ErrorFormat,
+        access::{Access, Scope},
+    },
+    transcripts::usage::Usage,
+};
 
 /// What every request needs, made once.
 pub struct State {
@@ -28,10 +36,10 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Twilio, request, |call| async move {
-        state.access.check(&call, Scope::TwilioTranscribe).await?;
-        call.expect_tail("usage")?;
-        call.query.only(&[])?;
+    http::respond(ErrorFormat::Twilio, request, |request| async move {
+        state.access.check(&request, Scope::TwilioTranscribe).await?;
+        request.expect_tail("usage")?;
+        request.query.only(&[])?;
         Ok((StatusCode::OK, state.usage.this_month().await?))
     })
     .await

@@ -1,23 +1,27 @@
 //! S3's events: a recording appeared in the bucket, or was deleted.
 //!
-//! An event is only the occasion to look: what the bucket says then is what the index gets. So events may come twice, late or in any order.
+//! An event only says which object to ask S3 about: what `HeadObject` answers is indexed. So events may come twice, late or in any order.
 
 use serde::Deserialize;
-use shared::{clients::{aws::Aws, bucket::Egress}, calls::{Calls, Observed, resolve::{ResolveError, observe}}, config::{ConfigError, Env}};
+use shared::{
+    calls::{Calls, Observed, ResolveError, index_object},
+    clients::{aws::Aws, bucket::RecordingsBucket},
+    config::{ConfigError, Env},
+};
 
 /// What every event needs, made once.
 pub struct State {
     calls: Calls,
-    egress: Egress,
+    bucket: RecordingsBucket,
 }
 
 impl State {
     /// Reads the environment.
-    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         Ok(Self {
             calls: Calls::from_env(env, &aws)?,
-            egress: Egress::from_env(env, &aws).ok_or(ConfigError::Missing("RECORDINGS_BUCKET"))?,
+            bucket: RecordingsBucket::from_env(env, &aws).ok_or(ConfigError::Missing("RECORDINGS_BUCKET"))?,
         })
     }
 }
@@ -31,37 +35,37 @@ pub struct Event {
 
 #[derive(Debug, Deserialize)]
 struct Detail {
-    bucket: Bucket,
-    object: Object,
+    bucket: EventBucket,
+    object: EventObject,
 }
 
 #[derive(Debug, Deserialize)]
-struct Bucket {
+struct EventBucket {
     name: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct Object {
+struct EventObject {
     key: String,
     /// Tells which of two events for one key is the newer.
     sequencer: Option<String>,
 }
 
-/// Takes down what became of one object. An error makes Lambda deliver the event again, and set it aside after two more tries.
+/// Indexes one object as it is now. An error makes Lambda deliver the event again, and set it aside after two more tries.
 pub async fn handle(state: &State, event: Event) -> Result<(), ResolveError> {
     let Detail { bucket, object } = event.detail;
-    if bucket.name != state.egress.bucket() {
+    if bucket.name != state.bucket.name() {
         tracing::warn!("event of another bucket");
         return Ok(());
     }
     let sequencer = object.sequencer.as_deref();
-    let mut observed = observe(&state.calls, &state.egress, &object.key, sequencer).await?;
+    let mut observed = index_object(&state.calls, &state.bucket, &object.key, sequencer).await?;
     if observed == Observed::NoRecording {
         // EventBridge has keys as they are; S3's own notifications, which somebody may pass on, have them encoded as in forms.
         let spaced = object.key.replace('+', " ");
         let key = percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy();
-        observed = observe(&state.calls, &state.egress, &key, sequencer).await?;
+        observed = index_object(&state.calls, &state.bucket, &key, sequencer).await?;
     }
-    tracing::info!(?observed, "object looked at");
+    tracing::info!(?observed, "object indexed");
     Ok(())
 }

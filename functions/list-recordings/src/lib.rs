@@ -3,7 +3,22 @@
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat, Query, invalid_parameter}, clients::{aws::Aws, presign::{Presign, PresignError, Presigner}, secrets::{Secret, SecretError}, twilio::{DEFAULT_BASE_URL, media_url}}, calls::{Call, Calls, Cursor, Filter, ListError, Order, Start}, config::{ConfigError, Env}, time::{DateInput, to_millis}};
+use shared::{
+    calls::{Call, Calls, Cursor, ListFilter, ListOrder, ListStart},
+    clients::{
+        aws::Aws,
+        presign::{Presign, PresignError, Presigner},
+        secrets::Secret,
+        twilio::{DEFAULT_BASE_URL, media_url},
+    },
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ErrorFormat, Query, SecretUse,
+        access::{Access, Scope},
+        invalid_parameter,
+    },
+    time::{DateInput, to_millis},
+};
 
 /// Life of the listed URLs in seconds: the document's default.
 const EXPIRES_IN: u64 = 3600;
@@ -28,8 +43,8 @@ const PARAMETERS: [&str; 14] = [
 pub struct State {
     access: Access,
     calls: Calls,
-    playback: Option<Presign>,
-    cursor: Secret<CursorKey>,
+    presign: Option<Presign>,
+    cursor_key: Secret<CursorKey>,
     twilio: String,
 }
 
@@ -46,13 +61,13 @@ impl State {
         let state = Self {
             access: Access::for_recordings(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
-            playback: Presign::from_env(env, &aws),
-            cursor: Secret::new(aws.secrets_manager(), env.required("CURSOR_SECRET")?),
+            presign: Presign::from_env(env, &aws),
+            cursor_key: Secret::new(aws.secrets_manager(), env.required("CURSOR_SECRET")?),
             twilio: env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL).to_owned(),
         };
-        tokio::join!(state.access.preload(), state.cursor.preload(), async {
-            if let Some(playback) = &state.playback {
-                playback.preload().await;
+        tokio::join!(state.access.preload(), state.cursor_key.preload(), async {
+            if let Some(presign) = &state.presign {
+                presign.preload().await;
             }
         });
         Ok(state)
@@ -108,30 +123,31 @@ enum Recorded {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Recordings, request, |call| async move {
-        state.access.check(&call, Scope::RecordingsRead).await?;
-        call.expect_tail("recordings")?;
-        call.query.only(&PARAMETERS)?;
-        let limit = call.query.integer("limit", 10, 1..=100)? as usize;
-        let offset = call.query.integer("offset", 0, 0..=u64::from(u32::MAX))?;
-        let filter = filter(&call.query)?;
-        let order = match call.query.get("order") {
-            None | Some("desc") => Order::Newest,
-            Some("asc") => Order::Oldest,
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::RecordingsRead).await?;
+        request.expect_tail("recordings")?;
+        request.query.only(&PARAMETERS)?;
+        let limit = request.query.integer("limit", 10, 1..=100)? as usize;
+        let offset = request.query.integer("offset", 0, 0..=u64::from(u32::MAX))?;
+        let filter = filter(&request.query)?;
+        let order = match request.query.get("order") {
+            None | Some("desc") => ListOrder::Newest,
+            Some("asc") => ListOrder::Oldest,
             Some(other) => return Err(invalid_parameter("order", other, "desc or asc")),
         };
-        let with_total = boolean(&call.query, "include_total")?.unwrap_or(false);
+        let with_total = boolean(&request.query, "include_total")?.unwrap_or(false);
         if with_total && !filter.is_whole() {
             return Err(ApiError::bad_request(
                 "invalid_parameter",
                 "include_total counts whole lists; has_recording is the only filter it goes with.",
             ));
         }
-        let key = state.cursor.get().await.map_err(no_cursor_key)?;
+        let key = state.cursor_key.get().await;
+        let key = key.map_err(|error| ApiError::from_secret(error, SecretUse::Cursor))?;
         let key = key.key.as_bytes();
-        let start = match call.query.get("cursor") {
-            None => Start::Offset(offset),
-            Some(_) if call.query.get("offset").is_some() => {
+        let start = match request.query.get("cursor") {
+            None => ListStart::Offset(offset),
+            Some(_) if request.query.get("offset").is_some() => {
                 return Err(ApiError::bad_request(
                     "invalid_parameter",
                     "Give either cursor or offset, not both.",
@@ -140,10 +156,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             Some(text) => {
                 let accepted = "the next_cursor of an earlier answer to the same filters and order";
                 let cursor = Cursor::open(text, key, &filter, order);
-                Start::After(cursor.ok_or_else(|| invalid_parameter("cursor", text, accepted))?)
+                ListStart::After(cursor.ok_or_else(|| invalid_parameter("cursor", text, accepted))?)
             }
         };
-        let playback = state.playback.as_ref().ok_or_else(http::s3_missing)?;
+        let presign = state.presign.as_ref().ok_or_else(http::s3_missing)?;
         let total = async {
             match with_total {
                 true => state.calls.total(filter.missing).await.map(Some),
@@ -153,9 +169,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let (page, total, presigner) = tokio::join!(
             state.calls.list(&filter, order, start, limit),
             total,
-            playback.presigner(EXPIRES_IN)
+            presign.presigner(EXPIRES_IN)
         );
-        let (page, total, presigner) = (page.map_err(no_page)?, total?, presigner?);
+        let (page, total, presigner) = (page?, total?, presigner?);
         let rows = page.calls.into_iter().map(|call| row(call, &presigner, &state.twilio));
         let recordings = rows.collect::<Result<_, _>>()?;
         let next_cursor = page.next.map(|cursor| cursor.seal(key, &filter, order));
@@ -173,7 +189,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     .await
 }
 
-fn filter(query: &Query) -> Result<Filter, ApiError> {
+fn filter(query: &Query) -> Result<ListFilter, ApiError> {
     let text = |name: &'static str| match query.get(name) {
         Some(text) if text.is_empty() || text.len() > 256 => {
             Err(invalid_parameter(name, text, "1 to 256 bytes of text"))
@@ -197,7 +213,7 @@ fn filter(query: &Query) -> Result<Filter, ApiError> {
         None => None,
         Some(_) => Some(query.integer("min_duration", 0, 0..=u64::from(u32::MAX))? as i64),
     };
-    Ok(Filter {
+    Ok(ListFilter {
         missing: boolean(query, "has_recording")? == Some(false),
         status: text("status")?,
         outcome: text("outcome")?,
@@ -217,30 +233,6 @@ fn boolean(query: &Query, name: &'static str) -> Result<Option<bool>, ApiError> 
         Some("false") => Ok(Some(false)),
         Some(other) => Err(invalid_parameter(name, other, "true or false")),
     }
-}
-
-fn no_page(error: ListError) -> ApiError {
-    match error {
-        ListError::Calls(error) => error.into(),
-        ListError::OffsetTooFar => ApiError::bad_request(
-            "offset_too_far",
-            "offset leads too far into this filtered list; follow next_cursor instead, or narrow the list by started_after and started_before.",
-        ),
-    }
-}
-
-fn no_cursor_key(error: SecretError) -> ApiError {
-    match error {
-        SecretError::Unavailable(..) => ApiError::unavailable(
-            "cursor_key_unavailable",
-            "The list can't be read right now. Try again shortly.",
-        ),
-        _ => ApiError::internal(
-            "cursor_key_not_configured",
-            "The list can't be read: this deployment's cursor key is not usable.",
-        ),
-    }
-    .caused_by(error)
 }
 
 fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignError> {

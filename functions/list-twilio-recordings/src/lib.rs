@@ -6,9 +6,20 @@ use std::{collections::HashSet, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use query::{Filter, Position};
+use query::{Position, RecordingFilter};
 use serde::Serialize;
-use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, twilio::{AccountSid, Recording, StatusGroup, Twilio, TwilioError}}, config::{ConfigError, Env}, time::to_seconds};
+use shared::{
+    clients::{
+        aws::Aws,
+        twilio::{AccountSid, Recording, RecordingStatus, StatusGroup, Twilio, TwilioError},
+    },
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ErrorFormat,
+        access::{Access, Scope},
+    },
+    time::to_seconds,
+};
 use tokio::time::{Instant, timeout_at};
 
 /// Rows read from Twilio at once when only some of them will match.
@@ -44,7 +55,7 @@ struct List {
     total_recordings: usize,
     query_parameters: QueryParameters,
     recordings: Vec<Row>,
-    summary: Analysis,
+    summary: Summary,
     next_page_token: Option<String>,
 }
 
@@ -62,7 +73,7 @@ struct Row {
     account_sid: String,
     call_sid: Option<String>,
     duration: Option<u64>,
-    status: String,
+    status: RecordingStatus,
     channels: Option<u32>,
     source: Option<String>,
     error_code: Option<i64>,
@@ -80,7 +91,7 @@ struct Row {
 }
 
 #[derive(Serialize, Default)]
-struct Analysis {
+struct Summary {
     completed: usize,
     in_progress: usize,
     failed: usize,
@@ -93,28 +104,28 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request) == Some("usage") {
         return get_usage::handle(&state.usage, request).await;
     }
-    http::respond(ErrorFormat::Twilio, request, |call| async move {
-        state.access.check(&call, Scope::TwilioRead).await?;
-        call.expect_tail("recordings")?;
-        call.query.only(&[
+    http::respond(ErrorFormat::Twilio, request, |request| async move {
+        state.access.check(&request, Scope::TwilioRead).await?;
+        request.expect_tail("recordings")?;
+        request.query.only(&[
             "limit",
             "status",
             "date_created_after",
             "date_created_before",
             "page_token",
         ])?;
-        let limit = call.query.integer("limit", 50, 1..=100)?;
-        let filter = Filter::parse(&call.query)?;
-        let start = filter.start(&call.query)?;
+        let limit = request.query.integer("limit", 50, 1..=100)?;
+        let filter = RecordingFilter::parse(&request.query)?;
+        let start = filter.start(&request.query)?;
         let account = state.twilio.account_sid().await.map_err(upstream)?;
 
         let paging_ends = Instant::now()
-            + call
+            + request
                 .deadline
                 .saturating_duration_since(Instant::now())
                 .saturating_sub(PROBE_BUDGET);
         let (found, next) = collect(&state.twilio, &filter, start, limit, paging_ends).await?;
-        let probes_end = call.deadline.min(Instant::now() + PROBE_BUDGET);
+        let probes_end = request.deadline.min(Instant::now() + PROBE_BUDGET);
         let recordings: Vec<Row> = stream::iter(
             found
                 .into_iter()
@@ -133,7 +144,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 date_created_after,
                 date_created_before,
             },
-            summary: Analysis::of(&recordings),
+            summary: Summary::of(&recordings),
             recordings,
             next_page_token: next.map(|position| filter.token(&position)),
         };
@@ -145,7 +156,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 /// Reads Twilio's pages until `limit` rows match, the pages end, or time is up. The position says where more may be.
 async fn collect(
     twilio: &Twilio,
-    filter: &Filter,
+    filter: &RecordingFilter,
     start: Option<Position>,
     limit: u64,
     deadline: Instant,
@@ -235,7 +246,7 @@ async fn row(twilio: &Twilio, account: &AccountSid, recording: Recording, deadli
             None
         }
     };
-    let media_location = recording.external_media(twilio).map(str::to_owned);
+    let media_location = twilio.external_media(&recording).map(str::to_owned);
     Row {
         media_url: twilio.media_url(account, &recording.sid),
         uri: recording
@@ -245,7 +256,7 @@ async fn row(twilio: &Twilio, account: &AccountSid, recording: Recording, deadli
         sid: recording.sid,
         call_sid: recording.call_sid,
         duration: recording.duration,
-        status: recording.status.as_str().to_owned(),
+        status: recording.status,
         channels: recording.channels,
         source: recording.source,
         error_code: recording.error_code,
@@ -261,11 +272,11 @@ async fn row(twilio: &Twilio, account: &AccountSid, recording: Recording, deadli
     }
 }
 
-impl Analysis {
+impl Summary {
     fn of(rows: &[Row]) -> Self {
         let mut summary = Self::default();
         for row in rows {
-            match StatusGroup::of(&row.status) {
+            match row.status.group() {
                 StatusGroup::Completed => summary.completed += 1,
                 StatusGroup::InProgress => summary.in_progress += 1,
                 StatusGroup::Failed => summary.failed += 1,

@@ -3,21 +3,14 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
-use shared::{http::{ApiError, Query, invalid_parameter}, time::{DateInput, utc_day, with_plus}, clients::twilio::{PageQuery, Recording, RecordingSid, StatusGroup}};
-
-const STATUSES: [&str; 8] = [
-    "completed",
-    "in-progress",
-    "failed",
-    "paused",
-    "stopped",
-    "processing",
-    "absent",
-    "deleted",
-];
+use shared::{
+    clients::twilio::{PageQuery, Recording, RecordingSid, RecordingStatus},
+    http::{ApiError, Query, invalid_parameter},
+    time::{DateInput, utc_day, with_plus},
+};
 
 /// The filters of one list, as given and as understood.
-pub(crate) struct Filter {
+pub(crate) struct RecordingFilter {
     status: Option<String>,
     created_from: Option<Timestamp>,
     created_until: Option<Timestamp>,
@@ -49,14 +42,14 @@ struct Token {
     filter: [Option<String>; 3],
 }
 
-impl Filter {
+impl RecordingFilter {
     pub(crate) fn parse(query: &Query) -> Result<Self, ApiError> {
         let status = query.get("status");
-        if let Some(text) = status.filter(|text| !STATUSES.contains(text)) {
+        if let Some(text) = status.filter(|text| !RecordingStatus::ALL.contains(text)) {
             return Err(invalid_parameter(
                 "status",
                 text,
-                &format!("one of {}", STATUSES.join(", ")),
+                &format!("one of {}", RecordingStatus::ALL.join(", ")),
             ));
         }
         let date = |name| match query.get(name) {
@@ -106,12 +99,8 @@ impl Filter {
     }
 
     pub(crate) fn matches(&self, recording: &Recording) -> bool {
-        let status = recording.status.as_str();
-        let status_matches = self.status.as_deref().is_none_or(|wanted| match wanted {
-            "in-progress" => StatusGroup::of(status) == StatusGroup::InProgress,
-            "failed" => matches!(status, "failed" | "absent"),
-            wanted => wanted == status,
-        });
+        let status = |wanted: &str| recording.status.passes_filter(wanted);
+        let status_matches = self.status.as_deref().is_none_or(status);
         let created = recording.date_created;
         status_matches
             && self

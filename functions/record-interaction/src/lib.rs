@@ -1,12 +1,20 @@
-//! What others know of interactions: the EventBridge event `interaction.updated`, and `POST /interactions`.
+//! `POST /interactions`: what another system knows of a call.
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
-use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::aws::Aws, calls::{Calls, CallsError, Interaction}, config::{ConfigError, Env}};
+use shared::{
+    calls::{Calls, Interaction},
+    clients::aws::Aws,
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ErrorFormat,
+        access::{Access, Scope},
+    },
+};
 
-/// What every event and request needs, made once.
+/// What every request needs, made once.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -25,31 +33,6 @@ impl State {
     }
 }
 
-/// An EventBridge event. What `detail` has besides the documented fields is passed over.
-#[derive(Debug, Deserialize)]
-pub struct Event {
-    /// Counts as the time of the report when `detail` has no `updated_at`.
-    time: Timestamp,
-    detail: Map<String, Value>,
-}
-
-/// Why an event was not taken down.
-#[derive(Debug, thiserror::Error)]
-pub enum EventError {
-    /// It will never be: what is wrong with it.
-    #[error("the event can't be used: {0}")]
-    Invalid(String),
-    /// It may be if it is delivered again.
-    #[error(transparent)]
-    Calls(#[from] CallsError),
-}
-
-/// Takes down one event. An error makes Lambda deliver it again, and set it aside after two more tries.
-pub async fn record(state: &State, event: Event) -> Result<(), EventError> {
-    let reported = Interaction::from_json(&event.detail, event.time).map_err(EventError::Invalid)?;
-    Ok(state.calls.record_interaction(&reported).await?)
-}
-
 #[derive(Serialize)]
 struct Recorded {
     interaction_id: Option<String>,
@@ -59,10 +42,10 @@ struct Recorded {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Recordings, request, |call| async move {
-        state.access.check(&call, Scope::RecordingsWrite).await?;
-        call.query.only(&[])?;
-        let object: Map<String, Value> = call.json()?;
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::RecordingsWrite).await?;
+        request.query.only(&[])?;
+        let object: Map<String, Value> = request.json()?;
         let invalid = |message: String| ApiError::bad_request("invalid_interaction", message);
         if let Some(name) = Interaction::unknown(&object) {
             let name: String = name.chars().take(64).collect();

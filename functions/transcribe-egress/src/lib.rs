@@ -1,12 +1,28 @@
 //! `POST /recordings/{dispatch_id}/transcript`: the words of a call over LiveKit, from its recording in the bucket.
 
-use lambda_http::{Body, Request, Response, http::StatusCode};
-use shared::{http::{access::{Access, Scope}, self, ApiError, ErrorFormat}, clients::{aws::Aws, queue::{Job, Source}}, config::{ConfigError, Env}, ids::DispatchId, calls::resolve::Recordings, transcription::{Answer, TranscriptRequest, RecordingLabel, RequestOutcome, ResponseOptions, SpeakerNames, RecordingSource, Transcriber, TranscriptBody, TranscriptOptions}, transcripts::Variant};
+use lambda_http::{Body, Request, Response};
+use shared::{
+    calls::Resolver,
+    clients::{
+        aws::Aws,
+        queue::{Job, RecordingId},
+    },
+    config::{ConfigError, Env},
+    http::{
+        self, ErrorFormat,
+        access::{Access, Scope},
+        recording_not_found,
+    },
+    ids::DispatchId,
+    transcript_api::{RecordingLabel, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply},
+    transcription::{RecordingSource, SpeakerNames, Transcriber},
+    transcripts::Variant,
+};
 
 /// What every request needs, made once.
 pub struct State {
     access: Access,
-    recordings: Option<Recordings>,
+    resolver: Option<Resolver>,
     transcriber: Transcriber,
     names: SpeakerNames,
 }
@@ -18,7 +34,7 @@ impl State {
         let state = Self {
             // Reading recordings may be open to all; spending money never is.
             access: Access::required(env, &aws)?,
-            recordings: Recordings::from_env(env, &aws)?,
+            resolver: Resolver::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
             names: SpeakerNames::from_env(env),
         };
@@ -29,41 +45,32 @@ impl State {
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Recordings, request, |call| async move {
-        state.access.check(&call, Scope::RecordingsTranscribe).await?;
-        let id = call.segment_before("dispatch_id", "transcript")?;
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::RecordingsTranscribe).await?;
+        let id = request.segment_before("dispatch_id", "transcript")?;
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
-        call.query.only(&[])?;
-        let wish: TranscriptOptions = call.json_if_any()?;
-        let options = wish.options("")?;
+        request.query.only(&[])?;
+        let wanted: TranscriptOptions = request.json_if_any()?;
+        let options = wanted.options("")?;
         let variant = Variant::of(&options);
-        let source = Source::Egress(id.clone());
-        let recordings = state.recordings.as_ref().ok_or_else(http::s3_missing)?;
-        let ask = TranscriptRequest::new(&call, ErrorFormat::Recordings, &wish, Job::new(source.clone(), options));
-        let posted = match ask.stored(&state.transcriber).await? {
-            Ok(posted) => posted,
-            Err(known) => {
-                let key = recordings.find(&id).await?.ok_or_else(|| {
-                    ApiError::not_found(
-                        "recording_not_found",
-                        "Recording not found. Call may still be in progress or recording failed.",
-                    )
-                })?;
-                let subject = RecordingSource::egress(recordings, &id, key).await?;
-                ask.fulfil(&state.transcriber, &subject, &known).await?
+        let recording = RecordingId::Egress(id.clone());
+        let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
+        let job = Job::new(recording.clone(), options);
+        let post = TranscriptRequest::new(&request, ErrorFormat::Recordings, &wanted, job);
+        let outcome = match post.stored(&state.transcriber).await? {
+            Stored::Answers(outcome) => outcome,
+            Stored::Pending(known) => {
+                let key = resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+                let source = RecordingSource::egress(resolver, &id, key).await?;
+                post.transcribe_or_enqueue(&state.transcriber, &source, &known).await?
             }
         };
-        let status = match posted {
-            RequestOutcome::Accepted { .. } => StatusCode::ACCEPTED,
-            RequestOutcome::Completed(..) | RequestOutcome::Estimated(_) => StatusCode::OK,
-        };
-        let show = ResponseOptions {
+        let shown = ResponseOptions {
             details: false,
-            timestamps: wish.timestamps,
-            cached: false,
+            timestamps: wanted.timestamps,
         };
-        let body = |transcript, show| TranscriptBody::new(RecordingLabel::egress(&id), &state.names, transcript, show);
-        Ok((status, Answer::new(source, &variant, posted, body, show)))
+        let label = RecordingLabel::egress(&id);
+        Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
     })
     .await
 }

@@ -2,12 +2,28 @@
 
 use std::time::Duration;
 
-use lambda_http::{Body, Request, Response, http::StatusCode};
+use lambda_http::{Body, Request, Response};
 use serde::Deserialize;
-use shared::{http::{access::{Access, Scope}, self, ApiError, Call, ErrorFormat}, clients::{aws::Aws, queue::{Job, Source}, twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError}}, config::{ConfigError, Env}, transcription::{Answer, TranscriptRequest, RecordingLabel, RequestOutcome, ResponseOptions, SpeakerNames, RecordingSource, Transcriber, TranscriptBody, TranscriptOptions, not_transcribed, not_ready}, transcripts::Variant};
+use shared::{
+    clients::{
+        aws::Aws,
+        queue::{Job, RecordingId},
+        twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError},
+    },
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ApiRequest, ErrorFormat,
+        access::{Access, Scope},
+    },
+    transcript_api::{
+        RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
+    },
+    transcription::{RecordingSource, SpeakerNames, Transcriber, not_ready},
+    transcripts::Variant,
+};
 
 /// The pause before a recording that Twilio does not know is looked for once more: one that was just made may take a moment to appear.
-const SECOND_LOOK: Duration = Duration::from_millis(500);
+const SECOND_REQUEST: Duration = Duration::from_millis(500);
 
 /// What every request needs, made once.
 pub struct State {
@@ -37,78 +53,79 @@ impl State {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct TranscribeBody {
     recording_sid: Option<String>,
     audio_url: Option<String>,
     /// Wait, in the queue, for a call that is not over yet.
     wait: Option<bool>,
     #[serde(flatten)]
-    wish: TranscriptOptions,
+    options: TranscriptOptions,
 }
 
 /// Answers one request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Twilio, request, |call| async move {
-        state.access.check(&call, Scope::TwilioTranscribe).await?;
-        call.expect_tail("transcript")?;
-        call.query.only(&[])?;
-        let wanted: Wanted = call.json()?;
-        let options = wanted.wish.options("recording_sid, audio_url, wait, ")?;
+    http::respond(ErrorFormat::Twilio, request, |request| async move {
+        state.access.check(&request, Scope::TwilioTranscribe).await?;
+        request.expect_tail("transcript")?;
+        request.query.only(&[])?;
+        let body: TranscribeBody = request.json()?;
+        let options = body.options.options("recording_sid, audio_url, wait, ")?;
         let account = state.twilio.account_sid().await.map_err(not_fetched)?;
-        let sid = wanted.recording(&state.twilio, &account)?;
+        let sid = body.recording(&state.twilio, &account)?;
         let variant = Variant::of(&options);
-        let source = Source::Twilio(sid.clone());
-        let posted = post(state, &call, &sid, &wanted, Job::new(source.clone(), options)).await?;
-        let status = match posted {
-            RequestOutcome::Accepted { .. } => StatusCode::ACCEPTED,
-            RequestOutcome::Completed(..) | RequestOutcome::Estimated(_) => StatusCode::OK,
+        let recording = RecordingId::Twilio(sid.clone());
+        let job = Job::new(recording.clone(), options);
+        let outcome = outcome(state, &request, &sid, &body, job).await?;
+        let shown = ResponseOptions {
+            details: body.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
+            timestamps: body.options.timestamps,
         };
-        let show = ResponseOptions {
-            details: wanted.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
-            timestamps: wanted.wish.timestamps,
-            cached: false,
-        };
-        let named = RecordingLabel::twilio(&state.twilio, &account, &sid);
-        let body = |transcript, show| TranscriptBody::new(named, &state.names, transcript, show);
-        Ok((status, Answer::new(source, &variant, posted, body, show)))
+        let label = RecordingLabel::twilio(&state.twilio, &account, &sid);
+        Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
     })
     .await
 }
 
-async fn post(state: &State, call: &Call, sid: &RecordingSid, wanted: &Wanted, job: Job) -> Result<RequestOutcome, ApiError> {
+async fn outcome(
+    state: &State,
+    request: &ApiRequest,
+    sid: &RecordingSid,
+    body: &TranscribeBody,
+    job: Job,
+) -> Result<RequestOutcome, ApiError> {
     let options = job.options.clone();
-    let ask = TranscriptRequest::new(call, ErrorFormat::Twilio, &wanted.wish, job);
-    let known = match ask.stored(&state.transcriber).await? {
-        Ok(posted) => return Ok(posted),
-        Err(known) => known,
+    let post = TranscriptRequest::new(request, ErrorFormat::Twilio, &body.options, job);
+    let known = match post.stored(&state.transcriber).await? {
+        Stored::Answers(outcome) => return Ok(outcome),
+        Stored::Pending(known) => known,
     };
-    let waits = wanted.wait == Some(true);
-    let recording = match look_up(&state.twilio, sid, call).await {
-        Err(TwilioError::NotFound) if waits => return ask.wait(&state.transcriber, None, &known).await,
+    let waits = body.wait == Some(true);
+    let recording = match look_up(&state.twilio, sid, request).await {
+        Err(TwilioError::NotFound) if waits => return post.wait(&state.transcriber, None, &known).await,
         found => found.map_err(not_fetched)?,
     };
     match not_ready(&recording, &state.twilio) {
         None => {}
         Some(failure) if failure.retryable && waits => {
-            return ask.wait(&state.transcriber, recording.duration, &known).await;
+            return post.wait(&state.transcriber, recording.duration, &known).await;
         }
-        Some(failure) => return Err(not_transcribed(ErrorFormat::Twilio, failure)),
+        Some(failure) => return Err(ApiError::not_transcribed(ErrorFormat::Twilio, failure)),
     }
-    let subject = RecordingSource::twilio(&state.twilio, sid, &recording, &options);
-    ask.fulfil(&state.transcriber, &subject, &known).await
+    let source = RecordingSource::twilio(&state.twilio, sid, &recording, &options);
+    post.transcribe_or_enqueue(&state.transcriber, &source, &known).await
 }
 
-async fn look_up(twilio: &Twilio, sid: &RecordingSid, call: &Call) -> Result<Recording, TwilioError> {
-    match twilio.recording(sid, call.deadline).await {
+async fn look_up(twilio: &Twilio, sid: &RecordingSid, request: &ApiRequest) -> Result<Recording, TwilioError> {
+    match twilio.recording(sid, request.deadline).await {
         Err(TwilioError::NotFound) => {
-            tokio::time::sleep(SECOND_LOOK).await;
-            twilio.recording(sid, call.deadline).await
+            tokio::time::sleep(SECOND_REQUEST).await;
+            twilio.recording(sid, request.deadline).await
         }
         found => found,
     }
 }
 
-impl Wanted {
+impl TranscribeBody {
     /// The one recording that is named, by SID, by address, or by both.
     fn recording(&self, twilio: &Twilio, account: &AccountSid) -> Result<RecordingSid, ApiError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());

@@ -10,40 +10,54 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::{clients::{aws::Aws, queue::{Job, Source}, twilio::{RecordingSid, Twilio, TwilioError}}, config::{ConfigError, Env}, ids::DispatchId, calls::resolve::{Recordings, ResolveError}, transcription::{Outcome, RecordingSource, Transcriber, not_ready}, transcripts::{ClaimResult, Failure, GIVEN_UP, INTERRUPTED, TranscriptState, Lease, ClaimPolicy, TranscriptId, Variant}};
+use shared::{
+    calls::{ResolveError, Resolver},
+    clients::{
+        aws::Aws,
+        queue::{Job, MAX_DELAY, RecordingId},
+        twilio::{RecordingSid, Twilio, TwilioError},
+    },
+    config::{ConfigError, Env},
+    ids::DispatchId,
+    transcription::{Outcome, PartLimits, RecordingSource, Transcriber, not_ready},
+    transcripts::{
+        ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, TranscriptId, TranscriptState,
+        Variant,
+    },
+};
 use tokio::time::Instant;
 
 /// Tries of one job; then it has failed.
 const ATTEMPTS: u32 = 5;
 /// The pause before the second try. It doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(20);
-/// The pause between two looks at a call that is not over yet.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The pause before a call that is not over yet is asked about again, and before a job is done again that the table or the queue did not allow.
+const RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// Kept back from the invocation's deadline, for the result to be written.
 const MARGIN: Duration = Duration::from_secs(5);
-/// From the end of an invocation to when its lease has surely ended.
-const LEASE_OVER: Duration = Duration::from_secs(5);
-/// The longest that SQS holds a message back.
-const LONGEST_DELAY: Duration = Duration::from_secs(900);
 /// How long a job that is sent again counts as queued: longer than SQS holds it back.
 const REQUEUED_VALID: Duration = Duration::from_secs(2 * 3600);
 
 /// What every invocation needs, made once.
 pub struct State {
-    /// The transcription itself.
-    pub transcriber: Transcriber,
+    transcriber: Transcriber,
     twilio: Twilio,
-    recordings: Option<Recordings>,
+    resolver: Option<Resolver>,
 }
 
 impl State {
     /// Reads the environment and fetches the secrets.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        Self::new(env, PartLimits::default()).await
+    }
+
+    /// Reads the environment and fetches the secrets, for recordings that are cut with these limits.
+    pub async fn new(env: &Env, limits: PartLimits) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
-            transcriber: Transcriber::from_env(env, &aws)?,
+            transcriber: Transcriber::new(env, &aws, limits)?,
             twilio: Twilio::from_env(env, &aws)?,
-            recordings: Recordings::from_env(env, &aws)?,
+            resolver: Resolver::from_env(env, &aws)?,
         };
         tokio::join!(state.transcriber.preload(), state.twilio.preload());
         Ok(state)
@@ -96,7 +110,7 @@ struct ItemFailure {
     item_identifier: String,
 }
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Works through an event, until `deadline` at the latest.
 pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchResponse {
@@ -122,7 +136,7 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
 }
 
 /// Does a job. A fault of the table or the queue sends it again soon: SQS itself would wait for six times the timeout.
-async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instant) -> Result<(), Fault> {
+async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instant) -> Result<(), BoxError> {
     let attempts = job.attempts + deliveries;
     let job = Job { attempts, ..job };
     match work(state, job.clone(), deliveries > 0, deadline).await {
@@ -132,15 +146,15 @@ async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instan
                 attempts: attempts + 1,
                 ..job
             };
-            Ok(state.transcriber.queue.send(&job, LOOK_AGAIN).await?)
+            Ok(state.transcriber.queue.send(&job, RETRY_PAUSE).await?)
         }
         done => done,
     }
 }
 
-async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result<(), Fault> {
+async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result<(), BoxError> {
     let transcriber = &state.transcriber;
-    let id = job.source.transcript_id(&Variant::of(&job.options));
+    let id = TranscriptId::new(&job.recording, &Variant::of(&job.options));
     let job = match (transcriber.transcripts.get(&id).await?, job.lease_check) {
         (TranscriptState::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
             return Ok(());
@@ -154,7 +168,7 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
             return Ok(transcriber.queue.send(&job, pause).await?);
         }
         // It waits for a message that may be lost. The state ends by itself, and this message with it.
-        (TranscriptState::Queued(_), true) => return Ok(transcriber.queue.send(&job, LONGEST_DELAY).await?),
+        (TranscriptState::Queued(_), true) => return Ok(transcriber.queue.send(&job, MAX_DELAY).await?),
         (TranscriptState::Failed(failure), true) if failure.code == INTERRUPTED => {
             if job.attempts >= ATTEMPTS {
                 let failure = Failure {
@@ -164,25 +178,31 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
                 };
                 return not_now(transcriber, &id, job, failure, deadline).await;
             }
-            Job { lease_check: false, ..job }
+            Job {
+                lease_check: false,
+                ..job
+            }
         }
-        (TranscriptState::Stale(_), true) if job.again_since.is_some() && job.attempts < ATTEMPTS => Job { lease_check: false, ..job },
+        (TranscriptState::Stale(_), true) if job.again_since.is_some() && job.attempts < ATTEMPTS => Job {
+            lease_check: false,
+            ..job
+        },
         // The lease was given back.
         (_, true) => return Ok(()),
     };
-    let found = match &job.source {
-        Source::Twilio(sid) => twilio_subject(&state.twilio, sid, &job, deadline).await,
-        Source::Egress(dispatch) => match &state.recordings {
-            Some(recordings) => egress_subject(recordings, dispatch).await,
-            None => Err(NotReady::Final(final_failure(
+    let source = match &job.recording {
+        RecordingId::Twilio(sid) => twilio_source(&state.twilio, sid, &job, deadline).await,
+        RecordingId::Egress(dispatch) => match &state.resolver {
+            Some(resolver) => egress_source(resolver, dispatch).await,
+            None => Err(NotReady::Final(Failure::permanent(
                 "s3_not_configured",
                 "No recordings bucket is configured",
             ))),
         },
     };
-    let subject = match found {
-        Ok(subject) => subject,
-        Err(NotReady::Passing) => return Ok(transcriber.queue.send(&job, LOOK_AGAIN).await?),
+    let source = match source {
+        Ok(source) => source,
+        Err(NotReady::Passing) => return Ok(transcriber.queue.send(&job, RETRY_PAUSE).await?),
         Err(NotReady::Retried(failure)) => return not_now(transcriber, &id, job, failure, deadline).await,
         Err(NotReady::Final(failure)) => {
             let job = Job {
@@ -193,13 +213,13 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
         }
     };
     let lease_ends = deadline.saturating_duration_since(Instant::now()) + LEASE_OVER;
-    let watch = Job {
+    let lease_check = Job {
         lease_check: true,
         attempts: job.attempts + 1,
         ..job.clone()
     };
-    transcriber.queue.send(&watch, lease_ends).await?;
-    let tried = transcriber.transcribe(&subject, &job.options, policy(&job), deadline);
+    transcriber.queue.send(&lease_check, lease_ends).await?;
+    let tried = transcriber.transcribe(&source, &job.options, claim_policy(&job), deadline);
     match tried.await? {
         Outcome::Completed(..) => Ok(()),
         // Whoever is at it may die: the message that was just sent looks again.
@@ -215,12 +235,10 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
             Ok(transcriber.transcripts.requeue(&lease, REQUEUED_VALID).await?)
         }
         Outcome::OutOfTime(lease, false) => {
-            let failure = Failure {
-                code: "transcription_timeout".into(),
-                message: "The transcription did not finish in the time of one invocation".into(),
-                retryable: true,
-                retry_after: None,
-            };
+            let failure = Failure::transient(
+                "transcription_timeout",
+                "The transcription did not finish in the time of one invocation",
+            );
             try_again(transcriber, lease, job, failure).await
         }
     }
@@ -236,16 +254,7 @@ enum NotReady {
     Final(Failure),
 }
 
-fn final_failure(code: &str, message: &str) -> Failure {
-    Failure {
-        code: code.into(),
-        message: message.into(),
-        retryable: false,
-        retry_after: None,
-    }
-}
-
-async fn twilio_subject<'a>(
+async fn twilio_source<'a>(
     twilio: &'a Twilio,
     sid: &'a RecordingSid,
     job: &Job,
@@ -255,7 +264,7 @@ async fn twilio_subject<'a>(
     let recording = match twilio.recording(sid, deadline).await {
         Err(TwilioError::NotFound) if is_before(job.appears_until) => return Err(NotReady::Passing),
         Err(TwilioError::NotFound) => {
-            return Err(NotReady::Final(final_failure(
+            return Err(NotReady::Final(Failure::permanent(
                 "recording_not_found",
                 "Recording not found",
             )));
@@ -269,7 +278,7 @@ async fn twilio_subject<'a>(
     }
 }
 
-async fn egress_subject<'a>(recordings: &'a Recordings, dispatch: &DispatchId) -> Result<RecordingSource<'a>, NotReady> {
+async fn egress_source<'a>(resolver: &'a Resolver, dispatch: &DispatchId) -> Result<RecordingSource<'a>, NotReady> {
     let not_read = |error: ResolveError| {
         let failure = Failure::from(error);
         match failure.retryable {
@@ -277,13 +286,13 @@ async fn egress_subject<'a>(recordings: &'a Recordings, dispatch: &DispatchId) -
             false => NotReady::Final(failure),
         }
     };
-    let key = recordings.find(dispatch).await.map_err(not_read)?;
-    let key = key.ok_or_else(|| NotReady::Final(final_failure("recording_not_found", "Recording not found")))?;
-    let subject = RecordingSource::egress(recordings, dispatch, key).await;
-    subject.map_err(|error| not_read(error.into()))
+    let key = resolver.find(dispatch).await.map_err(not_read)?;
+    let key = key.ok_or_else(|| NotReady::Final(Failure::permanent("recording_not_found", "Recording not found")))?;
+    let source = RecordingSource::egress(resolver, dispatch, key).await;
+    source.map_err(|error| not_read(error.into()))
 }
 
-fn policy(job: &Job) -> ClaimPolicy {
+fn claim_policy(job: &Job) -> ClaimPolicy {
     ClaimPolicy {
         queued: true,
         completed: job.again_since.is_some(),
@@ -297,16 +306,16 @@ async fn not_now(
     job: Job,
     failure: Failure,
     deadline: Instant,
-) -> Result<(), Fault> {
+) -> Result<(), BoxError> {
     let until = Timestamp::now() + deadline.saturating_duration_since(Instant::now());
-    match transcriber.transcripts.claim(id, policy(&job), until).await? {
+    match transcriber.transcripts.claim(id, claim_policy(&job), until).await? {
         ClaimResult::Granted(lease) => try_again(transcriber, lease, job, failure).await,
         ClaimResult::Refused(_) => Ok(()),
     }
 }
 
 /// Ends the lease: with another try later, or for good.
-async fn try_again(transcriber: &Transcriber, lease: Lease, job: Job, failure: Failure) -> Result<(), Fault> {
+async fn try_again(transcriber: &Transcriber, lease: Lease, job: Job, failure: Failure) -> Result<(), BoxError> {
     let attempts = job.attempts + 1;
     if !failure.retryable || attempts >= ATTEMPTS {
         return Ok(transcriber.transcripts.fail(&lease, &failure).await?);

@@ -1,17 +1,13 @@
 //! The Lambda bootstrap; the function itself is in the library.
 
-use lambda_http::{Error, tracing};
-use lambda_runtime::{LambdaEvent, run, service_fn};
-use shared::config::Env;
+use std::convert::Infallible;
+
 use transcription_worker::{State, handle};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let state = State::from_env(&Env::process()).await?;
-    let state = &state;
-    run(service_fn(|event: LambdaEvent<_>| async move {
-        Ok::<_, Error>(handle(state, event.payload, event.context.deadline()).await)
-    }))
+async fn main() -> Result<(), lambda_runtime::Error> {
+    shared::http::serve_events(State::from_env, async |state, event, context| {
+        Ok::<_, Infallible>(handle(state, event, context.deadline()).await)
+    })
     .await
 }

@@ -10,7 +10,21 @@ use lambda_http::{
     http::{StatusCode, header},
 };
 use serde_json::{Value, json};
-use shared::{clients::{aws::Aws, queue::{Job, Queue, Source}, twilio::{AccountSid, RecordingSid, Twilio, TwilioError, signature::{is_signed, is_signed_body}}}, calls::{Calls, TwilioRecording}, config::{ConfigError, Env}, ids::DispatchId, http::{self, ApiError, Call, ErrorFormat, invalid_parameter}, transcription::{QUEUED_VALID, auto_transcribe, enqueue}, transcripts::Transcripts};
+use shared::{
+    calls::{Calls, TwilioRecording},
+    clients::{
+        aws::Aws,
+        queue::RecordingId,
+        twilio::{
+            AccountSid, RecordingSid, RecordingStatus, Twilio, TwilioError,
+            signature::{is_signed, is_signed_body},
+        },
+    },
+    config::{ConfigError, Env},
+    http::{self, ApiError, ApiRequest, ErrorFormat, invalid_parameter},
+    ids::DispatchId,
+    transcription::AutoTranscribe,
+};
 use tokio::time::Instant;
 
 const PATH: &str = "/webhooks/twilio/recording";
@@ -24,7 +38,7 @@ pub struct State {
     twilio: Twilio,
     calls: Calls,
     /// Present when completed recordings are transcribed by themselves.
-    transcribing: Option<(Queue, Transcripts)>,
+    auto_transcribe: Option<AutoTranscribe>,
 }
 
 impl State {
@@ -38,7 +52,7 @@ impl State {
             public_url,
             twilio: Twilio::from_env(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
-            transcribing: auto_transcribe(env, &aws)?,
+            auto_transcribe: AutoTranscribe::from_env(env, &aws)?,
         };
         state.twilio.preload().await;
         Ok(state)
@@ -48,10 +62,10 @@ impl State {
 /// Answers one request. The answer is a success only once everything is stored; whether Twilio then sends a callback again is up to the address
 /// given to it (`#rc=…&rp=…`: <https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides>).
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Recordings, request, |call| async move {
-        call.expect_tail("recording")?;
-        let parameters = verified(state, &call).await?;
-        let reported = Reported::read(&call, &parameters)?;
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        request.expect_tail("recording")?;
+        let parameters = verified(state, &request).await?;
+        let reported = Reported::read(&request, &parameters)?;
         let account = state.twilio.account_sid().await.map_err(not_configured)?;
         if AccountSid::parse(&reported.account_sid).as_ref() != Some(&account) {
             let accepted = "the SID of the configured account";
@@ -61,16 +75,17 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let recordings = known.as_ref().map(|(_, recordings)| recordings);
         let same = recordings.and_then(|known| known.get(&reported.recording.sid));
         if reported.recording.completes(same)
-            && let Some((queue, transcripts)) = &state.transcribing
+            && let Some(auto_transcribe) = &state.auto_transcribe
         {
             // Before it is stored: a callback that comes again must not find that nothing is left to do.
-            let job = Job::new(Source::Twilio(reported.sid.clone()), Default::default());
-            enqueue(queue, transcripts, &job, QUEUED_VALID).await?;
+            auto_transcribe
+                .enqueue(RecordingId::Twilio(reported.sid.clone()))
+                .await?;
         }
         let mut phone = known.and_then(|(phone, _)| phone);
         if phone.is_none() {
             // Helps to find the call's other recording, no more: the reconciler asks again.
-            let deadline = call.deadline.min(Instant::now() + NUMBER_TIMEOUT);
+            let deadline = request.deadline.min(Instant::now() + NUMBER_TIMEOUT);
             match state.twilio.number_of(&reported.call_sid, deadline).await {
                 Ok(number) => phone = Some(number.unwrap_or_default()),
                 Err(error) => tracing::warn!(%error, "the call's number is not known"),
@@ -91,7 +106,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 }
 
 /// The form's parameters, once it is sure that Twilio sent them.
-async fn verified(state: &State, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
+async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, String)>, ApiError> {
     let public_url = state.public_url.as_ref().ok_or_else(|| {
         ApiError::internal(
             "public_url_not_configured",
@@ -99,18 +114,19 @@ async fn verified(state: &State, call: &Call) -> Result<Vec<(String, String)>, A
         )
     })?;
     let token = state.twilio.auth_token().await.map_err(not_configured)?;
-    let query = match call.raw_query() {
+    let query = match request.raw_query() {
         "" => String::new(),
         query => format!("?{query}"),
     };
     let header = |name: &str| {
-        call.headers()
+        request
+            .headers()
             .get(name)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
     };
     let signature = header("x-twilio-signature");
-    let body = call.body()?;
+    let body = request.body()?;
     let is_form = header(header::CONTENT_TYPE.as_str()).starts_with("application/x-www-form-urlencoded");
     let parameters: Vec<(String, String)> = match is_form {
         true => form_urlencoded::parse(body).into_owned().collect(),
@@ -158,7 +174,7 @@ struct Reported {
 }
 
 impl Reported {
-    fn read(call: &Call, parameters: &[(String, String)]) -> Result<Self, ApiError> {
+    fn read(request: &ApiRequest, parameters: &[(String, String)]) -> Result<Self, ApiError> {
         let given = |name: &str| {
             let found = parameters.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
@@ -174,7 +190,7 @@ impl Reported {
         if !is_sid(call_sid) {
             return Err(invalid_parameter("CallSid", call_sid, "a call's SID"));
         }
-        let dispatch_id = match call.query.get("dispatch_id") {
+        let dispatch_id = match request.query.get("dispatch_id") {
             None => None,
             Some(text) => {
                 Some(DispatchId::parse(text).ok_or_else(|| invalid_parameter("dispatch_id", text, "a dispatch id"))?)
@@ -187,7 +203,7 @@ impl Reported {
         let account_sid = required("AccountSid")?.to_owned();
         Ok(Self {
             recording: TwilioRecording {
-                status: required("RecordingStatus")?.chars().take(32).collect(),
+                status: RecordingStatus::new(required("RecordingStatus")?.chars().take(32).collect::<String>()),
                 sid: sid.to_string(),
                 account_sid: Some(account_sid.clone()),
                 duration: given("RecordingDuration")

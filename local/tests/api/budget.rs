@@ -9,7 +9,10 @@ use local::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::{http::access, config::{ConfigError, Env}};
+use shared::{
+    config::{ConfigError, Env},
+    http::access,
+};
 
 use crate::{
     stack::{TestStack, answer},

@@ -10,7 +10,7 @@ use std::{
 use local::{aws, demo, seed};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
-use shared::{http::access, clients::aws::Aws, config::Env};
+use shared::{clients::aws::Aws, config::Env, http::access};
 use tempfile::TempDir;
 
 fn command(arguments: &[&str]) -> Command {

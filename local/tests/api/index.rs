@@ -24,7 +24,12 @@ use proptest::{
     test_runner::{Config, FileFailurePersistence, TestRunner},
 };
 use serde_json::{Value, json};
-use shared::{calls::{Call, Calls, CallsError, FailedEgress, Field, Filter, Found, Interaction, Order, Start, TwilioRecording}, config::Env, ids::DispatchId, time::to_millis};
+use shared::{
+    calls::{Call, Calls, CallsError, FailedEgress, Field, Filter, Found, Interaction, Order, Start, TwilioRecording},
+    config::Env,
+    ids::DispatchId,
+    time::to_millis,
+};
 
 use crate::stack::{TestStack, serve};
 
@@ -700,7 +705,11 @@ impl Case {
                 .unwrap()
                 .finished
         );
-        let report: Option<Value> = self.calls.reconciler_state(shared::calls::ReconcilerState::Report).await.unwrap();
+        let report: Option<Value> = self
+            .calls
+            .reconciler_state(shared::calls::ReconcilerState::Report)
+            .await
+            .unwrap();
         report.unwrap()
     }
 }
@@ -891,7 +900,11 @@ async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
     let environment = misbehaving(&stack).await;
     let start: Timestamp = "2025-08-08T11:44:00Z".parse().unwrap();
     let writer = |writer: usize| {
-        let calls = Calls::from_env(&environment, &shared::clients::aws::Aws::from_env(&environment).unwrap()).unwrap();
+        let calls = Calls::from_env(
+            &environment,
+            &shared::clients::aws::Aws::from_env(&environment).unwrap(),
+        )
+        .unwrap();
         tokio::spawn(async move {
             for step in 0..2 * CALLS {
                 // All writers on the same calls, each in its own order: recorded, put into another minute, and deleted.
@@ -968,7 +981,11 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
         )
     };
     let writer = |writer: usize| {
-        let calls = Calls::from_env(&environment, &shared::clients::aws::Aws::from_env(&environment).unwrap()).unwrap();
+        let calls = Calls::from_env(
+            &environment,
+            &shared::clients::aws::Aws::from_env(&environment).unwrap(),
+        )
+        .unwrap();
         tokio::spawn(async move {
             for step in 0..CALLS {
                 let call = (step + 3 * writer) % CALLS;

@@ -15,7 +15,7 @@ use local::{
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
-use shared::{clients::aws::Aws, calls::Calls};
+use shared::{calls::Calls, clients::aws::Aws};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

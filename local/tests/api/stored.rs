@@ -1,7 +1,15 @@
 //! Transcripts too large for one item of the table, or for one answer.
 
 use jiff::Timestamp;
-use shared::{transcripts::{ClaimResult, TranscriptState, Lease, Speech, ClaimPolicy, Transcript, TranscriptId, Transcripts, Variant}, clients::{twilio::RecordingSid, whisper::{Options, Word}}};
+use shared::{
+    clients::{
+        twilio::RecordingSid,
+        whisper::{Options, Word},
+    },
+    transcripts::{
+        ClaimPolicy, ClaimResult, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts, Variant,
+    },
+};
 
 use crate::stack::TestStack;
 

@@ -164,12 +164,12 @@ pub enum ListError {
 impl Calls {
     /// How many calls a whole list has.
     pub async fn total(&self, missing: bool) -> Result<u64, CallsError> {
-        let class = ListFilter {
+        let list = ListFilter {
             missing,
             ..ListFilter::default()
         }
         .list_kind();
-        Ok(self.counts(class, "").await?.into_iter().map(|(_, count)| count).sum())
+        Ok(self.counts(list, "").await?.into_iter().map(|(_, count)| count).sum())
     }
 
     /// Reads one page of a list.
@@ -258,7 +258,7 @@ impl Calls {
     ) -> Result<Option<(String, u64)>, CallsError> {
         let mut prefix = String::new();
         while prefix.len() < "2025-08-08T11:44".len() {
-            let mut parts = self.counts(class, &prefix).await?;
+            let mut parts = self.counts(list, &prefix).await?;
             if order == ListOrder::Newest {
                 parts.reverse();
             }
@@ -420,7 +420,7 @@ enum Next {
 impl Partitions {
     fn new(filling: &Filling<'_>) -> Self {
         let (filter, after) = (filling.filter, filling.after.as_deref());
-        let class = filter.list_kind();
+        let list = filter.list_kind();
         let next = match (&filter.interaction_id, &filter.phone, after) {
             (Some(id), ..) => Next::Only("by-interaction", list.partition(id)),
             (None, Some(phone), _) => Next::Only("by-phone", list.partition(&digits(phone))),
@@ -428,7 +428,7 @@ impl Partitions {
             (None, None, None) => Next::Days,
         };
         Self {
-            class,
+            list,
             order: filling.order,
             first: filling.first.clone(),
             last: filling.last.clone(),
@@ -477,7 +477,7 @@ impl Partitions {
 
     /// The parts of `prefix` that have calls, and how many, in order, from the day that was passed on.
     async fn parts(&self, calls: &Calls, prefix: &str) -> Result<VecDeque<(String, u64)>, CallsError> {
-        let counts = calls.counts(self.class, prefix).await?.into_iter();
+        let counts = calls.counts(self.list, prefix).await?.into_iter();
         let within = |part: &String| {
             let cut = |bound: &str| bound.get(..part.len()).unwrap_or(bound).to_owned();
             let passed = self.passed.as_deref().map(cut);

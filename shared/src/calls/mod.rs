@@ -10,7 +10,7 @@
 //! | `id` | partition key |
 //! | `rev` | grows with each change, and is the condition of the next |
 //! | `facts` | JSON: what was reported, with times; the owner; copies of what belongs to it |
-//! | [`SHOWN`], `size`, `etag` | the row, made from `facts` |
+//! | what the indexes project (template.yaml), `size`, `etag` | the row, made from `facts` |
 //! | `list_order` with `list_day`, `list_phone`, `list_interaction` | keys of the indexes of lists `by-day`, `by-phone` and `by-interaction`: start time and id, within the UTC day, phone number or interaction. Calls without a recording have partitions of their own, `missing#…` |
 //! | `near_number`, `near_time` | keys of the index `by-number`, by which recordings find their calls, and interactions their dispatches |
 //!

@@ -77,7 +77,7 @@ impl Calls {
     }
 
     /// Pairs anew what lies near a row, for what arrived at the same moment and did not see each other.
-    pub async fn settle(&self, call: &Call) -> Result<(), CallsError> {
+    pub async fn repair(&self, call: &Call) -> Result<(), CallsError> {
         let there = |items: &mut Items| items.contains_key(&call.item);
         self.update(std::slice::from_ref(&call.item), there).await.map(|_| ())
     }
@@ -85,11 +85,11 @@ impl Calls {
     /// Reads a note. One that another version of the program wrote, and that can't be read any more, counts as none.
     pub async fn reconciler_state<T: DeserializeOwned>(&self, state: ReconcilerState) -> Result<Option<T>, CallsError> {
         let get = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let item = get.key("id", text(note.id())).send().await?.item;
+        let item = get.key("id", text(state.id())).send().await?.item;
         let json = item.and_then(|item| get_text(&item, "note"));
         Ok(json.and_then(|json| {
             let read = serde_json::from_str(&json);
-            read.inspect_err(|error| tracing::warn!(?note, %error, "an unreadable note"))
+            read.inspect_err(|error| tracing::warn!(?state, %error, "an unreadable state of the reconciler is ignored"))
                 .ok()
         }))
     }
@@ -102,7 +102,10 @@ impl Calls {
     ) -> Result<(), CallsError> {
         let json = serde_json::to_string(value).map_err(CallsError::bug)?;
         let put = self.client.put_item().table_name(&self.table);
-        put.item("id", text(note.id())).item("note", text(&json)).send().await?;
+        put.item("id", text(state.id()))
+            .item("note", text(&json))
+            .send()
+            .await?;
         Ok(())
     }
 }

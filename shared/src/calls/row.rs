@@ -6,7 +6,7 @@ use super::{
     item::{CallItem, ListKind, ListPosition, is_listable, order},
     item_id::{self, ItemKind},
     model::Call,
-    observations::{Observations, TwilioRecording},
+    observations::Observations,
 };
 use crate::ids::{DispatchId, RecordingName};
 

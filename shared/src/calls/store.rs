@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update},
+    types::{KeysAndAttributes, Put, TransactWriteItem, Update},
 };
 
 use super::{
     encoding::{attributes, item_from},
     error::CallsError,
-    item::{CallItem, Items, ListKind, ListPosition},
+    item::{CallItem, Items, ListKind},
     table::Calls,
 };
 use crate::clients::dynamodb::{number, text};

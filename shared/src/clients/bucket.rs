@@ -138,7 +138,7 @@ impl RecordingsBucket {
     }
 
     /// The bucket's name.
-    pub fn bucket(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.bucket
     }
 

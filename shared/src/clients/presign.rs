@@ -316,7 +316,7 @@ mod tests {
                 ("RECORDINGS_BUCKET", bucket),
             ]);
             let playback = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
-            let url = playback.presigner(60).await.unwrap().play("k").unwrap();
+            let url = playback.presigner(60).await.unwrap().presign("k").unwrap();
             assert!(url.starts_with(expected), "{url}");
         }
     }

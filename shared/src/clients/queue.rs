@@ -14,7 +14,6 @@ use crate::{
     },
     config::{ConfigError, Env},
     ids::DispatchId,
-    transcripts::{TranscriptId, Variant},
 };
 
 /// SQS holds a message back for at most this long.

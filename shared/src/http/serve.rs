@@ -10,35 +10,44 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::config::{ConfigError, Env};
 
 /// Runs a function that answers HTTP requests: makes its state once, then answers with `handle` until its environment ends.
-pub async fn serve<S>(
-    state: impl AsyncFn(&Env) -> Result<S, ConfigError>,
-    handle: impl AsyncFn(&S, Request) -> Response<Body>,
+pub async fn serve<S: Sync + 'static, F: Future<Output = Response<Body>> + Send>(
+    state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
+    handle: impl Fn(&'static S, Request) -> F,
 ) -> Result<(), Error> {
-    lambda_http::tracing::init_default_subscriber();
-    let state = state(&Env::process()).await?;
-    let (state, handle) = (&state, &handle);
-    let service = service_fn(move |request| async move { Ok::<_, Infallible>(handle(state, request).await) });
+    let state = start(state).await?;
+    let service = service_fn(move |request| {
+        let answer = handle(state, request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
     lambda_runtime::run(Adapter::from(service).map_request(with_valid_uri)).await
 }
 
 /// Runs a function that takes events of another kind: makes its state once, then calls `handle` for each until its environment ends.
-pub async fn serve_events<S, T, R, E>(
-    state: impl AsyncFn(&Env) -> Result<S, ConfigError>,
-    handle: impl AsyncFn(&S, T, Context) -> Result<R, E>,
-) -> Result<(), Error>
-where
+pub async fn serve_events<
+    S: 'static,
     T: DeserializeOwned,
     R: Serialize,
     E: Into<Error>,
-{
+    F: Future<Output = Result<R, E>>,
+>(
+    state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
+    handle: impl Fn(&'static S, T, Context) -> F,
+) -> Result<(), Error> {
+    let state = start(state).await?;
+    let service = service_fn(move |event: LambdaEvent<T>| {
+        let done = handle(state, event.payload, event.context);
+        async move { done.await.map_err(Into::into) }
+    });
+    lambda_runtime::run(service).await
+}
+
+/// The state, which lives as long as the process.
+async fn start<S: 'static>(state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>) -> Result<&'static S, ConfigError> {
     lambda_http::tracing::init_default_subscriber();
     let state = state(&Env::process()).await?;
-    let (state, handle) = (&state, &handle);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<T>| async move {
-        handle(state, event.payload, event.context).await.map_err(Into::into)
-    }))
-    .await
+    Ok(Box::leak(Box::new(state)))
 }
+
 /// Percent-encodes what the gateway passes on in `rawPath` and `rawQueryString` but `http::Uri` refuses:
 /// `lambda_http` panics on it, and bad input must not become a 500.
 fn with_valid_uri(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {

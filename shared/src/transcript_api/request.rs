@@ -147,7 +147,7 @@ impl<'a> TranscriptRequest<'a> {
         let job = Job { again_since, ..job };
         Self {
             request,
-            family,
+            format,
             options,
             job,
         }
@@ -294,7 +294,7 @@ impl<'a> TranscriptRequest<'a> {
                     if let Err(error) = transcriber.transcripts.fail(&lease, &failure).await {
                         tracing::warn!(%error, "lease not given back; it ends by itself");
                     }
-                    return Err(not_transcribed(self.family, failure));
+                    return Err(ApiError::not_transcribed(self.format, failure));
                 }
                 Outcome::Busy(until) => {
                     waits += 1;
@@ -314,7 +314,7 @@ impl<'a> TranscriptRequest<'a> {
                         }
                         // What failed for good just now would fail again.
                         (TranscriptState::Failed(failure), _) if !failure.retryable => {
-                            return Err(not_transcribed(self.family, failure));
+                            return Err(ApiError::not_transcribed(self.format, failure));
                         }
                         _ => {}
                     }
@@ -373,7 +373,7 @@ impl<'a> TranscriptRequest<'a> {
                 let details = format!(
                     "The transcript would cost about ${cost:.4}; ${left:.4} of this month's budget of ${budget:.2} is left."
                 );
-                Err(over_budget(self.family, &details))
+                Err(ApiError::over_budget(self.format, &details))
             }
             _ => Ok(()),
         }

@@ -58,7 +58,7 @@ impl RecordingLabel {
 
 /// The documented answer, a finished transcript, with what it cost.
 #[derive(Debug, Serialize)]
-pub struct TranscriptBody {
+struct TranscriptBody {
     #[serde(flatten)]
     label: RecordingLabel,
     transcript: String,

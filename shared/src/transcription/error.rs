@@ -3,7 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use crate::{
-    calls::resolve::ResolveError,
+    calls::ResolveError,
     clients::{bucket::BucketError, twilio::TwilioError, whisper::WhisperError},
     retry::{Classify, Retry},
     split::SplitError,
@@ -162,7 +162,7 @@ fn is_full(error: &io::Error) -> bool {
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         match error {
-            ResolveError::Egress(error) => TranscribeError::Bucket(error).into(),
+            ResolveError::Bucket(error) => TranscribeError::Bucket(error).into(),
             ResolveError::Calls(_) => Self {
                 code: "database_unavailable".into(),
                 message: "The index of calls does not answer right now".into(),

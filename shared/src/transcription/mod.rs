@@ -10,6 +10,6 @@ mod speakers;
 
 pub use enqueue::{AutoTranscribe, EnqueueError, QUEUED_VALID, enqueue};
 pub use media::Origin;
-pub use pipeline::{Outcome, Transcriber, estimated_seconds};
+pub use pipeline::{Outcome, PartLimits, Transcriber, estimated_seconds};
 pub use source::{RecordingSource, not_ready};
 pub use speakers::{SpeakerNames, turns};

@@ -18,9 +18,10 @@ use tokio::{
 };
 
 use super::{
-    Transcribed, Transcriber, Work,
     error::TranscribeError,
     media::{AudioFormat, Spooled},
+    pipeline::{Transcribed, Transcriber, Work},
+    speakers::turns,
 };
 use crate::{
     clients::whisper::{Segment, Transcription, WhisperError, Word, gives_times, longest_audio},
@@ -82,8 +83,8 @@ impl Transcriber {
         let model = work.model(self);
         let limit = longest_audio(model).map_or(Duration::MAX, Duration::from_secs_f64);
         let longest = match channels == Channels::Separate && !gives_times(model) {
-            true => TURN.min(self.part_length),
-            false => limit.min(self.part_length),
+            true => TURN.min(self.limits.length),
+            false => limit.min(self.limits.length),
         };
         let plan = Plan { longest, channels };
         let (cut, mut parts) = mpsc::channel(1);
@@ -104,7 +105,7 @@ impl Transcriber {
         loop {
             let cutting = !all_cut && failure.is_none();
             tokio::select! {
-                part = parts.recv(), if cutting && running.len() < self.parts_at_once => match part {
+                part = parts.recv(), if cutting && running.len() < self.limits.at_once => match part {
                     Some(Ok(part)) => {
                         progress.parts_total += 1;
                         running.push(self.transcribe_part(lease, work, part));
@@ -275,7 +276,7 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
             texts.entry(part.channel).or_default().push(stored.speech.text);
         }
         let segments = stored.speech.segments.into_iter();
-        heard
+        joined
             .speech
             .segments
             .extend(segments.map(|segment| Segment { channel, ..segment }));

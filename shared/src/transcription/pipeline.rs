@@ -29,15 +29,15 @@ use crate::{
     calls::Calls,
     clients::{
         aws::Aws,
-        queue::{Job, Queue, QueueError, Source},
+        queue::{Queue, RecordingId},
         whisper::{Audio, MAX_AUDIO_BYTES, Transcription, Whisper, WhisperError, WhisperOptions, longest_audio},
     },
     config::{ConfigError, Env},
     retry::{RetryBudget, backoff, with_budget, with_retries},
-    split::{Analysis, Channels, LONGEST, Plan, SplitError, look},
+    split::{Analysis, Channels, LONGEST, Plan, SplitError, analyze},
     transcripts::{
-        ClaimPolicy, ClaimResult, Failure, Lease, Speech, Transcript, TranscriptState, Transcripts, TranscriptsError,
-        Variant,
+        ClaimPolicy, ClaimResult, Failure, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts,
+        TranscriptsError, Variant,
         usage::{Cost, Reserved, Usage},
     },
 };
@@ -73,10 +73,25 @@ pub struct Transcriber {
     pub usage: Usage,
     /// The index of calls, which shows what has a transcript.
     pub calls: Calls,
-    /// The most audio in one part; tests want many parts of little audio.
-    pub part_length: Duration,
-    /// How many parts are on their way at once.
-    pub parts_at_once: usize,
+    pub(super) limits: PartLimits,
+}
+
+/// How recordings are sent in parts.
+#[derive(Debug, Clone, Copy)]
+pub struct PartLimits {
+    /// The most audio in one part.
+    pub length: Duration,
+    /// Parts that are on their way at once.
+    pub at_once: usize,
+}
+
+impl Default for PartLimits {
+    fn default() -> Self {
+        Self {
+            length: PART,
+            at_once: PARTS_AT_ONCE,
+        }
+    }
 }
 
 /// How a try to transcribe under the lease ended.
@@ -96,25 +111,25 @@ pub enum Outcome {
 
 /// What was heard, and what it took.
 #[derive(Debug, Default)]
-struct Transcribed {
-    speech: Speech,
-    language: Option<String>,
-    audio_seconds: Option<f64>,
-    billed_seconds: u64,
-    dropped_segments: usize,
-    speakers: u8,
+pub(super) struct Transcribed {
+    pub(super) speech: Speech,
+    pub(super) language: Option<String>,
+    pub(super) audio_seconds: Option<f64>,
+    pub(super) billed_seconds: u64,
+    pub(super) dropped_segments: usize,
+    pub(super) speakers: u8,
 }
 
 /// One try to transcribe.
-struct Work<'a> {
-    source: &'a RecordingSource<'a>,
-    options: &'a WhisperOptions,
-    deadline: Instant,
-    retries: RetryBudget,
+pub(super) struct Work<'a> {
+    pub(super) source: &'a RecordingSource<'a>,
+    pub(super) options: &'a WhisperOptions,
+    pub(super) deadline: Instant,
+    pub(super) retries: RetryBudget,
 }
 
 impl Work<'_> {
-    fn model<'a>(&'a self, transcriber: &'a Transcriber) -> &'a str {
+    pub(super) fn model<'a>(&'a self, transcriber: &'a Transcriber) -> &'a str {
         self.options.model.as_deref().unwrap_or(transcriber.whisper.model())
     }
 
@@ -135,14 +150,18 @@ impl Work<'_> {
 impl Transcriber {
     /// Reads the environment.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Self::new(env, aws, PartLimits::default())
+    }
+
+    /// Reads the environment, for recordings that are cut with these limits.
+    pub fn new(env: &Env, aws: &Aws, limits: PartLimits) -> Result<Self, ConfigError> {
         Ok(Self {
             whisper: Whisper::from_env(env, aws)?,
             transcripts: Transcripts::from_env(env, aws)?,
             queue: Queue::from_env(env, aws)?,
             usage: Usage::from_env(env, aws)?,
             calls: Calls::from_env(env, aws)?,
-            part_length: PART,
-            parts_at_once: PARTS_AT_ONCE,
+            limits,
         })
     }
 
@@ -249,7 +268,7 @@ impl Transcriber {
     /// The second value says whether parts were added to those stored.
     async fn transcribe_audio(&self, lease: &Lease, work: &Work<'_>) -> (Result<Transcribed, TranscribeError>, bool) {
         match self.transcribe_whole(work).await {
-            Ok(Whole::Transcribed(transcribed)) => (Ok(heard), false),
+            Ok(Whole::Transcribed(transcribed)) => (Ok(transcribed), false),
             Ok(Whole::ForParts(file, channels)) => self.transcribe_parts(lease, work, file, channels).await,
             Err(error) => (Err(error), false),
         }
@@ -342,7 +361,12 @@ impl Transcriber {
     }
 
     /// Sends a file of so many seconds as it is, once.
-    async fn send(&self, work: &Work<'_>, file: &Spooled, seconds: f64) -> Result<Transcription, TranscribeError> {
+    pub(super) async fn send(
+        &self,
+        work: &Work<'_>,
+        file: &Spooled,
+        seconds: f64,
+    ) -> Result<Transcription, TranscribeError> {
         let audio = Audio {
             file_name: file_name(file.format),
             media_type: file.format.media_type,
@@ -357,7 +381,7 @@ impl Transcriber {
     }
 
     /// Makes a paid call of about so many seconds: counts its price first, and corrects it afterwards.
-    async fn pay<F: Future<Output = Result<Transcription, TranscribeError>>>(
+    pub(super) async fn pay<F: Future<Output = Result<Transcription, TranscribeError>>>(
         &self,
         seconds: f64,
         work: &Work<'_>,
@@ -388,7 +412,7 @@ impl Transcriber {
     }
 }
 
-/// What splitting would make of a file; the inner error says why it can't be decoded.
+/// What splitting would make of a file. `None` when it can't be decoded here.
 async fn analyze_file(
     file: &Spooled,
     channels: Channels,
@@ -400,13 +424,13 @@ async fn analyze_file(
     };
     let handle = file.file.try_clone().map_err(TranscribeError::Disk)?;
     let extension = file.format.extension;
-    let looking = spawn_blocking(move || look(handle, Some(extension), &plan));
-    let looked = timeout_at(deadline, looking)
+    let analyzing = spawn_blocking(move || analyze(handle, Some(extension), &plan));
+    let analyzed = timeout_at(deadline, analyzing)
         .await
         .map_err(|_| TranscribeError::OutOfTime)?;
-    match analysis.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))? {
+    match analyzed.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))? {
         Err(SplitError::Io(error)) => Err(TranscribeError::Disk(error)),
-        looked => Ok(looked),
+        analyzed => Ok(analyzed),
     }
 }
 

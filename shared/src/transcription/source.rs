@@ -1,12 +1,14 @@
 //! From a recording's id to the source of its audio, or to why it can't be transcribed now.
 
-use super::{Origin, RecordingSource};
+use jiff::Timestamp;
+
+use super::media::Origin;
 use crate::{
-    calls::{CallsError, resolve::Recordings},
+    calls::{CallsError, Resolver},
     clients::{
-        queue::Source,
+        queue::RecordingId,
         twilio::{MediaPlace, Recording, RecordingSid, StatusGroup, Twilio},
-        whisper::Options,
+        whisper::WhisperOptions,
     },
     ids::DispatchId,
     transcripts::Failure,

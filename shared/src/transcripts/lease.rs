@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 
 use super::{
-    encoding::{item_from_transcript, pack},
+    encoding::{item_from_transcript, pack, unpack},
     error::{TranscriptsError, was_not_refused},
     model::{Failure, Progress, StoredPart, Transcript, TranscriptId, TranscriptState},
     table::Transcripts,
@@ -62,7 +62,7 @@ pub enum ClaimResult {
 
 impl Lease {
     fn part_item(&self, channel: u8, index: u32) -> String {
-        format!("{}#part#{}#{channel}#{index}", self.id.0, self.run)
+        format!("{}#part#{}#{channel}#{index}", self.id.as_str(), self.run)
     }
 }
 
@@ -94,7 +94,7 @@ impl Transcripts {
     }
 
     /// Notes how far the lease's work is. `false` when the lease is lost.
-    pub async fn note_progress(&self, lease: &Lease, progress: &Progress) -> Result<bool, TranscriptsError> {
+    pub async fn save_progress(&self, lease: &Lease, progress: &Progress) -> Result<bool, TranscriptsError> {
         let progress = serde_json::to_string(progress).map_err(|error| TranscriptsError(error.to_string()))?;
         let write = self
             .update(&lease.id, "SET progress = :progress", HELD)
@@ -220,7 +220,7 @@ impl Transcripts {
         self.client
             .update_item()
             .table_name(&self.table)
-            .key("id", text(&id.0))
+            .key("id", text(id.as_str()))
             .update_expression(update)
             .condition_expression(condition)
             .expression_attribute_names("#state", "state")
@@ -229,7 +229,7 @@ impl Transcripts {
     /// Stores the result under the lease. `false` when the lease was lost to someone else, whose result counts instead.
     pub async fn complete(&self, lease: &Lease, transcript: &Transcript) -> Result<bool, TranscriptsError> {
         let mut item = item_from_transcript(transcript);
-        item.insert("id".into(), text(&lease.id.0));
+        item.insert("id".into(), text(lease.id.as_str()));
         item.insert("state".into(), text("completed"));
         item.insert("version".into(), number(lease.version));
         let speech = pack(&transcript.speech)?;

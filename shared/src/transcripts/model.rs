@@ -171,7 +171,7 @@ pub enum TranscriptState {
     /// Finished.
     Completed(Box<Transcript>),
     /// Finished earlier; a try to replace it ended without a word.
-    Lapsed(Box<Transcript>),
+    Stale(Box<Transcript>),
     /// Someone is at work, until then at the latest.
     InProgress {
         /// End of the lease.
@@ -184,7 +184,7 @@ pub enum TranscriptState {
     /// The last try failed, and nobody is trying.
     Failed(Failure),
     /// Nobody asked for it.
-    Nothing,
+    Absent,
 }
 
 /// How far the transcription of a long recording is.

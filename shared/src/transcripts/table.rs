@@ -18,8 +18,8 @@ use crate::{
 
 /// The transcripts table.
 pub struct Transcripts {
-    client: Client,
-    table: String,
+    pub(super) client: Client,
+    pub(super) table: String,
 }
 
 impl Transcripts {
@@ -37,19 +37,19 @@ impl Transcripts {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("id", text(&id.0))
+            .key("id", text(&id.as_str()))
             .consistent_read(true);
         self.known(query.send().await?.item).await
     }
 
     /// Reads what an item says, with the rest of its text where it has one.
-    async fn known(&self, item: Option<Item>) -> Result<TranscriptState, TranscriptsError> {
+    pub(super) async fn known(&self, item: Option<Item>) -> Result<TranscriptState, TranscriptsError> {
         let Some(mut item) = item else {
             return Ok(TranscriptState::Absent);
         };
         if let Some(count) = get_number(&item, "text_items") {
             let (id, version) = (get_text(&item, "id"), get_number(&item, "text_version"));
-            let id = TranscriptId(id.unwrap_or_default());
+            let id = TranscriptId::from_key(id.unwrap_or_default());
             let rest = (0..count).map(|n| self.bytes(id.text_item(version.unwrap_or_default(), n)));
             let mut speech = Vec::new();
             for piece in futures_util::future::try_join_all(rest).await? {
@@ -61,7 +61,8 @@ impl Transcripts {
         known(&item)
     }
 
-    async fn bytes(&self, id: String) -> Result<Option<Vec<u8>>, TranscriptsError> {
+    /// The compressed bytes of an item.
+    pub(super) async fn bytes(&self, id: String) -> Result<Option<Vec<u8>>, TranscriptsError> {
         let query = self.client.get_item().table_name(&self.table).key("id", text(&id));
         let item = query.consistent_read(true).send().await?.item.unwrap_or_default();
         Ok(match item.get("speech") {
@@ -70,7 +71,13 @@ impl Transcripts {
         })
     }
 
-    async fn put_bytes(&self, id: String, bytes: &[u8], expires: Option<Timestamp>) -> Result<(), TranscriptsError> {
+    /// Writes compressed bytes into an item of their own.
+    pub(super) async fn put_bytes(
+        &self,
+        id: String,
+        bytes: &[u8],
+        expires: Option<Timestamp>,
+    ) -> Result<(), TranscriptsError> {
         let write = self.client.put_item().table_name(&self.table);
         let mut item = Item::from([
             ("id".to_owned(), text(&id)),

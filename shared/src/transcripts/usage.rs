@@ -8,6 +8,10 @@ use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
+use super::{
+    error::{TranscriptsError, was_not_refused},
+    model::Transcript,
+};
 use crate::{
     clients::{
         aws::Aws,
@@ -15,7 +19,6 @@ use crate::{
         whisper::price_per_minute,
     },
     config::{ConfigError, Env},
-    transcripts::{Transcript, TranscriptsError, was_not_refused},
 };
 
 /// Price of some audio.

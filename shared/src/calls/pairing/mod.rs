@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{
     error::CallsError,
-    item::{CallItem, Items, Near, entry},
+    item::{CallItem, Items, Near},
     item_id::ItemKind,
     store::{Commit, pause},
     table::Calls,

@@ -1,10 +1,10 @@
-//! The report on completeness.
+//! The report on completeness, which the reconciler writes and `GET /reports/completeness` answers with.
 
+use crate::{calls::Call, time::to_millis};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
-use shared::{calls::Call, time::to_millis};
 
-/// Entries of each kind that are told one by one, from the newest on; all are counted.
+/// Entries of each kind that are listed, from the newest on; all are counted.
 const ENTRIES: usize = 500;
 /// The most that the entries of one kind may take of the 400 KB that an item of the table may have, in bytes.
 const ENTRIES_BYTES: usize = 120_000;
@@ -16,9 +16,9 @@ const IN_PROGRESS: SignedDuration = SignedDuration::from_hours(4);
 pub struct Report {
     /// When the round was finished.
     pub generated_at: Option<Timestamp>,
-    /// First day that is told of.
+    /// First day of the calls that are counted.
     pub from: Date,
-    /// Last day that is told of.
+    /// Last day of the calls that are counted.
     pub to: Date,
     /// Calls that can be played.
     pub playable: u64,
@@ -28,19 +28,19 @@ pub struct Report {
     pub calls_without_recording: Entries,
     /// Recordings of which nobody has reported a call.
     pub recordings_without_call: Entries,
-    /// Objects of the bucket that were looked at.
+    /// Objects of the bucket that were read.
     pub objects: u64,
     /// Those that the index did not have as they are.
     pub objects_indexed: u64,
-    /// Recordings of Twilio's that were looked at.
+    /// Recordings of Twilio's that were read.
     pub twilio_recordings: u64,
     /// Those that the index did not have as they are, or whose number it did not know.
     pub twilio_recordings_indexed: u64,
     /// Rows whose file was no longer in the bucket.
     pub rows_repaired: u64,
-    /// What could be seen but not be taken down; the next round tries again.
+    /// What could be seen but not be indexed; the next round tries again.
     pub not_indexed: u64,
-    /// What could not be looked at.
+    /// What could not be read.
     pub problems: Vec<String>,
 }
 
@@ -76,7 +76,8 @@ pub struct Entry {
 }
 
 impl Report {
-    pub(crate) fn new(from: Date, to: Date) -> Self {
+    /// An empty report on these days.
+    pub fn new(from: Date, to: Date) -> Self {
         Self {
             generated_at: None,
             from,
@@ -95,7 +96,8 @@ impl Report {
         }
     }
 
-    pub(crate) fn add(&mut self, call: Call) {
+    /// Counts a row, and lists it where it lacks its other half.
+    pub fn add(&mut self, call: Call) {
         self.playable += u64::from(call.is_playable());
         let is_recent = |start| Timestamp::now().duration_since(start) < IN_PROGRESS;
         match (call.is_playable(), call.is_reported()) {
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_fits_into_an_item_however_much_there_is_to_tell() {
+    fn a_report_fits_into_an_item_however_many_calls_it_is_about() {
         let day = Date::constant(2025, 8, 8);
         let mut report = Report::new(day, day);
         for number in 0..3000 {
