@@ -29,7 +29,7 @@ use local::{
 };
 use serde_json::{Value, json};
 use shared::{
-    calls::{Call, Calls, Cursor, Filter, Order, Start},
+    calls::{Call, Calls, Cursor, ListFilter, ListOrder, ListStart},
     config::Env,
     time::to_millis,
 };
@@ -195,9 +195,9 @@ impl Bench {
     async fn page(
         &mut self,
         name: &str,
-        filter: Filter,
-        order: Order,
-        start: Start,
+        filter: ListFilter,
+        order: ListOrder,
+        start: ListStart,
         limit: usize,
     ) -> Result<Option<Cursor>> {
         let mut times = Vec::new();
@@ -280,26 +280,32 @@ async fn main() -> Result<()> {
         meter,
         first: 0.0,
     };
-    let all = Filter::default;
-    let newest = Order::Newest;
+    let all = ListFilter::default;
+    let newest = ListOrder::Newest;
     let mut next = bench
-        .page("first, `limit=10`", all(), newest, Start::Offset(0), 10)
+        .page("first, `limit=10`", all(), newest, ListStart::Offset(0), 10)
         .await?;
     bench
-        .page("first, `limit=100`", all(), newest, Start::Offset(0), 100)
+        .page("first, `limit=100`", all(), newest, ListStart::Offset(0), 100)
         .await?;
     bench
-        .page("first, `order=asc`", all(), Order::Oldest, Start::Offset(0), 10)
+        .page("first, `order=asc`", all(), ListOrder::Oldest, ListStart::Offset(0), 10)
         .await?;
     for _ in 0..998 {
-        let start = next.map_or(Start::Offset(0), Start::After);
+        let start = next.map_or(ListStart::Offset(0), ListStart::After);
         next = bench.calls.list(&all(), newest, start, 10).await?.next;
     }
-    let start = next.map_or(Start::Offset(0), Start::After);
+    let start = next.map_or(ListStart::Offset(0), ListStart::After);
     bench.page("number 1000, by `cursor`", all(), newest, start, 10).await?;
     for offset in [10, 10_000, 100_000, 500_000, 999_990] {
         bench
-            .page(&format!("`offset={offset}`"), all(), newest, Start::Offset(offset), 10)
+            .page(
+                &format!("`offset={offset}`"),
+                all(),
+                newest,
+                ListStart::Offset(offset),
+                10,
+            )
             .await?;
     }
     let middle = Like::new(CALLS / 2);
@@ -307,49 +313,49 @@ async fn main() -> Result<()> {
     for (name, filter) in [
         (
             "`status=FAILED`, one in 10",
-            Filter {
+            ListFilter {
                 status: Some("FAILED".into()),
                 ..all()
             },
         ),
         (
             "`outcome=WRONG_NUMBER`, one in 100",
-            Filter {
+            ListFilter {
                 outcome: Some("WRONG_NUMBER".into()),
                 ..all()
             },
         ),
         (
             "`outcome=` of no call",
-            Filter {
+            ListFilter {
                 outcome: Some("NONE".into()),
                 ..all()
             },
         ),
         (
             "`phone`, 20 calls",
-            Filter {
+            ListFilter {
                 phone: Some(middle.phone.clone()),
                 ..all()
             },
         ),
         (
             "`interaction_id`",
-            Filter {
+            ListFilter {
                 interaction_id: middle.call().interaction_id,
                 ..all()
             },
         ),
         (
             "`started_before`, half a year ago",
-            Filter {
+            ListFilter {
                 started_before: Some(middle.start),
                 ..all()
             },
         ),
         (
             "`started_after` and `_before`, one hour",
-            Filter {
+            ListFilter {
                 started_after: Some(middle.start - hour),
                 started_before: Some(middle.start),
                 ..all()
@@ -357,21 +363,21 @@ async fn main() -> Result<()> {
         ),
         (
             "`min_duration=300`, one in 10",
-            Filter {
+            ListFilter {
                 min_duration: Some(300),
                 ..all()
             },
         ),
         (
             "`has_transcript=true`, one in 2",
-            Filter {
+            ListFilter {
                 has_transcript: Some(true),
                 ..all()
             },
         ),
-        ("`has_recording=false`, none", Filter { missing: true, ..all() }),
+        ("`has_recording=false`, none", ListFilter { missing: true, ..all() }),
     ] {
-        bench.page(name, filter, newest, Start::Offset(0), 10).await?;
+        bench.page(name, filter, newest, ListStart::Offset(0), 10).await?;
     }
     let mut times = Vec::new();
     for _ in 0..RUNS {
@@ -384,7 +390,7 @@ async fn main() -> Result<()> {
 
     // 1000 rows in a row tell what a row takes.
     *bench.meter.lock().map_err(|_| "poisoned")? = (0.0, 0);
-    bench.calls.list(&all(), newest, Start::Offset(0), 1000).await?;
+    bench.calls.list(&all(), newest, ListStart::Offset(0), 1000).await?;
     let per_row = bench.meter.lock().map_err(|_| "poisoned")?.0 / 1000.0;
     println!(
         "\nReading and dropping: {per_row:.3} units for each row; offset 10000 {:.0}, 100000 {:.0}, 500000 {:.0}.",

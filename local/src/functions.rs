@@ -7,6 +7,7 @@ use get_egress_transcript as egress_transcript;
 use get_recording as get;
 use get_transcript as transcript;
 use get_usage as usage;
+use index_interaction;
 use index_recording as index;
 use lambda_http::{Body, Request, Response};
 use list_recordings as list;
@@ -30,6 +31,7 @@ pub struct Functions {
     get_recording: get::State,
     get_transcript: transcript::State,
     get_usage: usage::State,
+    index_interaction: index_interaction::State,
     /// Deployed only with a bucket.
     index_recording: Option<index::State>,
     list_recordings: list::State,
@@ -52,8 +54,9 @@ impl Functions {
             get_recording: get::State::from_env(env).await?,
             get_transcript: transcript::State::from_env(env).await?,
             get_usage: usage::State::from_env(env).await?,
+            index_interaction: index_interaction::State::from_env(env).await?,
             index_recording: match env.optional("RECORDINGS_BUCKET") {
-                Some(_) => Some(index::State::from_env(env)?),
+                Some(_) => Some(index::State::from_env(env).await?),
                 None => None,
             },
             list_recordings: list::State::from_env(env).await?,
@@ -102,8 +105,8 @@ impl Functions {
                 Ok(outcome) => serde_json::to_value(outcome).map_err(Into::into),
                 Err(error) => Err(error.into()),
             },
-            "record-interaction" => match serde_json::from_value(event) {
-                Ok(event) => interaction::record(&self.record_interaction, event)
+            "index-interaction" => match serde_json::from_value(event) {
+                Ok(event) => index_interaction::handle(&self.index_interaction, event)
                     .await
                     .map(|()| Value::Null)
                     .map_err(Into::into),

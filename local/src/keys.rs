@@ -50,7 +50,7 @@ impl MintKey {
         getrandom::fill(&mut random)?;
         let key = format!("crk_{}", URL_SAFE_NO_PAD.encode(random));
         keys.push(
-            json!({"id": self.id, "sha256": auth::hash(&key), "scopes": self.scopes, "expires_at": self.expires_at}),
+            json!({"id": self.id, "sha256": access::hash_key(&key), "scopes": self.scopes, "expires_at": self.expires_at}),
         );
         client
             .put_secret_value()

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
 use shared::{
-    calls::{Call, Calls, SHOWN},
+    calls::{Call, Calls},
     clients::aws::Aws,
     config::Env,
     http::access,
@@ -36,6 +36,23 @@ pub const SIGNER_SECRET: &str = "call-recordings/signer";
 pub const LIVEKIT_SECRET: &str = "call-recordings/livekit";
 /// Name of the secret with the key that cursors are signed with.
 pub const CURSOR_SECRET: &str = "call-recordings/cursor";
+
+const SHOWN: [&str; 14] = [
+    "interaction_id",
+    "customer_name",
+    "phone",
+    "status",
+    "outcome",
+    "duration",
+    "start_time",
+    "end_time",
+    "s3_key",
+    "twilio",
+    "call_sid",
+    "recording_error",
+    "has_transcript",
+    "shown_id",
+];
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -70,8 +87,7 @@ pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
     if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
         s3.create_bucket().bucket(BUCKET).send().await?;
     }
-    let keys =
-        json!({"keys": [{"id": "demo", "sha256": auth::hash(demo::API_KEY), "scopes": ["*"], "expires_at": null}]});
+    let keys = json!({"keys": [{"id": "demo", "sha256": access::hash_key(demo::API_KEY), "scopes": ["*"], "expires_at": null}]});
     secret(aws, API_KEYS_SECRET, keys, false).await?;
     let twilio = json!({"account_sid": credentials.twilio_account_sid, "auth_token": credentials.twilio_auth_token});
     secret(aws, TWILIO_SECRET, twilio, true).await?;

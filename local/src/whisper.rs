@@ -373,7 +373,7 @@ impl Whisper {
             ears.push(rate, channels, samples);
         })
         .map_err(|audio::Undecodable| Refusal::undecodable())?;
-        self.reconciler_state(call, |logged| logged.seconds = Some(decoded.seconds()));
+        self.note(call, |logged| logged.seconds = Some(decoded.seconds()));
         if decoded.format != *container {
             let message = "This model does not support the format you provided.";
             return Err(Refusal::bad_request(

@@ -33,7 +33,7 @@ async fn get(stack: &TestStack, path: &str, key: Option<&str>) -> Answer {
 fn keys(keys: &[(&str, &str, &[&str], Option<&str>)]) -> String {
     let keys: Vec<Value> = keys
         .iter()
-        .map(|(id, key, scopes, end)| json!({"id": id, "sha256": auth::hash(key), "scopes": scopes, "expires_at": end}))
+        .map(|(id, key, scopes, end)| json!({"id": id, "sha256": access::hash_key(key), "scopes": scopes, "expires_at": end}))
         .collect();
     json!({ "keys": keys }).to_string()
 }
@@ -455,7 +455,13 @@ async fn neither_log_nor_answer_holds_a_key_and_no_log_a_url_or_a_customer() {
         "{log}"
     );
     assert!(signatures.len() >= 4 && signatures.iter().all(|signature| signature.len() == 64));
-    for secret in [KEY, wrong, &auth::hash(KEY), demo::AUTH_TOKEN, "local-signer-secret"] {
+    for secret in [
+        KEY,
+        wrong,
+        &access::hash_key(KEY),
+        demo::AUTH_TOKEN,
+        "local-signer-secret",
+    ] {
         assert!(!log.contains(secret), "{secret} in the log:\n{log}");
         assert!(!answers.contains(secret), "{secret} in an answer");
     }

@@ -120,8 +120,7 @@ async fn the_parts_of_a_job_stop_at_the_budget_and_are_kept_for_when_there_is_mo
     let script = talk(40.0, 2);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&script)));
-    let mut poor = Worker::with_environment(&stack, 5.0, [("MONTHLY_BUDGET_USD", "0.002")]).await;
-    poor.state.transcriber.parts_at_once = 2;
+    let poor = Worker::with_environment(&stack, 5.0, 2, [("MONTHLY_BUDGET_USD", "0.002")]).await;
     poor.deliver(&job()).await;
     let failed = stack.get(STATUS).await.body;
     assert_eq!(
@@ -133,7 +132,7 @@ async fn the_parts_of_a_job_stop_at_the_budget_and_are_kept_for_when_there_is_mo
     assert!((10..=20).contains(&spent), "{spent} s of 20");
     assert_eq!(usage(&stack).await["cost_usd"], spent as f64 / 1e4);
 
-    let rich = Worker::with_environment(&stack, 5.0, [("MONTHLY_BUDGET_USD", "1")]).await;
+    let rich = Worker::with_environment(&stack, 5.0, 2, [("MONTHLY_BUDGET_USD", "1")]).await;
     rich.deliver(&job()).await;
     let body = transcript(&stack).await.body;
     assert_eq!(body["transcript"], script.text());
@@ -260,7 +259,7 @@ async fn usage_counts_what_was_paid_and_what_the_store_saved_and_answers_with_an
 async fn usage_is_for_keys_that_may_transcribe() {
     let stack = TestStack::empty().await;
     let keys = [("reads", "twilio:read"), ("pays", "twilio:transcribe")]
-        .map(|(key, scope)| json!({"id": key, "sha256": auth::hash(key), "scopes": [scope], "expires_at": null}));
+        .map(|(key, scope)| json!({"id": key, "sha256": access::hash_key(key), "scopes": [scope], "expires_at": null}));
     stack
         .put_secret(seed::API_KEYS_SECRET, &json!({ "keys": keys }).to_string())
         .await;

@@ -224,7 +224,7 @@ async fn state_survives_a_restart_and_reset_deletes_it() {
     );
     let secret = secret(&second.aws).await;
     assert!(
-        secret.contains(&auth::hash(&minted)) && !secret.contains(&minted),
+        secret.contains(&access::hash_key(&minted)) && !secret.contains(&minted),
         "{secret}"
     );
     assert_eq!(second.stop("INT").0, Some(0));

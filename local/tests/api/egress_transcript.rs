@@ -349,7 +349,7 @@ async fn spending_needs_a_key_with_its_scope_even_where_reading_is_open() {
         ("writer", vec!["recordings:transcribe"]),
     ]
     .into_iter()
-    .map(|(key, scopes)| json!({"id": key, "sha256": auth::hash(key), "scopes": scopes, "expires_at": null}))
+    .map(|(key, scopes)| json!({"id": key, "sha256": access::hash_key(key), "scopes": scopes, "expires_at": null}))
     .collect();
     stack
         .put_secret(seed::API_KEYS_SECRET, &json!({ "keys": keys }).to_string())

@@ -75,8 +75,8 @@ const REQUESTS: [(&str, &str, &str); 12] = [
 const EVENTS: [(&str, &str); 4] = [
     ("index-recording", include_str!("../../../events/index-recording.json")),
     (
-        "record-interaction",
-        include_str!("../../../events/interaction-updated.json"),
+        "index-interaction",
+        include_str!("../../../events/index-interaction.json"),
     ),
     (
         "reconcile-recordings",
@@ -139,12 +139,8 @@ fn there_is_an_event_for_every_function() {
     let mut functions: Vec<&str> = REQUESTS.iter().map(|(function, ..)| *function).collect();
     functions.extend(EVENTS.map(|(function, _)| function));
     functions.sort_unstable();
-    // The one function that takes requests and events.
-    functions.dedup();
     assert!(functions.iter().eq(template_variables().keys()));
-    let mut expected: Vec<String> = functions.iter().map(|function| format!("{function}.json")).collect();
-    expected.push("interaction-updated.json".into());
-    expected.sort();
+    let expected: Vec<String> = functions.iter().map(|function| format!("{function}.json")).collect();
     assert_eq!(files, expected);
 }
 
@@ -201,7 +197,7 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
     let done = transcription_worker::handle(&worker, job, in_a_quarter_of_an_hour()).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     let env = Env::from_iter(given("index-recording", &stack));
-    let index = index_recording::State::from_env(&env).unwrap();
+    let index = index_recording::State::from_env(&env).await.unwrap();
     index_recording::handle(&index, serde_json::from_str(EVENTS[0].1).unwrap())
         .await
         .unwrap();
@@ -299,9 +295,10 @@ async fn a_function_that_lacks_a_variable_says_which() {
             "list-twilio-recordings" => list_twilio_recordings::State::from_env(&env).await.err(),
             "transcribe-egress" => transcribe_egress::State::from_env(&env).await.err(),
             "transcribe-recording" => transcribe_recording::State::from_env(&env).await.err(),
-            "index-recording" => index_recording::State::from_env(&env).err(),
+            "index-recording" => index_recording::State::from_env(&env).await.err(),
             "livekit-webhook" => livekit_webhook::State::from_env(&env).await.err(),
             "reconcile-recordings" => reconcile_recordings::State::from_env(&env).await.err(),
+            "index-interaction" => index_interaction::State::from_env(&env).await.err(),
             "record-interaction" => record_interaction::State::from_env(&env).await.err(),
             "twilio-callback" => twilio_callback::State::from_env(&env).await.err(),
             "get-completeness" => get_completeness::State::from_env(&env).await.err(),

@@ -25,7 +25,8 @@ use proptest::{
 };
 use serde_json::{Value, json};
 use shared::{
-    calls::{Call, Calls, CallsError, FailedEgress, Field, Filter, Found, Interaction, Order, Start, TwilioRecording},
+    calls::{Call, Calls, CallsError, Field, Interaction, ListFilter, ListOrder, ListStart, TwilioRecording},
+    clients::{bucket::ObjectInfo, livekit::FailedEgress, twilio::RecordingStatus},
     config::Env,
     ids::DispatchId,
     time::to_millis,
@@ -198,18 +199,18 @@ struct Row {
 
 /// The best of all pairings without crossings, tried one by one; see `pairing` in recordings.rs.
 fn pairing(calls: usize, recordings: usize, cost: &dyn Fn(usize, usize) -> Option<(i64, i64)>) -> Vec<Option<usize>> {
-    type Found = (i64, i64, i64, Vec<usize>);
+    type ObjectInfo = (i64, i64, i64, Vec<usize>);
     fn tried(
         calls: usize,
         recordings: usize,
         cost: &dyn Fn(usize, usize) -> Option<(i64, i64)>,
         r: usize,
         from: usize,
-    ) -> Found {
+    ) -> ObjectInfo {
         if r == recordings {
             return (0, 0, 0, Vec::new());
         }
-        let mut best: Option<Found> = None;
+        let mut best: Option<ObjectInfo> = None;
         for call in from..=calls {
             let (pairs, began, seconds, next) = match call == calls {
                 true => (0, 0, 0, from),
@@ -524,17 +525,17 @@ fn row_of(call: Call) -> Row {
 }
 
 /// The whole list, page by page.
-async fn listed(calls: &Calls, missing: bool, order: Order, limit: usize) -> Vec<Row> {
-    let filter = Filter {
+async fn listed(calls: &Calls, missing: bool, order: ListOrder, limit: usize) -> Vec<Row> {
+    let filter = ListFilter {
         missing,
-        ..Filter::default()
+        ..ListFilter::default()
     };
-    let (mut rows, mut start) = (Vec::new(), Start::Offset(0));
+    let (mut rows, mut start) = (Vec::new(), ListStart::Offset(0));
     loop {
         let page = calls.list(&filter, order, start, limit).await.unwrap();
         rows.extend(page.calls.into_iter().map(row_of));
         match page.next {
-            Some(next) => start = Start::After(next),
+            Some(next) => start = ListStart::After(next),
             None => return rows,
         }
     }
@@ -558,7 +559,7 @@ impl Case {
         let base = TimeZone::UTC.to_timestamp(midnight.at(0, 0, 0, 0)).unwrap().as_second() - 350;
         Self {
             calls: stack.calls(),
-            index: index_recording::State::from_env(environment).unwrap(),
+            index: index_recording::State::from_env(environment).await.unwrap(),
             reconcile: reconcile_recordings::State::from_env(environment).await.unwrap(),
             model: Model::default(),
             names: Names { world, base },
@@ -678,7 +679,7 @@ impl Case {
                     model.dispatches.insert(dispatch.clone());
                 }
                 let recording = TwilioRecording {
-                    status: if *completed { "completed" } else { "in-progress" }.into(),
+                    status: RecordingStatus::new(if *completed { "completed" } else { "in-progress" }),
                     sid: recording_sid(*call),
                     account_sid: Some(demo::ACCOUNT_SID.into()),
                     duration: completed.then_some(30),
@@ -774,19 +775,19 @@ fn any_history_ends_in_the_index_that_the_model_says() {
             let rows = case.model.rows(&case.names);
             let (playable, missing): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.playable);
             for (missing, mut expected) in [(false, playable.clone()), (true, missing.clone())] {
-                let newest = listed(&case.calls, missing, Order::Newest, limit).await;
+                let newest = listed(&case.calls, missing, ListOrder::Newest, limit).await;
                 prop_assert_eq!(&newest, &expected);
                 let total = case.calls.total(missing).await.unwrap();
                 prop_assert_eq!(total, expected.len() as u64, "the counts");
-                let filter = Filter {
+                let filter = ListFilter {
                     missing,
-                    ..Filter::default()
+                    ..ListFilter::default()
                 };
-                for order in [Order::Newest, Order::Oldest] {
+                for order in [ListOrder::Newest, ListOrder::Oldest] {
                     for offset in 0..=expected.len() {
                         let page = case
                             .calls
-                            .list(&filter, order, Start::Offset(offset as u64), limit)
+                            .list(&filter, order, ListStart::Offset(offset as u64), limit)
                             .await
                             .unwrap();
                         let page: Vec<Row> = page.calls.into_iter().map(row_of).collect();
@@ -795,7 +796,7 @@ fn any_history_ends_in_the_index_that_the_model_says() {
                     expected.reverse();
                 }
                 expected.reverse();
-                let oldest = listed(&case.calls, missing, Order::Oldest, limit).await;
+                let oldest = listed(&case.calls, missing, ListOrder::Oldest, limit).await;
                 prop_assert_eq!(oldest, expected);
             }
             let alone = playable.iter().filter(|row| !row.reported).count();
@@ -919,12 +920,10 @@ async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
                 };
                 calls.record_interaction(&reported).await.unwrap();
                 let recording = TwilioRecording {
-                    status: if (call + step).is_multiple_of(5) {
-                        "deleted"
-                    } else {
-                        "completed"
-                    }
-                    .into(),
+                    status: RecordingStatus::new(match (call + step).is_multiple_of(5) {
+                        true => "deleted",
+                        false => "completed",
+                    }),
                     sid: recording_sid(call),
                     ..TwilioRecording::default()
                 };
@@ -942,17 +941,17 @@ async fn sixteen_writers_on_a_table_that_misbehaves_count_exactly() {
     let calls = stack.calls();
     let (mut all, mut counted) = (0, 0);
     for missing in [false, true] {
-        let rows = listed(&calls, missing, Order::Newest, 100).await;
+        let rows = listed(&calls, missing, ListOrder::Newest, 100).await;
         counted += calls.total(missing).await.unwrap();
         assert_eq!(calls.total(missing).await.unwrap(), rows.len() as u64);
-        let filter = Filter {
+        let filter = ListFilter {
             missing,
-            ..Filter::default()
+            ..ListFilter::default()
         };
         for offset in 0..rows.len() {
             // Each offset is found by the counts of its month, day, hour and minute.
             let page = calls
-                .list(&filter, Order::Newest, Start::Offset(offset as u64), 1)
+                .list(&filter, ListOrder::Newest, ListStart::Offset(offset as u64), 1)
                 .await
                 .unwrap();
             assert_eq!(
@@ -1000,7 +999,7 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
                         };
                         calls.record_interaction(&reported).await.unwrap();
                     } else {
-                        let found = || async { Ok::<_, CallsError>(Some(Found { size: 1, etag: None })) };
+                        let found = || async { Ok::<_, CallsError>(Some(ObjectInfo { size: 1, etag: None })) };
                         calls.observe(&key(call), None, found).await.unwrap();
                     }
                 }
@@ -1011,7 +1010,7 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
         writer.await.unwrap();
     }
     let calls = stack.calls();
-    let rows = listed(&calls, false, Order::Oldest, 100).await;
+    let rows = listed(&calls, false, ListOrder::Oldest, 100).await;
     let found: Vec<_> = rows.into_iter().map(|row| (row.dispatch_id, row.s3_key)).collect();
     let expected: Vec<_> = (0..CALLS).map(|call| (id(call), Some(key(call)))).collect();
     assert_eq!(found, expected);

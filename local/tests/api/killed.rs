@@ -75,8 +75,7 @@ struct Scene {
 impl Scene {
     async fn new(parts_at_once: usize) -> Self {
         let stack = TestStack::empty().await;
-        let mut worker = Worker::of(&stack, 2.0).await;
-        worker.state.transcriber.parts_at_once = parts_at_once;
+        let worker = Worker::with_limits(&stack, 2.0, parts_at_once).await;
         let script = talk(9.0, 1);
         Self {
             table: stack.aws().dynamodb(),
@@ -150,8 +149,7 @@ async fn of_a_worker_with_three_parts_on_their_way_three_at_most_are_paid_for_tw
 }
 
 /// A stack with a recording whose worker dies at its third part, and the message that is there for that case.
-async fn death_at_the_third_part(stack: &TestStack, worker: &mut Worker, job: &Value) -> Sent {
-    worker.state.transcriber.parts_at_once = 1;
+async fn death_at_the_third_part(stack: &TestStack, worker: &Worker, job: &Value) -> Sent {
     let whisper = &stack.stack.whisper;
     let third = whisper.calls() + 3;
     whisper.fault(Fault::OnCall(third, Box::new(Fault::Hang)), None);
@@ -162,7 +160,7 @@ async fn death_at_the_third_part(stack: &TestStack, worker: &mut Worker, job: &V
     whisper.clear_faults();
     let mut sent = worker.sent();
     assert_eq!(sent.len(), 1);
-    assert!(sent[0].watches() && sent[0].delay > 590, "{sent:?}");
+    assert!(sent[0].is_lease_check() && sent[0].delay > 590, "{sent:?}");
     sent.remove(0)
 }
 
@@ -171,8 +169,8 @@ async fn the_message_that_was_sent_before_the_work_takes_over_when_the_lease_has
     let script = talk(20.0, 2);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&script)));
-    let mut worker = Worker::of(&stack, 5.0).await;
-    let watch = death_at_the_third_part(&stack, &mut worker, &job()).await;
+    let worker = Worker::with_limits(&stack, 5.0, 1).await;
+    let watch = death_at_the_third_part(&stack, &worker, &job()).await;
     let whisper = &stack.stack.whisper;
     assert_eq!(stack.get(STATUS).await.body["status"], "processing");
 
@@ -217,14 +215,14 @@ async fn after_a_failure_the_message_for_the_case_of_death_does_nothing() {
         stack.stack.whisper.fault(fault, None);
         worker.deliver(&job()).await;
         assert_eq!(stack.get(STATUS).await.body["status"], state);
-        let watch = worker.sent().into_iter().find(Sent::watches).unwrap();
+        let watch = worker.sent().into_iter().find(Sent::is_lease_check).unwrap();
         stack.stack.whisper.clear_faults();
         let calls = stack.stack.whisper.calls();
         worker.deliver(&watch.job).await;
         assert_eq!(stack.stack.whisper.calls(), calls);
         // The message of what is queued may be lost: the watch stays as long as the state.
         let watches = worker.sent();
-        assert!(watches.iter().all(Sent::watches));
+        assert!(watches.iter().all(Sent::is_lease_check));
         assert_eq!(watches.len(), usize::from(state == "queued"));
     }
 }
@@ -233,11 +231,11 @@ async fn after_a_failure_the_message_for_the_case_of_death_does_nothing() {
 async fn a_job_whose_workers_keep_dying_fails_after_five() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&talk(20.0, 4))));
-    let mut worker = Worker::of(&stack, 2.0).await;
+    let worker = Worker::with_limits(&stack, 2.0, 1).await;
     let table = stack.aws().dynamodb();
     let mut next = job();
     for attempts in 1..=5 {
-        next = death_at_the_third_part(&stack, &mut worker, &next).await.job;
+        next = death_at_the_third_part(&stack, &worker, &next).await.job;
         assert_eq!(next["attempts"], attempts);
         end_lease(&table, SID).await;
         if attempts < 5 {
@@ -262,7 +260,7 @@ async fn a_transcript_that_is_paid_for_again_survives_the_death_of_its_worker_to
     let script = talk(20.0, 5);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&script)));
-    let mut worker = Worker::of(&stack, 5.0).await;
+    let worker = Worker::with_limits(&stack, 5.0, 1).await;
     worker.deliver(&job()).await;
     let first = stack.stack.whisper.calls();
     worker.sent();
@@ -278,7 +276,7 @@ async fn a_transcript_that_is_paid_for_again_survives_the_death_of_its_worker_to
         .send()
         .await
         .unwrap();
-    let watch = death_at_the_third_part(&stack, &mut worker, &forced).await;
+    let watch = death_at_the_third_part(&stack, &worker, &forced).await;
     end_lease(&table, SID).await;
     assert_eq!(
         transcript(&stack).await.body["timestamp"],

@@ -67,7 +67,7 @@ async fn a_recording_split_at_any_length_has_the_words_of_the_unsplit_one_at_the
         ..recording(SID, mono(&script))
     };
     stack.stack.twilio.add(whole);
-    let mut worker = Worker::of(&stack, 60.0).await;
+    let worker = Worker::of(&stack, 60.0).await;
     worker.deliver(&job()).await;
     assert_eq!(stack.stack.whisper.calls(), 1, "short enough to be sent as it is");
     assert_said(&script, &transcript(&stack).await.body);
@@ -75,7 +75,7 @@ async fn a_recording_split_at_any_length_has_the_words_of_the_unsplit_one_at_the
     for (n, seconds) in [2.0, 2.7, 3.3, 5.0, 7.3, 9.0].into_iter().enumerate() {
         let sid = format!("RE0000000000000{n:03}");
         stack.stack.twilio.add(recording(&sid, mono(&script)));
-        worker.state.transcriber.part_length = Duration::from_secs_f64(seconds);
+        let worker = Worker::of(&stack, seconds).await;
         let before = stack.stack.whisper.calls();
         worker.deliver(&json!({"recording_sid": sid})).await;
         let answer = transcript_of(&stack, &sid).await;
@@ -428,8 +428,7 @@ async fn the_state_shows_how_far_a_long_recording_is_and_no_more_parts_than_allo
     let whisper = &stack.stack.whisper;
     let gate = Arc::new(Semaphore::new(0));
     whisper.fault(Fault::Gate(gate.clone()), None);
-    let mut worker = Worker::of(&stack, 5.0).await;
-    worker.state.transcriber.parts_at_once = 3;
+    let worker = Worker::with_limits(&stack, 5.0, 3).await;
     let under_way = || whisper.requests().iter().filter(|part| part.status.is_none()).count();
     let watched = async {
         whisper.wait_for_calls(3).await;
@@ -462,8 +461,7 @@ async fn a_part_that_fails_for_good_fails_the_job_and_the_next_try_pays_for_the_
         Fault::OnWord(word_near(&script, 0.5).into(), Box::new(broken_audio())),
         None,
     );
-    let mut worker = Worker::of(&stack, 5.0).await;
-    worker.state.transcriber.parts_at_once = 2;
+    let worker = Worker::with_limits(&stack, 5.0, 2).await;
     worker.deliver(&job()).await;
     let failed = stack.get(STATUS).await.body;
     assert_eq!(
@@ -541,8 +539,7 @@ async fn a_job_longer_than_an_invocation_goes_on_in_the_next_from_the_parts_it_h
     let script = talk(40.0, 17);
     let stack = stack_with(mono(&script)).await;
     let whisper = &stack.stack.whisper;
-    let mut worker = Worker::of(&stack, 5.0).await;
-    worker.state.transcriber.parts_at_once = 1;
+    let worker = Worker::with_limits(&stack, 5.0, 1).await;
     let gate = Arc::new(Semaphore::new(0));
     whisper.fault(Fault::OnCall(3, Box::new(Fault::Gate(gate.clone()))), None);
     let slow = async {

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use shared::{
     clients::{
+        queue::RecordingId,
         twilio::RecordingSid,
-        whisper::{Options, Word},
+        whisper::{WhisperOptions, Word},
     },
     transcripts::{
         ClaimPolicy, ClaimResult, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts, Variant,
@@ -61,11 +62,16 @@ async fn items(stack: &TestStack) -> usize {
     scan.await.unwrap().items().len()
 }
 
+fn transcript_id() -> TranscriptId {
+    let recording = RecordingId::Twilio(RecordingSid::parse(SID).unwrap());
+    TranscriptId::new(&recording, &Variant::of(&WhisperOptions::default()))
+}
+
 #[tokio::test]
 async fn a_transcript_of_many_items_is_read_whole_and_leaves_nothing_behind_when_it_is_replaced() {
     let stack = TestStack::empty().await;
     let table = Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
-    let id = TranscriptId::twilio(&RecordingSid::parse(SID).unwrap(), &Variant::of(&Options::default()));
+    let id = transcript_id();
     for (words, seed, more_than_one) in [(40_000, 1, true), (41_000, 2, true), (10, 3, false)] {
         let transcript = transcript(words, seed);
         let lease = lease(&table, &id).await;
@@ -86,7 +92,7 @@ async fn a_transcript_of_many_items_is_read_whole_and_leaves_nothing_behind_when
 async fn an_answer_that_lambda_could_not_send_is_refused_and_says_how_to_get_the_text() {
     let stack = TestStack::empty().await;
     let table = Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
-    let id = TranscriptId::twilio(&RecordingSid::parse(SID).unwrap(), &Variant::of(&Options::default()));
+    let id = transcript_id();
     let transcript = transcript(80_000, 4);
     let lease = lease(&table, &id).await;
     assert!(table.complete(&lease, &transcript).await.unwrap());

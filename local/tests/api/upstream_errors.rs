@@ -412,7 +412,7 @@ async fn from_a_host_that_is_not_on_the_list_nothing_is_fetched() {
             media: Media::None,
             ..spoken()
         });
-        let worker = Worker::with_environment(&stack, 60.0, [("EXTERNAL_MEDIA_HOSTS", hosts)]).await;
+        let worker = Worker::with_environment(&stack, 60.0, 20, [("EXTERNAL_MEDIA_HOSTS", hosts)]).await;
         worker.deliver(&job()).await;
         assert_failed(&stack, code, false).await;
     }

@@ -18,7 +18,7 @@ use local::{
     twilio::{Media, Recording},
 };
 use serde_json::{Value, json};
-use shared::config::Env;
+use shared::{config::Env, transcription::PartLimits};
 use transcription_worker::{State, handle};
 
 use crate::stack::{Answer, TestStack, serve};
@@ -44,34 +44,39 @@ pub(crate) struct Sent {
 
 impl Sent {
     /// Whether it is only there in case the worker dies.
-    pub(crate) fn watches(&self) -> bool {
-        self.job["watch"] == true
+    pub(crate) fn is_lease_check(&self) -> bool {
+        self.job["lease_check"] == true
     }
 }
 
 impl Worker {
     /// A worker of this stack, with parts of so many seconds.
     pub(crate) async fn of(stack: &TestStack, part_seconds: f64) -> Self {
-        Self::with_environment(stack, part_seconds, []).await
+        Self::with_limits(stack, part_seconds, PartLimits::default().at_once).await
+    }
+
+    /// A worker of this stack, with parts of so many seconds and so many of them on their way at once.
+    pub(crate) async fn with_limits(stack: &TestStack, part_seconds: f64, at_once: usize) -> Self {
+        Self::with_environment(stack, part_seconds, at_once, []).await
     }
 
     /// A worker of this stack as it is deployed.
     pub(crate) async fn with_usual_parts(stack: &TestStack) -> Self {
-        Self::made(stack, &[]).await
+        Self::made(stack, PartLimits::default(), &[]).await
     }
 
     /// The same with parts of so many seconds, and with these variables besides the stack's own.
     pub(crate) async fn with_environment<const N: usize>(
         stack: &TestStack,
         part_seconds: f64,
+        at_once: usize,
         variables: [(&str, &str); N],
     ) -> Self {
-        let mut worker = Self::made(stack, &variables).await;
-        worker.state.transcriber.part_length = Duration::from_secs_f64(part_seconds);
-        worker
+        let length = Duration::from_secs_f64(part_seconds);
+        Self::made(stack, PartLimits { length, at_once }, &variables).await
     }
 
-    async fn made(stack: &TestStack, variables: &[(&str, &str)]) -> Self {
+    async fn made(stack: &TestStack, limits: PartLimits, variables: &[(&str, &str)]) -> Self {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let log = sent.clone();
         let catch = move |request: Request, next: Next| {
@@ -94,7 +99,7 @@ impl Worker {
             .iter()
             .chain([("AWS_ENDPOINT_URL", url.as_str())]);
         let variables = own.chain(variables.iter().copied());
-        let state = State::from_env(&Env::from_iter(variables)).await.unwrap();
+        let state = State::new(&Env::from_iter(variables), limits).await.unwrap();
         Self { state, sent }
     }
 
@@ -123,7 +128,7 @@ impl Worker {
 
     /// The same without the messages for the case that it dies.
     pub(crate) fn sent_work(&self) -> Vec<Sent> {
-        self.sent().into_iter().filter(|sent| !sent.watches()).collect()
+        self.sent().into_iter().filter(|sent| !sent.is_lease_check()).collect()
     }
 }
 
