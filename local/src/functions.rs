@@ -90,15 +90,15 @@ impl Functions {
         })
     }
 
-    /// Gives an event of a queue, a rule or a schedule to its function; `None` when there is none of that name. A queue's worker answers which
+    /// Gives an event of a queue or a schedule to its function; `None` when there is none of that name. A queue's function answers which
     /// messages have to be delivered again.
     pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
         Some(match function {
             "index-recording" => match serde_json::from_value(event) {
-                Ok(event) => index::handle(self.index_recording.as_ref()?, event)
-                    .await
-                    .map(|()| Value::Null)
-                    .map_err(Into::into),
+                Ok(batch) => {
+                    let done = index::handle(self.index_recording.as_ref()?, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
                 Err(error) => Err(error.into()),
             },
             "reconcile-recordings" => match reconcile::handle(&self.reconcile_recordings, deadline).await {
@@ -106,10 +106,10 @@ impl Functions {
                 Err(error) => Err(error.into()),
             },
             "index-interaction" => match serde_json::from_value(event) {
-                Ok(event) => index_interaction::handle(&self.index_interaction, event)
-                    .await
-                    .map(|()| Value::Null)
-                    .map_err(Into::into),
+                Ok(batch) => {
+                    let done = index_interaction::handle(&self.index_interaction, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
                 Err(error) => Err(error.into()),
             },
             "transcription-worker" => match serde_json::from_value(event) {

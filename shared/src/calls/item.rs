@@ -10,7 +10,7 @@ use super::{
     observations::{Observations, Timestamped, merge},
 };
 use crate::{
-    ids::{DispatchId, RecordingName, digits},
+    ids::{DispatchId, digits},
     time::{to_millis, utc_day},
 };
 
@@ -151,8 +151,10 @@ impl CallItem {
                 let start: Timestamp = text("start_time")?.parse().ok()?;
                 Some((digits(text("phone")?), start.as_second())).filter(|(phone, _)| !phone.is_empty())
             }
-            ItemKind::Object => RecordingName::parse(self.name()).map(|file| (file.phone, file.unix)),
-            ItemKind::Egress => self.state.own.failed_at.clone(),
+            ItemKind::Object | ItemKind::Egress => {
+                let (phone, unix) = self.state.own.recorded_at(self.name());
+                phone.zip(unix)
+            }
             ItemKind::Twilio => {
                 let call = self.state.own.twilio.as_ref()?;
                 let start = call

@@ -39,6 +39,6 @@ pub use list::{CallPage, Cursor, ListError, ListFilter, ListOrder, ListStart};
 pub use model::Call;
 pub use observations::TwilioRecording;
 pub use reconciliation::{ReconcilerState, TwilioUpdate};
-pub use record::Observed;
-pub use resolve::{ResolveError, Resolver, index_object};
+pub use record::{Observed, RecordingKey};
+pub use resolve::{ResolveError, Resolver, index_egress, index_object};
 pub use table::Calls;

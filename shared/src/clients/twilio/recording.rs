@@ -97,6 +97,11 @@ impl PageQuery {
         Self(query)
     }
 
+    /// The same, with recordings that were deleted at Twilio at most 40 days ago.
+    pub fn with_deleted(self) -> Self {
+        Self(format!("{}&IncludeSoftDeleted=true", self.0))
+    }
+
     /// A page by its query string, as [`PageQuery::as_str`] gave it. `None` when it can't be one.
     pub fn parse(text: &str) -> Option<Self> {
         let harmless = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
