@@ -197,15 +197,16 @@ impl RecordingsBucket {
         }
     }
 
-    /// Reads one page of keys in their order, which is that of days: those after `after` that begin with
+    /// Reads one page of at most `limit` (1000) keys in their order, which is that of days: those after `after` that begin with
     /// [`RecordingsBucket::prefix`] and `folder`.
-    pub async fn page(&self, folder: &str, after: Option<&str>) -> Result<KeyPage, BucketError> {
+    pub async fn page(&self, folder: &str, after: Option<&str>, limit: i32) -> Result<KeyPage, BucketError> {
         let answer = self
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
             .prefix(format!("{}{folder}", self.prefix))
             .set_start_after(after.map(str::to_owned))
+            .max_keys(limit)
             .send()
             .await
             .map_err(listing)?;
