@@ -1,6 +1,6 @@
 //! The walks over the bucket's keys: those of the last days in every round, all others over many rounds.
 
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use shared::{
     calls::index_object,
     clients::bucket::{BucketError, ListedRecording, RecordingsBucket},
@@ -9,7 +9,7 @@ use shared::{
 };
 
 use crate::{
-    RECENT_DAYS, ReconcileError, State,
+    ReconcileError, State, changed, first_recent,
     work::{Fault, each},
 };
 
@@ -27,12 +27,12 @@ pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<Str
     let Some(bucket) = &state.bucket else {
         return Ok(next);
     };
-    let folder = |days: i32| {
-        let day = today.checked_add(days.days()).unwrap_or(today);
-        format!("{}{}", bucket.prefix(), day.strftime("%Y/%m/%d"))
-    };
+    let folder = |day: Date| format!("{}{}", bucket.prefix(), day.strftime("%Y/%m/%d"));
     // Behind the folder of tomorrow, which a clock that is fast or another zone may have begun: `0` comes after `/`.
-    let (first, end) = (folder(-RECENT_DAYS), format!("{}0", folder(1)));
+    let (first, end) = (
+        folder(first_recent(at, at.objects_read)),
+        format!("{}0", folder(today.saturating_add(1.days()))),
+    );
     let page = match bucket.page("", Some(after.as_deref().unwrap_or(&first)), state.limits.objects).await {
         Ok(page) => page,
         Err(error) => return unread(at, &error, next),
@@ -102,6 +102,9 @@ async fn compare(
     });
     let unknown = state.calls.out_of_date(&recordings).await?;
     at.report.objects_indexed += unknown.len() as u64;
+    for key in &unknown {
+        changed(at, bucket.name_of(key).ok().and_then(|name| name.unix));
+    }
     let things = unknown.into_iter().map(|key| (Subject::S3Key(key.clone()), false, key)).collect();
     each(at, things, async |key: String| index(state, bucket, &key).await).await
 }
@@ -127,7 +130,7 @@ fn unread(at: &mut Checkpoint, error: &BucketError, next: Step) -> Result<Step, 
 /// The same after an object was not read. A database that does not answer ends the run.
 pub(crate) fn ended(at: &mut Checkpoint, fault: Fault, next: Step) -> Result<Step, ReconcileError> {
     match fault {
-        Fault::Calls(error) => Err(error.into()),
+        Fault::Calls(error) if error.is_outage() => Err(error.into()),
         fault => {
             at.report.problem(fault.code(), format!("Not everything was indexed in this round: {fault}."));
             Ok(next)

@@ -35,7 +35,11 @@ pub(crate) async fn tally(state: &State, at: &mut Checkpoint, day: Date) -> Resu
         }
     }
     for index in &apart {
-        state.calls.repair(&rows[*index]).await?;
+        match state.calls.repair(&rows[*index]).await {
+            Err(error) if error.is_outage() => return Err(error.into()),
+            Err(error) => at.report.problem("not_repaired", format!("A call was not paired again: {error}.")),
+            Ok(()) => {}
+        }
     }
     if !(gone.is_empty() && apart.is_empty()) {
         rows = read(state, day).await?;

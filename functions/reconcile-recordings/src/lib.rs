@@ -83,12 +83,33 @@ impl State {
         Ok(state)
     }
 
-    /// The days whose rows are read in every round, and those of the report that were never read: on the newest day begins, for clocks that are
-    /// fast, that of tomorrow.
-    fn recent_days(&self, at: &Checkpoint) -> Vec<Date> {
-        let today = utc_day(at.began);
-        let reach = if at.has_finished { RECENT_DAYS } else { REPORTED_DAYS };
-        (-reach..=1).filter_map(|days| today.checked_add(days.days()).ok()).collect()
+}
+
+/// The first of the days that are read in every round, for a source that was last read at `read`: what it gained while it could not be read is
+/// recent, too.
+fn first_recent(at: &Checkpoint, read: Option<Timestamp>) -> Date {
+    let read = utc_day(read.unwrap_or(at.began)).min(utc_day(at.began));
+    read.saturating_sub(RECENT_DAYS.days())
+}
+
+/// The days whose rows are read: the recent ones, up to tomorrow for clocks that are fast, and those that something was indexed of. In the first
+/// round all that the report is about.
+fn open_days(at: &mut Checkpoint) -> Vec<Date> {
+    let tomorrow = utc_day(at.began).saturating_add(1.days());
+    let mut days = std::mem::take(&mut at.changed_days);
+    days.retain(|day| (at.report.from..=tomorrow).contains(day));
+    let first = match at.has_finished {
+        true => first_recent(at, None),
+        false => at.report.from,
+    };
+    days.extend(first.series(1.days()).take_while(|day| *day <= tomorrow));
+    days.into_iter().collect()
+}
+
+/// Notes that something of this time was indexed.
+fn changed(at: &mut Checkpoint, unix: Option<i64>) {
+    if let Some(time) = unix.and_then(|unix| Timestamp::from_second(unix).ok()) {
+        at.changed_days.extend(Some(utc_day(time)).filter(|day| *day >= at.report.from));
     }
 }
 
@@ -204,7 +225,8 @@ async fn retry(state: &State, at: &mut Checkpoint) -> Result<Step, ReconcileErro
     let tried = work::each(at, things, async |failure| match (&failure.subject, &state.bucket) {
         (Subject::S3Key(key), Some(bucket)) => bucket::index(state, bucket, key).await,
         (Subject::RecordingSid(sid), _) => twilio::retry(state, sid, failure.transcribe).await,
-        (Subject::TwilioDay(day), _) => twilio::retry_month(state, *day).await,
+        (Subject::TwilioDay(day), _) => twilio::retry_days(state, *day, *day).await,
+        (Subject::TwilioMonth(last), _) => twilio::retry_days(state, last.first_of_month(), *last).await,
         // The bucket is not configured any more.
         (Subject::S3Key(_), None) => Ok(()),
     });
@@ -230,6 +252,8 @@ fn next_round(last: Option<Checkpoint>) -> Checkpoint {
             step: Step::Objects(None),
             began,
             objects_read: None,
+            twilio_read: None,
+            changed_days: Default::default(),
             has_finished: false,
             objects: ObjectSweep::default(),
             twilio: TwilioSweep::default(),

@@ -15,8 +15,9 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
-    MARGIN, RECENT_DAYS, ReconcileError, State,
+    MARGIN, ReconcileError, State,
     bucket::ended,
+    changed, first_recent, open_days,
     work::{Fault, each},
 };
 
@@ -34,30 +35,40 @@ pub(crate) async fn recent(
     day: Date,
     page: Option<String>,
 ) -> Result<Step, ReconcileError> {
-    let days = state.recent_days(at);
-    let earlier = day.yesterday().ok().filter(|day| *day >= utc_day(at.began).saturating_sub(RECENT_DAYS.days()));
-    let next_day = earlier.map_or(Step::Days(days.clone()), |day| Step::Twilio(day, None));
+    let earlier = day.yesterday().ok().filter(|day| *day >= first_recent(at, at.twilio_read));
     let first = || PageQuery::on(state.limits.recordings, day).with_deleted();
     let query = page.as_deref().and_then(PageQuery::parse).unwrap_or_else(first);
     match state.twilio.list(&query, deadline()).await {
         Ok(found) => {
             at.report.twilio_complete = Some(at.twilio.is_first_over);
-            if let Err(fault) = compare(state, at, &found.recordings, at.has_finished).await {
-                return ended(at, fault, Step::Days(days));
+            let transcribe = at.has_finished;
+            if let Err(fault) = compare(state, at, &found.recordings, transcribe).await {
+                let days = Step::Days(open_days(at));
+                return ended(at, fault, days);
             }
-            Ok(match found.next {
-                Some(next) => Step::Twilio(day, Some(next.as_str().to_owned())),
-                None => next_day,
-            })
+            if let Some(next) = found.next {
+                return Ok(Step::Twilio(day, Some(next.as_str().to_owned())));
+            }
         }
         // Without an account there is nothing to read.
-        Err(TwilioError::IncompleteSecret) => Ok(Step::Days(days)),
+        Err(TwilioError::IncompleteSecret) => return Ok(Step::Days(open_days(at))),
         Err(error) => {
             at.report.twilio_complete = Some(at.twilio.is_first_over);
             unread(at, &error);
-            Ok(if error.is_outage() { Step::Days(days) } else { next_day })
+            if error.is_outage() {
+                return Ok(Step::Days(open_days(at)));
+            }
+            let subject = Subject::TwilioDay(day);
+            at.failures.add(subject, error.code(), error.user_message(), false, Timestamp::now());
         }
     }
+    Ok(match earlier {
+        Some(day) => Step::Twilio(day, None),
+        None => {
+            at.twilio_read = Some(at.began);
+            Step::Days(open_days(at))
+        }
+    })
 }
 
 /// One page of the walk over all recordings; whether there is more to do in this round.
@@ -78,11 +89,14 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
     let until = at.twilio.until.unwrap_or_else(|| utc_day(at.began));
     let first = || PageQuery::first(state.limits.recordings, Some(until.first_of_month()), Some(until)).with_deleted();
     let query = at.twilio.page.as_deref().and_then(PageQuery::parse).unwrap_or_else(first);
-    let subject = Subject::TwilioDay(until);
+    let subject = Subject::TwilioMonth(until);
     let next = match state.twilio.list(&query, deadline()).await {
         Ok(found) => {
             if let Err(fault) = compare(state, at, &found.recordings, false).await {
                 return ended(at, fault, Step::Done).map(|_| false);
+            }
+            if found.next.is_none() {
+                at.failures.remove(&subject);
             }
             found.next
         }
@@ -162,9 +176,13 @@ async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transc
     updates.retain(|update| {
         let is_only_unverified = !update.is_new && update.phone.is_some();
         let is_failing = at.failures.contains(&Subject::RecordingSid(update.recording.sid.clone()));
-        !is_failing && !(is_only_unverified && is_young(&update.recording))
+        let is_too_early = is_only_unverified && is_young(&update.recording);
+        !(is_failing || is_too_early)
     });
     at.report.twilio_recordings_indexed += updates.len() as u64;
+    for update in &updates {
+        changed(at, update.recording.start_time.map(Timestamp::as_second));
+    }
     let is_external = |sid: &str| {
         let recording = found.iter().find(|recording| recording.sid == sid);
         recording.is_some_and(|recording| state.twilio.media_place(recording) != MediaPlace::Twilio)
@@ -196,6 +214,24 @@ pub(crate) async fn retry(state: &State, sid: &str, transcribe: bool) -> Result<
         index(state, update, is_external, transcribe).await?;
     }
     Ok(())
+}
+
+/// Reads again the list of some days, which could not be read, to its end.
+pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result<(), Fault> {
+    let mut query = PageQuery::first(state.limits.recordings, Some(first), Some(last)).with_deleted();
+    loop {
+        let page = state.twilio.list(&query, deadline()).await?;
+        let rows = page.recordings.iter().map(|recording| (call_of(recording), row(recording))).collect();
+        for update in state.calls.twilio_updates(rows).await? {
+            let found = page.recordings.iter().find(|recording| recording.sid == update.recording.sid);
+            let is_external = found.is_some_and(|found| state.twilio.media_place(found) != MediaPlace::Twilio);
+            index(state, update, is_external, false).await?;
+        }
+        match page.next {
+            Some(next) => query = next,
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Indexes one recording, with the number of its call, and whether its media is there.

@@ -25,10 +25,13 @@ use proptest::{
 };
 use serde_json::{Value, json};
 use shared::{
-    calls::{Call, Calls, CallsError, Field, Interaction, ListFilter, ListOrder, ListStart, TwilioRecording},
+    calls::{
+        Call, Calls, CallsError, Field, Interaction, ListFilter, ListOrder, ListStart, RecordingKey, TwilioRecording,
+    },
     clients::{bucket::ObjectInfo, livekit::FailedEgress, twilio::RecordingStatus},
     config::Env,
     ids::DispatchId,
+    names::RecordingName,
     time::to_millis,
 };
 
@@ -654,9 +657,7 @@ impl Case {
                     "detail-type": if *there { "Object Created" } else { "Object Deleted" },
                     "detail": {"bucket": {"name": seed::BUCKET}, "object": {"key": key, "sequencer": format!("{sequence:016X}")}},
                 });
-                index_recording::handle(&self.index, serde_json::from_value(event).unwrap())
-                    .await
-                    .unwrap();
+                index_recording::index(&self.index, &event.to_string()).await.unwrap();
             }
             Change::Failed(failure) if *failure < names.world.failures.len() => {
                 model.failures.insert(*failure);
@@ -669,7 +670,7 @@ impl Case {
                     reason: "no space".into(),
                     at: Timestamp::from_second(names.base).unwrap(),
                 };
-                assert!(self.calls.record_failed_egress(&failed).await.unwrap());
+                assert!(self.calls.record_failed_egress(&failed, None).await.unwrap());
             }
             Change::Twilio(call, completed) if *call < names.world.calls.len() => {
                 let told = &names.world.calls[*call];
@@ -719,6 +720,7 @@ fn at_twilio(names: &Names, call: usize, completed: bool) -> twilio::Recording {
     let start = Timestamp::from_second(names.base + names.world.calls[call].time).unwrap();
     let like = demo::twilio_recordings().into_iter().next().unwrap();
     twilio::Recording {
+        media: twilio::Media::Generated { bytes: 400 },
         sid: recording_sid(call),
         call_sid: call_sid(call),
         status: if completed { "completed" } else { "in-progress" }.into(),
@@ -999,8 +1001,18 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
                         };
                         calls.record_interaction(&reported).await.unwrap();
                     } else {
-                        let found = || async { Ok::<_, CallsError>(Some(ObjectInfo { size: 1, etag: None })) };
-                        calls.observe(&key(call), None, found).await.unwrap();
+                        let info = ObjectInfo {
+                            size: 1,
+                            etag: None,
+                            modified: None,
+                        };
+                        let found = || async { Ok::<_, CallsError>(Some(info.clone())) };
+                        let recording = RecordingKey {
+                            name: RecordingName::documented(&key(call)).unwrap(),
+                            key: key(call),
+                            egress_at: None,
+                        };
+                        calls.observe(&recording, None, found).await.unwrap();
                     }
                 }
             }

@@ -1,5 +1,7 @@
 //! Where the reconciler goes on.
 
+use std::collections::BTreeSet;
+
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +14,13 @@ pub struct Checkpoint {
     pub step: Step,
     /// When this round began.
     pub began: Timestamp,
-    /// When the round before this one began that read all recent keys of the bucket.
+    /// When the last round began that read all recent keys of the bucket.
     pub objects_read: Option<Timestamp>,
+    /// When the last round began that read all recent days of Twilio's list.
+    pub twilio_read: Option<Timestamp>,
+    /// Days of which something was indexed since their rows were counted.
+    #[serde(default)]
+    pub changed_days: BTreeSet<Date>,
     /// Whether an earlier round was finished. In the first one nothing is transcribed by itself.
     pub has_finished: bool,
     /// The walk over all keys of the bucket.

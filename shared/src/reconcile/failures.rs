@@ -1,6 +1,6 @@
 //! What failed by itself, and when it is tried again.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 /// Entries that are kept. A walk over old recordings stops at the page that has no room left.
@@ -18,8 +18,10 @@ pub enum Subject {
     S3Key(String),
     /// Twilio's recording with this SID.
     RecordingSid(String),
-    /// The UTC day of which Twilio's list can't be read: the last of those that are read together.
-    TwilioDay(jiff::civil::Date),
+    /// The UTC day of which Twilio's list can't be read.
+    TwilioDay(Date),
+    /// The month of which Twilio's list can't be read, by its last day.
+    TwilioMonth(Date),
 }
 
 /// One failure.
