@@ -1,6 +1,9 @@
 //! The calls table.
 
+use std::{collections::BTreeMap, sync::Mutex};
+
 use aws_sdk_dynamodb::Client;
+use jiff::{Timestamp, civil::Date};
 
 use super::{encoding::call_from, error::CallsError, model::Call};
 use crate::{
@@ -13,6 +16,8 @@ use crate::{
 pub struct Calls {
     pub(super) client: Client,
     pub(super) table: String,
+    /// Days of the ledger that were marked as changed, and when.
+    pub(super) marked: Mutex<BTreeMap<Date, Timestamp>>,
 }
 
 impl Calls {
@@ -21,6 +26,7 @@ impl Calls {
         Ok(Self {
             client: aws.dynamodb(),
             table: env.required("CALLS_TABLE")?.to_owned(),
+            marked: Mutex::default(),
         })
     }
 
