@@ -11,6 +11,7 @@ mod events;
 mod index;
 mod jobs;
 mod killed;
+mod ledger;
 mod list;
 mod memory;
 mod parts;

@@ -1,11 +1,12 @@
 //! Rebuilding the attributes of the lists from what items hold, in place: for a table that an older version of the program has written.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use futures_util::{StreamExt, stream};
 
 use super::{
     encoding::{attributes, item_from},
     error::CallsError,
-    store::is_conflict,
+    store::{is_conflict, pause},
     table::Calls,
 };
 use crate::clients::dynamodb::{self, get_text, number, text};
@@ -13,7 +14,9 @@ use crate::clients::dynamodb::{self, get_text, number, text};
 /// Ids of the counters of version 0.1, which nothing reads any more.
 const COUNTERS: &str = "counts#";
 /// Tries of one item that others keep changing.
-const TRIES: usize = 10;
+const TRIES: u32 = 10;
+/// Items rebuilt at once.
+const CONCURRENCY: usize = 16;
 
 /// What a page of the table came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,46 +31,57 @@ pub struct ReindexPage {
     pub next: Option<String>,
 }
 
+enum Rebuilt {
+    Unchanged,
+    Written,
+    Deleted,
+}
+
 impl Calls {
-    /// Rebuilds a page of up to 1 MB of the table, or of one of `segments` parts of it (part and number of parts). What is as it must be is not
-    /// written; an item that somebody changes meanwhile is read again.
-    pub async fn reindex_page(&self, after: Option<&str>, segment: (i32, i32)) -> Result<ReindexPage, CallsError> {
+    /// Rebuilds a page of up to 1 MB of the table. What is as it must be is not written; an item that somebody changes meanwhile is read again.
+    pub async fn reindex_page(&self, after: Option<&str>) -> Result<ReindexPage, CallsError> {
         let mut scan = self.client.scan().table_name(&self.table).consistent_read(true);
-        if segment.1 > 1 {
-            scan = scan.segment(segment.0).total_segments(segment.1);
-        }
         if let Some(id) = after {
             scan = scan.exclusive_start_key("id", text(id));
         }
         let answer = scan.send().await?;
+        let items = answer.items.unwrap_or_default();
         let mut page = ReindexPage {
-            next: answer.last_evaluated_key.as_ref().and_then(|key| get_text(key, "id")),
+            read: items.len() as u64,
+            next: answer.last_evaluated_key.and_then(|key| get_text(&key, "id")),
             ..ReindexPage::default()
         };
-        for item in answer.items.unwrap_or_default() {
-            page.read += 1;
-            let id = get_text(&item, "id").unwrap_or_default();
-            if id.starts_with(COUNTERS) {
-                let delete = self.client.delete_item().table_name(&self.table);
-                delete.key("id", text(&id)).send().await?;
-                page.deleted += 1;
-            } else if item.contains_key("facts") {
-                page.rebuilt += u64::from(self.rebuild(item).await?);
+        let mut done = stream::iter(items)
+            .map(|item| self.rebuild(item))
+            .buffer_unordered(CONCURRENCY);
+        while let Some(rebuilt) = done.next().await {
+            match rebuilt? {
+                Rebuilt::Unchanged => {}
+                Rebuilt::Written => page.rebuilt += 1,
+                Rebuilt::Deleted => page.deleted += 1,
             }
         }
         Ok(page)
     }
 
-    /// Whether the item was written.
-    async fn rebuild(&self, mut stored: dynamodb::Item) -> Result<bool, CallsError> {
-        for _ in 0..TRIES {
+    async fn rebuild(&self, mut stored: dynamodb::Item) -> Result<Rebuilt, CallsError> {
+        let id = get_text(&stored, "id").unwrap_or_default();
+        if id.starts_with(COUNTERS) {
+            let delete = self.client.delete_item().table_name(&self.table);
+            delete.key("id", text(&id)).send().await?;
+            return Ok(Rebuilt::Deleted);
+        }
+        for tries in 1..=TRIES {
+            if !stored.contains_key("facts") {
+                return Ok(Rebuilt::Unchanged);
+            }
             let item = item_from(&stored)?;
             let mut rebuilt = attributes(&item)?;
-            rebuilt.insert("rev".into(), number(item.rev));
+            let rev = rebuilt.insert("rev".into(), number(item.rev));
             if rebuilt == stored {
-                return Ok(false);
+                return Ok(Rebuilt::Unchanged);
             }
-            rebuilt.insert("rev".into(), number(item.rev + 1));
+            rebuilt.extend(rev.map(|rev| ("rev".to_owned(), rev)));
             let put = self.client.put_item().table_name(&self.table);
             let sent = put
                 .set_item(Some(rebuilt))
@@ -76,15 +90,13 @@ impl Calls {
                 .send()
                 .await;
             match sent {
-                Ok(_) => return Ok(true),
+                Ok(_) => return Ok(Rebuilt::Written),
                 Err(error) if is_conflict(&error, PutItemError::is_conditional_check_failed_exception) => {}
                 Err(error) => return Err(error.into()),
             }
+            pause(tries).await;
             let get = self.client.get_item().table_name(&self.table).consistent_read(true);
-            match get.key("id", text(&item.id)).send().await?.item {
-                Some(item) => stored = item,
-                None => return Ok(false),
-            }
+            stored = get.key("id", text(&id)).send().await?.item.unwrap_or_default();
         }
         Err(CallsError::busy())
     }

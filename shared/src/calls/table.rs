@@ -23,11 +23,16 @@ pub struct Calls {
 impl Calls {
     /// Reads `CALLS_TABLE`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
-        Ok(Self {
-            client: aws.dynamodb(),
-            table: env.required("CALLS_TABLE")?.to_owned(),
+        Ok(Self::new(aws.dynamodb(), env.required("CALLS_TABLE")?))
+    }
+
+    /// The table of this name.
+    pub fn new(client: Client, table: &str) -> Self {
+        Self {
+            client,
+            table: table.to_owned(),
             marked: Mutex::default(),
-        })
+        }
     }
 
     /// Reads one call.
