@@ -40,7 +40,10 @@ pub fn drive_rules(
             let Some(event) = event else { return };
             for rule in rules.iter().filter(|rule| rule.matches(&event)) {
                 let Some(url) = urls.get(&rule.queue) else {
-                    tracing::error!(queue = rule.queue, "template.yaml has a rule for a queue without a function");
+                    tracing::error!(
+                        queue = rule.queue,
+                        "template.yaml has a rule for a queue without a function"
+                    );
                     continue;
                 };
                 let sent = client.send_message().queue_url(url).message_body(event.to_string());

@@ -119,7 +119,11 @@ async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &F
             continue;
         }
         let delete = client.delete_message().queue_url(url);
-        if let Err(error) = delete.receipt_handle(message.receipt_handle.unwrap_or_default()).send().await {
+        if let Err(error) = delete
+            .receipt_handle(message.receipt_handle.unwrap_or_default())
+            .send()
+            .await
+        {
             tracing::warn!(%error, "message not deleted; it will be delivered again");
         }
     }

@@ -266,7 +266,6 @@ fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
         ("TWILIO_SECRET", seed::TWILIO_SECRET),
         ("WHISPER_SECRET", seed::WHISPER_SECRET),
         ("SIGNER_SECRET", seed::SIGNER_SECRET),
-        ("CURSOR_SECRET", seed::CURSOR_SECRET),
         ("TWILIO_BASE_URL", twilio),
         ("WHISPER_BASE_URL", whisper),
     ];

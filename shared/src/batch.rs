@@ -47,14 +47,21 @@ pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(
     deadline: SystemTime,
     process: impl Fn(String) -> F,
 ) -> BatchResponse {
-    let time = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
+    let time = deadline
+        .duration_since(SystemTime::now())
+        .unwrap_or_default()
+        .saturating_sub(MARGIN);
     let one = async |message: &Message| {
         let error = match timeout(time, process(message.body.clone())).await {
             Ok(Ok(())) => return None,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it was not processed in time".to_owned(),
         };
-        tracing::warn!(message_id = message.message_id, error, "the message will be delivered again");
+        tracing::warn!(
+            message_id = message.message_id,
+            error,
+            "the message will be delivered again"
+        );
         Some(ItemFailure {
             item_identifier: message.message_id.clone(),
         })
@@ -85,7 +92,10 @@ mod tests {
         let deadline = SystemTime::now() + Duration::from_secs(60);
         let response = process(&batch(["good", "bad", "good"]), deadline, process_one).await;
         let json = serde_json::to_value(response).unwrap();
-        assert_eq!(json, serde_json::json!({"batchItemFailures": [{"itemIdentifier": "m1"}]}));
+        assert_eq!(
+            json,
+            serde_json::json!({"batchItemFailures": [{"itemIdentifier": "m1"}]})
+        );
     }
 
     #[tokio::test(start_paused = true)]

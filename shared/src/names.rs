@@ -226,7 +226,10 @@ pub fn number_of_room(name: &str) -> Option<String> {
     let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))?;
     let rest = rest.strip_prefix('+').unwrap_or(rest);
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    let ends = rest[digits..].chars().next().is_none_or(|next| matches!(next, '_' | '-' | '@'));
+    let ends = rest[digits..]
+        .chars()
+        .next()
+        .is_none_or(|next| matches!(next, '_' | '-' | '@'));
     ((5..=20).contains(&digits) && ends).then(|| rest[..digits].to_owned())
 }
 
@@ -260,7 +263,12 @@ mod tests {
             assert_eq!(RecordingName::documented(key), None, "{key}");
             assert_eq!(defaults().read(key), Ok(RecordingName::default()), "{key}");
         }
-        for key in ["outbound-15103455686_1754653479.json", "outbound-1_1", "EG_abc.json", ""] {
+        for key in [
+            "outbound-15103455686_1754653479.json",
+            "outbound-1_1",
+            "EG_abc.json",
+            "",
+        ] {
             assert_eq!(RecordingName::documented(key), None, "{key}");
             assert_eq!(defaults().read(key), Err(Ignored::NotAudio), "{key}");
         }
@@ -281,7 +289,11 @@ mod tests {
             ("+15103455686-2025-08-08T114439.mp4", None),
         ] {
             let key = format!("egress-recordings/{key}");
-            assert_eq!(defaults().read(&key), Ok(name("15103455686", 1_754_653_479, direction)), "{key}");
+            assert_eq!(
+                defaults().read(&key),
+                Ok(name("15103455686", 1_754_653_479, direction)),
+                "{key}"
+            );
         }
     }
 
@@ -289,7 +301,10 @@ mod tests {
     fn a_deployment_has_patterns_of_its_own_and_folders_may_be_part_of_them() {
         let names = RecordingNames::new("{direction}/{any}/{phone}.{unix}, in_{phone}", false).unwrap();
         let key = "egress-recordings/inbound/team-a/15103455686.1754653479.wav";
-        assert_eq!(names.read(key), Ok(name("15103455686", 1_754_653_479, Some(Direction::Inbound))));
+        assert_eq!(
+            names.read(key),
+            Ok(name("15103455686", 1_754_653_479, Some(Direction::Inbound)))
+        );
         let partial = names.read("egress-recordings/in_15103455686.wav").unwrap();
         assert_eq!((partial.phone.as_deref(), partial.unix), (Some("15103455686"), None));
         let documented = "egress-recordings/2025/08/08/outbound-15103455686_1754653479.mp4";
@@ -316,10 +331,21 @@ mod tests {
 
     #[test]
     fn rooms_and_participants_named_after_a_number_say_it() {
-        for room in ["outbound-15103455686", "inbound-+15103455686", "call-_+15103455686_xYz", "sip_+15103455686"] {
+        for room in [
+            "outbound-15103455686",
+            "inbound-+15103455686",
+            "call-_+15103455686_xYz",
+            "sip_+15103455686",
+        ] {
             assert_eq!(number_of_room(room).as_deref(), Some("15103455686"), "{room}");
         }
-        for room in ["support", "outbound-", "outbound-12", "call-_anonymous_x", "outbound-15103455686x"] {
+        for room in [
+            "support",
+            "outbound-",
+            "outbound-12",
+            "call-_anonymous_x",
+            "outbound-15103455686x",
+        ] {
             assert_eq!(number_of_room(room), None, "{room}");
         }
     }

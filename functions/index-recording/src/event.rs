@@ -79,7 +79,9 @@ impl ObjectEvent {
             Form::Notification { records } => {
                 let decoded = |record: Record| {
                     let spaced = record.s3.object.key.replace('+', " ");
-                    let key = percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
+                    let key = percent_encoding::percent_decode_str(&spaced)
+                        .decode_utf8_lossy()
+                        .into_owned();
                     event(record.s3, key)
                 };
                 records.into_iter().map(decoded).collect()
@@ -100,10 +102,20 @@ mod tests {
     #[test]
     fn keys_of_eventbridge_are_as_they_are_and_keys_of_notifications_are_decoded() {
         let detail = r#""bucket": {"name": "b"}, "object": {"key": "a+b%20c.mp4", "sequencer": "1"}"#;
-        let bridge = read(&format!(r#"{{"detail-type": "Object Created", "detail": {{{detail}}}}}"#));
-        let own = read(&format!(r#"{{"Records": [{{"eventName": "ObjectCreated:Put", "s3": {{{detail}}}}}]}}"#));
-        assert_eq!((bridge[0].key.as_str(), own[0].key.as_str()), ("a+b%20c.mp4", "a b c.mp4"));
-        assert_eq!((bridge.len(), own.len(), own[0].sequencer.as_deref()), (1, 1, Some("1")));
+        let bridge = read(&format!(
+            r#"{{"detail-type": "Object Created", "detail": {{{detail}}}}}"#
+        ));
+        let own = read(&format!(
+            r#"{{"Records": [{{"eventName": "ObjectCreated:Put", "s3": {{{detail}}}}}]}}"#
+        ));
+        assert_eq!(
+            (bridge[0].key.as_str(), own[0].key.as_str()),
+            ("a+b%20c.mp4", "a b c.mp4")
+        );
+        assert_eq!(
+            (bridge.len(), own.len(), own[0].sequencer.as_deref()),
+            (1, 1, Some("1"))
+        );
     }
 
     #[test]
@@ -114,7 +126,14 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_an_error() {
-        for body in ["", "{", "{}", "[]", r#"{"detail": {"bucket": {"name": "b"}}}"#, r#"{"Event": "s3:Other"}"#] {
+        for body in [
+            "",
+            "{",
+            "{}",
+            "[]",
+            r#"{"detail": {"bucket": {"name": "b"}}}"#,
+            r#"{"Event": "s3:Other"}"#,
+        ] {
             assert!(ObjectEvent::read(body).is_err(), "{body}");
         }
     }

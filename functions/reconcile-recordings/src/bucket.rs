@@ -9,7 +9,7 @@ use shared::{
 };
 
 use crate::{
-    ReconcileError, State, changed, first_recent,
+    ReconcileError, State, first_recent,
     work::{Fault, each},
 };
 
@@ -33,12 +33,19 @@ pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<Str
         folder(first_recent(at, at.objects_read)),
         format!("{}0", folder(today.saturating_add(1.days()))),
     );
-    let page = match bucket.page("", Some(after.as_deref().unwrap_or(&first)), state.limits.objects).await {
+    let page = match bucket
+        .page("", Some(after.as_deref().unwrap_or(&first)), state.limits.objects)
+        .await
+    {
         Ok(page) => page,
         Err(error) => return unread(at, &error, next),
     };
     let seen = at.objects_read.map(|read| read.saturating_sub(OVERLAP).unwrap_or(read));
-    let recordings = page.recordings.into_iter().filter(|recording| recording.key < end).collect();
+    let recordings = page
+        .recordings
+        .into_iter()
+        .filter(|recording| recording.key < end)
+        .collect();
     if let Err(fault) = compare(state, bucket, at, recordings, seen).await {
         return ended(at, fault, next);
     }
@@ -75,7 +82,10 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
             return unread(at, &error, Step::Done).map(|_| false);
         }
     };
-    let seen = at.objects.before.map(|before| before.saturating_sub(SWEEP_OVERLAP).unwrap_or(before));
+    let seen = at
+        .objects
+        .before
+        .map(|before| before.saturating_sub(SWEEP_OVERLAP).unwrap_or(before));
     if let Err(fault) = compare(state, bucket, at, page.recordings, seen).await {
         return ended(at, fault, Step::Done).map(|_| false);
     }
@@ -97,15 +107,17 @@ async fn compare(
 ) -> Result<(), Fault> {
     at.report.objects += recordings.len() as u64;
     recordings.retain(|recording| {
-        let is_seen = seen.zip(recording.info.modified).is_some_and(|(seen, modified)| modified < seen);
+        let is_seen = seen
+            .zip(recording.info.modified)
+            .is_some_and(|(seen, modified)| modified < seen);
         !is_seen && !at.failures.contains(&Subject::S3Key(recording.key.clone()))
     });
     let unknown = state.calls.out_of_date(&recordings).await?;
     at.report.objects_indexed += unknown.len() as u64;
-    for key in &unknown {
-        changed(at, bucket.name_of(key).ok().and_then(|name| name.unix));
-    }
-    let things = unknown.into_iter().map(|key| (Subject::S3Key(key.clone()), false, key)).collect();
+    let things = unknown
+        .into_iter()
+        .map(|key| (Subject::S3Key(key.clone()), false, key))
+        .collect();
     each(at, things, async |key: String| index(state, bucket, &key).await).await
 }
 
@@ -123,7 +135,8 @@ fn unread(at: &mut Checkpoint, error: &BucketError, next: Step) -> Result<Step, 
         BucketError::NoSuchBucket => "s3_no_such_bucket",
         _ => "s3_unavailable",
     };
-    at.report.problem(code, format!("The bucket's keys were not all read: {error}."));
+    at.report
+        .problem(code, format!("The bucket's keys were not all read: {error}."));
     Ok(next)
 }
 
@@ -132,7 +145,10 @@ pub(crate) fn ended(at: &mut Checkpoint, fault: Fault, next: Step) -> Result<Ste
     match fault {
         Fault::Calls(error) if error.is_outage() => Err(error.into()),
         fault => {
-            at.report.problem(fault.code(), format!("Not everything was indexed in this round: {fault}."));
+            at.report.problem(
+                fault.code(),
+                format!("Not everything was indexed in this round: {fault}."),
+            );
             Ok(next)
         }
     }

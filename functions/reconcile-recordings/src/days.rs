@@ -4,74 +4,115 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use shared::{
-    calls::{Call, ListFilter, ListOrder, ListStart},
+    calls::{Call, DueDay, ReconcilerState},
     clients::bucket::{BucketError, RecordingsBucket},
-    reconcile::{Checkpoint, Subject, Tally},
-    time::DateInput,
+    reconcile::{Checkpoint, Days, Step, Subject, Tally},
 };
+use tokio::time::Instant;
 
 use crate::{
     ReconcileError, State,
     bucket::{self, ended},
     work::each,
+    write,
 };
 
-const LIST_PAGE: usize = 1000;
 /// Keys whose presence is asked for one by one cost as much as a page of a listing.
 const HEADS_PER_LISTING: usize = 12;
 /// Rows of one number that are further apart than this many seconds are not of one call.
 const SAME_CALL: i64 = 360;
 
-/// Counts the rows of a day, after repairing those that can be.
-pub(crate) async fn tally(state: &State, at: &mut Checkpoint, day: Date) -> Result<Tally, ReconcileError> {
-    let mut rows = read(state, day).await?;
+/// Counts the rows of the open days, and of those that were changed. The days of `done` are counted already.
+pub(crate) async fn open(
+    state: &State,
+    at: &mut Checkpoint,
+    days: &mut Days,
+    mut done: Vec<Date>,
+    end: Instant,
+) -> Result<Step, ReconcileError> {
+    let mut due = state.calls.due_days(at.began).await?;
+    due.retain(|due| !done.contains(&due.day));
+    for due in due {
+        let tally = tally(state, at, &due).await?;
+        keep(at, days, due.day, tally);
+        done.push(due.day);
+        if Instant::now() >= end {
+            return Ok(Step::Days(done));
+        }
+    }
+    Ok(Step::Close)
+}
+
+/// Counts the rows of closed days that were never counted, from the oldest on.
+pub(crate) async fn close(
+    state: &State,
+    at: &mut Checkpoint,
+    days: &mut Days,
+    end: Instant,
+) -> Result<Step, ReconcileError> {
+    while let Some(due) = state.calls.next_day_to_close(at.began).await? {
+        let tally = match at.report.from <= due.day {
+            true => tally(state, at, &due).await?,
+            false => count(state, at, &due, |_| {}).await.map(|()| Tally::default())?,
+        };
+        keep(at, days, due.day, tally);
+        if at.report.from <= due.day {
+            // The day is not counted again: an invocation that dies later must not lose it.
+            write(state, ReconcilerState::Days, days).await?;
+        }
+        if Instant::now() >= end {
+            return Ok(Step::Close);
+        }
+    }
+    state.calls.finish_ledger_round(at.began).await?;
+    Ok(Step::Retry)
+}
+
+fn keep(at: &Checkpoint, days: &mut Days, day: Date, tally: Tally) {
+    if at.report.from <= day {
+        days.0.insert(day, tally);
+    }
+}
+
+async fn count(state: &State, at: &Checkpoint, due: &DueDay, visit: impl FnMut(&Call)) -> Result<(), ReconcileError> {
+    state.calls.count_day(due, at.began, visit).await?;
+    Ok(())
+}
+
+/// Counts the rows of a day; once more after those were repaired that can be.
+async fn tally(state: &State, at: &mut Checkpoint, due: &DueDay) -> Result<Tally, ReconcileError> {
+    let mut rows = Vec::new();
+    count(state, at, due, |row| rows.push(row.clone())).await?;
     let gone = gone(state, at, &rows).await?;
     let apart = apart(&rows);
     at.report.rows_repaired += gone.len() as u64;
     if let (Some(bucket), false) = (&state.bucket, gone.is_empty()) {
-        let things = gone.iter().map(|key| (Subject::S3Key(key.clone()), false, key.clone())).collect();
+        let things = gone
+            .iter()
+            .map(|key| (Subject::S3Key(key.clone()), false, key.clone()))
+            .collect();
         if let Err(fault) = each(at, things, async |key: String| bucket::index(state, bucket, &key).await).await {
-            ended(at, fault, shared::reconcile::Step::Done)?;
+            ended(at, fault, Step::Close)?;
         }
     }
     for index in &apart {
         match state.calls.repair(&rows[*index]).await {
             Err(error) if error.is_outage() => return Err(error.into()),
-            Err(error) => at.report.problem("not_repaired", format!("A call was not paired again: {error}.")),
+            Err(error) => at
+                .report
+                .problem("not_repaired", format!("A call was not paired again: {error}.")),
             Ok(()) => {}
         }
     }
     if !(gone.is_empty() && apart.is_empty()) {
-        rows = read(state, day).await?;
+        rows.clear();
+        count(state, at, due, |row| rows.push(row.clone())).await?;
     }
     let mut tally = Tally::default();
     for row in rows {
         tally.add(row);
     }
     Ok(tally)
-}
-
-/// All rows of a day, those that can be played first.
-async fn read(state: &State, day: Date) -> Result<Vec<Call>, ReconcileError> {
-    let mut rows = Vec::new();
-    for missing in [false, true] {
-        let filter = ListFilter {
-            missing,
-            started_after: Some(DateInput::Day(day).start()),
-            started_before: Some(DateInput::Day(day).end()),
-            ..ListFilter::default()
-        };
-        let mut start = ListStart::Offset(0);
-        loop {
-            let page = state.calls.list(&filter, ListOrder::Newest, start, LIST_PAGE).await?;
-            rows.extend(page.calls);
-            match page.next {
-                Some(next) => start = ListStart::After(next),
-                None => break,
-            }
-        }
-    }
-    Ok(rows)
 }
 
 /// One of each two rows that lack their other half and could be it: what arrived at the same moment may not have seen each other.
@@ -87,7 +128,9 @@ fn apart(rows: &[Call]) -> Vec<usize> {
     for mut of_number in alone.into_values() {
         of_number.sort_unstable();
         for pair in of_number.windows(2) {
-            let [(earlier, one), (later, other)] = pair else { continue };
+            let [(earlier, one), (later, other)] = pair else {
+                continue;
+            };
             // Two recordings of LiveKit are two calls, and so are two calls without a recording.
             let is_recording = |index: &usize| rows[*index].s3_key.is_some();
             let is_call = |index: &usize| !rows[*index].is_playable();
@@ -117,7 +160,10 @@ async fn gone(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<S
         match absent(state, bucket, folder, &mut keys).await {
             Ok(()) => gone.extend(keys.into_iter().map(str::to_owned)),
             Err(error) => {
-                at.report.problem("s3_unread", format!("Not all rows were compared with the bucket: {error}."));
+                at.report.problem(
+                    "s3_unread",
+                    format!("Not all rows were compared with the bucket: {error}."),
+                );
                 break;
             }
         }

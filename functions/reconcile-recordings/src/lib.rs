@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use jiff::{Timestamp, ToSpan, civil::Date};
 use serde::Serialize;
 use shared::{
-    calls::{Calls, CallsError, ListError, ReconcilerState},
+    calls::{Calls, CallsError, ReconcilerState},
     clients::{aws::Aws, bucket::RecordingsBucket, twilio::Twilio},
     config::{ConfigError, Env},
     reconcile::{Checkpoint, Days, ObjectSweep, Report, Step, Subject, TwilioSweep},
@@ -82,7 +82,6 @@ impl State {
         state.twilio.preload().await;
         Ok(state)
     }
-
 }
 
 /// The first of the days that are read in every round, for a source that was last read at `read`: what it gained while it could not be read is
@@ -92,36 +91,12 @@ fn first_recent(at: &Checkpoint, read: Option<Timestamp>) -> Date {
     read.saturating_sub(RECENT_DAYS.days())
 }
 
-/// The days whose rows are read: the recent ones, up to tomorrow for clocks that are fast, and those that something was indexed of. In the first
-/// round all that the report is about.
-fn open_days(at: &mut Checkpoint) -> Vec<Date> {
-    let tomorrow = utc_day(at.began).saturating_add(1.days());
-    let mut days = std::mem::take(&mut at.changed_days);
-    days.retain(|day| (at.report.from..=tomorrow).contains(day));
-    let first = match at.has_finished {
-        true => first_recent(at, None),
-        false => at.report.from,
-    };
-    days.extend(first.series(1.days()).take_while(|day| *day <= tomorrow));
-    days.into_iter().collect()
-}
-
-/// Notes that something of this time was indexed.
-fn changed(at: &mut Checkpoint, unix: Option<i64>) {
-    if let Some(time) = unix.and_then(|unix| Timestamp::from_second(unix).ok()) {
-        at.changed_days.extend(Some(utc_day(time)).filter(|day| *day >= at.report.from));
-    }
-}
-
 /// Why a run ended before its time. The next one goes on from the last checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// The index.
     #[error(transparent)]
     Calls(#[from] CallsError),
-    /// A list of the index.
-    #[error(transparent)]
-    List(#[from] ListError),
 }
 
 /// The result of a run.
@@ -147,14 +122,9 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Reco
         at.step = match at.step.clone() {
             Step::Objects(after) => bucket::recent(state, &mut at, after).await?,
             Step::Twilio(day, page) => twilio::recent(state, &mut at, day, page).await?,
-            Step::Days(mut left) => match left.pop() {
-                Some(day) => {
-                    let tally = days::tally(state, &mut at, day).await?;
-                    days.0.insert(day, tally);
-                    Step::Days(left)
-                }
-                None => Step::Retry,
-            },
+            Step::Days(done) => days::open(state, &mut at, &mut days, done, end).await?,
+            Step::Close if is_late => Step::Retry,
+            Step::Close => days::close(state, &mut at, &mut days, end).await?,
             Step::Retry => retry(state, &mut at).await?,
             Step::Sweep(0) => Step::Done,
             Step::Sweep(_) if is_late => Step::Done,
@@ -253,7 +223,6 @@ fn next_round(last: Option<Checkpoint>) -> Checkpoint {
             began,
             objects_read: None,
             twilio_read: None,
-            changed_days: Default::default(),
             has_finished: false,
             objects: ObjectSweep::default(),
             twilio: TwilioSweep::default(),

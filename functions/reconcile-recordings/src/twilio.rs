@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     MARGIN, ReconcileError, State,
     bucket::ended,
-    changed, first_recent, open_days,
+    first_recent,
     work::{Fault, each},
 };
 
@@ -35,7 +35,10 @@ pub(crate) async fn recent(
     day: Date,
     page: Option<String>,
 ) -> Result<Step, ReconcileError> {
-    let earlier = day.yesterday().ok().filter(|day| *day >= first_recent(at, at.twilio_read));
+    let earlier = day
+        .yesterday()
+        .ok()
+        .filter(|day| *day >= first_recent(at, at.twilio_read));
     let first = || PageQuery::on(state.limits.recordings, day).with_deleted();
     let query = page.as_deref().and_then(PageQuery::parse).unwrap_or_else(first);
     match state.twilio.list(&query, deadline()).await {
@@ -43,30 +46,30 @@ pub(crate) async fn recent(
             at.report.twilio_complete = Some(at.twilio.is_first_over);
             let transcribe = at.has_finished;
             if let Err(fault) = compare(state, at, &found.recordings, transcribe).await {
-                let days = Step::Days(open_days(at));
-                return ended(at, fault, days);
+                return ended(at, fault, Step::Days(Vec::new()));
             }
             if let Some(next) = found.next {
                 return Ok(Step::Twilio(day, Some(next.as_str().to_owned())));
             }
         }
         // Without an account there is nothing to read.
-        Err(TwilioError::IncompleteSecret) => return Ok(Step::Days(open_days(at))),
+        Err(TwilioError::IncompleteSecret) => return Ok(Step::Days(Vec::new())),
         Err(error) => {
             at.report.twilio_complete = Some(at.twilio.is_first_over);
             unread(at, &error);
             if error.is_outage() {
-                return Ok(Step::Days(open_days(at)));
+                return Ok(Step::Days(Vec::new()));
             }
             let subject = Subject::TwilioDay(day);
-            at.failures.add(subject, error.code(), error.user_message(), false, Timestamp::now());
+            at.failures
+                .add(subject, error.code(), error.user_message(), false, Timestamp::now());
         }
     }
     Ok(match earlier {
         Some(day) => Step::Twilio(day, None),
         None => {
             at.twilio_read = Some(at.began);
-            Step::Days(open_days(at))
+            Step::Days(Vec::new())
         }
     })
 }
@@ -74,7 +77,13 @@ pub(crate) async fn recent(
 /// One page of the walk over all recordings; whether there is more to do in this round.
 pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
     // The list of the last days was not read, or there is no account.
-    if at.report.twilio_complete.is_none() || at.report.problems.iter().any(|problem| problem.code.starts_with("twilio")) {
+    if at.report.twilio_complete.is_none()
+        || at
+            .report
+            .problems
+            .iter()
+            .any(|problem| problem.code.starts_with("twilio"))
+    {
         return Ok(false);
     }
     match at.twilio.is_first_over {
@@ -88,7 +97,12 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
 async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
     let until = at.twilio.until.unwrap_or_else(|| utc_day(at.began));
     let first = || PageQuery::first(state.limits.recordings, Some(until.first_of_month()), Some(until)).with_deleted();
-    let query = at.twilio.page.as_deref().and_then(PageQuery::parse).unwrap_or_else(first);
+    let query = at
+        .twilio
+        .page
+        .as_deref()
+        .and_then(PageQuery::parse)
+        .unwrap_or_else(first);
     let subject = Subject::TwilioMonth(until);
     let next = match state.twilio.list(&query, deadline()).await {
         Ok(found) => {
@@ -108,10 +122,12 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
         Err(error) => {
             unread(at, &error);
             if at.twilio.page.take().is_some() && !at.failures.contains(&subject) {
-                at.failures.add(subject, error.code(), error.user_message(), false, Timestamp::now());
+                at.failures
+                    .add(subject, error.code(), error.user_message(), false, Timestamp::now());
                 return Ok(false);
             }
-            at.failures.add(subject, error.code(), error.user_message(), false, Timestamp::now());
+            at.failures
+                .add(subject, error.code(), error.user_message(), false, Timestamp::now());
             None
         }
     };
@@ -148,10 +164,17 @@ async fn sweep_deleted(state: &State, at: &mut Checkpoint) -> Result<bool, Recon
     }
     let since = utc_day(at.began).saturating_sub(KEPT_DAYS.days());
     let first = || PageQuery::first(state.limits.recordings, Some(since), None).with_deleted();
-    let query = sweep.page.take().as_deref().and_then(PageQuery::parse).unwrap_or_else(first);
+    let query = sweep
+        .page
+        .take()
+        .as_deref()
+        .and_then(PageQuery::parse)
+        .unwrap_or_else(first);
     match state.twilio.list(&query, deadline()).await {
         Ok(mut found) => {
-            found.recordings.retain(|recording| recording.status.as_str() == "deleted");
+            found
+                .recordings
+                .retain(|recording| recording.status.as_str() == "deleted");
             if let Err(fault) = compare(state, at, &found.recordings, false).await {
                 return ended(at, fault, Step::Done).map(|_| false);
             }
@@ -171,18 +194,20 @@ async fn sweep_deleted(state: &State, at: &mut Checkpoint) -> Result<bool, Recon
 /// Indexes those recordings of which the index does not know all.
 async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transcribe: bool) -> Result<(), Fault> {
     at.report.twilio_recordings += found.len() as u64;
-    let rows = found.iter().map(|recording| (call_of(recording), row(recording))).collect();
+    let rows = found
+        .iter()
+        .map(|recording| (call_of(recording), row(recording)))
+        .collect();
     let mut updates = state.calls.twilio_updates(rows).await?;
     updates.retain(|update| {
         let is_only_unverified = !update.is_new && update.phone.is_some();
-        let is_failing = at.failures.contains(&Subject::RecordingSid(update.recording.sid.clone()));
+        let is_failing = at
+            .failures
+            .contains(&Subject::RecordingSid(update.recording.sid.clone()));
         let is_too_early = is_only_unverified && is_young(&update.recording);
         !(is_failing || is_too_early)
     });
     at.report.twilio_recordings_indexed += updates.len() as u64;
-    for update in &updates {
-        changed(at, update.recording.start_time.map(Timestamp::as_second));
-    }
     let is_external = |sid: &str| {
         let recording = found.iter().find(|recording| recording.sid == sid);
         recording.is_some_and(|recording| state.twilio.media_place(recording) != MediaPlace::Twilio)
@@ -221,9 +246,16 @@ pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result
     let mut query = PageQuery::first(state.limits.recordings, Some(first), Some(last)).with_deleted();
     loop {
         let page = state.twilio.list(&query, deadline()).await?;
-        let rows = page.recordings.iter().map(|recording| (call_of(recording), row(recording))).collect();
+        let rows = page
+            .recordings
+            .iter()
+            .map(|recording| (call_of(recording), row(recording)))
+            .collect();
         for update in state.calls.twilio_updates(rows).await? {
-            let found = page.recordings.iter().find(|recording| recording.sid == update.recording.sid);
+            let found = page
+                .recordings
+                .iter()
+                .find(|recording| recording.sid == update.recording.sid);
             let is_external = found.is_some_and(|found| state.twilio.media_place(found) != MediaPlace::Twilio);
             index(state, update, is_external, false).await?;
         }
@@ -236,7 +268,11 @@ pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result
 
 /// Indexes one recording, with the number of its call, and whether its media is there.
 async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcribe: bool) -> Result<(), Fault> {
-    let TwilioUpdate { mut recording, call_sid, .. } = update;
+    let TwilioUpdate {
+        mut recording,
+        call_sid,
+        ..
+    } = update;
     let mut is_verified = update.is_verified || is_external;
     if !is_verified && !is_young(&recording) {
         let account = state.twilio.account_sid().await?;
@@ -268,7 +304,12 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
     // A call whose number can't be had is a call all the same.
     let calls = &state.calls;
     calls
-        .record_found_twilio_recording(&call_sid, &recording, phone.as_deref(), is_verified && recording.is_completed())
+        .record_found_twilio_recording(
+            &call_sid,
+            &recording,
+            phone.as_deref(),
+            is_verified && recording.is_completed(),
+        )
         .await?;
     fault.map_or(Ok(()), Err)
 }
@@ -302,6 +343,8 @@ fn deadline() -> Instant {
 /// Twilio's recordings are not all read in this round; everything else is.
 fn unread(at: &mut Checkpoint, error: &TwilioError) {
     tracing::warn!(%error, "Twilio's recordings not read");
-    at.report
-        .problem(error.code(), format!("Twilio's recordings were not all read: {}.", error.user_message()));
+    at.report.problem(
+        error.code(),
+        format!("Twilio's recordings were not all read: {}.", error.user_message()),
+    );
 }

@@ -95,7 +95,8 @@ pub(crate) async fn each<T, F: Future<Output = Result<(), Fault>>>(
                 tracing::warn!(?subject, %fault, "not indexed; it will be tried again");
                 // A database that does not answer says nothing about the thing.
                 if !matches!(&fault, Fault::Calls(error) if error.is_outage()) {
-                    at.failures.add(subject, fault.code(), &fault.to_string(), transcribe, now);
+                    at.failures
+                        .add(subject, fault.code(), &fault.to_string(), transcribe, now);
                 }
                 outage = outage.or(Some(fault).filter(Fault::is_outage));
             }

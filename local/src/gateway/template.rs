@@ -81,10 +81,16 @@ pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
                     function.name
                 ))
             })?;
-            let batch_size = event.get("Properties").and_then(|properties| properties.get("BatchSize"));
-            let redrive = documents
-                .first()
-                .and_then(|template| template.get("Resources")?.get(queue)?.get("Properties")?.get("RedrivePolicy"));
+            let batch_size = event
+                .get("Properties")
+                .and_then(|properties| properties.get("BatchSize"));
+            let redrive = documents.first().and_then(|template| {
+                template
+                    .get("Resources")?
+                    .get(queue)?
+                    .get("Properties")?
+                    .get("RedrivePolicy")
+            });
             let max_receives = redrive.and_then(|redrive| redrive.get("maxReceiveCount")?.as_integer());
             queues.push(QueueSource {
                 queue: queue.to_owned(),
@@ -136,8 +142,7 @@ pub fn rules(yaml: &str) -> Result<Vec<Rule>, TemplateError> {
             continue;
         }
         let property = |key: &str| resource.get("Properties").and_then(|properties| properties.get(key));
-        let pattern =
-            property("EventPattern").ok_or_else(|| TemplateError(format!("{name} needs an EventPattern")))?;
+        let pattern = property("EventPattern").ok_or_else(|| TemplateError(format!("{name} needs an EventPattern")))?;
         let texts = |name: &str| {
             let values = pattern.get(name)?.as_sequence()?.iter();
             Some(

@@ -33,7 +33,11 @@ async fn deliver(functions: &Functions, function: &str, bodies: &[String]) -> Ve
     let message = |(number, body): (usize, &String)| json!({"messageId": number.to_string(), "body": body});
     let records: Vec<Value> = bodies.iter().enumerate().map(message).collect();
     let deadline = SystemTime::now() + Duration::from_secs(60);
-    let answer = functions.deliver(function, json!({ "Records": records }), deadline).await.unwrap().unwrap();
+    let answer = functions
+        .deliver(function, json!({ "Records": records }), deadline)
+        .await
+        .unwrap()
+        .unwrap();
     let failures = answer["batchItemFailures"].as_array().unwrap().clone();
     let number = |failure: &Value| failure["itemIdentifier"].as_str().unwrap().parse().unwrap();
     failures.iter().map(number).collect()
@@ -46,7 +50,9 @@ async fn functions(stack: &TestStack) -> Functions {
 /// The decoded URL of a row's recording, which has its key in it.
 fn url(row: &Value) -> String {
     let url = row["recording_url"].as_str().unwrap_or_default();
-    percent_encoding::percent_decode_str(url).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(url)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 async fn list(stack: &TestStack, query: &str) -> Vec<Value> {
@@ -60,12 +66,18 @@ async fn a_poison_message_holds_up_none_of_its_batch() {
     stack.put_object(KEY, b"sound");
     let poison = ["".to_owned(), "{".into(), "{\"detail\": {}}".into(), "[1]".into()];
     let bodies: Vec<String> = [created(KEY)].into_iter().chain(poison).chain([created(KEY)]).collect();
-    assert_eq!(deliver(&functions(&stack).await, "index-recording", &bodies).await, [1, 2, 3, 4]);
+    assert_eq!(
+        deliver(&functions(&stack).await, "index-recording", &bodies).await,
+        [1, 2, 3, 4]
+    );
     assert_eq!(list(&stack, "").await.len(), 1);
     let event = json!({"time": "2025-08-08T11:48:00Z", "detail": {"dispatch_id": ID, "customer_name": "Louis"}});
     let bad = json!({"time": "2025-08-08T11:48:00Z", "detail": {"status": "COMPLETED"}});
     let bodies = [bad.to_string(), event.to_string(), "{}".into()];
-    assert_eq!(deliver(&functions(&stack).await, "index-interaction", &bodies).await, [0, 2]);
+    assert_eq!(
+        deliver(&functions(&stack).await, "index-interaction", &bodies).await,
+        [0, 2]
+    );
     assert_eq!(list(&stack, "").await[0]["customer_name"], "Louis");
 }
 
@@ -83,7 +95,10 @@ async fn messages_are_acknowledged_once_they_are_stored_and_may_come_any_number_
     }
     assert_eq!(list(&stack, "").await, Vec::<Value>::new());
     for _ in 0..2 {
-        assert_eq!(deliver(&functions, "index-recording", &bodies).await, Vec::<usize>::new());
+        assert_eq!(
+            deliver(&functions, "index-recording", &bodies).await,
+            Vec::<usize>::new()
+        );
         assert_eq!(list(&stack, "").await.len(), 1);
     }
 }
@@ -91,7 +106,10 @@ async fn messages_are_acknowledged_once_they_are_stored_and_may_come_any_number_
 #[tokio::test]
 async fn an_object_that_was_deleted_before_it_was_read_is_no_recording_and_no_failure() {
     let stack = TestStack::empty().await;
-    assert_eq!(deliver(&functions(&stack).await, "index-recording", &[created(KEY)]).await, Vec::<usize>::new());
+    assert_eq!(
+        deliver(&functions(&stack).await, "index-recording", &[created(KEY)]).await,
+        Vec::<usize>::new()
+    );
     assert_eq!(list(&stack, "").await, Vec::<Value>::new());
     assert_eq!(list(&stack, "has_recording=false").await, Vec::<Value>::new());
 }
@@ -134,7 +152,10 @@ async fn notifications_that_s3_sends_to_a_queue_itself_are_understood() {
         json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": s3}]}).to_string(),
         json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": seed::BUCKET}).to_string(),
     ];
-    assert_eq!(deliver(&functions(&stack).await, "index-recording", &bodies).await, Vec::<usize>::new());
+    assert_eq!(
+        deliver(&functions(&stack).await, "index-recording", &bodies).await,
+        Vec::<usize>::new()
+    );
     let rows = list(&stack, "").await;
     assert!(url(&rows[0]).contains(&key));
     assert_eq!(rows[0]["phone"], "+15103455686");
@@ -149,7 +170,10 @@ async fn a_key_of_eventbridge_is_read_as_it_is() {
         stack.put_object(&key, b"sound");
         let none = deliver(&functions(&stack).await, "index-recording", &[created(&key)]).await;
         assert_eq!(none, Vec::<usize>::new());
-        assert!(list(&stack, "").await.iter().any(|row| url(row).contains(name)), "{key}");
+        assert!(
+            list(&stack, "").await.iter().any(|row| url(row).contains(name)),
+            "{key}"
+        );
     }
 }
 
@@ -160,7 +184,10 @@ async fn audio_that_no_pattern_explains_is_a_recording_without_a_call_unless_tha
         let names = ["weird-name.mp4", "EG_abc.json", "report.pdf", "folder.mp4/"];
         let bodies: Vec<String> = names.iter().map(|name| created(&format!("{FOLDER}{name}"))).collect();
         stack.put_object(&format!("{FOLDER}weird-name.mp4"), b"sound");
-        assert_eq!(deliver(&functions(&stack).await, "index-recording", &bodies).await, Vec::<usize>::new());
+        assert_eq!(
+            deliver(&functions(&stack).await, "index-recording", &bodies).await,
+            Vec::<usize>::new()
+        );
         let rows = list(&stack, "").await;
         assert_eq!(rows.len(), expected, "{rows:?}");
         for row in rows {
@@ -194,6 +221,9 @@ async fn a_customer_who_calls_back_is_not_the_unanswered_call_before() {
     let call = json!({"interaction_id": "i-1", "phone": "+15103455686", "start_time": "2025-08-08T11:50:39Z"});
     stack.post("/interactions", &call).await;
     let rows = list(&stack, "").await;
-    assert_eq!((rows.len(), &rows[0]["dispatch_id"]), (1, &json!("dispatch_1754653539_15103455686")));
+    assert_eq!(
+        (rows.len(), &rows[0]["dispatch_id"]),
+        (1, &json!("dispatch_1754653539_15103455686"))
+    );
     assert!(url(&rows[0]).contains(&key));
 }

@@ -12,6 +12,7 @@ mod index;
 mod ingest;
 mod jobs;
 mod killed;
+mod ledger;
 mod list;
 mod memory;
 mod parts;

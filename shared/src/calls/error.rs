@@ -37,7 +37,11 @@ impl CallsError {
 
 impl<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for CallsError {
     fn from(error: SdkError<E, R>) -> Self {
-        let of_one_item = ["ConditionalCheckFailedException", "ItemCollectionSizeLimitExceededException", "ValidationException"];
+        let of_one_item = [
+            "ConditionalCheckFailedException",
+            "ItemCollectionSizeLimitExceededException",
+            "ValidationException",
+        ];
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         Self {
             is_outage: code.is_none_or(|code| !of_one_item.contains(&code)),

@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use serde_json::Value;
-
 use super::{
     error::CallsError,
-    interaction::{Field, Interaction},
+    interaction::Interaction,
     item::{Items, entry, is_listable},
     item_id,
-    model::Call,
     observations::{ObservedObject, TwilioRecording},
     store::pause,
     table::Calls,
@@ -22,8 +18,8 @@ use crate::{
     },
     ids::{DispatchId, digits},
     names::{Ignored, RecordingName},
-    time::to_millis,
 };
+use jiff::Timestamp;
 
 /// An object of the bucket that is a recording.
 #[derive(Debug, Clone)]
@@ -59,53 +55,6 @@ impl Observed {
 }
 
 impl Calls {
-    /// Stores all that is known of a call, its recording included, whatever the recording's name says.
-    pub async fn put(&self, call: &Call) -> Result<(), CallsError> {
-        let Some(dispatch_id) = DispatchId::parse(&call.dispatch_id) else {
-            return Err(CallsError::bug("a call needs a dispatch id"));
-        };
-        let (at, text) = (Timestamp::now(), |value: &Option<String>| {
-            value.clone().map(Value::from)
-        });
-        let time = |time: Option<Timestamp>| time.map(|time| Value::from(to_millis(time)));
-        let mut fields: BTreeMap<Field, Option<Value>> = [
-            (Field::CustomerName, text(&call.customer_name)),
-            (Field::Phone, text(&call.phone)),
-            (Field::Status, text(&call.status)),
-            (Field::Outcome, text(&call.outcome)),
-            (Field::Duration, call.duration.map(Value::from)),
-            (Field::StartTime, time(call.start_time)),
-            (Field::EndTime, time(call.end_time)),
-        ]
-        .into();
-        fields.retain(|_, value| value.is_some());
-        let interaction = Interaction {
-            interaction_id: call.interaction_id.clone(),
-            dispatch_id: Some(dispatch_id),
-            fields,
-            at,
-        };
-        let object = call.s3_key.as_deref().map(item_id::object);
-        let found = ObservedObject {
-            usable: true,
-            size: call.size,
-            etag: call.etag.clone(),
-            sequencer: None,
-            name: None,
-        };
-        let ids: Vec<String> = interaction.ids().into_iter().chain(object.clone()).collect();
-        let write = |items: &mut Items| {
-            interaction.apply(items);
-            if let Some(id) = &object {
-                let own = &mut entry(items, id).state.own;
-                own.object = Some(found.clone());
-                own.belongs_to(&call.dispatch_id, at);
-            }
-            true
-        };
-        self.update(&ids, write).await.map(|_| ())
-    }
-
     /// Stores what is reported of an interaction. Without a dispatch id it needs an interaction's.
     pub async fn record_interaction(&self, reported: &Interaction) -> Result<(), CallsError> {
         let write = |items: &mut Items| {
@@ -219,8 +168,13 @@ impl Calls {
         failed: &FailedEgress,
         name: Option<&RecordingName>,
     ) -> Result<bool, CallsError> {
-        let phone = name.and_then(|name| name.phone.clone()).or_else(|| failed.phone.clone());
-        let started = failed.started.filter(|time| is_listable(*time)).map(Timestamp::as_second);
+        let phone = name
+            .and_then(|name| name.phone.clone())
+            .or_else(|| failed.phone.clone());
+        let started = failed
+            .started
+            .filter(|time| is_listable(*time))
+            .map(Timestamp::as_second);
         let place = phone.zip(name.and_then(|name| name.unix).or(started));
         let id = match (&failed.key, &place) {
             (Some(key), Some(_)) if name.is_some() => item_id::object(key),
@@ -245,7 +199,8 @@ impl Calls {
         phone: Option<&str>,
         dispatch: Option<&DispatchId>,
     ) -> Result<(), CallsError> {
-        self.store_twilio_recording(call_sid, recording, phone, dispatch, false).await
+        self.store_twilio_recording(call_sid, recording, phone, dispatch, false)
+            .await
     }
 
     /// The same for a recording that the reconciler found. `is_verified` says that its media was there.
@@ -256,7 +211,8 @@ impl Calls {
         phone: Option<&str>,
         is_verified: bool,
     ) -> Result<(), CallsError> {
-        self.store_twilio_recording(call_sid, recording, phone, None, is_verified).await
+        self.store_twilio_recording(call_sid, recording, phone, None, is_verified)
+            .await
     }
 
     async fn store_twilio_recording(

@@ -152,10 +152,14 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
     };
     let has_file = matches!(status.as_str(), "EGRESS_COMPLETE" | "EGRESS_LIMIT_REACHED");
     if event_name != Some("egress_ended") {
-        return Some(EgressEvent::Ignored("Only the event egress_ended says something about a recording."));
+        return Some(EgressEvent::Ignored(
+            "Only the event egress_ended says something about a recording.",
+        ));
     }
     if !(has_file || matches!(status.as_str(), "EGRESS_FAILED" | "EGRESS_ABORTED")) {
-        return Some(EgressEvent::Ignored("The status of the egress is not that of one which ended."));
+        return Some(EgressEvent::Ignored(
+            "The status of the egress is not that of one which ended.",
+        ));
     }
     let several = either(info, "fileResults", "file_results").as_array();
     let files = several.map_or(std::slice::from_ref(&info["file"]), Vec::as_slice);
@@ -165,7 +169,9 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
     let file = files.iter().find(is_audio).or(files.first()).copied();
     let key = file.map(key_of);
     if has_file && key.is_none() {
-        return Some(EgressEvent::Ignored("The egress wrote no file: it made segments, images or a stream."));
+        return Some(EgressEvent::Ignored(
+            "The egress wrote no file: it made segments, images or a stream.",
+        ));
     }
     let room = either(info, "roomName", "room_name").as_str().unwrap_or_default();
     let participant = info["participant"]["identity"].as_str().unwrap_or_default();

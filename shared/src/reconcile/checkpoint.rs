@@ -1,7 +1,5 @@
 //! Where the reconciler goes on.
 
-use std::collections::BTreeSet;
-
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +16,6 @@ pub struct Checkpoint {
     pub objects_read: Option<Timestamp>,
     /// When the last round began that read all recent days of Twilio's list.
     pub twilio_read: Option<Timestamp>,
-    /// Days of which something was indexed since their rows were counted.
-    #[serde(default)]
-    pub changed_days: BTreeSet<Date>,
     /// Whether an earlier round was finished. In the first one nothing is transcribed by itself.
     pub has_finished: bool,
     /// The walk over all keys of the bucket.
@@ -43,8 +38,10 @@ pub enum Step {
     Objects(Option<String>),
     /// A page of Twilio's recordings of a day.
     Twilio(Date, Option<String>),
-    /// The rows of each of these days, from the last on.
+    /// The rows of the open days and of those that were changed, except these, which are done.
     Days(Vec<Date>),
+    /// The rows of closed days that were never counted.
+    Close,
     /// What failed before.
     Retry,
     /// So many pages of the walks over everything.

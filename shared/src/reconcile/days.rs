@@ -93,7 +93,7 @@ impl Tally {
             (false, _) => {
                 let known = call.recording_error.clone();
                 let code = known.as_deref().map_or("unknown", code_of);
-                let reason = known.unwrap_or_else(|| "Nothing is known of a recording.".to_owned());
+                let reason = call.missing_reason().to_owned();
                 self.calls_without_recording.add(Entry::new(call, code, reason));
             }
         }
@@ -217,7 +217,11 @@ mod tests {
         let lists = [&all.calls_without_recording, &all.recordings_without_call];
         assert_eq!(lists.map(|list| list.total), [1500, 750]);
         assert!(lists.iter().all(|list| list.entries.len() > 20));
-        assert_eq!(lists[0].entries[0].dispatch_id.as_deref(), Some("dispatch_29"), "the newest day comes first");
+        assert_eq!(
+            lists[0].entries[0].dispatch_id.as_deref(),
+            Some("dispatch_29"),
+            "the newest day comes first"
+        );
         for json in [serde_json::to_string(&days), serde_json::to_string(&all)] {
             assert!(json.unwrap().len() < 300_000);
         }

@@ -124,7 +124,10 @@ mod tests {
             now = next;
         }
         assert_eq!(hours, [0, 0, 0, 2, 4, 8, 16, 24, 24]);
-        assert_eq!((failures.entries()[0].since, failures.entries()[0].tries), (Timestamp::UNIX_EPOCH, 9));
+        assert_eq!(
+            (failures.entries()[0].since, failures.entries()[0].tries),
+            (Timestamp::UNIX_EPOCH, 9)
+        );
         failures.remove(&subject);
         assert_eq!(failures.entries(), []);
     }
@@ -133,7 +136,13 @@ mod tests {
     fn the_list_is_bounded() {
         let mut failures = Failures::default();
         for number in 0..10_000 {
-            failures.add(Subject::S3Key(number.to_string()), "x", &"x".repeat(1000), false, Timestamp::UNIX_EPOCH);
+            failures.add(
+                Subject::S3Key(number.to_string()),
+                "x",
+                &"x".repeat(1000),
+                false,
+                Timestamp::UNIX_EPOCH,
+            );
         }
         assert!(!failures.has_room());
         assert!(serde_json::to_string(&failures).unwrap().len() < 120_000);

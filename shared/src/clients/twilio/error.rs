@@ -72,7 +72,10 @@ impl TwilioError {
 
     /// Whether other requests would fare the same: Twilio limits the rate, is unwell, is not reachable, or refuses the credentials.
     pub fn is_outage(&self) -> bool {
-        !matches!(self, Self::NotFound | Self::Rejected { .. } | Self::ExternalStorage(_) | Self::Unexpected(_))
+        !matches!(
+            self,
+            Self::NotFound | Self::Rejected { .. } | Self::ExternalStorage(_) | Self::Unexpected(_)
+        )
     }
 
     /// When to try again, if Twilio said so.
