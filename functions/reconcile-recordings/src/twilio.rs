@@ -48,7 +48,8 @@ pub(crate) async fn recent(
             if let Err(fault) = compare(state, at, &found.recordings, transcribe).await {
                 return ended(at, fault, Step::Days(Vec::new()));
             }
-            if let Some(next) = found.next {
+            // An empty page that claims to have a successor may do so for ever.
+            if let Some(next) = found.next.filter(|_| !found.recordings.is_empty()) {
                 return Ok(Step::Twilio(day, Some(next.as_str().to_owned())));
             }
         }
@@ -109,10 +110,11 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
             if let Err(fault) = compare(state, at, &found.recordings, false).await {
                 return ended(at, fault, Step::Done).map(|_| false);
             }
-            if found.next.is_none() {
+            let next = found.next.filter(|_| !found.recordings.is_empty());
+            if next.is_none() {
                 at.failures.remove(&subject);
             }
-            found.next
+            next
         }
         Err(error) if error.is_outage() => {
             unread(at, &error);
@@ -172,13 +174,14 @@ async fn sweep_deleted(state: &State, at: &mut Checkpoint) -> Result<bool, Recon
         .unwrap_or_else(first);
     match state.twilio.list(&query, deadline()).await {
         Ok(mut found) => {
+            let next = found.next.take().filter(|_| !found.recordings.is_empty());
             found
                 .recordings
                 .retain(|recording| recording.status.as_str() == "deleted");
             if let Err(fault) = compare(state, at, &found.recordings, false).await {
                 return ended(at, fault, Step::Done).map(|_| false);
             }
-            at.twilio.deleted.page = found.next.map(|next| next.as_str().to_owned());
+            at.twilio.deleted.page = next.map(|next| next.as_str().to_owned());
             Ok(at.twilio.deleted.page.is_some())
         }
         Err(error) => {
@@ -259,7 +262,7 @@ pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result
             let is_external = found.is_some_and(|found| state.twilio.media_place(found) != MediaPlace::Twilio);
             index(state, update, is_external, false).await?;
         }
-        match page.next {
+        match page.next.filter(|_| !page.recordings.is_empty()) {
             Some(next) => query = next,
             None => return Ok(()),
         }

@@ -162,8 +162,14 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         ));
     }
     let several = either(info, "fileResults", "file_results").as_array();
+    // Some versions fill in the deprecated `file` alone.
+    let several = several.filter(|files| !files.is_empty());
     let files = several.map_or(std::slice::from_ref(&info["file"]), Vec::as_slice);
-    let key_of = |file: &Value| file["filename"].as_str().unwrap_or_default().to_owned();
+    // A path that was asked for with a slash in front is a key without it.
+    let key_of = |file: &Value| {
+        let name = file["filename"].as_str().unwrap_or_default();
+        name.trim_start_matches('/').to_owned()
+    };
     let files: Vec<&Value> = files.iter().filter(|file| !key_of(file).is_empty()).collect();
     let is_audio = |file: &&&Value| media_type(&key_of(file)).is_some();
     let file = files.iter().find(is_audio).or(files.first()).copied();
@@ -350,6 +356,9 @@ mod tests {
             json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "file": {"filename": "k"}}});
         assert_eq!(key_of(deprecated), "k");
         let recording = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
+        let both = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "fileResults": [],
+            "file": {"filename": "/uploads/k.mp4", "duration": "-1731660518186023947"}}});
+        assert_eq!(key_of(both), "uploads/k.mp4");
         let several = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE",
             "fileResults": [{"filename": "thumbnail.jpg"}, {"filename": recording}]}});
         assert_eq!(key_of(several), recording);

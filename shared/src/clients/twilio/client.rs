@@ -134,7 +134,11 @@ impl Twilio {
                     .strip_prefix(resource.as_str())
                     .and_then(|rest| rest.strip_prefix('?'));
                 let next = query.and_then(PageQuery::parse);
-                Some(next.ok_or_else(|| TwilioError::Unexpected("next_page_uri leads elsewhere".into()))?)
+                let next = next.ok_or_else(|| TwilioError::Unexpected("next_page_uri leads elsewhere".into()))?;
+                if next == *page {
+                    return Err(TwilioError::Unexpected("next_page_uri leads to the same page".into()));
+                }
+                Some(next)
             }
         };
         Ok(Page {
