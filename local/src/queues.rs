@@ -114,7 +114,10 @@ async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &F
         Err(_) => return tracing::error!(function = source.function, "function timed out"),
     };
     let failures = failures(&answer);
-    let ids: HashSet<&str> = batch.iter().filter_map(|message| message.message_id.as_deref()).collect();
+    let ids: HashSet<&str> = batch
+        .iter()
+        .filter_map(|message| message.message_id.as_deref())
+        .collect();
     if !failures.is_subset(&ids) {
         return tracing::error!(
             function = source.function,

@@ -54,7 +54,9 @@ impl Calls {
         let is_known = |id: &str, object: &ListedRecording| {
             let known = items.get(id).and_then(|item| item.state.own.object.as_ref());
             known.is_some_and(|known| {
-                let same_file = known.size == Some(object.info.size) && known.etag == object.info.etag;
+                // Some stores list no ETags.
+                let same_etag = object.info.etag.is_none() || known.etag == object.info.etag;
+                let same_file = known.size == Some(object.info.size) && same_etag;
                 known.usable && same_file && known.name(&object.key) == object.name
             })
         };
