@@ -23,6 +23,7 @@ mod stack;
 mod stored;
 mod transcript;
 mod twilio_list;
+mod upgrade;
 mod upstream_errors;
 mod webhooks;
 mod whisper_errors;
