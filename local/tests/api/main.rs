@@ -14,6 +14,7 @@ mod killed;
 mod ledger;
 mod list;
 mod memory;
+mod pages;
 mod parts;
 mod program;
 mod race;
