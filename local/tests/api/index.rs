@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, to_bytes},
     extract::{Request, State},
     http::StatusCode,
     middleware::{Next, from_fn_with_state},
@@ -879,6 +879,28 @@ fn any_history_ends_in_the_index_that_the_model_says() {
     result.unwrap();
 }
 
+/// Answers the first half of the keys and says that the others were not processed.
+async fn half_of_the_keys(request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mut wanted: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+    let table = wanted["RequestItems"][seed::CALLS_TABLE].clone();
+    let keys = table["Keys"].as_array().unwrap();
+    let (now, later) = keys.split_at(keys.len().div_ceil(2));
+    let (now, later) = (now.to_vec(), later.to_vec());
+    wanted["RequestItems"][seed::CALLS_TABLE]["Keys"] = now.into();
+    let body = wanted.to_string();
+    parts.headers.insert("content-length", body.len().into());
+    let (mut parts, body) = next.run(Request::from_parts(parts, Body::from(body))).await.into_parts();
+    let mut answer: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+    if !later.is_empty() {
+        answer["UnprocessedKeys"] = json!({ seed::CALLS_TABLE: {"Keys": later, "ConsistentRead": table["ConsistentRead"]} });
+    }
+    let answer = answer.to_string();
+    parts.headers.remove("x-amz-crc32");
+    parts.headers.insert("content-length", answer.len().into());
+    Response::from_parts(parts, Body::from(answer))
+}
+
 /// A DynamoDB that refuses, throttles, and does what it is asked without saying so.
 async fn misbehave(State(requests): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
     let target = request
@@ -887,6 +909,9 @@ async fn misbehave(State(requests): State<Arc<AtomicUsize>>, request: Request, n
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default();
     let transaction = target.ends_with("TransactWriteItems");
+    if target.ends_with("BatchGetItem") {
+        return half_of_the_keys(request, next).await;
+    }
     if !transaction && !target.ends_with("PutItem") {
         return next.run(request).await;
     }
@@ -908,6 +933,11 @@ async fn misbehave(State(requests): State<Arc<AtomicUsize>>, request: Request, n
             StatusCode::BAD_REQUEST,
             json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "Message": "Transaction cancelled",
                 "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}]}),
+        ),
+        // Somebody's transaction has the item.
+        1 => fail(
+            StatusCode::BAD_REQUEST,
+            json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException", "message": "ongoing"}),
         ),
         4 => fail(
             StatusCode::BAD_REQUEST,
