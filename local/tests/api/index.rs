@@ -890,10 +890,14 @@ async fn half_of_the_keys(request: Request, next: Next) -> Response {
     wanted["RequestItems"][seed::CALLS_TABLE]["Keys"] = now.into();
     let body = wanted.to_string();
     parts.headers.insert("content-length", body.len().into());
-    let (mut parts, body) = next.run(Request::from_parts(parts, Body::from(body))).await.into_parts();
+    let (mut parts, body) = next
+        .run(Request::from_parts(parts, Body::from(body)))
+        .await
+        .into_parts();
     let mut answer: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
     if !later.is_empty() {
-        answer["UnprocessedKeys"] = json!({ seed::CALLS_TABLE: {"Keys": later, "ConsistentRead": table["ConsistentRead"]} });
+        answer["UnprocessedKeys"] =
+            json!({ seed::CALLS_TABLE: {"Keys": later, "ConsistentRead": table["ConsistentRead"]} });
     }
     let answer = answer.to_string();
     parts.headers.remove("x-amz-crc32");

@@ -263,6 +263,26 @@ async fn a_callback_counts_only_with_twilios_signature_and_once() {
 }
 
 #[tokio::test]
+async fn what_a_name_does_not_say_is_known_from_the_webhook() {
+    let stack = TestStack::empty().await;
+    let key = "egress-recordings/room-abc_x1.ogg";
+    stack.put_object(key, b"sound");
+    let body = json!({"event": "egress_ended", "createdAt": "1754653700", "egressInfo": {
+        "egressId": "EG_1", "roomName": "room-abc", "status": "EGRESS_COMPLETE",
+        "participant": {"identity": "sip_+15103455686"},
+        "fileResults": [{"filename": key, "size": "5", "startedAt": "1754653482000000000"}],
+    }});
+    assert_eq!(livekit(&stack, &body, &body).await.body, json!({"indexed": true}));
+    tell(&stack, json!({"dispatch_id": ID})).await;
+    let rows = list(&stack, "").await;
+    assert_eq!((rows.len(), &rows[0]["dispatch_id"]), (1, &json!(ID)));
+    assert_eq!(stack.get(&format!("/recordings/{ID}")).await.body["s3_key"], key);
+    let other = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "fileResults": [{"filename": "elsewhere/x.mp4"}]}});
+    let ignored = livekit(&stack, &other, &other).await.body;
+    assert_eq!(ignored["reason"], "The file is not below RECORDINGS_PREFIX.");
+}
+
+#[tokio::test]
 async fn an_absent_recording_is_taken_down_with_its_reason() {
     let stack = TestStack::empty().await;
     let mut absent = completed();
