@@ -15,7 +15,10 @@ use std::{
 
 use axum::body::Bytes;
 use jiff::Timestamp;
-use local::stack::{Settings, Stack};
+use local::{
+    seed,
+    stack::{Settings, Stack},
+};
 use runtime::{Result, Running, build, not_linux};
 use serde_json::Value;
 use shared::{
@@ -113,7 +116,7 @@ async fn load_calls(environment: &Env) -> Result<()> {
             end_time: Some(Timestamp::from_second(unix as i64 + 180)?),
             ..Call::default()
         };
-        calls.put(&call).await?;
+        seed::index_call(&calls, &call).await?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
-//! What EventBridge does: events of its bus go to the functions whose rules in `template.yaml` they match, and schedules are kept.
+//! What EventBridge does: events of its bus go to the queues whose rules in `template.yaml` they match, and schedules are kept.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use aws_sdk_sqs::Client;
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc::UnboundedReceiver, watch},
@@ -21,11 +23,12 @@ const TRIES: u32 = 3;
 /// AWS waits for the first interval to pass. Here somebody is watching, who may first want to see the demo as it begins.
 const FIRST_RUN: Duration = Duration::from_secs(60);
 
-/// Gives each event to the functions whose rules it matches, until `stopped`.
+/// Puts each event into the queues whose rules it matches, until `stopped`.
 pub fn drive_rules(
     rules: Vec<Rule>,
     mut events: UnboundedReceiver<Value>,
-    functions: Arc<Functions>,
+    client: Client,
+    urls: HashMap<String, String>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -36,7 +39,17 @@ pub fn drive_rules(
             };
             let Some(event) = event else { return };
             for rule in rules.iter().filter(|rule| rule.matches(&event)) {
-                deliver(&functions, &rule.function, &event, rule.timeout).await;
+                let Some(url) = urls.get(&rule.queue) else {
+                    tracing::error!(
+                        queue = rule.queue,
+                        "template.yaml has a rule for a queue without a function"
+                    );
+                    continue;
+                };
+                let sent = client.send_message().queue_url(url).message_body(event.to_string());
+                if let Err(error) = sent.send().await {
+                    tracing::error!(queue = rule.queue, %error, "event not queued");
+                }
             }
         }
     })
@@ -65,7 +78,7 @@ async fn deliver(functions: &Functions, function: &str, event: &Value, timeout: 
         let deadline = SystemTime::now() + timeout;
         match tokio::time::timeout(timeout, functions.deliver(function, event.clone(), deadline)).await {
             Ok(Some(Ok(_)) | None) => return,
-            Ok(Some(Err(error))) => tracing::error!(function, %error, "event not taken"),
+            Ok(Some(Err(error))) => tracing::error!(function, %error, "event not processed"),
             Err(_) => tracing::error!(function, "function timed out"),
         }
     }

@@ -3,6 +3,7 @@
 use std::{error::Error, time::SystemTime};
 
 use get_completeness as completeness;
+use get_daily_report as daily_report;
 use get_egress_transcript as egress_transcript;
 use get_recording as get;
 use get_transcript as transcript;
@@ -27,6 +28,7 @@ pub type Delivered = Result<Value, Box<dyn Error + Send + Sync>>;
 /// Every function's state, made from one environment.
 pub struct Functions {
     get_completeness: completeness::State,
+    get_daily_report: daily_report::State,
     get_egress_transcript: egress_transcript::State,
     get_recording: get::State,
     get_transcript: transcript::State,
@@ -50,6 +52,7 @@ impl Functions {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         Ok(Self {
             get_completeness: completeness::State::from_env(env).await?,
+            get_daily_report: daily_report::State::from_env(env).await?,
             get_egress_transcript: egress_transcript::State::from_env(env).await?,
             get_recording: get::State::from_env(env).await?,
             get_transcript: transcript::State::from_env(env).await?,
@@ -75,6 +78,7 @@ impl Functions {
     pub async fn invoke(&self, function: &str, request: Request) -> Option<Response<Body>> {
         Some(match function {
             "get-completeness" => completeness::handle(&self.get_completeness, request).await,
+            "get-daily-report" => daily_report::handle(&self.get_daily_report, request).await,
             "get-egress-transcript" => egress_transcript::handle(&self.get_egress_transcript, request).await,
             "get-recording" => get::handle(&self.get_recording, request).await,
             "get-transcript" => transcript::handle(&self.get_transcript, request).await,
@@ -90,15 +94,15 @@ impl Functions {
         })
     }
 
-    /// Gives an event of a queue, a rule or a schedule to its function; `None` when there is none of that name. A queue's worker answers which
+    /// Gives an event of a queue or a schedule to its function; `None` when there is none of that name. A queue's function answers which
     /// messages have to be delivered again.
     pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
         Some(match function {
             "index-recording" => match serde_json::from_value(event) {
-                Ok(event) => index::handle(self.index_recording.as_ref()?, event)
-                    .await
-                    .map(|()| Value::Null)
-                    .map_err(Into::into),
+                Ok(batch) => {
+                    let done = index::handle(self.index_recording.as_ref()?, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
                 Err(error) => Err(error.into()),
             },
             "reconcile-recordings" => match reconcile::handle(&self.reconcile_recordings, deadline).await {
@@ -106,10 +110,10 @@ impl Functions {
                 Err(error) => Err(error.into()),
             },
             "index-interaction" => match serde_json::from_value(event) {
-                Ok(event) => index_interaction::handle(&self.index_interaction, event)
-                    .await
-                    .map(|()| Value::Null)
-                    .map_err(Into::into),
+                Ok(batch) => {
+                    let done = index_interaction::handle(&self.index_interaction, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
                 Err(error) => Err(error.into()),
             },
             "transcription-worker" => match serde_json::from_value(event) {

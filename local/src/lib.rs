@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod import;
 pub mod keys;
 pub mod queues;
+pub mod reindex;
 pub mod seed;
 pub mod serve;
 pub mod stack;

@@ -14,6 +14,7 @@ use local::{
     demo,
     import::Import,
     keys::MintKey,
+    reindex::Reindex,
     serve::Reach,
     stack::{Settings, Stack, TranscriptionApi, TwilioAccount},
 };
@@ -56,6 +57,8 @@ enum Command {
     MintKey(MintKey),
     /// Report the interactions of a CSV or JSON Lines file to the API
     Import(Import),
+    /// Rebuild the lists of a calls table that an older version has written
+    Reindex(Reindex),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -109,6 +112,20 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
                 (None, false) => Err("some lines were refused".into()),
                 (None, true) => Ok(()),
             };
+        }
+        Some(Command::Reindex(reindex)) => {
+            let progress = reindex.run(|so_far, key| {
+                eprintln!(
+                    "{} items read, {} rebuilt; --start-key {key:?} goes on from here",
+                    so_far.read, so_far.rebuilt
+                );
+            });
+            let done = progress.await?;
+            println!(
+                "{} items read, {} rebuilt, {} counters of version 0.1 deleted",
+                done.read, done.rebuilt, done.deleted
+            );
+            return Ok(());
         }
         None => {}
     }

@@ -20,8 +20,6 @@ use crate::{functions::Functions, gateway::QueueSource};
 
 /// Invocations at once per queue.
 const CONCURRENCY: usize = 4;
-/// Deliveries after which a message is set aside, as in the template.
-const MAX_RECEIVES: u32 = 5;
 /// How long an empty queue is left alone. The embedded SQS answers at once instead of waiting for a message.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,7 +40,7 @@ pub async fn create(client: &Client, source: &QueueSource) -> Result<String, Box
     let arn = attributes
         .attributes()
         .and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn));
-    let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES});
+    let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": source.max_receives});
     let visibility = 6 * source.timeout.as_secs();
     let queue = client
         .create_queue()
@@ -68,9 +66,10 @@ pub fn drive(
         tokio::spawn(async move {
             // An error means that the stack was dropped, which stops it too.
             while stopped.has_changed().is_ok() && !*stopped.borrow() {
-                match receive(&client, &url).await {
-                    Some(message) => deliver(&client, &url, &source, &functions, message).await,
-                    None => {
+                let batch = receive(&client, &url, source.batch_size).await;
+                match batch.is_empty() {
+                    false => deliver(&client, &url, &source, &functions, batch).await,
+                    true => {
                         let _ = tokio::time::timeout(PAUSE, stopped.wait_for(|stopped| *stopped)).await;
                     }
                 }
@@ -80,27 +79,26 @@ pub fn drive(
     (0..CONCURRENCY).map(|_| worker()).collect()
 }
 
-async fn receive(client: &Client, url: &str) -> Option<Message> {
+async fn receive(client: &Client, url: &str, batch_size: i32) -> Vec<Message> {
     let answer = client
         .receive_message()
         .queue_url(url)
         .message_system_attribute_names(MessageSystemAttributeName::All)
-        .max_number_of_messages(1)
+        .max_number_of_messages(batch_size)
         .send()
         .await;
     match answer {
-        Ok(answer) => answer.messages.unwrap_or_default().pop(),
+        Ok(answer) => answer.messages.unwrap_or_default(),
         Err(error) => {
             tracing::debug!(%error, "queue not read");
-            None
+            Vec::new()
         }
     }
 }
 
-async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &Functions, message: Message) {
+async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &Functions, batch: Vec<Message>) {
     let deadline = SystemTime::now() + source.timeout;
-    let id = message.message_id.clone().unwrap_or_default();
-    let invocation = AssertUnwindSafe(functions.deliver(&source.function, event(&message), deadline)).catch_unwind();
+    let invocation = AssertUnwindSafe(functions.deliver(&source.function, event(&batch), deadline)).catch_unwind();
     let answer = match tokio::time::timeout(source.timeout, invocation).await {
         Ok(Ok(Some(Ok(answer)))) => answer,
         Ok(Ok(Some(Err(error)))) => {
@@ -115,30 +113,46 @@ async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &F
         Ok(Err(_)) => return tracing::error!(function = source.function, "function crashed"),
         Err(_) => return tracing::error!(function = source.function, "function timed out"),
     };
-    if failures(&answer).contains(id.as_str()) {
-        return;
+    let failures = failures(&answer);
+    let ids: HashSet<&str> = batch
+        .iter()
+        .filter_map(|message| message.message_id.as_deref())
+        .collect();
+    if !failures.is_subset(&ids) {
+        return tracing::error!(
+            function = source.function,
+            "an unknown message is reported as failed, so the whole batch will be delivered again"
+        );
     }
-    let handle = message.receipt_handle.unwrap_or_default();
-    if let Err(error) = client
-        .delete_message()
-        .queue_url(url)
-        .receipt_handle(handle)
-        .send()
-        .await
-    {
-        tracing::warn!(%error, "message not deleted; it will be delivered again");
+    for message in batch {
+        if failures.contains(message.message_id.as_deref().unwrap_or_default()) {
+            continue;
+        }
+        let delete = client.delete_message().queue_url(url);
+        if let Err(error) = delete
+            .receipt_handle(message.receipt_handle.unwrap_or_default())
+            .send()
+            .await
+        {
+            tracing::warn!(%error, "message not deleted; it will be delivered again");
+        }
     }
 }
 
 /// The event as Lambda's SQS event source writes it.
-fn event(message: &Message) -> Value {
+fn event(batch: &[Message]) -> Value {
+    let records: Vec<Value> = batch.iter().map(record).collect();
+    json!({ "Records": records })
+}
+
+fn record(message: &Message) -> Value {
     let attributes: serde_json::Map<String, Value> = message
         .attributes
         .iter()
         .flatten()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
         .collect();
-    json!({"Records": [{
+    json!({
         "messageId": message.message_id,
         "receiptHandle": message.receipt_handle,
         "body": message.body,
@@ -148,7 +162,7 @@ fn event(message: &Message) -> Value {
         "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:queue",
         "awsRegion": crate::aws::REGION,
-    }]})
+    })
 }
 
 /// The messages that a function wants delivered again.

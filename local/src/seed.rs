@@ -1,18 +1,22 @@
 //! What a deployment would find in its account: tables, bucket, secrets; and the demo's data.
 
-use std::error::Error;
+use std::{collections::BTreeMap, error::Error};
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType,
 };
 use aws_sdk_s3::primitives::ByteStream;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
-    calls::{Call, Calls},
-    clients::aws::Aws,
+    calls::{Call, Calls, CallsError, Field, Interaction, RecordingKey},
+    clients::{aws::Aws, bucket::ObjectInfo},
     config::Env,
     http::access,
+    ids::DispatchId,
+    names::RecordingName,
+    time::to_millis,
 };
 
 use crate::{aws, demo};
@@ -34,8 +38,6 @@ pub const SIGNER_SECRET: &str = "call-recordings/signer";
 
 /// Name of the secret with the LiveKit key.
 pub const LIVEKIT_SECRET: &str = "call-recordings/livekit";
-/// Name of the secret with the key that cursors are signed with.
-pub const CURSOR_SECRET: &str = "call-recordings/cursor";
 
 const SHOWN: [&str; 14] = [
     "interaction_id",
@@ -100,8 +102,6 @@ pub async fn account(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
     .await?;
     let livekit = json!({"api_key": demo::LIVEKIT_API_KEY, "api_secret": demo::LIVEKIT_API_SECRET});
     secret(aws, LIVEKIT_SECRET, livekit, false).await?;
-    let cursor = json!({"key": format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))});
-    secret(aws, CURSOR_SECRET, cursor, false).await?;
     let signer =
         json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
     secret(aws, SIGNER_SECRET, signer, true).await?;
@@ -125,7 +125,7 @@ pub async fn calls_table(dynamodb: &aws_sdk_dynamodb::Client) -> Result<()> {
         .billing_mode(BillingMode::PayPerRequest)
         .set_attribute_definitions(Some(vec![
             attribute("id", text.clone())?,
-            attribute("list_day", text.clone())?,
+            attribute("list_kind", text.clone())?,
             attribute("list_phone", text.clone())?,
             attribute("list_interaction", text.clone())?,
             attribute("list_order", text.clone())?,
@@ -133,7 +133,7 @@ pub async fn calls_table(dynamodb: &aws_sdk_dynamodb::Client) -> Result<()> {
             attribute("near_time", number)?,
         ]))
         .key_schema(key("id", KeyType::Hash)?)
-        .global_secondary_indexes(index("by-day", "list_day", "list_order", shown())?)
+        .global_secondary_indexes(index("by-time", "list_kind", "list_order", shown())?)
         .global_secondary_indexes(index("by-phone", "list_phone", "list_order", shown())?)
         .global_secondary_indexes(index("by-interaction", "list_interaction", "list_order", shown())?)
         .global_secondary_indexes(index("by-number", "near_number", "near_time", keys)?)
@@ -155,27 +155,63 @@ pub async fn demo(aws: &Aws, env: &Env) -> Result<()> {
         }
         let (s3_key, size, etag) =
             recording.map_or((None, None, None), |(key, size, etag)| (Some(key), Some(size), etag));
-        calls
-            .put(&Call {
-                dispatch_id: call.dispatch_id,
-                s3_key,
-                size,
-                etag,
-                interaction_id: Some(call.interaction_id),
-                customer_name: Some(call.customer_name.into()),
-                phone: Some(call.phone.into()),
-                status: Some(call.status.into()),
-                outcome: call.outcome.map(str::to_owned),
-                duration: call.duration.map(i64::from),
-                start_time: Some(call.start_time),
-                end_time: call.end_time,
-                ..Call::default()
-            })
-            .await?;
+        let call = Call {
+            dispatch_id: call.dispatch_id,
+            s3_key,
+            size,
+            etag,
+            interaction_id: Some(call.interaction_id),
+            customer_name: Some(call.customer_name.into()),
+            phone: Some(call.phone.into()),
+            status: Some(call.status.into()),
+            outcome: call.outcome.map(str::to_owned),
+            duration: call.duration.map(i64::from),
+            start_time: Some(call.start_time),
+            end_time: call.end_time,
+            ..Call::default()
+        };
+        index_call(&calls, &call).await?;
     }
     for object in demo::unindexed_objects() {
         put_object(&s3, &object.key, object.content_type, object.bytes).await?;
     }
+    Ok(())
+}
+
+/// Reports a call, and its recording where it has one, as a deployment's events would. The recording's name has to bear the call's number and time.
+pub async fn index_call(calls: &Calls, call: &Call) -> Result<()> {
+    let text = |value: &Option<String>| value.clone().map(Value::from);
+    let time = |time: Option<Timestamp>| time.map(|time| Value::from(to_millis(time)));
+    let mut fields = BTreeMap::from([
+        (Field::CustomerName, text(&call.customer_name)),
+        (Field::Phone, text(&call.phone)),
+        (Field::Status, text(&call.status)),
+        (Field::Outcome, text(&call.outcome)),
+        (Field::Duration, call.duration.map(Value::from)),
+        (Field::StartTime, time(call.start_time)),
+        (Field::EndTime, time(call.end_time)),
+    ]);
+    fields.retain(|_, value| value.is_some());
+    let reported = Interaction {
+        interaction_id: call.interaction_id.clone(),
+        dispatch_id: Some(DispatchId::parse(&call.dispatch_id).ok_or("a call needs a dispatch id")?),
+        fields,
+        at: Timestamp::now(),
+    };
+    calls.record_interaction(&reported).await?;
+    let Some(key) = &call.s3_key else { return Ok(()) };
+    let object = ObjectInfo {
+        size: call.size.unwrap_or(1),
+        etag: call.etag.clone(),
+        modified: None,
+    };
+    let recording = RecordingKey {
+        key: key.clone(),
+        name: RecordingName::documented(key).ok_or("the recording's name has no number and time")?,
+        egress_at: None,
+    };
+    let head = || async { Ok::<_, CallsError>(Some(object.clone())) };
+    calls.observe(&recording, None, head).await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The running system: embedded AWS and stand-ins on one port, the API on another.
 
-use std::{error::Error, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, error::Error, path::PathBuf, sync::Arc};
 
 use axum::Router;
 use lambda_http::{Body, Response, http::StatusCode};
@@ -140,10 +140,13 @@ impl Stack {
         for source in gateway::queues(TEMPLATE)? {
             sources.push((queues::create(&clients.sqs(), &source).await?, source));
         }
-        // The template's only queue is the transcriptions'.
-        let queue_url = sources
+        let urls: HashMap<String, String> = sources
             .iter()
-            .map(|(url, _)| ("TRANSCRIPTION_QUEUE_URL".to_owned(), url.clone()));
+            .map(|(url, source)| (source.queue.clone(), url.clone()))
+            .collect();
+        let queue_url = urls
+            .get("TranscriptionQueue")
+            .map(|url| ("TRANSCRIPTION_QUEUE_URL".to_owned(), url.clone()));
         let environment: Env = own
             .into_iter()
             .chain(queue_url)
@@ -185,7 +188,8 @@ impl Stack {
             let mut tasks = vec![events::drive_rules(
                 gateway::rules(TEMPLATE)?,
                 aws.events(),
-                functions.clone(),
+                clients.sqs(),
+                urls,
                 stopped.clone(),
             )];
             if settings.schedules {
@@ -262,7 +266,6 @@ fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
         ("TWILIO_SECRET", seed::TWILIO_SECRET),
         ("WHISPER_SECRET", seed::WHISPER_SECRET),
         ("SIGNER_SECRET", seed::SIGNER_SECRET),
-        ("CURSOR_SECRET", seed::CURSOR_SECRET),
         ("TWILIO_BASE_URL", twilio),
         ("WHISPER_BASE_URL", whisper),
     ];

@@ -1,4 +1,4 @@
-//! Dispatch ids, and the names of the recordings they lead to.
+//! Dispatch ids, and what they have in common with the names of recordings.
 
 use std::fmt;
 
@@ -59,31 +59,6 @@ impl fmt::Display for DispatchId {
     }
 }
 
-/// The file name `outbound-{phone}_{unix}.{extension}` that an egress recording is stored under.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordingName {
-    /// The phone number called, digits only, no `+`.
-    pub phone: String,
-    /// When the recording began, in Unix seconds.
-    pub unix: i64,
-}
-
-impl RecordingName {
-    /// Reads the last segment of an S3 key. `None` for manifests and everything else that is not a recording of this form.
-    pub fn parse(key: &str) -> Option<Self> {
-        let name = key.rsplit('/').next()?;
-        media_type(name)?;
-        let (stem, _) = name.rsplit_once('.')?;
-        let (phone, unix) = stem.strip_prefix("outbound-")?.split_once('_')?;
-        is_phone(phone).then(|| {
-            Some(Self {
-                phone: phone.to_owned(),
-                unix: parse_unix(unix)?,
-            })
-        })?
-    }
-}
-
 /// The media type of a recording, by the extension of its name; `None` when it is no audio file that egress writes.
 pub fn media_type(name: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
@@ -106,7 +81,7 @@ fn is_phone(text: &str) -> bool {
 }
 
 /// Unix seconds that are also a valid time, with room for the search window around them.
-fn parse_unix(text: &str) -> Option<i64> {
+pub(crate) fn parse_unix(text: &str) -> Option<i64> {
     let digits = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let unix = digits.then(|| text.parse::<i64>().ok())??;
     Timestamp::from_second(unix.checked_add(7 * 86_400)?).ok().map(|_| unix)
@@ -160,41 +135,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_whole_recording_names_are_recordings() {
-        let file = RecordingName::parse;
-        let expected = RecordingName {
-            phone: "15103455686".into(),
-            unix: 1_754_653_479,
-        };
-        for extension in ["mp4", "mp3", "ogg", "MP4"] {
-            assert_eq!(
-                file(&format!(
-                    "egress-recordings/2025/08/08/outbound-15103455686_1754653479.{extension}"
-                )),
-                Some(expected.clone())
-            );
-        }
-        for key in [
-            "outbound-15103455686_1754653479.json",
-            "outbound-15103455686_1754653479",
-            "outbound-15103455686_x.mp4",
-            "xoutbound-1_1.mp4",
-            "outbound-1_1_2.mp4",
-            "EG_abc.json",
-            "",
-        ] {
-            assert_eq!(file(key), None, "{key}");
-        }
-    }
-
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic(text in ".*") {
             if let Some(id) = DispatchId::parse(&text) {
                 id.pattern();
             }
-            RecordingName::parse(&text);
         }
     }
 }

@@ -1,13 +1,19 @@
-//! S3's events: a recording appeared in the bucket, or was deleted.
+//! S3's events, by way of an SQS queue: an object appeared in the bucket, or was deleted.
 //!
 //! An event only says which object to ask S3 about: what `HeadObject` answers is indexed. So events may come twice, late or in any order.
 
-use serde::Deserialize;
+mod event;
+
+use std::time::SystemTime;
+
 use shared::{
-    calls::{Calls, Observed, ResolveError, index_object},
+    batch::{self, Batch, BatchResponse},
+    calls::{Calls, ResolveError, index_object},
     clients::{aws::Aws, bucket::RecordingsBucket},
     config::{ConfigError, Env},
 };
+
+use event::{EventError, ObjectEvent};
 
 /// What every event needs, made once.
 pub struct State {
@@ -21,51 +27,36 @@ impl State {
         let aws = Aws::from_env(env)?;
         Ok(Self {
             calls: Calls::from_env(env, &aws)?,
-            bucket: RecordingsBucket::from_env(env, &aws).ok_or(ConfigError::Missing("RECORDINGS_BUCKET"))?,
+            bucket: RecordingsBucket::from_env(env, &aws)?.ok_or(ConfigError::Missing("RECORDINGS_BUCKET"))?,
         })
     }
 }
 
-/// `Object Created` or `Object Deleted`, as EventBridge delivers it:
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
-#[derive(Debug, Deserialize)]
-pub struct Event {
-    detail: Detail,
+/// Why an event was not indexed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// It never will be: what is wrong with it.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// It may be if it is delivered again.
+    #[error(transparent)]
+    Index(#[from] ResolveError),
 }
 
-#[derive(Debug, Deserialize)]
-struct Detail {
-    bucket: EventBucket,
-    object: EventObject,
+/// Indexes the objects of a batch as they are now. Nothing is acknowledged before it is stored.
+pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchResponse {
+    batch::process(&batch, deadline, async |body| index(state, &body).await).await
 }
 
-#[derive(Debug, Deserialize)]
-struct EventBucket {
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct EventObject {
-    key: String,
-    /// Tells which of two events for one key is the newer.
-    sequencer: Option<String>,
-}
-
-/// Indexes one object as it is now. An error makes Lambda deliver the event again, and set it aside after two more tries.
-pub async fn handle(state: &State, event: Event) -> Result<(), ResolveError> {
-    let Detail { bucket, object } = event.detail;
-    if bucket.name != state.bucket.name() {
-        tracing::warn!("event of another bucket");
-        return Ok(());
+/// Indexes what one message is about.
+pub async fn index(state: &State, body: &str) -> Result<(), IndexError> {
+    for event in ObjectEvent::read(body)? {
+        if event.bucket != state.bucket.name() {
+            tracing::warn!(bucket = event.bucket, "event of another bucket ignored");
+            continue;
+        }
+        let observed = index_object(&state.calls, &state.bucket, &event.key, event.sequencer.as_deref()).await?;
+        tracing::info!(?observed, "object processed");
     }
-    let sequencer = object.sequencer.as_deref();
-    let mut observed = index_object(&state.calls, &state.bucket, &object.key, sequencer).await?;
-    if observed == Observed::NoRecording {
-        // EventBridge has keys as they are; S3's own notifications, which somebody may pass on, have them encoded as in forms.
-        let spaced = object.key.replace('+', " ");
-        let key = percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy();
-        observed = index_object(&state.calls, &state.bucket, &key, sequencer).await?;
-    }
-    tracing::info!(?observed, "object indexed");
     Ok(())
 }

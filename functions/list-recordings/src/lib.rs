@@ -2,18 +2,17 @@
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared::{
     calls::{Call, Calls, Cursor, ListFilter, ListOrder, ListStart},
     clients::{
         aws::Aws,
         presign::{Presign, PresignError, Presigner},
-        secrets::Secret,
         twilio::{DEFAULT_BASE_URL, media_url},
     },
     config::{ConfigError, Env},
     http::{
-        self, ApiError, ErrorFormat, Query, SecretUse,
+        self, ApiError, ErrorFormat, Query,
         access::{Access, Scope},
         invalid_parameter,
     },
@@ -44,14 +43,7 @@ pub struct State {
     access: Access,
     calls: Calls,
     presign: Option<Presign>,
-    cursor_key: Secret<CursorKey>,
     twilio: String,
-}
-
-/// The secret `CURSOR_SECRET`: the key that cursors are signed with.
-#[derive(Deserialize)]
-struct CursorKey {
-    key: String,
 }
 
 impl State {
@@ -62,10 +54,9 @@ impl State {
             access: Access::for_recordings(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
             presign: Presign::from_env(env, &aws),
-            cursor_key: Secret::new(aws.secrets_manager(), env.required("CURSOR_SECRET")?),
             twilio: env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL).to_owned(),
         };
-        tokio::join!(state.access.preload(), state.cursor_key.preload(), async {
+        tokio::join!(state.access.preload(), async {
             if let Some(presign) = &state.presign {
                 presign.preload().await;
             }
@@ -80,8 +71,17 @@ struct List {
     limit: usize,
     offset: u64,
     next_cursor: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
+    total: Option<Counted>,
+}
+
+/// What `include_total` adds.
+#[derive(Serialize)]
+struct Counted {
+    /// `null` until the reconciler has counted the closed days.
     total: Option<u64>,
+    /// When the closed days in it were counted; the last three days are counted by the request.
+    total_as_of: String,
 }
 
 #[derive(Serialize)]
@@ -142,9 +142,6 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 "include_total counts whole lists; has_recording is the only filter it goes with.",
             ));
         }
-        let key = state.cursor_key.get().await;
-        let key = key.map_err(|error| ApiError::from_secret(error, SecretUse::Cursor))?;
-        let key = key.key.as_bytes();
         let start = match request.query.get("cursor") {
             None => ListStart::Offset(offset),
             Some(_) if request.query.get("offset").is_some() => {
@@ -155,7 +152,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             }
             Some(text) => {
                 let accepted = "the next_cursor of an earlier answer to the same filters and order";
-                let cursor = Cursor::open(text, key, &filter, order);
+                let cursor = Cursor::decode(text, &filter, order);
                 ListStart::After(cursor.ok_or_else(|| invalid_parameter("cursor", text, accepted))?)
             }
         };
@@ -172,9 +169,13 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             presign.presigner(EXPIRES_IN)
         );
         let (page, total, presigner) = (page?, total?, presigner?);
+        let total = total.map(|total| Counted {
+            total: total.rows,
+            total_as_of: to_millis(total.as_of),
+        });
         let rows = page.calls.into_iter().map(|call| row(call, &presigner, &state.twilio));
         let recordings = rows.collect::<Result<_, _>>()?;
-        let next_cursor = page.next.map(|cursor| cursor.seal(key, &filter, order));
+        let next_cursor = page.next.map(|cursor| cursor.encode(&filter, order));
         Ok((
             StatusCode::OK,
             List {

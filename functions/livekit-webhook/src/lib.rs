@@ -6,11 +6,11 @@ use lambda_http::{
 };
 use serde_json::{Value, json};
 use shared::{
-    calls::{Calls, Observed, index_object},
+    calls::{Calls, Observed, index_egress},
     clients::{
         aws::Aws,
         bucket::RecordingsBucket,
-        livekit::{self, EgressEvent, LiveKit},
+        livekit::{self, EgressEvent, FailedEgress, LiveKit},
     },
     config::{ConfigError, Env},
     http::{self, ApiError, ErrorFormat},
@@ -30,7 +30,7 @@ impl State {
         let state = Self {
             livekit: LiveKit::from_env(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
-            bucket: RecordingsBucket::from_env(env, &aws),
+            bucket: RecordingsBucket::from_env(env, &aws)?,
         };
         state.livekit.preload().await;
         Ok(state)
@@ -49,19 +49,38 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         state.livekit.verify(token.unwrap_or_default(), body).await?;
         let event = livekit::read(body)
             .ok_or_else(|| ApiError::bad_request("invalid_json", "The body must be a JSON object."))?;
-        let indexed = match event {
+        let ignored = match event {
             EgressEvent::Stored { key, otherwise } => {
                 let bucket = state.bucket.as_ref().ok_or_else(http::s3_missing)?;
-                match index_object(&state.calls, bucket, &key, None).await? {
-                    Observed::Present => true,
-                    Observed::Absent => state.calls.record_failed_egress(&otherwise).await?,
-                    Observed::NoRecording => false,
+                let number = otherwise.phone.clone().unwrap_or_default();
+                let egress_at = otherwise.started.map(|started| (number, started.as_second()));
+                match index_egress(&state.calls, bucket, &key, None, egress_at).await? {
+                    Observed::Present => None,
+                    Observed::Absent => record_failure(state, &otherwise).await?,
+                    Observed::Ignored(ignored) => Some(ignored.reason()),
+                    Observed::OutsidePrefix => Some("The file is not below RECORDINGS_PREFIX."),
                 }
             }
-            EgressEvent::Failed(failed) => state.calls.record_failed_egress(&failed).await?,
-            EgressEvent::Other => false,
+            EgressEvent::Failed(failed) => record_failure(state, &failed).await?,
+            EgressEvent::Ignored(reason) => Some(reason),
         };
-        Ok::<(StatusCode, Value), ApiError>((StatusCode::OK, json!({"indexed": indexed})))
+        let body = match ignored {
+            None => json!({"indexed": true}),
+            Some(reason) => {
+                tracing::info!(reason, "webhook ignored");
+                json!({"indexed": false, "reason": reason})
+            }
+        };
+        Ok::<(StatusCode, Value), ApiError>((StatusCode::OK, body))
     })
     .await
+}
+
+/// Stores that there is no recording. Why it can't be stored, if so.
+async fn record_failure(state: &State, failed: &FailedEgress) -> Result<Option<&'static str>, ApiError> {
+    let bucket = state.bucket.as_ref();
+    let key = failed.key.as_deref();
+    let name = bucket.zip(key).and_then(|(bucket, key)| bucket.name_of(key).ok());
+    let is_stored = state.calls.record_failed_egress(failed, name.as_ref()).await?;
+    Ok((!is_stored).then_some("Neither the file's name nor the webhook says the phone number and the time."))
 }

@@ -1,39 +1,57 @@
 //! Finds what events missed, and reports what is missing: on a schedule, in steps, each run going on where the last one stopped.
+//!
+//! A round reads what is recent first, then compares the rows of the open days with the bucket, tries again what failed, and goes on with its
+//! walks over everything that is older, as far as its time allows. Nothing waits for anything else: a source that can't be read, a page or a thing
+//! that fails is named in the report, and the round goes on.
 
 mod bucket;
+mod days;
 mod twilio;
-mod verification;
+mod work;
 
 use std::time::{Duration, SystemTime};
 
-use futures_util::{StreamExt, stream};
 use jiff::{Timestamp, ToSpan, civil::Date};
 use serde::Serialize;
 use shared::{
-    calls::{Calls, CallsError, ListError, ReconcilerState, ResolveError},
-    clients::{
-        aws::Aws,
-        bucket::{BucketError, RecordingsBucket},
-        twilio::Twilio,
-    },
+    calls::{Calls, CallsError, ReconcilerState},
+    clients::{aws::Aws, bucket::RecordingsBucket, twilio::Twilio},
     config::{ConfigError, Env},
-    reconcile::{Checkpoint, Report, Step},
+    reconcile::{Checkpoint, Days, ObjectSweep, Report, Step, Subject, TwilioSweep},
     time::utc_day,
-    transcription::{AutoTranscribe, EnqueueError},
+    transcription::AutoTranscribe,
 };
 use tokio::time::Instant;
-use verification::Folders;
 
 /// The days, up to today, that the report is about.
 const REPORTED_DAYS: i32 = 30;
-/// The days before the last round that are read again: files and calls may come late, and folders bear the dates of other zones.
-const OVERLAP_DAYS: i32 = 3;
+/// The days before today that are read in every round: files and calls may come late, and folders bear the dates of other zones.
+const RECENT_DAYS: i32 = 3;
 /// Kept back from the invocation's deadline, so that a step begun ends well.
 const MARGIN: Duration = Duration::from_secs(60);
 /// If an invocation dies, the steps of at most this time are done again.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
-/// Things indexed at once.
-const CONCURRENCY: usize = 8;
+
+/// How much a step and a round read.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Keys on a page of the bucket's list.
+    pub objects: i32,
+    /// Recordings on a page of Twilio's list.
+    pub recordings: u64,
+    /// Pages that a round reads of each walk over everything, at most.
+    pub sweep_pages: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            objects: 1000,
+            recordings: 1000,
+            sweep_pages: 250,
+        }
+    }
+}
 
 /// What every run needs, made once.
 pub struct State {
@@ -42,21 +60,35 @@ pub struct State {
     twilio: Twilio,
     /// Present when completed recordings are transcribed by themselves.
     auto_transcribe: Option<AutoTranscribe>,
+    limits: Limits,
 }
 
 impl State {
     /// Reads the environment and fetches the secret.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        Self::new(env, Limits::default()).await
+    }
+
+    /// The same with these limits.
+    pub async fn new(env: &Env, limits: Limits) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
             calls: Calls::from_env(env, &aws)?,
-            bucket: RecordingsBucket::from_env(env, &aws),
+            bucket: RecordingsBucket::from_env(env, &aws)?,
             twilio: Twilio::from_env(env, &aws)?,
             auto_transcribe: AutoTranscribe::from_env(env, &aws)?,
+            limits,
         };
         state.twilio.preload().await;
         Ok(state)
     }
+}
+
+/// The first of the days that are read in every round, for a source that was last read at `read`: what it gained while it could not be read is
+/// recent, too.
+fn first_recent(at: &Checkpoint, read: Option<Timestamp>) -> Date {
+    let read = utc_day(read.unwrap_or(at.began)).min(utc_day(at.began));
+    read.saturating_sub(RECENT_DAYS.days())
 }
 
 /// Why a run ended before its time. The next one goes on from the last checkpoint.
@@ -65,21 +97,9 @@ pub enum ReconcileError {
     /// The index.
     #[error(transparent)]
     Calls(#[from] CallsError),
-    /// A list of the index.
-    #[error(transparent)]
-    List(#[from] ListError),
-    /// The bucket.
-    #[error(transparent)]
-    Bucket(#[from] BucketError),
-    /// The bucket or the index.
-    #[error(transparent)]
-    Index(#[from] ResolveError),
-    /// The queue.
-    #[error(transparent)]
-    Enqueue(#[from] EnqueueError),
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     /// Whether a round was finished and its report written; otherwise the next run goes on.
@@ -90,51 +110,44 @@ pub struct Outcome {
 pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, ReconcileError> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let end = Instant::now() + left.saturating_sub(MARGIN);
-    let mut at = match state
-        .calls
-        .reconciler_state::<Checkpoint>(ReconcilerState::Checkpoint)
-        .await?
-    {
-        Some(at) if !matches!(at.step, Step::Done) => at,
-        last => next_round(last, state.bucket.is_none()),
+    let mut at = match read::<Checkpoint>(state, ReconcilerState::Checkpoint).await? {
+        Some(at) if at.step != Step::Done => at,
+        last => next_round(last),
     };
-    let (mut folders, mut written) = (Folders::default(), Instant::now());
+    let mut days: Days = read(state, ReconcilerState::Days).await?.unwrap_or_default();
+    let stored_days = days.clone();
+    let mut written = Instant::now();
     loop {
+        let is_late = Instant::now() >= end;
         at.step = match at.step.clone() {
-            Step::Objects(after) => bucket::objects(state, &mut at, after).await?,
-            Step::Twilio(page) => twilio::twilio(state, &mut at, page, end).await?,
-            Step::Repair(page) => verification::repair(state, &mut at, page).await?,
-            Step::Count(page) => verification::count(state, &mut at, page, &mut folders).await?,
+            Step::Objects(after) => bucket::recent(state, &mut at, after).await?,
+            Step::Twilio(day, page) => twilio::recent(state, &mut at, day, page).await?,
+            Step::Days(done) => days::open(state, &mut at, &mut days, done, end).await?,
+            Step::Close if is_late => Step::Retry,
+            Step::Close => days::close(state, &mut at, &mut days, end).await?,
+            Step::Retry => retry(state, &mut at).await?,
+            Step::Sweep(0) => Step::Done,
+            Step::Sweep(_) if is_late => Step::Done,
+            Step::Sweep(pages) => {
+                let objects = bucket::sweep(state, &mut at).await?;
+                let recordings = twilio::sweep(state, &mut at).await?;
+                match objects || recordings {
+                    true => Step::Sweep(pages - 1),
+                    false => Step::Done,
+                }
+            }
             Step::Done => {
-                at.report.generated_at = Some(Timestamp::now());
-                state
-                    .calls
-                    .save_reconciler_state(ReconcilerState::Report, &at.report)
-                    .await?;
-                let next = Report::new(at.report.from, at.report.to);
-                let report = std::mem::replace(&mut at.report, next);
-                state
-                    .calls
-                    .save_reconciler_state(ReconcilerState::Checkpoint, &at)
-                    .await?;
-                tracing::info!(
-                    objects = report.objects,
-                    objects_indexed = report.objects_indexed,
-                    twilio_recordings = report.twilio_recordings,
-                    twilio_recordings_indexed = report.twilio_recordings_indexed,
-                    rows_repaired = report.rows_repaired,
-                    not_indexed = report.not_indexed,
-                    "round finished"
-                );
+                finish(state, &mut at, days, &stored_days).await?;
                 return Ok(Outcome { finished: true });
             }
         };
-        let is_over = !matches!(at.step, Step::Done) && Instant::now() >= end;
+        let is_over = at.step != Step::Done && Instant::now() >= end;
         if is_over || written.elapsed() >= CHECKPOINT_EVERY {
-            state
-                .calls
-                .save_reconciler_state(ReconcilerState::Checkpoint, &at)
-                .await?;
+            if days != stored_days {
+                days.together(at.report.from);
+                write(state, ReconcilerState::Days, &days).await?;
+            }
+            write(state, ReconcilerState::Checkpoint, &at).await?;
             written = Instant::now();
         }
         if is_over {
@@ -143,49 +156,86 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Reco
     }
 }
 
-fn next_round(last: Option<Checkpoint>, without_bucket: bool) -> Checkpoint {
-    let began = Timestamp::now();
-    let first = utc_day(began).checked_sub(REPORTED_DAYS.days()).unwrap_or(Date::MIN);
-    let overlap = |last: &Checkpoint| utc_day(last.began).checked_sub(OVERLAP_DAYS.days()).ok();
-    // What failed last time is looked at again.
-    let objects_since = last.as_ref().and_then(|last| match last.objects_failed {
-        true => last.objects_since.map(|since| since.max(first)),
-        false => overlap(last),
+/// Writes the report, and that the round is over.
+async fn finish(state: &State, at: &mut Checkpoint, mut days: Days, stored: &Days) -> Result<(), ReconcileError> {
+    let all = days.together(at.report.from);
+    if days != *stored {
+        write(state, ReconcilerState::Days, &days).await?;
+    }
+    at.report.ignored = at.objects.ignored.clone();
+    at.report.bucket_complete = state.bucket.as_ref().map(|_| at.objects.is_first_over);
+    at.report.complete(all, at.failures.entries());
+    write(state, ReconcilerState::Report, &at.report).await?;
+    let next = Report::new(at.report.from, at.report.to);
+    let report = std::mem::replace(&mut at.report, next);
+    at.has_finished = true;
+    write(state, ReconcilerState::Checkpoint, at).await?;
+    tracing::info!(
+        objects = report.objects,
+        objects_indexed = report.objects_indexed,
+        ignored = report.ignored.total,
+        twilio_recordings = report.twilio_recordings,
+        twilio_recordings_indexed = report.twilio_recordings_indexed,
+        rows_repaired = report.rows_repaired,
+        failures = report.not_indexed,
+        problems = report.problems.len(),
+        "round finished"
+    );
+    Ok(())
+}
+
+/// Tries again what failed and whose time has come.
+async fn retry(state: &State, at: &mut Checkpoint) -> Result<Step, ReconcileError> {
+    let due = at.failures.due(at.began);
+    let things = due.into_iter().map(|failure| {
+        let transcribe = failure.transcribe;
+        (failure.subject.clone(), transcribe, failure)
     });
-    let twilio_since = last.as_ref().and_then(|last| match last.twilio_failed {
-        true => last.twilio_since,
-        false => overlap(last),
+    let things = things.collect();
+    let tried = work::each(at, things, async |failure| match (&failure.subject, &state.bucket) {
+        (Subject::S3Key(key), Some(bucket)) => bucket::index(state, bucket, key).await,
+        (Subject::RecordingSid(sid), _) => twilio::retry(state, sid, failure.transcribe).await,
+        (Subject::TwilioDay(day), _) => twilio::retry_days(state, *day, *day).await,
+        (Subject::TwilioMonth(last), _) => twilio::retry_days(state, last.first_of_month(), *last).await,
+        // The bucket is not configured any more.
+        (Subject::S3Key(_), None) => Ok(()),
     });
-    Checkpoint {
-        step: match without_bucket {
-            true => Step::Twilio(last.as_ref().and_then(|last| last.twilio_page.clone())),
-            false => Step::Objects(None),
-        },
-        began,
-        objects_since,
-        twilio_since,
-        objects_failed: false,
-        twilio_failed: false,
-        twilio_page: last.and_then(|last| last.twilio_page),
-        report: Report::new(first, utc_day(began)),
+    let sweep = Step::Sweep(state.limits.sweep_pages);
+    match tried.await {
+        Ok(()) => Ok(sweep),
+        Err(fault) => bucket::ended(at, fault, sweep),
     }
 }
 
-/// Does the same with many things at once. One that fails is passed over, and counted; that all of several fail is an outage.
-async fn each<T, F: Future<Output = Result<(), ReconcileError>>>(
-    things: impl IntoIterator<Item = T>,
-    mut act: impl FnMut(T) -> F,
-) -> Result<u64, ReconcileError> {
-    let acts: Vec<F> = things.into_iter().map(&mut act).collect();
-    let count = acts.len();
-    let done: Vec<Result<(), ReconcileError>> = stream::iter(acts).buffer_unordered(CONCURRENCY).collect().await;
-    let mut faults: Vec<ReconcileError> = done.into_iter().filter_map(Result::err).collect();
-    for error in &faults {
-        tracing::warn!(%error, "not indexed; the next round tries again");
+fn next_round(last: Option<Checkpoint>) -> Checkpoint {
+    let began = Timestamp::now();
+    let first = utc_day(began).checked_sub(REPORTED_DAYS.days()).unwrap_or(Date::MIN);
+    let report = Report::new(first, utc_day(began));
+    match last {
+        Some(last) => Checkpoint {
+            step: Step::Objects(None),
+            began,
+            report,
+            ..last
+        },
+        None => Checkpoint {
+            step: Step::Objects(None),
+            began,
+            objects_read: None,
+            twilio_read: None,
+            has_finished: false,
+            objects: ObjectSweep::default(),
+            twilio: TwilioSweep::default(),
+            failures: Default::default(),
+            report,
+        },
     }
-    match faults.pop() {
-        Some(fault) if count > 1 && faults.len() + 1 == count => Err(fault),
-        Some(_) => Ok(faults.len() as u64 + 1),
-        None => Ok(0),
-    }
+}
+
+async fn read<T: serde::de::DeserializeOwned>(state: &State, what: ReconcilerState) -> Result<Option<T>, CallsError> {
+    state.calls.reconciler_state(what).await
+}
+
+async fn write<T: Serialize>(state: &State, what: ReconcilerState, value: &T) -> Result<(), CallsError> {
+    state.calls.save_reconciler_state(what, value).await
 }

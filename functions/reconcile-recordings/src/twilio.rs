@@ -1,114 +1,353 @@
-//! The walk over Twilio's list of recordings.
+//! The walks over Twilio's list of recordings: those of the last days in every round, all others over many rounds.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use shared::{
     calls::{TwilioRecording, TwilioUpdate},
     clients::{
         queue::RecordingId,
-        twilio::{PageQuery, Recording, RecordingSid, TwilioError},
+        twilio::{MediaPlace, PageQuery, Recording, RecordingSid, RecordingStatus, TwilioError},
     },
-    reconcile::{Checkpoint, DayPage, Step},
+    reconcile::{Checkpoint, Step, Subject},
+    time::utc_day,
 };
 use tokio::time::Instant;
 
-use crate::{MARGIN, ReconcileError, State, each};
+use crate::{
+    MARGIN, ReconcileError, State,
+    bucket::ended,
+    first_recent,
+    work::{Fault, each},
+};
 
-const TWILIO_PAGE: u64 = 1000;
-/// The time in which Twilio has to answer for a call's number.
-const NUMBER_TIMEOUT: Duration = Duration::from_secs(3);
-/// So many calls of a page may stay without an answer; the others are not asked for then.
-const UNANSWERED_NUMBERS: usize = 16;
+/// The time in which Twilio has to answer for a call's number, or for a recording's media.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Twilio may need this long to make the media of a completed recording available.
+const MEDIA_DELAY: SignedDuration = SignedDuration::from_hours(1);
+/// Twilio keeps the metadata of deleted recordings for this many days.
+const KEPT_DAYS: i32 = 40;
 
-/// One page of Twilio's recordings. Twilio's faults are told in the report; the bucket's recordings do not wait for Twilio.
-pub(crate) async fn twilio(
+/// One page of Twilio's recordings of a day, from today backwards. A page that can't be read ends its day only, an outage all days of this round.
+pub(crate) async fn recent(
     state: &State,
     at: &mut Checkpoint,
+    day: Date,
     page: Option<String>,
-    end: Instant,
 ) -> Result<Step, ReconcileError> {
-    let query = page
-        .as_deref()
-        .and_then(PageQuery::parse)
-        .unwrap_or_else(|| PageQuery::first(TWILIO_PAGE, at.twilio_since, None));
-    let deadline = end.max(Instant::now() + MARGIN / 2);
-    Ok(match state.twilio.list(&query, deadline).await {
+    let earlier = day
+        .yesterday()
+        .ok()
+        .filter(|day| *day >= first_recent(at, at.twilio_read));
+    let first = || PageQuery::on(state.limits.recordings, day).with_deleted();
+    let query = page.as_deref().and_then(PageQuery::parse).unwrap_or_else(first);
+    match state.twilio.list(&query, deadline()).await {
         Ok(found) => {
-            index_recordings(state, at, &found.recordings).await?;
-            at.twilio_page = None;
-            match found.next {
-                Some(next) => Step::Twilio(Some(next.as_str().to_owned())),
-                None => Step::Repair(DayPage::first(at.report.to)),
+            at.report.twilio_complete = Some(at.twilio.is_first_over);
+            let transcribe = at.has_finished;
+            if let Err(fault) = compare(state, at, &found.recordings, transcribe).await {
+                return ended(at, fault, Step::Days(Vec::new()));
+            }
+            // An empty page that claims to have a successor may do so for ever.
+            if let Some(next) = found.next.filter(|_| !found.recordings.is_empty()) {
+                return Ok(Step::Twilio(day, Some(next.as_str().to_owned())));
             }
         }
+        // Without an account there is nothing to read.
+        Err(TwilioError::IncompleteSecret) => return Ok(Step::Days(Vec::new())),
         Err(error) => {
-            if !matches!(error, TwilioError::IncompleteSecret) {
-                tracing::warn!(%error, "Twilio's recordings not read");
+            at.report.twilio_complete = Some(at.twilio.is_first_over);
+            unread(at, &error);
+            if error.is_outage() {
+                return Ok(Step::Days(Vec::new()));
             }
-            at.report
-                .problems
-                .push(format!("Twilio's recordings were not read: {}.", error.user_message()));
-            at.twilio_failed = true;
-            at.twilio_page = page.filter(|_| error.is_transient());
-            Step::Repair(DayPage::first(at.report.to))
+            let subject = Subject::TwilioDay(day);
+            at.failures
+                .add(subject, error.code(), error.user_message(), false, Timestamp::now());
+        }
+    }
+    Ok(match earlier {
+        Some(day) => Step::Twilio(day, None),
+        None => {
+            at.twilio_read = Some(at.began);
+            Step::Days(Vec::new())
         }
     })
 }
 
-async fn index_recordings(state: &State, at: &mut Checkpoint, recordings: &[Recording]) -> Result<(), ReconcileError> {
-    let found = recordings.iter().map(|recording| {
-        let row = TwilioRecording {
-            sid: recording.sid.clone(),
-            account_sid: recording.account_sid.clone(),
-            status: recording.status.clone(),
-            duration: recording.duration.and_then(|seconds| seconds.try_into().ok()),
-            start_time: recording.start_time.or(recording.date_created),
-            error_code: recording.error_code,
-        };
-        (recording.call_sid.clone().unwrap_or_else(|| recording.sid.clone()), row)
-    });
-    let updates = state.calls.twilio_updates(found.collect()).await?;
-    at.report.twilio_recordings += recordings.len() as u64;
-    at.report.twilio_recordings_indexed += updates.len() as u64;
-    // In its first round it finds all recordings that ever were; nobody wants to pay for those.
-    let auto_transcribe = state.auto_transcribe.as_ref().filter(|_| at.twilio_since.is_some());
-    let unanswered = AtomicUsize::new(0);
-    let failed = each(updates, async |update: TwilioUpdate| {
-        if let Some(auto_transcribe) = auto_transcribe
-            && update.is_completion
-            && let Some(sid) = RecordingSid::parse(&update.recording.sid)
-        {
-            // Before it is indexed: if this fails, the next round must find the completion again.
-            auto_transcribe.enqueue(RecordingId::Twilio(sid)).await?;
+/// One page of the walk over all recordings; whether there is more to do in this round.
+pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
+    // The list of the last days was not read, or there is no account.
+    if at.report.twilio_complete.is_none()
+        || at
+            .report
+            .problems
+            .iter()
+            .any(|problem| problem.code.starts_with("twilio"))
+    {
+        return Ok(false);
+    }
+    match at.twilio.is_first_over {
+        true => sweep_deleted(state, at).await,
+        false if !at.failures.has_room() => Ok(false),
+        false => sweep_all(state, at).await,
+    }
+}
+
+/// A page of a month, from the newest month to the oldest.
+async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
+    let until = at.twilio.until.unwrap_or_else(|| utc_day(at.began));
+    let first = || PageQuery::first(state.limits.recordings, Some(until.first_of_month()), Some(until)).with_deleted();
+    let query = at
+        .twilio
+        .page
+        .as_deref()
+        .and_then(PageQuery::parse)
+        .unwrap_or_else(first);
+    let subject = Subject::TwilioMonth(until);
+    let next = match state.twilio.list(&query, deadline()).await {
+        Ok(found) => {
+            if let Err(fault) = compare(state, at, &found.recordings, false).await {
+                return ended(at, fault, Step::Done).map(|_| false);
+            }
+            let next = found.next.filter(|_| !found.recordings.is_empty());
+            if next.is_none() {
+                at.failures.remove(&subject);
+            }
+            next
         }
-        let phone = match update.phone {
-            Some(phone) => Some(phone),
-            None if unanswered.load(Ordering::Relaxed) >= UNANSWERED_NUMBERS => None,
-            None => match state
-                .twilio
-                .number_of(&update.call_sid, Instant::now() + NUMBER_TIMEOUT)
-                .await
-            {
-                Ok(number) => Some(number.unwrap_or_default()),
-                // A call whose number can't be had is a call all the same.
-                Err(error) => {
-                    tracing::warn!(%error, "the call's number is not known");
-                    unanswered.fetch_add(1, Ordering::Relaxed);
-                    None
-                }
-            },
+        Err(error) if error.is_outage() => {
+            unread(at, &error);
+            return Ok(false);
+        }
+        // A page by a token that Twilio does not know any more: the month is read again, once. A month that can't be read is on the list.
+        Err(error) => {
+            unread(at, &error);
+            if at.twilio.page.take().is_some() && !at.failures.contains(&subject) {
+                at.failures
+                    .add(subject, error.code(), error.user_message(), false, Timestamp::now());
+                return Ok(false);
+            }
+            at.failures
+                .add(subject, error.code(), error.user_message(), false, Timestamp::now());
+            None
+        }
+    };
+    at.twilio.until = Some(until);
+    at.twilio.page = next.map(|next| next.as_str().to_owned());
+    if at.twilio.page.is_none() {
+        let earlier = until.first_of_month().yesterday().ok();
+        at.twilio.until = earlier;
+        at.twilio.is_first_over = match earlier {
+            Some(day) => is_empty_before(state, day).await,
+            None => true,
         };
-        let calls = &state.calls;
-        calls
-            .record_twilio_recording(&update.call_sid, &update.recording, phone.as_deref(), None)
-            .await?;
-        Ok(())
+        at.report.twilio_complete = Some(at.twilio.is_first_over);
+    }
+    Ok(true)
+}
+
+/// Whether Twilio has no recording up to the end of `day`. An answer that is not understood counts as one: the next month will show.
+async fn is_empty_before(state: &State, day: Date) -> bool {
+    let query = PageQuery::first(1, None, Some(day)).with_deleted();
+    let found = state.twilio.list(&query, deadline()).await;
+    found.is_ok_and(|page| page.recordings.is_empty())
+}
+
+/// Once a day, the recordings of the last weeks that were deleted.
+async fn sweep_deleted(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
+    let sweep = &mut at.twilio.deleted;
+    let is_due = |began: Timestamp| at.began.duration_since(began) >= SignedDuration::from_hours(24);
+    if sweep.page.is_none() && !sweep.began.is_none_or(is_due) {
+        return Ok(false);
+    }
+    if sweep.page.is_none() {
+        sweep.began = Some(at.began);
+    }
+    let since = utc_day(at.began).saturating_sub(KEPT_DAYS.days());
+    let first = || PageQuery::first(state.limits.recordings, Some(since), None).with_deleted();
+    let query = sweep
+        .page
+        .take()
+        .as_deref()
+        .and_then(PageQuery::parse)
+        .unwrap_or_else(first);
+    match state.twilio.list(&query, deadline()).await {
+        Ok(mut found) => {
+            let next = found.next.take().filter(|_| !found.recordings.is_empty());
+            found
+                .recordings
+                .retain(|recording| recording.status.as_str() == "deleted");
+            if let Err(fault) = compare(state, at, &found.recordings, false).await {
+                return ended(at, fault, Step::Done).map(|_| false);
+            }
+            at.twilio.deleted.page = next.map(|next| next.as_str().to_owned());
+            Ok(at.twilio.deleted.page.is_some())
+        }
+        Err(error) => {
+            if error.is_outage() {
+                at.twilio.deleted.page = Some(query.as_str().to_owned());
+            }
+            unread(at, &error);
+            Ok(false)
+        }
+    }
+}
+
+/// Indexes those recordings of which the index does not know all.
+async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transcribe: bool) -> Result<(), Fault> {
+    at.report.twilio_recordings += found.len() as u64;
+    let rows = found
+        .iter()
+        .map(|recording| (call_of(recording), row(recording)))
+        .collect();
+    let mut updates = state.calls.twilio_updates(rows).await?;
+    updates.retain(|update| {
+        let is_only_unverified = !update.is_new && update.phone.is_some();
+        let is_failing = at
+            .failures
+            .contains(&Subject::RecordingSid(update.recording.sid.clone()));
+        let is_too_early = is_only_unverified && is_young(&update.recording);
+        !(is_failing || is_too_early)
+    });
+    at.report.twilio_recordings_indexed += updates.len() as u64;
+    let is_external = |sid: &str| {
+        let recording = found.iter().find(|recording| recording.sid == sid);
+        recording.is_some_and(|recording| state.twilio.media_place(recording) != MediaPlace::Twilio)
+    };
+    let things = updates.into_iter().map(|update| {
+        let subject = Subject::RecordingSid(update.recording.sid.clone());
+        let is_external = is_external(&update.recording.sid);
+        (subject, transcribe, (update, is_external, transcribe))
+    });
+    let things = things.collect();
+    each(at, things, async |(update, is_external, transcribe)| {
+        index(state, update, is_external, transcribe).await
     })
-    .await?;
-    at.twilio_failed |= failed > 0;
-    at.report.not_indexed += failed;
+    .await
+}
+
+/// Tries a recording again that failed.
+pub(crate) async fn retry(state: &State, sid: &str, transcribe: bool) -> Result<(), Fault> {
+    let Some(sid) = RecordingSid::parse(sid) else {
+        return Ok(());
+    };
+    let found = match state.twilio.recording(&sid, deadline()).await {
+        Err(TwilioError::NotFound) => return Ok(()),
+        found => found?,
+    };
+    let rows = vec![(call_of(&found), row(&found))];
+    let is_external = state.twilio.media_place(&found) != MediaPlace::Twilio;
+    for update in state.calls.twilio_updates(rows).await? {
+        index(state, update, is_external, transcribe).await?;
+    }
     Ok(())
+}
+
+/// Reads again the list of some days, which could not be read, to its end.
+pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result<(), Fault> {
+    let mut query = PageQuery::first(state.limits.recordings, Some(first), Some(last)).with_deleted();
+    loop {
+        let page = state.twilio.list(&query, deadline()).await?;
+        let rows = page
+            .recordings
+            .iter()
+            .map(|recording| (call_of(recording), row(recording)))
+            .collect();
+        for update in state.calls.twilio_updates(rows).await? {
+            let found = page
+                .recordings
+                .iter()
+                .find(|recording| recording.sid == update.recording.sid);
+            let is_external = found.is_some_and(|found| state.twilio.media_place(found) != MediaPlace::Twilio);
+            index(state, update, is_external, false).await?;
+        }
+        match page.next.filter(|_| !page.recordings.is_empty()) {
+            Some(next) => query = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Indexes one recording, with the number of its call, and whether its media is there.
+async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcribe: bool) -> Result<(), Fault> {
+    let TwilioUpdate {
+        mut recording,
+        call_sid,
+        ..
+    } = update;
+    let mut is_verified = update.is_verified || is_external;
+    if !is_verified && !is_young(&recording) {
+        let account = state.twilio.account_sid().await?;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        match state.twilio.probe_media(&account, &recording.sid, deadline).await? {
+            404 | 410 => recording.status = RecordingStatus::new("deleted"),
+            429 => return Err(TwilioError::RateLimited(None).into()),
+            status @ (401 | 403) => return Err(TwilioError::Unauthorized(status).into()),
+            status if status >= 500 => return Err(TwilioError::Server(status, None).into()),
+            _ => is_verified = true,
+        }
+    }
+    if let (true, Some(auto_transcribe)) = (transcribe, &state.auto_transcribe)
+        && update.is_completion
+        && recording.is_completed()
+        && let Some(sid) = RecordingSid::parse(&recording.sid)
+    {
+        // Before it is indexed: if this fails, the next try must find the completion again.
+        auto_transcribe.enqueue(RecordingId::Twilio(sid)).await?;
+    }
+    let (phone, fault) = match update.phone {
+        Some(phone) => (Some(phone), None),
+        None => match state.twilio.number_of(&call_sid, Instant::now() + ANSWER_TIMEOUT).await {
+            Ok(number) => (Some(number.unwrap_or_default()), None),
+            Err(TwilioError::NotFound) => (None, Some(Fault::CallNotFound)),
+            Err(error) => (None, Some(error.into())),
+        },
+    };
+    // A call whose number can't be had is a call all the same.
+    let calls = &state.calls;
+    calls
+        .record_found_twilio_recording(
+            &call_sid,
+            &recording,
+            phone.as_deref(),
+            is_verified && recording.is_completed(),
+        )
+        .await?;
+    fault.map_or(Ok(()), Err)
+}
+
+fn call_of(recording: &Recording) -> String {
+    recording.call_sid.clone().unwrap_or_else(|| recording.sid.clone())
+}
+
+fn row(recording: &Recording) -> TwilioRecording {
+    TwilioRecording {
+        sid: recording.sid.clone(),
+        account_sid: recording.account_sid.clone(),
+        status: recording.status.clone(),
+        duration: recording.duration.and_then(|seconds| seconds.try_into().ok()),
+        start_time: recording.start_time.or(recording.date_created),
+        error_code: recording.error_code,
+    }
+}
+
+/// Whether the media of a recording may not be there yet.
+fn is_young(recording: &TwilioRecording) -> bool {
+    let length = SignedDuration::from_secs(recording.duration.unwrap_or_default());
+    let is_young = |start: Timestamp| Timestamp::now().duration_since(start) < MEDIA_DELAY.saturating_add(length);
+    recording.start_time.is_some_and(is_young)
+}
+
+fn deadline() -> Instant {
+    Instant::now() + MARGIN / 2
+}
+
+/// Twilio's recordings are not all read in this round; everything else is.
+fn unread(at: &mut Checkpoint, error: &TwilioError) {
+    tracing::warn!(%error, "Twilio's recordings not read");
+    at.report.problem(
+        error.code(),
+        format!("Twilio's recordings were not all read: {}.", error.user_message()),
+    );
 }

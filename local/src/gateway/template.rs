@@ -59,6 +59,10 @@ pub struct QueueSource {
     pub function: String,
     /// The function's timeout.
     pub timeout: Duration,
+    /// Messages of one invocation, at most.
+    pub batch_size: i32,
+    /// Deliveries after which a message goes to the dead-letter queue.
+    pub max_receives: i64,
 }
 
 /// The `SQS` events of every function of a SAM template.
@@ -71,33 +75,43 @@ pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
     for function in functions(documents.first())? {
         for (event_name, event) in function.events_of_type("SQS") {
             let queue = event.get("Properties").and_then(|properties| properties.get("Queue"));
-            let queue = match queue {
-                Some(Yaml::Tagged(_, attribute)) => text(Some(attribute)).and_then(|text| text.strip_suffix(".Arn")),
-                _ => None,
-            };
-            let queue = queue.ok_or_else(|| {
+            let queue = arn_of(queue).ok_or_else(|| {
                 TemplateError(format!(
                     "{}.Events.{event_name}: Queue must be !GetAtt NAME.Arn",
                     function.name
                 ))
             })?;
+            let batch_size = event
+                .get("Properties")
+                .and_then(|properties| properties.get("BatchSize"));
+            let redrive = documents.first().and_then(|template| {
+                template
+                    .get("Resources")?
+                    .get(queue)?
+                    .get("Properties")?
+                    .get("RedrivePolicy")
+            });
+            let max_receives = redrive.and_then(|redrive| redrive.get("maxReceiveCount")?.as_integer());
             queues.push(QueueSource {
                 queue: queue.to_owned(),
                 function: function.folder.to_owned(),
                 timeout: function.timeout,
+                batch_size: batch_size
+                    .and_then(|size| i32::try_from(size.as_integer()?).ok())
+                    .unwrap_or(10),
+                max_receives: max_receives
+                    .ok_or_else(|| TemplateError(format!("{queue} needs a RedrivePolicy with a maxReceiveCount")))?,
             });
         }
     }
     Ok(queues)
 }
 
-/// A function that is given events of EventBridge.
+/// A queue that is given events of EventBridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The function, by the last folder of its `CodeUri`.
-    pub function: String,
-    /// The function's timeout.
-    pub timeout: Duration,
+    /// The queue's name in the template.
+    pub queue: String,
     /// The sources that match; `None`: all.
     sources: Option<Vec<String>>,
     /// The detail types that match; `None`: all.
@@ -105,7 +119,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether the event has one of the sources and detail types. What the pattern says of its detail is left to the function, which sees to it
+    /// Whether the event has one of the sources and detail types. What the pattern says of its detail is left to the function, which checks it
     /// anyway.
     pub fn matches(&self, event: &Value) -> bool {
         let is_among = |wanted: &Option<Vec<String>>, name: &str| {
@@ -116,35 +130,47 @@ impl Rule {
     }
 }
 
-/// The `EventBridgeRule` events of every function of a SAM template.
+/// The rules of a SAM template.
 ///
 /// # Errors
-/// When the text is not YAML, or a rule has no pattern.
+/// When the text is not YAML, or a rule has no pattern, or its target is not a queue of the template.
 pub fn rules(yaml: &str) -> Result<Vec<Rule>, TemplateError> {
     let documents = load(yaml)?;
     let mut rules = Vec::new();
-    for function in functions(documents.first())? {
-        for (event_name, event) in function.events_of_type("EventBridgeRule") {
-            let pattern = event.get("Properties").and_then(|properties| properties.get("Pattern"));
-            let pattern = pattern
-                .ok_or_else(|| TemplateError(format!("{}.Events.{event_name} needs a Pattern", function.name)))?;
-            let texts = |name: &str| {
-                let values = pattern.get(name)?.as_sequence()?.iter();
-                Some(
-                    values
-                        .filter_map(|value| text(Some(value)).map(str::to_owned))
-                        .collect(),
-                )
-            };
+    for (name, resource) in entries(documents.first().and_then(|template| template.get("Resources"))) {
+        if text(resource.get("Type")) != Some("AWS::Events::Rule") {
+            continue;
+        }
+        let property = |key: &str| resource.get("Properties").and_then(|properties| properties.get(key));
+        let pattern = property("EventPattern").ok_or_else(|| TemplateError(format!("{name} needs an EventPattern")))?;
+        let texts = |name: &str| {
+            let values = pattern.get(name)?.as_sequence()?.iter();
+            Some(
+                values
+                    .filter_map(|value| text(Some(value)).map(str::to_owned))
+                    .collect(),
+            )
+        };
+        let targets = property("Targets").and_then(Yaml::as_sequence).into_iter().flatten();
+        for target in targets {
+            let queue = arn_of(target.get("Arn"))
+                .ok_or_else(|| TemplateError(format!("{name}: the Arn of a target must be !GetAtt NAME.Arn")))?;
             rules.push(Rule {
-                function: function.folder.to_owned(),
-                timeout: function.timeout,
+                queue: queue.to_owned(),
                 sources: texts("source"),
                 detail_types: texts("detail-type"),
             });
         }
     }
     Ok(rules)
+}
+
+/// The resource whose ARN is meant by `!GetAtt NAME.Arn`.
+fn arn_of<'a>(value: Option<&'a Yaml>) -> Option<&'a str> {
+    match value {
+        Some(Yaml::Tagged(_, attribute)) => text(Some(attribute)).and_then(|text| text.strip_suffix(".Arn")),
+        _ => None,
+    }
 }
 
 /// A function that runs every so often.

@@ -72,11 +72,12 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
         .map(|route| (route.function.as_str(), route.key()))
         .collect();
     routes.sort();
-    // `/api/twilio/usage/` comes by the greedy route of list-twilio-recordings, `/recordings/{dispatch_id}/transcript/` by that of get-recording;
-    // they pass them on.
+    // `/api/twilio/usage/` comes by the greedy route of list-twilio-recordings, `/recordings/{dispatch_id}/transcript/` by that of get-recording,
+    // `/reports/daily/` by that of get-completeness; they pass them on.
     let expected = [
         ("get-completeness", "GET /reports/completeness"),
         ("get-completeness", "GET /reports/{proxy+}"),
+        ("get-daily-report", "GET /reports/daily"),
         ("get-egress-transcript", "GET /recordings/{dispatch_id}/transcript"),
         ("get-recording", "GET /recordings/{dispatch_id}"),
         ("get-recording", "GET /recordings/{proxy+}"),

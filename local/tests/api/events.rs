@@ -13,11 +13,16 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and what is in its answer.
-const REQUESTS: [(&str, &str, &str); 12] = [
+const REQUESTS: [(&str, &str, &str); 13] = [
     (
         "get-completeness",
         include_str!("../../../events/get-completeness.json"),
         "to",
+    ),
+    (
+        "get-daily-report",
+        include_str!("../../../events/get-daily-report.json"),
+        "days",
     ),
     (
         "get-egress-transcript",
@@ -108,8 +113,8 @@ async fn every_event_is_answered_by_its_function() {
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
     // First, so that there are a transcript and a report to get.
     for ((function, event), answer) in EVENTS.iter().zip([
-        Value::Null,
-        Value::Null,
+        json!({"batchItemFailures": []}),
+        json!({"batchItemFailures": []}),
         json!({"finished": true}),
         json!({"batchItemFailures": []}),
     ]) {
@@ -198,9 +203,9 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     let env = Env::from_iter(given("index-recording", &stack));
     let index = index_recording::State::from_env(&env).await.unwrap();
-    index_recording::handle(&index, serde_json::from_str(EVENTS[0].1).unwrap())
-        .await
-        .unwrap();
+    let batch = serde_json::from_str(EVENTS[0].1).unwrap();
+    let done = index_recording::handle(&index, batch, in_a_quarter_of_an_hour()).await;
+    assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     let env = Env::from_iter(given("reconcile-recordings", &stack));
     let reconcile = reconcile_recordings::State::from_env(&env).await.unwrap();
     let done = reconcile_recordings::handle(&reconcile, in_a_quarter_of_an_hour()).await;
@@ -245,6 +250,10 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
                 let state = get_completeness::State::from_env(&env).await.unwrap();
                 get_completeness::handle(&state, request).await
             }
+            "get-daily-report" => {
+                let state = get_daily_report::State::from_env(&env).await.unwrap();
+                get_daily_report::handle(&state, request).await
+            }
             "livekit-webhook" => {
                 let state = livekit_webhook::State::from_env(&env).await.unwrap();
                 livekit_webhook::handle(&state, request).await
@@ -282,6 +291,7 @@ async fn a_function_that_lacks_a_variable_says_which() {
         ("record-interaction", "API_KEYS_SECRET"),
         ("twilio-callback", "TWILIO_SECRET"),
         ("get-completeness", "CALLS_TABLE"),
+        ("get-daily-report", "CALLS_TABLE"),
     ] {
         let mut variables = given(function, &stack);
         variables.retain(|(name, _)| name != required);
@@ -302,6 +312,7 @@ async fn a_function_that_lacks_a_variable_says_which() {
             "record-interaction" => record_interaction::State::from_env(&env).await.err(),
             "twilio-callback" => twilio_callback::State::from_env(&env).await.err(),
             "get-completeness" => get_completeness::State::from_env(&env).await.err(),
+            "get-daily-report" => get_daily_report::State::from_env(&env).await.err(),
             _ => transcription_worker::State::from_env(&env).await.err(),
         };
         let error = error.map(|error| error.to_string());

@@ -76,7 +76,7 @@ async fn a_recording_that_appears_in_the_bucket_is_listed_until_it_is_deleted() 
     for key in [
         KEY,
         "egress-recordings/2025/08/08/EG_1.json",
-        "egress-recordings/2025/08/08/notes.mp4",
+        "egress-recordings/2025/08/08/notes.txt",
     ] {
         let put = s3
             .put_object()
@@ -122,7 +122,10 @@ async fn a_webhook_of_livekit_counts_only_with_its_token() {
         assert_eq!(list(&stack, "").await.len(), 1);
     }
     let other = json!({"event": "room_started"});
-    assert_eq!(livekit(&stack, &other, &other).await.body, json!({"indexed": false}));
+    let ignored = livekit(&stack, &other, &other).await.body;
+    assert_eq!(ignored["indexed"], false);
+    let reason = ignored["reason"].as_str().unwrap();
+    assert!(reason.contains("egress_ended"), "{reason}");
 }
 
 #[tokio::test]
@@ -257,6 +260,26 @@ async fn a_callback_counts_only_with_twilios_signature_and_once() {
         (&rows[0]["duration"], &rows[0]["start_time"]),
         (&json!(45), &json!("2025-08-08T11:44:41.000Z"))
     );
+}
+
+#[tokio::test]
+async fn what_a_name_does_not_say_is_known_from_the_webhook() {
+    let stack = TestStack::empty().await;
+    let key = "egress-recordings/room-abc_x1.ogg";
+    stack.put_object(key, b"sound");
+    let body = json!({"event": "egress_ended", "createdAt": "1754653700", "egressInfo": {
+        "egressId": "EG_1", "roomName": "room-abc", "status": "EGRESS_COMPLETE",
+        "participant": {"identity": "sip_+15103455686"},
+        "fileResults": [{"filename": key, "size": "5", "startedAt": "1754653482000000000"}],
+    }});
+    assert_eq!(livekit(&stack, &body, &body).await.body, json!({"indexed": true}));
+    tell(&stack, json!({"dispatch_id": ID})).await;
+    let rows = list(&stack, "").await;
+    assert_eq!((rows.len(), &rows[0]["dispatch_id"]), (1, &json!(ID)));
+    assert_eq!(stack.get(&format!("/recordings/{ID}")).await.body["s3_key"], key);
+    let other = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "fileResults": [{"filename": "elsewhere/x.mp4"}]}});
+    let ignored = livekit(&stack, &other, &other).await.body;
+    assert_eq!(ignored["reason"], "The file is not below RECORDINGS_PREFIX.");
 }
 
 #[tokio::test]

@@ -73,8 +73,8 @@ fn show(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsError> 
 
 fn list(attributes: &mut dynamodb::Item, call: &Call, position: &ListPosition) {
     attributes.insert("list_order".into(), text(&position.order));
+    attributes.insert("list_kind".into(), text(position.list.name()));
     let partitions = [
-        ("list_day", Some(position.day().to_owned())),
         ("list_phone", call.phone.as_deref().map(digits)),
         ("list_interaction", call.interaction_id.clone()),
     ];

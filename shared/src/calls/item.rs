@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     observations::{Observations, Timestamped, merge},
 };
 use crate::{
-    ids::{DispatchId, RecordingName, digits},
+    ids::{DispatchId, digits},
     time::{to_millis, utc_day},
 };
 
@@ -65,7 +65,15 @@ pub(super) enum ListKind {
 }
 
 impl ListKind {
-    /// The key of a partition in an index of lists.
+    /// The key of its partition in the index of all calls.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Playable => "playable",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// The key of a partition in an index of the calls of a number or an interaction.
     pub(super) fn partition(self, of: &str) -> String {
         match self {
             Self::Playable => of.to_owned(),
@@ -75,13 +83,9 @@ impl ListKind {
 }
 
 impl ListPosition {
-    pub(super) fn day(&self) -> &str {
-        &self.order[..10]
-    }
-
-    /// Start time to the minute, the finest that is counted.
-    pub(super) fn minute(&self) -> &str {
-        &self.order[..16]
+    /// The UTC day.
+    pub(super) fn day(&self) -> Option<Date> {
+        self.order.get(..10)?.parse().ok()
     }
 }
 
@@ -151,8 +155,10 @@ impl CallItem {
                 let start: Timestamp = text("start_time")?.parse().ok()?;
                 Some((digits(text("phone")?), start.as_second())).filter(|(phone, _)| !phone.is_empty())
             }
-            ItemKind::Object => RecordingName::parse(self.name()).map(|file| (file.phone, file.unix)),
-            ItemKind::Egress => self.state.own.failed_at.clone(),
+            ItemKind::Object | ItemKind::Egress => {
+                let (phone, unix) = self.state.own.recorded_at(self.name());
+                phone.zip(unix)
+            }
             ItemKind::Twilio => {
                 let call = self.state.own.twilio.as_ref()?;
                 let start = call
@@ -173,12 +179,4 @@ impl CallItem {
             && own.object.as_ref().is_some_and(|object| !object.usable)
             && self.state.members.is_empty()
     }
-}
-
-/// The first moment after the minute `2025-08-08T11:44`, as the beginning of a [`ListPosition::order`].
-pub(super) fn next_minute(minute: &str) -> String {
-    let next = format!("{minute}:00Z")
-        .parse::<Timestamp>()
-        .map(|time| time + SignedDuration::from_mins(1));
-    next.map_or_else(|_| "~".to_owned(), |time| to_millis(time)[..16].to_owned())
 }

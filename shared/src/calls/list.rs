@@ -1,34 +1,25 @@
-//! Lists: by days, found by their counts; of one number or interaction, by an index of their own.
+//! Lists: one query of one partition for each page, whatever days it touches.
 
-use std::collections::VecDeque;
-
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures_util::{StreamExt, stream::FuturesOrdered};
-use hmac::{Hmac, KeyInit, Mac};
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
-use sha2::Sha256;
-
-use super::{
-    encoding::call_from,
-    error::CallsError,
-    item::{ListKind, next_minute},
-    model::Call,
-    table::Calls,
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, Select},
 };
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::{cursor::Cursor, encoding::call_from, error::CallsError, item::ListKind, model::Call, table::Calls};
 use crate::{
-    clients::dynamodb::{get_text, text},
+    clients::dynamodb::{get_text, number, text},
     ids::digits,
     time::to_millis,
 };
 
-/// The most rows that one query asks for.
-const QUERY_ROWS: usize = 1000;
-/// The rows that are read for one page at most, when not all of them are on it: some two megabytes.
-const READ_ROWS: usize = 5000;
-/// Days that are read side by side at most.
-const DAYS_AT_ONCE: usize = 16;
-const MAC_BYTES: usize = 16;
+/// The largest offset that is answered.
+pub const DEEPEST_OFFSET: u64 = 100_000;
+/// The most rows that one query reads; DynamoDB ends it at 1 MB.
+const QUERY_ROWS: usize = 4000;
+/// The rows that are read for one page of a filtered list before it ends where it is: some two megabytes.
+const READ_ROWS: u64 = 5000;
 
 /// Which calls a list shows. The default is all that can be played.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -72,12 +63,35 @@ impl ListFilter {
 
     /// Whether rows are read that may not pass.
     fn drops_rows(&self) -> bool {
-        let looked_up_twice = self.phone.is_some() && self.interaction_id.is_some();
-        let looked_at = self.status.is_some() || self.outcome.is_some();
-        looked_up_twice || looked_at || self.min_duration.is_some() || self.has_transcript.is_some()
+        self.has_two_keys() || !self.conditions().is_empty()
     }
 
-    /// Whether a call passes, as far as a query does not see to it: that it has a recording, or none, and its time are not looked at.
+    /// Whether it names two partitions, of which one is read.
+    fn has_two_keys(&self) -> bool {
+        self.phone.is_some() && self.interaction_id.is_some()
+    }
+
+    /// What DynamoDB compares: attribute, operator, value.
+    fn conditions(&self) -> Vec<(&'static str, &'static str, AttributeValue)> {
+        let texts = [("status", &self.status), ("outcome", &self.outcome)].into_iter();
+        let texts = texts.filter_map(|(name, value)| Some((name, "=", text(value.as_deref()?))));
+        let duration = self.min_duration.map(|least| ("duration", ">=", number(least)));
+        let transcript = self.has_transcript.map(AttributeValue::Bool);
+        let transcript = transcript.map(|wanted| ("has_transcript", "=", wanted));
+        texts.chain(duration).chain(transcript).collect()
+    }
+
+    /// The index, its partition key and the partition that the list is read from.
+    fn partition(&self) -> (&'static str, &'static str, String) {
+        let list = self.list_kind();
+        match (&self.interaction_id, &self.phone) {
+            (Some(id), _) => ("by-interaction", "list_interaction", list.partition(id)),
+            (None, Some(phone)) => ("by-phone", "list_phone", list.partition(&digits(phone))),
+            (None, None) => ("by-time", "list_kind", list.name().to_owned()),
+        }
+    }
+
+    /// Whether a call passes, apart from what the partition and the bounds of the query decide: its recording and its time.
     fn passes(&self, call: &Call) -> bool {
         let is = |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
         let phone = |phone: &str| digits(phone);
@@ -91,44 +105,13 @@ impl ListFilter {
 }
 
 /// The order of a list, by start time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ListOrder {
     /// Newest first.
     #[default]
     Newest,
     /// Oldest first.
     Oldest,
-}
-
-/// Where a list continues: after this row. Opaque to callers, and good for one list only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor(String);
-
-impl Cursor {
-    /// Reads a cursor that [`Cursor::seal`] gave out with this key for this list. `None` for anything else.
-    pub fn open(sealed: &str, key: &[u8], filter: &ListFilter, order: ListOrder) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (mac, row) = bytes.split_at_checked(MAC_BYTES)?;
-        authenticated(row, key, filter, order).verify_truncated_left(mac).ok()?;
-        String::from_utf8(row.to_vec()).ok().map(Self)
-    }
-
-    /// The cursor as callers see it.
-    pub fn seal(&self, key: &[u8], filter: &ListFilter, order: ListOrder) -> String {
-        let mac = authenticated(self.0.as_bytes(), key, filter, order)
-            .finalize()
-            .into_bytes();
-        URL_SAFE_NO_PAD.encode([&mac[..MAC_BYTES], self.0.as_bytes()].concat())
-    }
-}
-
-fn authenticated(row: &[u8], key: &[u8], filter: &ListFilter, order: ListOrder) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    // JSON of plain fields, which can't fail.
-    mac.update(&serde_json::to_vec(&(filter, order)).unwrap_or_default());
-    mac.update(b"\n");
-    mac.update(row);
-    mac
 }
 
 /// Where a list begins.
@@ -156,22 +139,12 @@ pub enum ListError {
     /// The table did not answer.
     #[error(transparent)]
     Calls(#[from] CallsError),
-    /// Too many rows of a filtered list would have to be read and dropped.
-    #[error("the offset leads too far into a filtered list")]
-    OffsetTooFar,
+    /// More rows would have to be read and dropped than [`DEEPEST_OFFSET`].
+    #[error("the offset leads too far into the list")]
+    OffsetTooDeep,
 }
 
 impl Calls {
-    /// How many calls a whole list has.
-    pub async fn total(&self, missing: bool) -> Result<u64, CallsError> {
-        let list = ListFilter {
-            missing,
-            ..ListFilter::default()
-        }
-        .list_kind();
-        Ok(self.counts(list, "").await?.into_iter().map(|(_, count)| count).sum())
-    }
-
     /// Reads one page of a list.
     pub async fn list(
         &self,
@@ -193,23 +166,12 @@ impl Calls {
             rows: Vec::with_capacity(limit + 1),
         };
         match start {
+            ListStart::Offset(offset) if offset > DEEPEST_OFFSET => return Err(ListError::OffsetTooDeep),
             ListStart::Offset(offset) => filling.skip = offset,
             ListStart::After(Cursor(row)) => filling.go_on_after(row),
         }
-        let mut partitions = Partitions::new(&filling);
-        if filter.is_whole() && filling.skip > 0 {
-            let Some((minute, rest)) = self.minute_of(filter.list_kind(), order, filling.skip).await? else {
-                return Ok(CallPage {
-                    calls: Vec::new(),
-                    next: None,
-                });
-            };
-            match order {
-                ListOrder::Newest => filling.last = next_minute(&minute),
-                ListOrder::Oldest => filling.first.clone_from(&minute),
-            }
-            partitions.next = Next::Day(minute[..10].to_owned());
-            filling.skip = rest;
+        if !self.skip(&mut filling).await? {
+            return Ok(filling.page());
         }
         let mut chunk = 100;
         loop {
@@ -218,102 +180,90 @@ impl Calls {
                 wanted = wanted.max(chunk).min(QUERY_ROWS);
                 chunk = (2 * chunk).min(QUERY_ROWS);
             }
-            let batch = partitions.next(self, wanted as u64).await?;
-            if batch.is_empty() {
+            // One more than wanted, since the row that a cursor names is read again.
+            let Some(query) = self.query(&filling, wanted + 1) else {
+                return Ok(filling.page());
+            };
+            let answer = query.send().await.map_err(CallsError::from)?;
+            filling.read += u64::try_from(answer.scanned_count).unwrap_or_default();
+            let rows = answer.items.unwrap_or_default().into_iter();
+            let rows = rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(&item))));
+            if filling.take(rows) {
                 return Ok(filling.page());
             }
-            let (first, last) = (&filling.first.clone(), &filling.last.clone());
-            let query = |partition| async move {
-                let rows = self.rows(&partition, (first, last), order, wanted).await?;
-                Ok::<_, CallsError>((partition, rows))
+            let last = answer.last_evaluated_key;
+            let Some(last) = last.and_then(|key| get_text(&key, "list_order")) else {
+                return Ok(filling.page());
             };
-            let mut found: FuturesOrdered<_> = batch.into_iter().map(query).collect();
-            while let Some(found) = found.next().await {
-                let (partition, (mut rows, mut more)) = found?;
-                loop {
-                    if filling.take(rows) {
-                        return Ok(filling.page());
-                    }
-                    if filling.read >= READ_ROWS && !filter.is_whole() {
-                        return filling.page_so_far();
-                    }
-                    if !more {
-                        break;
-                    }
-                    let wanted = wanted.max(filling.wanted());
-                    let bounds = (filling.first.as_str(), filling.last.as_str());
-                    (rows, more) = self.rows(&partition, bounds, order, wanted).await?;
-                }
+            filling.go_on_after(last);
+            filling.check_depth()?;
+            if filling.skip == 0 && filter.drops_rows() && filling.read >= READ_ROWS {
+                return Ok(filling.page_so_far());
             }
         }
     }
 
-    /// The minute in which row number `offset` of a whole list lies, by the counts of months, days, hours and minutes, and how many rows of that
-    /// minute come before it. `None` beyond the end.
-    async fn minute_of(
-        &self,
-        list: ListKind,
-        order: ListOrder,
-        mut offset: u64,
-    ) -> Result<Option<(String, u64)>, CallsError> {
-        let mut prefix = String::new();
-        while prefix.len() < "2025-08-08T11:44".len() {
-            let mut parts = self.counts(list, &prefix).await?;
-            if order == ListOrder::Newest {
-                parts.reverse();
-            }
-            let mut found = None;
-            for (part, count) in parts {
-                if offset < count {
-                    found = Some(part);
-                    break;
-                }
-                offset -= count;
-            }
-            let Some(part) = found else { return Ok(None) };
-            prefix = part;
-        }
-        Ok(Some((prefix, offset)))
-    }
-
-    /// Some `wanted` rows of one partition of an index of lists within `bounds`, both included; and whether there may be more.
-    async fn rows(
-        &self,
-        (index, partition): &(&'static str, String),
-        (first, last): (&str, &str),
-        order: ListOrder,
-        wanted: usize,
-    ) -> Result<(Vec<(String, Call)>, bool), CallsError> {
-        if first > last {
-            return Ok((Vec::new(), false));
-        }
-        // One more than wanted, since the row that a cursor names is read again.
-        let limit = wanted + 1;
-        let key = match *index {
-            "by-day" => "list_day",
-            "by-phone" => "list_phone",
-            _ => "list_interaction",
+    /// Passes over the rows of an offset, as far as they can be counted without reading their attributes. Whether there may be more.
+    async fn skip(&self, filling: &mut Filling<'_>) -> Result<bool, ListError> {
+        let filter = filling.filter;
+        // Of a filtered list a query that is limited to few rows would find almost none of those that pass.
+        let least = match filter.drops_rows() {
+            true => 1000,
+            false => 1,
         };
-        let answer = self
+        let mut after = None;
+        while filling.skip >= least && !filter.has_two_keys() {
+            let rows = usize::try_from(filling.skip).unwrap_or(usize::MAX);
+            let Some(query) = self.query(filling, rows) else {
+                return Ok(false);
+            };
+            let query = query.select(Select::Count).set_exclusive_start_key(after);
+            let counted = query.send().await.map_err(CallsError::from)?;
+            let count = |rows: i32| u64::try_from(rows).unwrap_or_default();
+            filling.skip = filling.skip.saturating_sub(count(counted.count));
+            filling.read += count(counted.scanned_count);
+            after = counted.last_evaluated_key;
+            if after.is_none() {
+                return Ok(false);
+            }
+            filling.check_depth()?;
+        }
+        if let Some(row) = after.and_then(|key| get_text(&key, "list_order")) {
+            filling.go_on_after(row);
+        }
+        Ok(true)
+    }
+
+    /// A query for what is left of the list, which reads at most so many rows. `None` when nothing is left.
+    fn query(&self, filling: &Filling<'_>, rows: usize) -> Option<QueryFluentBuilder> {
+        if filling.first > filling.last {
+            return None;
+        }
+        let (index, key, partition) = filling.filter.partition();
+        let mut query = self
             .client
             .query()
             .table_name(&self.table)
-            .index_name(*index)
+            .index_name(index)
             .key_condition_expression(format!("{key} = :partition AND list_order BETWEEN :first AND :last"))
-            .expression_attribute_values(":partition", text(partition))
-            .expression_attribute_values(":first", text(first))
-            .expression_attribute_values(":last", text(last))
-            .scan_index_forward(order == ListOrder::Oldest)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .send()
-            .await?;
-        let more = answer.last_evaluated_key().is_some();
-        let rows = answer.items.unwrap_or_default().into_iter();
-        Ok((
-            rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(&item))))
-                .collect(),
-            more,
-        ))
+            .expression_attribute_values(":partition", text(&partition))
+            .expression_attribute_values(":first", text(&filling.first))
+            .expression_attribute_values(":last", text(&filling.last))
+            .scan_index_forward(filling.order == ListOrder::Oldest)
+            .limit(i32::try_from(rows).unwrap_or(i32::MAX));
+        let conditions = filling.filter.conditions();
+        if !conditions.is_empty() {
+            let compared = conditions
+                .iter()
+                .map(|(name, operator, _)| format!("#{name} {operator} :{name}"));
+            query = query.filter_expression(compared.collect::<Vec<_>>().join(" AND "));
+        }
+        for (name, _, value) in conditions {
+            query = query
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":{name}"), value);
+        }
+        Some(query)
     }
 }
 
@@ -328,7 +278,7 @@ struct Filling<'a> {
     /// Rows that pass the filter and still come before the page.
     skip: u64,
     /// Rows that were read.
-    read: usize,
+    read: u64,
     /// The row that was read last.
     after: Option<String>,
     /// One more than `limit`, to know that there are more.
@@ -341,6 +291,13 @@ impl Filling<'_> {
         skip.saturating_add(self.limit + 1 - self.rows.len()).min(QUERY_ROWS)
     }
 
+    fn check_depth(&self) -> Result<(), ListError> {
+        match self.skip > 0 && self.read > DEEPEST_OFFSET {
+            true => Err(ListError::OffsetTooDeep),
+            false => Ok(()),
+        }
+    }
+
     fn go_on_after(&mut self, row: String) {
         match self.order {
             ListOrder::Newest => self.last = row.clone().min(std::mem::take(&mut self.last)),
@@ -350,14 +307,9 @@ impl Filling<'_> {
     }
 
     /// Whether the page is full.
-    fn take(&mut self, rows: Vec<(String, Call)>) -> bool {
+    fn take(&mut self, rows: impl Iterator<Item = (String, Call)>) -> bool {
         for (row, call) in rows {
-            if self.after.as_ref() == Some(&row) {
-                continue;
-            }
-            self.read += 1;
-            self.go_on_after(row.clone());
-            if !self.filter.passes(&call) {
+            if self.after.as_ref() == Some(&row) || !self.filter.passes(&call) {
                 continue;
             }
             if self.skip > 0 {
@@ -381,122 +333,12 @@ impl Filling<'_> {
         }
     }
 
-    /// What there is after too many rows were read.
-    fn page_so_far(self) -> Result<CallPage, ListError> {
-        if self.skip > 0 {
-            return Err(ListError::OffsetTooFar);
-        }
-        Ok(CallPage {
+    /// What there is after many rows were read.
+    fn page_so_far(self) -> CallPage {
+        CallPage {
             calls: self.rows.into_iter().map(|(_, call)| call).collect(),
             next: self.after.map(Cursor),
-        })
-    }
-}
-
-/// The partitions that a list is read from.
-struct Partitions {
-    list: ListKind,
-    order: ListOrder,
-    first: String,
-    last: String,
-    next: Next,
-    /// The day that was given out last.
-    passed: Option<String>,
-    months: Option<VecDeque<(String, u64)>>,
-    days: VecDeque<(String, u64)>,
-}
-
-/// What to begin with.
-enum Next {
-    /// One partition, and no other.
-    Only(&'static str, String),
-    /// A day that needs not be looked up.
-    Day(String),
-    /// Days that have calls.
-    Days,
-    Nothing,
-}
-
-impl Partitions {
-    fn new(filling: &Filling<'_>) -> Self {
-        let (filter, after) = (filling.filter, filling.after.as_deref());
-        let list = filter.list_kind();
-        let next = match (&filter.interaction_id, &filter.phone, after) {
-            (Some(id), ..) => Next::Only("by-interaction", list.partition(id)),
-            (None, Some(phone), _) => Next::Only("by-phone", list.partition(&digits(phone))),
-            (None, None, Some(row)) => Next::Day(row.get(..10).unwrap_or(row).to_owned()),
-            (None, None, None) => Next::Days,
-        };
-        Self {
-            list,
-            order: filling.order,
-            first: filling.first.clone(),
-            last: filling.last.clone(),
-            next,
-            passed: None,
-            months: None,
-            days: VecDeque::new(),
         }
-    }
-
-    /// The next ones, which together have `wanted` rows if there are so many; they can be read side by side. Empty at the end.
-    async fn next(&mut self, calls: &Calls, wanted: u64) -> Result<Vec<(&'static str, String)>, CallsError> {
-        let days = match std::mem::replace(&mut self.next, Next::Days) {
-            Next::Only(index, partition) => {
-                self.next = Next::Nothing;
-                return Ok(vec![(index, partition)]);
-            }
-            Next::Nothing => return Ok(Vec::new()),
-            Next::Day(day) => vec![day],
-            Next::Days => self.next_days(calls, wanted).await?,
-        };
-        self.passed = days.last().cloned().or(self.passed.take());
-        let partition = |day: &String| ("by-day", self.list.partition(day));
-        Ok(days.iter().map(partition).collect())
-    }
-
-    async fn next_days(&mut self, calls: &Calls, wanted: u64) -> Result<Vec<String>, CallsError> {
-        let (mut days, mut rows) = (Vec::new(), 0);
-        while rows < wanted && days.len() < DAYS_AT_ONCE {
-            if let Some((day, count)) = self.days.pop_front() {
-                rows += count;
-                days.push(day);
-                continue;
-            }
-            if self.months.is_none() {
-                self.months = Some(self.parts(calls, "").await?);
-            }
-            let Some((month, _)) = self.months.as_mut().and_then(VecDeque::pop_front) else {
-                break;
-            };
-            self.days = self.parts(calls, &month).await?;
-            self.days.retain(|(day, _)| Some(day) != self.passed.as_ref());
-        }
-        Ok(days)
-    }
-
-    /// The parts of `prefix` that have calls, and how many, in order, from the day that was passed on.
-    async fn parts(&self, calls: &Calls, prefix: &str) -> Result<VecDeque<(String, u64)>, CallsError> {
-        let counts = calls.counts(self.list, prefix).await?.into_iter();
-        let within = |part: &String| {
-            let cut = |bound: &str| bound.get(..part.len()).unwrap_or(bound).to_owned();
-            let passed = self.passed.as_deref().map(cut);
-            let begins_in_time = match part.len() {
-                10 => format!("{part}T00:00:00.000Z") < self.last,
-                _ => *part <= cut(&self.last),
-            };
-            begins_in_time
-                && *part >= cut(&self.first)
-                && passed.is_none_or(|passed| match self.order {
-                    ListOrder::Newest => *part <= passed,
-                    ListOrder::Oldest => *part >= passed,
-                })
-        };
-        let mut parts: VecDeque<(String, u64)> = counts.filter(|(part, _)| within(part)).collect();
-        if self.order == ListOrder::Newest {
-            parts.make_contiguous().reverse();
-        }
-        Ok(parts)
     }
 }
 
@@ -508,33 +350,4 @@ fn bounds(filter: &ListFilter) -> (String, String) {
     let first = filter.started_after.map_or_else(|| "0".to_owned(), up);
     let last = filter.started_before.map_or_else(|| "~".to_owned(), up);
     (first, last)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_cursor_is_read_back_with_its_key_for_its_list_and_nothing_else_is_one(
-            row in "[0-9A-Za-z#_-]{1,40}", other in "[a-z]{1,9}", junk in ".*", at in 0_usize..60,
-        ) {
-            let (filter, order) = (ListFilter::default(), ListOrder::Newest);
-            let cursor = Cursor(row);
-            let sealed = cursor.seal(b"key", &filter, order);
-            prop_assert_eq!(Cursor::open(&sealed, b"key", &filter, order), Some(cursor));
-            let filtered = ListFilter { status: Some(other), ..ListFilter::default() };
-            prop_assert_eq!(Cursor::open(&sealed, b"key", &filtered, order), None);
-            prop_assert_eq!(Cursor::open(&sealed, b"key", &filter, ListOrder::Oldest), None);
-            prop_assert_eq!(Cursor::open(&sealed, b"another key", &filter, order), None);
-            prop_assert_eq!(Cursor::open(&junk, b"key", &filter, order), None);
-            let mut changed = sealed.into_bytes();
-            let at = at % changed.len();
-            changed[at] = if changed[at] == b'A' { b'Q' } else { b'A' };
-            let changed = String::from_utf8(changed).unwrap();
-            prop_assert_eq!(Cursor::open(&changed, b"key", &filter, order), None);
-        }
-    }
 }

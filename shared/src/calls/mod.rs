@@ -11,34 +11,41 @@
 //! | `rev` | grows with each change, and is the condition of the next |
 //! | `facts` | JSON: what was reported, with times; the owner; copies of what belongs to it |
 //! | what the indexes project (template.yaml), `size`, `etag` | the row, made from `facts` |
-//! | `list_order` with `list_day`, `list_phone`, `list_interaction` | keys of the indexes of lists `by-day`, `by-phone` and `by-interaction`: start time and id, within the UTC day, phone number or interaction. Calls without a recording have partitions of their own, `missing#…` |
+//! | `list_order` with `list_kind`, `list_phone`, `list_interaction` | keys of the indexes of lists `by-time`, `by-phone` and `by-interaction`: start time and id, within all calls (`playable` or `missing`), those of a phone number or those of an interaction. Calls without a recording have partitions of their own there, `missing#…` |
 //! | `near_number`, `near_time` | keys of the index `by-number`, by which recordings find their calls, and interactions their dispatches |
 //!
-//! Items whose id is `counts#` and a month, day or hour (or nothing) hold how many rows begin in each of its parts. They change in the transaction
-//! that changes a row.
+//! A change of one item is one conditional write; only a change of several is a transaction. The day ledger has items of its own (`ledger.rs`).
 
+mod cursor;
 mod encoding;
 mod error;
 mod interaction;
 mod item;
 mod item_id;
+mod ledger;
+mod ledger_day;
 mod list;
 mod model;
 mod observations;
 mod pairing;
 mod reconciliation;
 mod record;
+mod reindex;
 mod resolve;
 mod row;
 mod store;
 mod table;
 
+pub use cursor::Cursor;
 pub use error::CallsError;
 pub use interaction::{Field, Interaction};
-pub use list::{CallPage, Cursor, ListError, ListFilter, ListOrder, ListStart};
+pub use ledger::{DueDay, Total};
+pub use ledger_day::LedgerDay;
+pub use list::{CallPage, DEEPEST_OFFSET, ListError, ListFilter, ListOrder, ListStart};
 pub use model::Call;
 pub use observations::TwilioRecording;
 pub use reconciliation::{ReconcilerState, TwilioUpdate};
-pub use record::Observed;
-pub use resolve::{ResolveError, Resolver, index_object};
+pub use record::{Observed, RecordingKey};
+pub use reindex::ReindexPage;
+pub use resolve::{ResolveError, Resolver, index_egress, index_object};
 pub use table::Calls;

@@ -55,6 +55,13 @@ impl Call {
         ItemKind::of(&self.item) == ItemKind::Dispatch
     }
 
+    /// Why there is no recording, as far as that is known.
+    pub fn missing_reason(&self) -> &str {
+        self.recording_error
+            .as_deref()
+            .unwrap_or("Nothing is known of a recording.")
+    }
+
     /// Whether there is a recording to play.
     pub fn is_playable(&self) -> bool {
         self.s3_key.is_some() || self.twilio.iter().any(TwilioRecording::is_completed)

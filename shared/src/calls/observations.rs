@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::clients::twilio::RecordingStatus;
+use crate::{
+    clients::twilio::RecordingStatus,
+    names::{Direction, RecordingName},
+};
 
 /// A value and when it was reported.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,17 @@ pub(super) struct ObservedObject {
     pub(super) etag: Option<String>,
     /// The `sequencer` of the newest S3 event that was followed.
     pub(super) sequencer: Option<String>,
+    /// What its name says by the deployment's patterns. Absent in items of version 0.1, whose names are of the documented form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<RecordingName>,
+}
+
+impl ObservedObject {
+    /// What the name of the object with this key says.
+    pub(super) fn name(&self, key: &str) -> RecordingName {
+        let documented = || RecordingName::documented(key).unwrap_or_default();
+        self.name.clone().unwrap_or_else(documented)
+    }
 }
 
 /// One of Twilio's recordings of a call.
@@ -87,6 +101,9 @@ pub(super) struct TwilioCall {
     /// The other party's number, digits only; empty when it has none, `None` when that is not known.
     pub(super) phone: Option<String>,
     pub(super) recordings: BTreeMap<String, TwilioRecording>,
+    /// SIDs of the recordings whose media was at Twilio after they were completed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) verified: BTreeSet<String>,
 }
 
 /// What was reported of one thing.
@@ -104,9 +121,9 @@ pub(super) struct Observations {
     /// Why there is no recording, by LiveKit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<Timestamped>,
-    /// Phone number and Unix time of a recording that failed without a file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) failed_at: Option<(String, i64)>,
+    /// Phone number (empty when unknown) and Unix time of a LiveKit recording, by its webhook.
+    #[serde(alias = "failed_at", skip_serializing_if = "Option::is_none")]
+    pub(super) egress_at: Option<(String, i64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) twilio: Option<TwilioCall>,
     /// The item that this was declared to belong to, whatever the times say.
@@ -118,6 +135,23 @@ pub(super) struct Observations {
 }
 
 impl Observations {
+    /// Phone number and Unix time of the recording with this key, or of the failed one: what the name does not say, LiveKit's webhook does.
+    pub(super) fn recorded_at(&self, key: &str) -> (Option<String>, Option<i64>) {
+        let name = match &self.object {
+            Some(object) => object.name(key),
+            None => RecordingName::documented(key).unwrap_or_default(),
+        };
+        let egress = self.egress_at.as_ref();
+        let number = egress.map(|(phone, _)| phone.clone()).filter(|phone| !phone.is_empty());
+        (name.phone.or(number), name.unix.or(egress.map(|(_, unix)| *unix)))
+    }
+
+    /// Whether the recording is one of a call by the customer.
+    pub(super) fn is_inbound(&self, key: &str) -> bool {
+        let direction = self.object.as_ref().and_then(|object| object.name(key).direction);
+        direction == Some(Direction::Inbound)
+    }
+
     pub(super) fn reported_at(&mut self, at: Timestamp) {
         self.reported = Some(self.reported.map_or(at, |first| first.min(at)));
     }

@@ -1,10 +1,10 @@
-//! What the reconciler asks of the index, and keeps in it.
+//! What the reconciler reads from the index, and keeps in it.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{error::CallsError, item::Items, item_id, model::Call, observations::TwilioRecording, table::Calls};
 use crate::clients::{
-    bucket::RecordingObject,
+    bucket::ListedRecording,
     dynamodb::{get_text, text},
 };
 
@@ -19,6 +19,10 @@ pub struct TwilioUpdate {
     pub phone: Option<String>,
     /// Whether it can be played now, and could not before.
     pub is_completion: bool,
+    /// Whether the recording itself is not in the table as it is.
+    pub is_new: bool,
+    /// Whether there is no need to see whether its media is there.
+    pub is_verified: bool,
 }
 
 /// What the reconciler keeps in the table.
@@ -28,6 +32,8 @@ pub enum ReconcilerState {
     Checkpoint,
     /// What it found.
     Report,
+    /// What it found on each day.
+    Days,
 }
 
 impl ReconcilerState {
@@ -35,24 +41,31 @@ impl ReconcilerState {
         match self {
             Self::Checkpoint => "reconciler#checkpoint",
             Self::Report => "reconciler#report",
+            Self::Days => "reconciler#days",
         }
     }
 }
 
 impl Calls {
-    /// Those of a page of the bucket's recordings that are not in the table as they are in the bucket.
-    pub async fn out_of_date(&self, objects: &[RecordingObject]) -> Result<Vec<String>, CallsError> {
+    /// The keys of those of the bucket's recordings that are not in the table as they are in the bucket.
+    pub async fn out_of_date(&self, objects: &[ListedRecording]) -> Result<Vec<String>, CallsError> {
         let ids: Vec<String> = objects.iter().map(|object| item_id::object(&object.key)).collect();
         let items = self.load(ids.iter().map(String::as_str)).await?;
-        let is_known = |id: &str, object: &RecordingObject| {
+        let is_known = |id: &str, object: &ListedRecording| {
             let known = items.get(id).and_then(|item| item.state.own.object.as_ref());
-            known.is_some_and(|known| known.usable && known.size == Some(object.size) && known.etag == object.etag)
+            known.is_some_and(|known| {
+                // Some stores list no ETags.
+                let same_etag = object.info.etag.is_none() || known.etag == object.info.etag;
+                let same_file = known.size == Some(object.info.size) && same_etag;
+                known.usable && same_file && known.name(&object.key) == object.name
+            })
         };
         let unknown = ids.iter().zip(objects).filter(|(id, object)| !is_known(id, object));
         Ok(unknown.map(|(_, object)| object.key.clone()).collect())
     }
 
-    /// Those of Twilio's recordings, with their calls, of which the table does not know all, or not whether their call has a number.
+    /// Those of Twilio's recordings, with their calls, of which the table does not know all: what they are now, whether their call has a number,
+    /// and whether their media was there after they were completed.
     pub async fn twilio_updates(
         &self,
         recordings: Vec<(String, TwilioRecording)>,
@@ -62,18 +75,23 @@ impl Calls {
             .map(|(call_sid, _)| item_id::twilio(call_sid))
             .collect();
         let items = self.load(ids.iter().map(String::as_str)).await?;
-        let news = ids.iter().zip(recordings).filter_map(|(id, (call_sid, recording))| {
+        let updates = ids.iter().zip(recordings).filter_map(|(id, (call_sid, recording))| {
             let call = items.get(id).and_then(|item| item.state.own.twilio.as_ref());
             let known = call.and_then(|call| call.recordings.get(&recording.sid));
             let phone = call.and_then(|call| call.phone.clone());
-            (recording.is_newer_than(known) || phone.is_none()).then(|| TwilioUpdate {
+            let is_new = recording.is_newer_than(known);
+            let is_playing = known.is_none_or(TwilioRecording::is_completed) && recording.is_completed();
+            let is_verified = !is_playing || call.is_some_and(|call| call.verified.contains(&recording.sid));
+            (is_new || phone.is_none() || !is_verified).then(|| TwilioUpdate {
                 is_completion: recording.completes(known),
+                is_new,
+                is_verified,
                 call_sid,
                 recording,
                 phone,
             })
         });
-        Ok(news.collect())
+        Ok(updates.collect())
     }
 
     /// Pairs anew what lies near a row, for what arrived at the same moment and did not see each other.
@@ -82,7 +100,7 @@ impl Calls {
         self.update(std::slice::from_ref(&call.item), there).await.map(|_| ())
     }
 
-    /// Reads a note. One that another version of the program wrote, and that can't be read any more, counts as none.
+    /// Reads what the reconciler keeps. What another version of the program wrote, and can't be read any more, counts as none.
     pub async fn reconciler_state<T: DeserializeOwned>(&self, state: ReconcilerState) -> Result<Option<T>, CallsError> {
         let get = self.client.get_item().table_name(&self.table).consistent_read(true);
         let item = get.key("id", text(state.id())).send().await?.item;
@@ -94,7 +112,7 @@ impl Calls {
         }))
     }
 
-    /// Writes a note, of at most some 400 kB.
+    /// Writes what the reconciler keeps, of at most some 400 kB.
     pub async fn save_reconciler_state<T: Serialize>(
         &self,
         state: ReconcilerState,

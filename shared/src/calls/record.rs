@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use serde_json::Value;
-
 use super::{
     error::CallsError,
-    interaction::{Field, Interaction},
+    interaction::Interaction,
     item::{Items, entry, is_listable},
     item_id,
-    model::Call,
     observations::{ObservedObject, TwilioRecording},
     store::pause,
     table::Calls,
@@ -20,15 +16,29 @@ use crate::{
         bucket::{ObjectInfo, RecordingObject},
         livekit::FailedEgress,
     },
-    ids::{DispatchId, RecordingName, digits},
-    time::to_millis,
+    ids::{DispatchId, digits},
+    names::{Ignored, RecordingName},
 };
+use jiff::Timestamp;
+
+/// An object of the bucket that is a recording.
+#[derive(Debug, Clone)]
+pub struct RecordingKey {
+    /// Its key.
+    pub key: String,
+    /// What its name says.
+    pub name: RecordingName,
+    /// Phone number (empty when unknown) and Unix time, by LiveKit's webhook.
+    pub egress_at: Option<(String, i64)>,
+}
 
 /// What [`Calls::observe`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observed {
-    /// The key is not that of a recording.
-    NoRecording,
+    /// The object is not indexed, and why.
+    Ignored(Ignored),
+    /// The object is not below the prefix of the recordings.
+    OutsidePrefix,
     /// A recording that can be used.
     Present,
     /// No such object, or an empty one.
@@ -45,53 +55,7 @@ impl Observed {
 }
 
 impl Calls {
-    /// Takes down all that is known of a call, its recording included, whatever the recording's name says.
-    pub async fn put(&self, call: &Call) -> Result<(), CallsError> {
-        let Some(dispatch_id) = DispatchId::parse(&call.dispatch_id) else {
-            return Err(CallsError::bug("a call needs a dispatch id"));
-        };
-        let (at, text) = (Timestamp::now(), |value: &Option<String>| {
-            value.clone().map(Value::from)
-        });
-        let time = |time: Option<Timestamp>| time.map(|time| Value::from(to_millis(time)));
-        let mut fields: BTreeMap<Field, Option<Value>> = [
-            (Field::CustomerName, text(&call.customer_name)),
-            (Field::Phone, text(&call.phone)),
-            (Field::Status, text(&call.status)),
-            (Field::Outcome, text(&call.outcome)),
-            (Field::Duration, call.duration.map(Value::from)),
-            (Field::StartTime, time(call.start_time)),
-            (Field::EndTime, time(call.end_time)),
-        ]
-        .into();
-        fields.retain(|_, value| value.is_some());
-        let interaction = Interaction {
-            interaction_id: call.interaction_id.clone(),
-            dispatch_id: Some(dispatch_id),
-            fields,
-            at,
-        };
-        let object = call.s3_key.as_deref().map(item_id::object);
-        let found = ObservedObject {
-            usable: true,
-            size: call.size,
-            etag: call.etag.clone(),
-            sequencer: None,
-        };
-        let ids: Vec<String> = interaction.ids().into_iter().chain(object.clone()).collect();
-        let write = |items: &mut Items| {
-            interaction.apply(items);
-            if let Some(id) = &object {
-                let own = &mut entry(items, id).state.own;
-                own.object = Some(found.clone());
-                own.belongs_to(&call.dispatch_id, at);
-            }
-            true
-        };
-        self.update(&ids, write).await.map(|_| ())
-    }
-
-    /// Takes down what is reported of an interaction. Without a dispatch id it needs an interaction's.
+    /// Stores what is reported of an interaction. Without a dispatch id it needs an interaction's.
     pub async fn record_interaction(&self, reported: &Interaction) -> Result<(), CallsError> {
         let write = |items: &mut Items| {
             reported.apply(items);
@@ -100,21 +64,18 @@ impl Calls {
         self.update(&reported.ids(), write).await.map(|_| ())
     }
 
-    /// Takes down whether an object of the bucket is there, which `head` asks S3. `sequencer` is that of the S3 event which gave the occasion:
-    /// one that is older than what was followed already changes nothing. Keys that are no recording's are left alone.
+    /// Stores whether an object of the bucket is there, which `head` asks S3. `sequencer` is that of the S3 event which gave the occasion:
+    /// one that is older than what was followed already changes nothing.
     ///
     /// `head` is asked after the item is read, and asked again when somebody else changed the item meanwhile: what is written was true later than
     /// anything that was written before.
     pub async fn observe<E: From<CallsError>, F: Future<Output = Result<Option<ObjectInfo>, E>>>(
         &self,
-        key: &str,
+        recording: &RecordingKey,
         sequencer: Option<&str>,
         head: impl Fn() -> F,
     ) -> Result<Observed, E> {
-        if RecordingName::parse(key).is_none() {
-            return Ok(Observed::NoRecording);
-        }
-        let id = item_id::object(key);
+        let id = item_id::object(&recording.key);
         for tries in 0..8 {
             if tries > 0 {
                 pause(tries).await;
@@ -132,18 +93,26 @@ impl Calls {
             if found.is_none() && before.is_empty() && sequencer.is_none() {
                 return Ok(observed);
             }
+            let modified = found.as_ref().and_then(|found| found.modified);
             let object = ObservedObject {
                 usable: found.is_some(),
                 size: found.as_ref().map(|found| found.size),
                 etag: found.and_then(|found| found.etag),
                 sequencer: sequencer.map(str::to_owned).or(followed),
+                name: Some(recording.name.clone()),
             };
             let rev = before.get(&id).map(|item| item.rev);
             let write = |items: &mut Items| {
                 if items.get(&id).map(|item| item.rev) != rev {
                     return false;
                 }
-                entry(items, &id).state.own.object = Some(object.clone());
+                let own = &mut entry(items, &id).state.own;
+                own.object = Some(object.clone());
+                own.egress_at = recording.egress_at.clone().or(own.egress_at.take());
+                // Without a time of its own it is listed at the time of the file.
+                if let (None, Some(at)) = (own.recorded_at(&recording.key).1, modified) {
+                    own.reported_at(at);
+                }
                 true
             };
             if self.update(std::slice::from_ref(&id), write).await.map_err(E::from)? {
@@ -153,7 +122,7 @@ impl Calls {
         Err(CallsError::busy().into())
     }
 
-    /// Takes down the recordings that a search of the bucket found near a dispatch, `key` being its own, and the dispatch. What is known of them
+    /// Stores the recordings that a search of the bucket found near a dispatch, `key` being its own, and the dispatch. What is known of them
     /// already stays: a dispatch that nobody has reported takes no recording from another call.
     pub async fn index_search_results(
         &self,
@@ -184,6 +153,7 @@ impl Calls {
                     size: Some(object.size),
                     etag: object.etag.clone(),
                     sequencer: None,
+                    name: None,
                 });
             }
             true
@@ -191,28 +161,36 @@ impl Calls {
         self.update(&ids, write).await.map(|_| ())
     }
 
-    /// Takes down that LiveKit made no recording. Without a file name, and without number and time, there is nothing to take down (`false`).
-    pub async fn record_failed_egress(&self, failed: &FailedEgress) -> Result<bool, CallsError> {
-        let key = failed.key.as_deref().filter(|key| RecordingName::parse(key).is_some());
-        let place = failed
-            .phone
-            .clone()
-            .zip(failed.started.filter(|time| is_listable(*time)));
-        let (id, place) = match (key, place) {
-            (Some(key), _) => (item_id::object(key), None),
-            (None, Some((phone, started))) => (item_id::egress(&failed.egress_id), Some((phone, started.as_second()))),
-            (None, None) => return Ok(false),
+    /// Stores that LiveKit made no recording. Without number and time there is nothing to store (`false`).
+    /// `name` is what the name of its file says.
+    pub async fn record_failed_egress(
+        &self,
+        failed: &FailedEgress,
+        name: Option<&RecordingName>,
+    ) -> Result<bool, CallsError> {
+        let phone = name
+            .and_then(|name| name.phone.clone())
+            .or_else(|| failed.phone.clone());
+        let started = failed
+            .started
+            .filter(|time| is_listable(*time))
+            .map(Timestamp::as_second);
+        let place = phone.zip(name.and_then(|name| name.unix).or(started));
+        let id = match (&failed.key, &place) {
+            (Some(key), Some(_)) if name.is_some() => item_id::object(key),
+            (_, Some(_)) => item_id::egress(&failed.egress_id),
+            (_, None) => return Ok(false),
         };
         let write = |items: &mut Items| {
             let own = &mut entry(items, &id).state.own;
             own.fail(&failed.reason, failed.at);
-            own.failed_at.clone_from(&place);
+            own.egress_at = place.clone().or(own.egress_at.take());
             true
         };
         self.update(std::slice::from_ref(&id), write).await
     }
 
-    /// Takes down a recording of Twilio's. `call_sid` is the recording's own SID when it is of no single call. `phone` is the other party's number
+    /// Stores a recording of Twilio's. `call_sid` is the recording's own SID when it is of no single call. `phone` is the other party's number
     /// (empty: there is none), `dispatch` the call it belongs to, where they are known.
     pub async fn record_twilio_recording(
         &self,
@@ -221,6 +199,30 @@ impl Calls {
         phone: Option<&str>,
         dispatch: Option<&DispatchId>,
     ) -> Result<(), CallsError> {
+        self.store_twilio_recording(call_sid, recording, phone, dispatch, false)
+            .await
+    }
+
+    /// The same for a recording that the reconciler found. `is_verified` says that its media was there.
+    pub async fn record_found_twilio_recording(
+        &self,
+        call_sid: &str,
+        recording: &TwilioRecording,
+        phone: Option<&str>,
+        is_verified: bool,
+    ) -> Result<(), CallsError> {
+        self.store_twilio_recording(call_sid, recording, phone, None, is_verified)
+            .await
+    }
+
+    async fn store_twilio_recording(
+        &self,
+        call_sid: &str,
+        recording: &TwilioRecording,
+        phone: Option<&str>,
+        dispatch: Option<&DispatchId>,
+        is_verified: bool,
+    ) -> Result<(), CallsError> {
         let id = item_id::twilio(call_sid);
         let phone = phone.map(digits);
         let mut recording = recording.clone();
@@ -228,6 +230,9 @@ impl Calls {
         let write = |items: &mut Items| {
             let own = &mut entry(items, &id).state.own;
             own.record_twilio_recording(&recording, phone.as_deref());
+            if let (true, Some(call)) = (is_verified, &mut own.twilio) {
+                call.verified.insert(recording.sid.clone());
+            }
             if let Some(dispatch) = dispatch {
                 own.belongs_to(dispatch.as_str(), Timestamp::UNIX_EPOCH);
             }
@@ -236,7 +241,7 @@ impl Calls {
         self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 
-    /// What is taken down of these Twilio recordings of one call, and the call's number.
+    /// What is stored of these Twilio recordings of one call, and the call's number.
     pub async fn twilio_call(
         &self,
         call_sid: &str,
@@ -247,7 +252,7 @@ impl Calls {
         Ok(twilio.map(|call| (call.phone, call.recordings)))
     }
 
-    /// Takes down that a transcript of the recording with this key is stored, under the name of this dispatch: of the dispatch, or of the object
+    /// Stores that a transcript of the recording with this key is stored, under the name of this dispatch: of the dispatch, or of the object
     /// where nobody has reported the dispatch. What is not in the table stays out of it.
     pub async fn mark_egress_transcribed(&self, id: &DispatchId, key: &str) -> Result<(), CallsError> {
         let ids = [id.as_str().to_owned(), item_id::object(key)];
@@ -258,7 +263,7 @@ impl Calls {
         self.update(&ids, write).await.map(|_| ())
     }
 
-    /// Takes down that a transcript of a recording of this call by Twilio is stored, whether or not Twilio has told of the recording yet.
+    /// Stores that a transcript of a recording of this call by Twilio is stored, whether or not Twilio has reported the recording yet.
     pub async fn mark_twilio_transcribed(&self, call_sid: &str) -> Result<(), CallsError> {
         let id = item_id::twilio(call_sid);
         let write = |items: &mut Items| set_transcribed(items, &id, "");

@@ -8,7 +8,7 @@ use super::{
     error::CallsError,
     item_id::{self, ItemKind},
     pairing::{NEIGHBOURHOOD, fit, pair},
-    record::Observed,
+    record::{Observed, RecordingKey},
     table::Calls,
 };
 use crate::{
@@ -45,7 +45,7 @@ pub enum ResolveError {
 impl Resolver {
     /// Reads `CALLS_TABLE`, and what [`RecordingsBucket::from_env`] reads. `None` without a bucket.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
-        let Some(bucket) = RecordingsBucket::from_env(env, aws) else {
+        let Some(bucket) = RecordingsBucket::from_env(env, aws)? else {
             return Ok(None);
         };
         let calls = Calls::from_env(env, aws)?;
@@ -90,12 +90,40 @@ pub async fn index_object(
     key: &str,
     sequencer: Option<&str>,
 ) -> Result<Observed, ResolveError> {
-    match key.starts_with(bucket.prefix()) {
-        true => {
-            let head = || async { Ok::<_, ResolveError>(bucket.head(key).await?) };
-            calls.observe(key, sequencer, head).await
+    index_egress(calls, bucket, key, sequencer, None).await
+}
+
+/// The same for the file of a LiveKit recording, of which its webhook says the phone number (empty when unknown) and the Unix time.
+pub async fn index_egress(
+    calls: &Calls,
+    bucket: &RecordingsBucket,
+    key: &str,
+    sequencer: Option<&str>,
+    egress_at: Option<(String, i64)>,
+) -> Result<Observed, ResolveError> {
+    if !key.starts_with(bucket.prefix()) {
+        return Ok(Observed::OutsidePrefix);
+    }
+    let name = match bucket.name_of(key) {
+        Ok(name) => name,
+        Err(ignored) => return Ok(Observed::Ignored(ignored)),
+    };
+    let recording = RecordingKey {
+        key: key.to_owned(),
+        name,
+        egress_at,
+    };
+    let head = || async { Ok::<_, ResolveError>(bucket.head(key).await?) };
+    calls.observe(&recording, sequencer, head).await
+}
+
+impl ResolveError {
+    /// Whether the table or the bucket did not answer at all, so that other requests would fare the same.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Calls(error) => error.is_outage(),
+            Self::Bucket(error) => error.is_outage(),
         }
-        false => Ok(Observed::NoRecording),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     model::Call,
     observations::Observations,
 };
-use crate::ids::{DispatchId, RecordingName};
+use crate::ids::DispatchId;
 
 impl CallItem {
     /// The row that it makes, and where it is listed. `None` when it belongs to another.
@@ -38,27 +38,27 @@ impl CallItem {
             let name = item_id::name(id);
             failure = failure.or(observations.failure.as_ref().and_then(|failure| failure.value.as_str()));
             if let Some(object) = &observations.object {
-                let file = RecordingName::parse(name);
+                let (phone, unix) = observations.recorded_at(name);
                 if object.usable {
                     call.s3_key = Some(name.to_owned());
                     call.size = object.size;
                     call.etag.clone_from(&object.etag);
-                    began = file.as_ref().map(|file| file.unix).or(began);
+                    began = unix.or(began);
                 } else {
                     failure = failure.or(Some("The recording was deleted."));
                 }
-                if let Some(file) = file {
+                if let (Some(phone), Some(unix)) = (&phone, unix) {
                     let is_unnamed = call.dispatch_id.contains('#');
                     if self.kind() != ItemKind::Dispatch && (object.usable || is_unnamed) {
-                        call.dispatch_id = format!("dispatch_{}_{}", file.unix, file.phone);
+                        call.dispatch_id = format!("dispatch_{unix}_{phone}");
                     }
-                    began = began.or(Some(file.unix));
-                    number = number.or(Some(file.phone));
                 }
-            }
-            if let Some((phone, unix)) = &observations.failed_at {
-                began = began.or(Some(*unix));
-                number = number.or_else(|| Some(phone.clone()));
+                began = began.or(unix);
+                number = number.or(phone);
+            } else if observations.egress_at.is_some() {
+                let (phone, unix) = observations.recorded_at(name);
+                began = began.or(unix);
+                number = number.or(phone);
             }
             if let Some(twilio) = &observations.twilio {
                 if name.starts_with("CA") {

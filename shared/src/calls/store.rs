@@ -1,17 +1,17 @@
-//! Reading items, and writing them together with the counts they change.
+//! Reading items, and writing them: one item by one conditional write, several in a transaction.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{KeysAndAttributes, Put, TransactWriteItem, Update},
+    types::{KeysAndAttributes, Put, TransactWriteItem},
 };
 
 use super::{
     encoding::{attributes, item_from},
     error::CallsError,
-    item::{CallItem, Items, ListKind},
+    item::{CallItem, Items, ListPosition},
     table::Calls,
 };
 use crate::clients::dynamodb::{number, text};
@@ -26,16 +26,8 @@ pub(super) enum Commit {
     Partial,
 }
 
-/// Items in one transaction: with up to eight counts that each of them changes it stays below DynamoDB's 100.
-const AT_ONCE: usize = 10;
-
-/// The prefixes of a time at which calls are counted: by month, day, hour and minute.
-const LEVELS: [usize; 4] = [
-    "2025-08".len(),
-    "2025-08-08".len(),
-    "2025-08-08T11".len(),
-    "2025-08-08T11:44".len(),
-];
+/// Items in one transaction. DynamoDB takes 100 of together 4 MB.
+const AT_ONCE: usize = 50;
 
 impl Calls {
     /// The items with these ids that are in the table, as they are now.
@@ -77,31 +69,25 @@ impl Calls {
         items.collect()
     }
 
-    /// Writes what `items` has that `loaded` has not, each item together with the counts of the list. All or nothing, unless it is more than a
-    /// transaction takes: then a conflict may come after some of it is written.
+    /// Writes what `items` has that `loaded` has not. All or nothing, unless it is more than a transaction takes: then a conflict may come after
+    /// some of it is written. The ledger's closed days that it changes are marked first.
     pub(super) async fn commit(&self, loaded: &Items, items: &Items) -> Result<Commit, CallsError> {
-        let changed = |item: &&CallItem| loaded.get(&item.id).is_none_or(|known| known.state != item.state);
-        let changed: Vec<&CallItem> = items.values().filter(changed).collect();
+        let is_changed = |item: &&CallItem| loaded.get(&item.id).is_none_or(|known| known.state != item.state);
+        let changed: Vec<&CallItem> = items.values().filter(is_changed).collect();
+        match self.mark_days(&changed_rows(loaded, &changed)).await {
+            Ok(()) => {}
+            Err(error) if is_conflict(&error, |_| false) => return Ok(Commit::Conflict),
+            Err(error) => return Err(error.into()),
+        }
         for (number, changed) in changed.chunks(AT_ONCE).enumerate() {
-            if self.write(loaded, changed).await? == Commit::Conflict {
+            if self.write(changed).await? == Commit::Conflict {
                 return Ok(if number == 0 { Commit::Conflict } else { Commit::Partial });
             }
         }
         Ok(Commit::Done)
     }
 
-    async fn write(&self, loaded: &Items, changed: &[&CallItem]) -> Result<Commit, CallsError> {
-        let mut counts: BTreeMap<(ListKind, String), i64> = BTreeMap::new();
-        for item in changed {
-            let position = |item: &CallItem| item.row().and_then(|(_, position)| position);
-            let (before, after) = (loaded.get(&item.id).and_then(position), position(item));
-            for (position, delta) in [(before, -1), (after, 1)] {
-                if let Some(position) = position {
-                    *counts.entry((position.list, position.minute().to_owned())).or_default() += delta;
-                }
-            }
-        }
-        counts.retain(|_, delta| *delta != 0);
+    async fn write(&self, changed: &[&CallItem]) -> Result<Commit, CallsError> {
         let mut writes = Vec::new();
         for item in changed {
             let put = Put::builder()
@@ -117,7 +103,7 @@ impl Calls {
                 );
             writes.push(put.build().map_err(CallsError::bug)?);
         }
-        if let ([_], true) = (&writes[..], counts.is_empty()) {
+        if writes.len() == 1 {
             let put = writes.swap_remove(0);
             let sent = self
                 .client
@@ -142,7 +128,7 @@ impl Calls {
         let sent = self
             .client
             .transact_write_items()
-            .set_transact_items(Some(puts.chain(self.count(&counts)?).collect()))
+            .set_transact_items(Some(puts.collect()))
             .send()
             .await;
         match sent {
@@ -151,59 +137,23 @@ impl Calls {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// Adds to the counts of a minute, its hour, its day and its month. One item holds the counts of all parts of a day, and so on.
-    fn count(&self, deltas: &BTreeMap<(ListKind, String), i64>) -> Result<Vec<TransactWriteItem>, CallsError> {
-        let mut nodes: BTreeMap<String, BTreeMap<&str, i64>> = BTreeMap::new();
-        for ((list, minute), delta) in deltas {
-            let mut from = 0;
-            for level in LEVELS {
-                let node = nodes.entry(counts_id(*list, &minute[..from])).or_default();
-                *node.entry(&minute[from..level]).or_default() += delta;
-                from = level;
-            }
-        }
-        let mut updates = Vec::new();
-        for (id, parts) in nodes {
-            let parts: Vec<(&str, i64)> = parts.into_iter().filter(|(_, delta)| *delta != 0).collect();
-            if parts.is_empty() {
-                continue;
-            }
-            let adds: Vec<String> = (0..parts.len()).map(|n| format!("#p{n} :d{n}")).collect();
-            let mut update = Update::builder()
-                .table_name(&self.table)
-                .key("id", text(&id))
-                .update_expression(format!("ADD {}", adds.join(", ")));
-            for (n, (part, delta)) in parts.into_iter().enumerate() {
-                update = update
-                    .expression_attribute_names(format!("#p{n}"), part)
-                    .expression_attribute_values(format!(":d{n}"), number(delta));
-            }
-            let update = update.build().map_err(CallsError::bug)?;
-            updates.push(TransactWriteItem::builder().update(update).build());
-        }
-        Ok(updates)
-    }
-
-    /// How many calls begin in each part of `prefix`: months of all time (`""`), days of a month (`2025-08`), hours of a day, minutes of an
-    /// hour. In order; parts without calls are left out.
-    pub(super) async fn counts(&self, list: ListKind, prefix: &str) -> Result<Vec<(String, u64)>, CallsError> {
-        let get = self.client.get_item().table_name(&self.table);
-        let answer = get.key("id", text(&counts_id(list, prefix))).send().await?;
-        let mut parts: Vec<(String, u64)> = answer
-            .item
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|(part, count)| Some((format!("{prefix}{part}"), count.as_n().ok()?.parse().ok()?)))
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        parts.sort();
-        Ok(parts)
-    }
 }
 
-fn counts_id(list: ListKind, prefix: &str) -> String {
-    format!("counts#{}", list.partition(prefix))
+/// Where the rows that change are listed, before and after.
+fn changed_rows(loaded: &Items, changed: &[&CallItem]) -> Vec<ListPosition> {
+    let mut positions = Vec::new();
+    for item in changed {
+        let (before, after) = (loaded.get(&item.id).and_then(CallItem::row), item.row());
+        if before != after {
+            positions.extend(
+                [before, after]
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(_, position)| position),
+            );
+        }
+    }
+    positions
 }
 
 /// Waits before try number `tries` (from 1): a random time, so that those who collided do not collide again.
@@ -212,7 +162,7 @@ pub(super) async fn pause(tries: u32) {
     tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
 }
 
-fn is_conflict<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, also: impl Fn(&E) -> bool) -> bool {
+pub(super) fn is_conflict<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, also: impl Fn(&E) -> bool) -> bool {
     let passing = [
         // Whether it was written shows when the items are read again.
         "InternalServerError",

@@ -1,6 +1,9 @@
 //! The calls table.
 
+use std::{collections::BTreeMap, sync::Mutex};
+
 use aws_sdk_dynamodb::Client;
+use jiff::{Timestamp, civil::Date};
 
 use super::{encoding::call_from, error::CallsError, model::Call};
 use crate::{
@@ -13,15 +16,23 @@ use crate::{
 pub struct Calls {
     pub(super) client: Client,
     pub(super) table: String,
+    /// Days of the ledger that were marked as changed, and when.
+    pub(super) marked: Mutex<BTreeMap<Date, Timestamp>>,
 }
 
 impl Calls {
     /// Reads `CALLS_TABLE`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
-        Ok(Self {
-            client: aws.dynamodb(),
-            table: env.required("CALLS_TABLE")?.to_owned(),
-        })
+        Ok(Self::new(aws.dynamodb(), env.required("CALLS_TABLE")?))
+    }
+
+    /// The table of this name.
+    pub fn new(client: Client, table: &str) -> Self {
+        Self {
+            client,
+            table: table.to_owned(),
+            marked: Mutex::default(),
+        }
     }
 
     /// Reads one call.

@@ -1,14 +1,17 @@
 //! The bucket in S3 that LiveKit egress writes recordings to.
 
-use aws_sdk_s3::{Client, error::SdkError, operation::list_objects_v2::ListObjectsV2Error, types::Object};
+use aws_sdk_s3::{
+    Client, error::SdkError, operation::list_objects_v2::ListObjectsV2Error, primitives::DateTime, types::Object,
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
 
 use crate::{
     clients::aws::{Aws, causes},
-    config::Env,
-    ids::{DispatchPattern, RecordingName},
+    config::{ConfigError, Env},
+    ids::DispatchPattern,
+    names::{Ignored, RecordingName, RecordingNames},
     time::utc_day,
 };
 
@@ -19,6 +22,19 @@ pub struct ObjectInfo {
     pub size: i64,
     /// ETag without quotes.
     pub etag: Option<String>,
+    /// When it was last written.
+    pub modified: Option<Timestamp>,
+}
+
+/// An object of a listing that is a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedRecording {
+    /// Its S3 key.
+    pub key: String,
+    /// What S3 says of it.
+    pub info: ObjectInfo,
+    /// What its name says.
+    pub name: RecordingName,
 }
 
 /// A recording in the bucket.
@@ -51,11 +67,20 @@ pub enum BucketError {
     Unavailable(String),
 }
 
+impl BucketError {
+    /// Whether S3 did not answer at all, so that other requests would fare the same.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::NoSuchBucket)
+    }
+}
+
 /// One page of the bucket's keys.
 #[derive(Debug)]
 pub struct KeyPage {
     /// The recordings on it.
-    pub recordings: Vec<RecordingObject>,
+    pub recordings: Vec<ListedRecording>,
+    /// The keys on it that are not indexed, and why.
+    pub ignored: Vec<(String, Ignored)>,
     /// The last key of the page, after which the next one begins; `None` on the last page.
     pub last: Option<String>,
 }
@@ -65,21 +90,27 @@ pub struct RecordingsBucket {
     client: Client,
     bucket: String,
     prefix: String,
+    names: RecordingNames,
 }
 
 impl RecordingsBucket {
-    /// Reads `RECORDINGS_BUCKET` and `RECORDINGS_PREFIX` (`egress-recordings/` when absent). `None` without a bucket.
-    pub fn from_env(env: &Env, aws: &Aws) -> Option<Self> {
-        let bucket = env.optional("RECORDINGS_BUCKET")?.to_owned();
+    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_PREFIX` (`egress-recordings/` when absent) and what [`RecordingNames::from_env`] reads. `None`
+    /// without a bucket.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
+        let names = RecordingNames::from_env(env)?;
+        let Some(bucket) = env.optional("RECORDINGS_BUCKET").map(str::to_owned) else {
+            return Ok(None);
+        };
         let prefix = env
             .optional("RECORDINGS_PREFIX")
             .unwrap_or("egress-recordings/")
             .to_owned();
-        Some(Self {
+        Ok(Some(Self {
             client: Client::from_conf(aws.s3_config()),
             bucket,
             prefix,
-        })
+            names,
+        }))
     }
 
     /// The recordings of the dispatch's phone number that began within so many seconds of it, before or after, in that order.
@@ -142,6 +173,11 @@ impl RecordingsBucket {
         &self.bucket
     }
 
+    /// What the name of an object says, or why it is not indexed.
+    pub fn name_of(&self, key: &str) -> Result<RecordingName, Ignored> {
+        self.names.read(key)
+    }
+
     /// The folder of all recordings, with its slash.
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -153,6 +189,7 @@ impl RecordingsBucket {
         match answer.map_err(getting) {
             Ok(object) => Ok(Some(ObjectInfo {
                 size: object.content_length().unwrap_or_default(),
+                modified: object.last_modified().and_then(time),
                 etag: without_quotes(object.e_tag),
             })),
             Err(BucketError::NotFound) => Ok(None),
@@ -160,21 +197,44 @@ impl RecordingsBucket {
         }
     }
 
-    /// Reads one page of keys in their order, which is that of days: those after `after` that begin with [`RecordingsBucket::prefix`] and `folder`.
-    pub async fn page(&self, folder: &str, after: Option<&str>) -> Result<KeyPage, BucketError> {
+    /// Reads one page of at most `limit` (1000) keys in their order, which is that of days: those after `after` that begin with
+    /// [`RecordingsBucket::prefix`] and `folder`.
+    pub async fn page(&self, folder: &str, after: Option<&str>, limit: i32) -> Result<KeyPage, BucketError> {
         let answer = self
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
             .prefix(format!("{}{folder}", self.prefix))
             .set_start_after(after.map(str::to_owned))
+            .max_keys(limit)
             .send()
             .await
             .map_err(listing)?;
         let objects = answer.contents.unwrap_or_default();
         let last = objects.last().and_then(|object| object.key.clone());
+        let (mut recordings, mut ignored) = (Vec::new(), Vec::new());
+        for object in objects {
+            let Some(key) = object.key.filter(|key| !key.ends_with('/')) else {
+                continue;
+            };
+            let size = object.size.unwrap_or_default();
+            match self.names.read(&key) {
+                Ok(_) if size == 0 => ignored.push((key, Ignored::Empty)),
+                Ok(name) => recordings.push(ListedRecording {
+                    key,
+                    info: ObjectInfo {
+                        size,
+                        etag: without_quotes(object.e_tag),
+                        modified: object.last_modified.as_ref().and_then(time),
+                    },
+                    name,
+                }),
+                Err(reason) => ignored.push((key, reason)),
+            }
+        }
         Ok(KeyPage {
-            recordings: objects.into_iter().filter_map(recording).collect(),
+            recordings,
+            ignored,
             last: last.filter(|_| answer.is_truncated == Some(true)),
         })
     }
@@ -197,6 +257,10 @@ impl RecordingsBucket {
     }
 }
 
+fn time(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(time.secs()).ok()
+}
+
 fn without_quotes(etag: Option<String>) -> Option<String> {
     etag.map(|tag| tag.trim_matches('"').to_owned())
 }
@@ -205,7 +269,7 @@ fn without_quotes(etag: Option<String>) -> Option<String> {
 fn recording(object: Object) -> Option<RecordingObject> {
     let key = object.key?;
     Some(RecordingObject {
-        unix: RecordingName::parse(&key)?.unix,
+        unix: RecordingName::documented(&key)?.unix?,
         size: object.size.filter(|size| *size > 0)?,
         etag: without_quotes(object.e_tag),
         key,

@@ -18,7 +18,8 @@ use crate::{
         secrets::{Secret, SecretError},
     },
     config::{ConfigError, Env},
-    ids::{RecordingName, digits},
+    ids::media_type,
+    names::number_of_room,
 };
 
 /// Seconds by which the clocks may differ.
@@ -54,13 +55,13 @@ pub enum EgressEvent {
     Stored {
         /// The key.
         key: String,
-        /// What is to be taken down if it is not there.
+        /// What is to be stored if it is not there.
         otherwise: FailedEgress,
     },
     /// There is no usable file.
     Failed(FailedEgress),
-    /// Nothing that matters here.
-    Other,
+    /// Nothing to index, and why.
+    Ignored(&'static str),
 }
 
 /// A LiveKit recording that came to nothing.
@@ -150,28 +151,41 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         _ => String::new(),
     };
     let has_file = matches!(status.as_str(), "EGRESS_COMPLETE" | "EGRESS_LIMIT_REACHED");
-    if event_name != Some("egress_ended")
-        || !(has_file || matches!(status.as_str(), "EGRESS_FAILED" | "EGRESS_ABORTED"))
-    {
-        return Some(EgressEvent::Other);
+    if event_name != Some("egress_ended") {
+        return Some(EgressEvent::Ignored(
+            "Only the event egress_ended says something about a recording.",
+        ));
+    }
+    if !(has_file || matches!(status.as_str(), "EGRESS_FAILED" | "EGRESS_ABORTED")) {
+        return Some(EgressEvent::Ignored(
+            "The status of the egress is not that of one which ended.",
+        ));
     }
     let several = either(info, "fileResults", "file_results").as_array();
+    // Some versions fill in the deprecated `file` alone.
+    let several = several.filter(|files| !files.is_empty());
     let files = several.map_or(std::slice::from_ref(&info["file"]), Vec::as_slice);
-    let named = |file: &Value| {
-        file["filename"]
-            .as_str()
-            .filter(|key| !key.is_empty())
-            .map(str::to_owned)
+    // A path that was asked for with a slash in front is a key without it.
+    let key_of = |file: &Value| {
+        let name = file["filename"].as_str().unwrap_or_default();
+        name.trim_start_matches('/').to_owned()
     };
-    let keys: Vec<String> = files.iter().filter_map(named).collect();
-    let is_recording = |key: &&String| RecordingName::parse(key).is_some();
-    let key = keys.iter().find(is_recording).or(keys.first()).cloned();
+    let files: Vec<&Value> = files.iter().filter(|file| !key_of(file).is_empty()).collect();
+    let is_audio = |file: &&&Value| media_type(&key_of(file)).is_some();
+    let file = files.iter().find(is_audio).or(files.first()).copied();
+    let key = file.map(key_of);
     if has_file && key.is_none() {
-        // Segments or a stream.
-        return Some(EgressEvent::Other);
+        return Some(EgressEvent::Ignored(
+            "The egress wrote no file: it made segments, images or a stream.",
+        ));
     }
     let room = either(info, "roomName", "room_name").as_str().unwrap_or_default();
-    let nanoseconds = |camel, snake| Timestamp::from_nanosecond(integer(either(info, camel, snake))?.into()).ok();
+    let participant = info["participant"]["identity"].as_str().unwrap_or_default();
+    let nanoseconds = |of: &Value, camel, snake| {
+        let time = Timestamp::from_nanosecond(integer(either(of, camel, snake))?.into()).ok();
+        time.filter(|time| time.as_second() > 0)
+    };
+    let file_started = file.and_then(|file| nanoseconds(file, "startedAt", "started_at"));
     let said = match info["error"].as_str().unwrap_or_default() {
         "" => info["details"].as_str().unwrap_or_default(),
         error => error,
@@ -188,11 +202,8 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
             .unwrap_or_default()
             .to_owned(),
         key: key.clone(),
-        phone: room
-            .strip_prefix("outbound-")
-            .map(digits)
-            .filter(|phone| !phone.is_empty()),
-        started: nanoseconds("startedAt", "started_at").filter(|started| started.as_second() > 0),
+        phone: number_of_room(room).or_else(|| number_of_room(participant)),
+        started: file_started.or_else(|| nanoseconds(info, "startedAt", "started_at")),
         reason: if said.is_empty() {
             format!("{what}.")
         } else {
@@ -200,7 +211,7 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         },
         at: integer(either(&event, "createdAt", "created_at"))
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .or_else(|| nanoseconds("endedAt", "ended_at"))
+            .or_else(|| nanoseconds(info, "endedAt", "ended_at"))
             .unwrap_or(Timestamp::UNIX_EPOCH),
     };
     Some(match key.filter(|_| has_file) {
@@ -326,16 +337,14 @@ mod tests {
             assert_eq!(failed.started.unwrap().as_second(), 1_754_653_479);
             assert_eq!(failed.at.as_second(), 1_754_653_700);
         }
-        assert_eq!(
-            ended("EGRESS_COMPLETE".into(), json!({})),
-            EgressEvent::Other,
-            "segments or a stream"
-        );
+        let is_ignored = |event: &EgressEvent| matches!(event, EgressEvent::Ignored(_));
+        let segments = ended("EGRESS_COMPLETE".into(), json!({}));
+        assert!(is_ignored(&segments), "segments or a stream");
         for status in [json!("EGRESS_ACTIVE"), json!("EGRESS_ENDING"), Value::Null] {
-            assert_eq!(ended(status, file.clone()), EgressEvent::Other);
+            assert!(is_ignored(&ended(status, file.clone())));
         }
         let other = read(br#"{"event":"room_started","room":{}}"#);
-        assert_eq!(other, Some(EgressEvent::Other));
+        assert!(other.as_ref().is_some_and(is_ignored));
         assert_eq!((read(b"[]"), read(b"nothing")), (None, None));
         let key_of = |body: Value| match read(body.to_string().as_bytes()) {
             Some(EgressEvent::Stored { key, .. }) => key,
@@ -347,6 +356,9 @@ mod tests {
             json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "file": {"filename": "k"}}});
         assert_eq!(key_of(deprecated), "k");
         let recording = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
+        let both = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "fileResults": [],
+            "file": {"filename": "/uploads/k.mp4", "duration": "-1731660518186023947"}}});
+        assert_eq!(key_of(both), "uploads/k.mp4");
         let several = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE",
             "fileResults": [{"filename": "thumbnail.jpg"}, {"filename": recording}]}});
         assert_eq!(key_of(several), recording);

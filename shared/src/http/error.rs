@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::reply::Reply;
 use crate::{
-    calls::{CallsError, ListError, ResolveError},
+    calls::{CallsError, DEEPEST_OFFSET, ListError, ResolveError},
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
     },
@@ -219,8 +219,6 @@ pub enum SecretUse {
     ApiKeys,
     /// Presigning URLs.
     Signer,
-    /// Signing the cursors of lists.
-    Cursor,
     /// Checking LiveKit's webhooks.
     LiveKit,
 }
@@ -247,16 +245,6 @@ impl ApiError {
                 (
                     "signer_not_configured",
                     "Recording URLs can't be signed: this deployment's signing keys are not usable.",
-                ),
-            ),
-            SecretUse::Cursor => (
-                (
-                    "cursor_key_unavailable",
-                    "The list can't be read right now. Try again shortly.",
-                ),
-                (
-                    "cursor_key_not_configured",
-                    "The list can't be read: this deployment's cursor key is not usable.",
                 ),
             ),
             SecretUse::LiveKit => (
@@ -334,9 +322,11 @@ impl From<ListError> for ApiError {
     fn from(error: ListError) -> Self {
         match error {
             ListError::Calls(error) => error.into(),
-            ListError::OffsetTooFar => Self::bad_request(
-                "offset_too_far",
-                "offset leads too far into this filtered list; follow next_cursor instead, or narrow the list by started_after and started_before.",
+            ListError::OffsetTooDeep => Self::bad_request(
+                "offset_too_deep",
+                format!(
+                    "offset must not pass over more than {DEEPEST_OFFSET} calls; follow next_cursor (parameter cursor) instead, or narrow the list by started_after and started_before."
+                ),
             ),
         }
     }

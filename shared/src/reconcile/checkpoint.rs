@@ -3,82 +3,87 @@
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::report::Report;
-use crate::calls::Cursor;
+use super::{failures::Failures, report::Report};
 
-/// Where a run goes on.
+/// Where a run goes on, and what outlasts a round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// What comes next.
     pub step: Step,
     /// When this round began.
     pub began: Timestamp,
-    /// From which day on the bucket's keys are read; `None`: all of them.
-    pub objects_since: Option<Date>,
-    /// From which day on Twilio's recordings are read; `None`: all of them.
-    pub twilio_since: Option<Date>,
-    /// Some objects could not be indexed: the next round reads them again.
-    pub objects_failed: bool,
-    /// The same for Twilio's recordings.
-    pub twilio_failed: bool,
-    /// The page of Twilio's list that failed, if it can be asked for again.
-    pub twilio_page: Option<String>,
+    /// When the last round began that read all recent keys of the bucket.
+    pub objects_read: Option<Timestamp>,
+    /// When the last round began that read all recent days of Twilio's list.
+    pub twilio_read: Option<Timestamp>,
+    /// Whether an earlier round was finished. In the first one nothing is transcribed by itself.
+    pub has_finished: bool,
+    /// The walk over all keys of the bucket.
+    #[serde(default)]
+    pub objects: ObjectSweep,
+    /// The walk over all of Twilio's recordings.
+    #[serde(default)]
+    pub twilio: TwilioSweep,
+    /// What failed by itself.
+    #[serde(default)]
+    pub failures: Failures,
     /// What the round has counted so far.
     pub report: Report,
 }
 
 /// What a round does, in this order.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Step {
-    /// The bucket's keys after this one.
+    /// The bucket's keys of the last days, after this one.
     Objects(Option<String>),
-    /// A page of Twilio's list.
-    Twilio(Option<String>),
-    /// Rows that may lack their other half are paired anew.
-    Repair(DayPage),
-    /// Rows are compared with the bucket and counted.
-    Count(DayPage),
+    /// A page of Twilio's recordings of a day.
+    Twilio(Date, Option<String>),
+    /// The rows of the open days and of those that were changed, except these, which are done.
+    Days(Vec<Date>),
+    /// The rows of closed days that were never counted.
+    Close,
+    /// What failed before.
+    Retry,
+    /// So many pages of the walks over everything.
+    Sweep(u32),
     /// The round is finished.
     Done,
 }
 
-/// A page of the rows of a day: first those that can be played, then those that are `missing`. From the newest day to the oldest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DayPage {
-    /// The UTC day.
-    pub day: Date,
-    /// Whether it is a page of the calls without a recording.
-    pub missing: bool,
-    /// Where the page before it ended.
-    pub after: Option<Cursor>,
+/// A walk over all keys of the bucket. The first one compares all of them with the index, later ones those that were written since the walk before.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObjectSweep {
+    /// Whether the first walk is over.
+    pub is_first_over: bool,
+    /// When the walk began that is under way, or the last one.
+    pub began: Option<Timestamp>,
+    /// When the walk before it began.
+    pub before: Option<Timestamp>,
+    /// The key after which it goes on; `None` between two walks.
+    pub after: Option<String>,
+    /// Files that are no recordings.
+    pub ignored: super::report::IgnoredFiles,
 }
 
-impl DayPage {
-    /// The first page of a day.
-    pub fn first(day: Date) -> Self {
-        Self {
-            day,
-            missing: false,
-            after: None,
-        }
-    }
+/// A walk over Twilio's recordings: the first one over all, from month to month backwards, then one each day for those that were deleted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TwilioSweep {
+    /// Whether the first walk is over.
+    pub is_first_over: bool,
+    /// The last day of the month that is read next, in the first walk.
+    pub until: Option<Date>,
+    /// The page of it that comes next.
+    pub page: Option<String>,
+    /// The walk for deleted recordings.
+    #[serde(default)]
+    pub deleted: DaySweep,
+}
 
-    /// The page after this one, which ended at `next`; `None` after the last one of `oldest`.
-    pub fn next(self, next: Option<Cursor>, oldest: Date) -> Option<Self> {
-        match (next, self.missing) {
-            (Some(after), _) => Some(Self {
-                after: Some(after),
-                ..self
-            }),
-            (None, false) => Some(Self {
-                missing: true,
-                after: None,
-                ..self
-            }),
-            (None, true) => {
-                let day = self.day.yesterday().ok()?;
-                (day >= oldest).then(|| Self::first(day))
-            }
-        }
-    }
+/// A walk that is done once a day.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DaySweep {
+    /// When it began last.
+    pub began: Option<Timestamp>,
+    /// The page that comes next; `None` between two walks.
+    pub page: Option<String>,
 }

@@ -11,7 +11,10 @@ use super::{
     store::{Commit, pause},
     table::Calls,
 };
-use crate::clients::dynamodb::{get_number, get_text, number, text};
+use crate::{
+    clients::dynamodb::{get_number, get_text, number, text},
+    ids::DispatchId,
+};
 use assignment::{LATEST, fit_recordings};
 pub(super) use assignment::{fit, pair};
 
@@ -224,7 +227,13 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
     calls.sort_unstable();
 
     let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
-    let paired = pair_times(&calls, &recordings);
+    // An id that says a number and a time is that of a call to the customer.
+    let is_outbound = |id: &str| DispatchId::parse(id).is_some_and(|id| id.pattern().is_some());
+    let is_inbound = |id: &str| items.get(id).is_some_and(|item| item.state.own.is_inbound(item.name()));
+    let paired = pair(calls.len(), recordings.len(), |call, recording| {
+        let ((_, call_id), (began, id)) = (calls[call], recordings[recording]);
+        fit(&times, call, began).filter(|_| !(is_inbound(id) && is_outbound(call_id)))
+    });
     let recorded: BTreeSet<usize> = paired.iter().flatten().copied().collect();
     let mut heads: Vec<(i64, &str, bool)> = calls.iter().map(|(time, id)| (*time, *id, true)).collect();
     for ((time, id), call) in recordings.iter().zip(&paired) {
@@ -286,12 +295,5 @@ fn join(items: &Items, dispatches: &[(i64, &str)], interactions: &[(i64, &str)])
     let times: Vec<i64> = dispatches.iter().map(|(time, _)| *time).collect();
     pair(dispatches.len(), interactions.len(), |dispatch, interaction| {
         fit(&times, dispatch, interactions[interaction].0).filter(|_| free[dispatch])
-    })
-}
-
-fn pair_times(calls: &[(i64, &str)], recordings: &[(i64, &str)]) -> Vec<Option<usize>> {
-    let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
-    pair(calls.len(), recordings.len(), |call, recording| {
-        fit(&times, call, recordings[recording].0)
     })
 }

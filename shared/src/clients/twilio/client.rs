@@ -134,7 +134,11 @@ impl Twilio {
                     .strip_prefix(resource.as_str())
                     .and_then(|rest| rest.strip_prefix('?'));
                 let next = query.and_then(PageQuery::parse);
-                Some(next.ok_or_else(|| TwilioError::Unexpected("next_page_uri leads elsewhere".into()))?)
+                let next = next.ok_or_else(|| TwilioError::Unexpected("next_page_uri leads elsewhere".into()))?;
+                if next == *page {
+                    return Err(TwilioError::Unexpected("next_page_uri leads to the same page".into()));
+                }
+                Some(next)
             }
         };
         Ok(Page {
@@ -154,7 +158,8 @@ impl Twilio {
         self.secret.refresh(TOKEN_REFRESH).await?.webhook_token()
     }
 
-    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where there is no number, or no call.
+    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where Twilio says that there is no
+    /// number, or the SID is not that of a call. A call that Twilio does not find is an error: it may find it later.
     ///
     /// `direction` is `inbound` or `trunking-originating` for calls from outside: <https://www.twilio.com/docs/voice/api/call-resource>
     pub async fn number_of(&self, call_sid: &str, deadline: Instant) -> Result<Option<String>, TwilioError> {
@@ -169,10 +174,7 @@ impl Twilio {
         }
         let account = self.account_sid().await?;
         let url = self.url(&format!("/2010-04-01/Accounts/{account}/Calls/{call_sid}.json"))?;
-        let call: Call = match self.json(url, deadline).await {
-            Err(TwilioError::NotFound) => return Ok(None),
-            answer => answer?,
-        };
+        let call: Call = self.json(url, deadline).await?;
         let inbound = matches!(call.direction.as_deref(), Some("inbound" | "trunking-originating"));
         let address = if inbound { call.from } else { call.to };
         Ok(address.and_then(|address| number_in(&address).map(str::to_owned)))

@@ -70,6 +70,14 @@ impl TwilioError {
         matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never
     }
 
+    /// Whether other requests would fare the same: Twilio limits the rate, is unwell, is not reachable, or refuses the credentials.
+    pub fn is_outage(&self) -> bool {
+        !matches!(
+            self,
+            Self::NotFound | Self::Rejected { .. } | Self::ExternalStorage(_) | Self::Unexpected(_)
+        )
+    }
+
     /// When to try again, if Twilio said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.retry() {

@@ -97,6 +97,16 @@ impl PageQuery {
         Self(query)
     }
 
+    /// The first page of the recordings that were created on a UTC day.
+    pub fn on(page_size: u64, day: Date) -> Self {
+        Self(format!("PageSize={page_size}&DateCreated={day}"))
+    }
+
+    /// The same, with recordings that were deleted at Twilio at most 40 days ago.
+    pub fn with_deleted(self) -> Self {
+        Self(format!("{}&IncludeSoftDeleted=true", self.0))
+    }
+
     /// A page by its query string, as [`PageQuery::as_str`] gave it. `None` when it can't be one.
     pub fn parse(text: &str) -> Option<Self> {
         let harmless = |byte: u8| byte.is_ascii_graphic() && byte != b'#';

@@ -1,0 +1,96 @@
+//! `GET /reports/daily`: how many calls began on each day, and what is known of them, by the day ledger.
+
+use jiff::civil::Date;
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use serde::Serialize;
+use shared::{
+    calls::{Calls, LedgerDay},
+    clients::aws::Aws,
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ErrorFormat, Query,
+        access::{Access, Scope},
+        invalid_parameter,
+    },
+};
+
+/// The most days of one report.
+const MOST_DAYS: i32 = 366;
+
+/// What every request needs, made once.
+pub struct State {
+    access: Access,
+    calls: Calls,
+}
+
+impl State {
+    /// Reads the environment and fetches the secret.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let state = Self::new(env, &Aws::from_env(env)?)?;
+        state.access.preload().await;
+        Ok(state)
+    }
+
+    /// Reads the environment. The secret is fetched by the first request.
+    pub fn new(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            access: Access::for_recordings(env, aws)?,
+            calls: Calls::from_env(env, aws)?,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    from: Date,
+    to: Date,
+    days: Vec<Day>,
+}
+
+#[derive(Serialize)]
+struct Day {
+    #[serde(flatten)]
+    ledger: LedgerDay,
+    /// `seconds` in minutes, to a tenth.
+    minutes: f64,
+}
+
+/// Answers one request.
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::RecordingsRead).await?;
+        request.expect_tail("daily")?;
+        request.query.only(&["from", "to"])?;
+        let (from, to) = (day(&request.query, "from")?, day(&request.query, "to")?);
+        if from > to {
+            return Err(ApiError::bad_request("invalid_parameter", "from must not be after to."));
+        }
+        let days = (to - from).get_days() + 1;
+        if days > MOST_DAYS {
+            return Err(ApiError::bad_request(
+                "invalid_parameter",
+                format!("from and to must be at most {MOST_DAYS} days apart, both included; these are {days}."),
+            ));
+        }
+        let ledger = state.calls.ledger_days(from, to).await?;
+        let days = ledger.into_iter().map(|ledger| Day {
+            minutes: (ledger.seconds as f64 / 6.0).round() / 10.0,
+            ledger,
+        });
+        let days = days.collect();
+        Ok((StatusCode::OK, Report { from, to, days }))
+    })
+    .await
+}
+
+fn day(query: &Query, name: &'static str) -> Result<Date, ApiError> {
+    let text = query.get(name).ok_or_else(|| {
+        ApiError::bad_request(
+            "missing_parameter",
+            format!("{name} is required: a day such as 2025-08-08."),
+        )
+    })?;
+    let date = text.parse::<Date>().ok();
+    let date = date.filter(|date| date.to_string() == text && (1..=9998).contains(&date.year()));
+    date.ok_or_else(|| invalid_parameter(name, text, "a day such as 2025-08-08"))
+}

@@ -1,0 +1,166 @@
+//! Where a list continues: opaque to callers, and good for one list only.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::list::{ListFilter, ListOrder};
+use crate::time::to_millis;
+
+/// The version of the format. A cursor of another version is refused.
+const VERSION: u8 = 1;
+const FILTER_BYTES: usize = 8;
+/// `2025-08-08T11:44:39.000Z`.
+const TIME_BYTES: usize = 24;
+/// Start time and id: DynamoDB's limit for a sort key.
+const LONGEST_POSITION: usize = 1024;
+
+/// A position in a list: the start time and id of the row before the next page.
+///
+/// It is not signed. A caller who alters one moves within a list that the same key may read anyway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub(super) String);
+
+impl Cursor {
+    /// Reads what [`Cursor::encode`] returned for the same filter and order. `None` for anything else.
+    pub fn decode(text: &str, filter: &ListFilter, order: ListOrder) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let position = bytes.strip_prefix(&prefix(filter, order)[..])?;
+        let position = std::str::from_utf8(position).ok()?;
+        is_position(position).then(|| Self(position.to_owned()))
+    }
+
+    /// The cursor as callers see it: version, order and a hash of the filter, then the position.
+    pub fn encode(&self, filter: &ListFilter, order: ListOrder) -> String {
+        URL_SAFE_NO_PAD.encode([&prefix(filter, order)[..], self.0.as_bytes()].concat())
+    }
+}
+
+fn prefix(filter: &ListFilter, order: ListOrder) -> [u8; 2 + FILTER_BYTES] {
+    // JSON of plain fields, which can't fail.
+    let hash = Sha256::digest(serde_json::to_vec(filter).unwrap_or_default());
+    let mut prefix = [0; 2 + FILTER_BYTES];
+    prefix[0] = VERSION;
+    prefix[1] = match order {
+        ListOrder::Newest => b'd',
+        ListOrder::Oldest => b'a',
+    };
+    prefix[2..].copy_from_slice(&hash[..FILTER_BYTES]);
+    prefix
+}
+
+/// Whether this has the form of a row's sort key.
+fn is_position(text: &str) -> bool {
+    let Some((time, id)) = text.split_at_checked(TIME_BYTES) else {
+        return false;
+    };
+    let is_time = time.parse::<Timestamp>().is_ok_and(|parsed| to_millis(parsed) == time);
+    is_time && id.len() > 1 && id.starts_with('#') && text.len() <= LONGEST_POSITION
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filters() -> impl Strategy<Value = ListFilter> {
+        let text = || proptest::option::of("[a-z+0-9]{1,9}");
+        let time = proptest::option::of((0_i64..4_000_000_000).prop_map(|unix| Timestamp::from_second(unix).unwrap()));
+        (
+            any::<bool>(),
+            text(),
+            text(),
+            text(),
+            text(),
+            time.clone(),
+            time,
+            proptest::option::of(0_i64..9),
+        )
+            .prop_map(
+                |(missing, status, outcome, phone, interaction_id, started_after, started_before, min_duration)| {
+                    ListFilter {
+                        missing,
+                        status,
+                        outcome,
+                        phone,
+                        interaction_id,
+                        started_after,
+                        started_before,
+                        min_duration,
+                        has_transcript: None,
+                    }
+                },
+            )
+    }
+
+    fn position() -> impl Strategy<Value = String> {
+        (0_i64..4_000_000_000_000, "[0-9A-Za-z#_/+-]{1,40}")
+            .prop_map(|(millis, id)| format!("{}#{id}", to_millis(Timestamp::from_millisecond(millis).unwrap())))
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_read_back_for_its_own_list_and_order_only(
+            position in position(), filter in filters(), other in filters(),
+        ) {
+            let cursor = Cursor(position);
+            for (order, reverse) in [(ListOrder::Newest, ListOrder::Oldest), (ListOrder::Oldest, ListOrder::Newest)] {
+                let text = cursor.encode(&filter, order);
+                prop_assert_eq!(Cursor::decode(&text, &filter, order), Some(cursor.clone()));
+                prop_assert_eq!(Cursor::decode(&text, &filter, reverse), None);
+                if other != filter {
+                    prop_assert_eq!(Cursor::decode(&text, &other, order), None);
+                }
+            }
+        }
+
+        #[test]
+        fn a_cursor_has_one_spelling_and_what_is_none_is_refused(
+            position in position(), junk in ".*", at in 0_usize..200, bit in 0_u8..8,
+        ) {
+            let (filter, order) = (ListFilter::default(), ListOrder::Newest);
+            prop_assert_eq!(Cursor::decode(&junk, &filter, order), None);
+            let text = Cursor(position).encode(&filter, order);
+            for other in [format!("{text}="), format!(" {text}"), format!("{text}A"), text[1..].to_owned()] {
+                if let Some(read) = Cursor::decode(&other, &filter, order) {
+                    prop_assert_eq!(read.encode(&filter, order), other);
+                }
+            }
+            let mut altered = text.into_bytes();
+            let at = at % altered.len();
+            altered[at] ^= 1 << bit;
+            // What still reads is another position of the same list.
+            if let Some(read) = String::from_utf8(altered.clone()).ok().and_then(|text| Cursor::decode(&text, &filter, order)) {
+                prop_assert!(is_position(&read.0));
+                prop_assert_eq!(read.encode(&filter, order).into_bytes(), altered);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_version_is_refused() {
+        let (filter, order) = (ListFilter::default(), ListOrder::Newest);
+        let cursor = Cursor("2025-08-08T11:44:39.000Z#dispatch_1_2".into());
+        let mut bytes = URL_SAFE_NO_PAD.decode(cursor.encode(&filter, order)).unwrap();
+        bytes[0] = VERSION + 1;
+        assert_eq!(Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes), &filter, order), None);
+    }
+
+    #[test]
+    fn a_position_is_a_time_to_the_millisecond_and_an_id() {
+        assert!(is_position("2025-08-08T11:44:39.000Z#object#a/b.mp4"));
+        for text in [
+            "",
+            "2025-08-08T11:44:39.000Z",
+            "2025-08-08T11:44:39.000Z#",
+            "2025-08-08T11:44:39Z#dispatch",
+            "2025-13-08T11:44:39.000Z#dispatch",
+            "2025-08-08T11:44:39.000+#dispatch",
+            "~",
+        ] {
+            assert!(!is_position(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What is missing of the calls of each day.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+
+use crate::{calls::Call, time::to_millis};
+
+/// Entries of each kind that are listed, from the newest on; all are counted.
+const ENTRIES: usize = 500;
+/// The most that the entries of one kind may take of the 400 KB that an item of the table may have, in bytes.
+const ENTRIES_BYTES: usize = 120_000;
+/// A call may go on for this long.
+const IN_PROGRESS: SignedDuration = SignedDuration::from_hours(4);
+
+/// What is missing on each day that the report is about.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Days(pub BTreeMap<Date, Tally>);
+
+/// What is missing of the calls that began on one day.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tally {
+    /// Calls that can be played.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub playable: u64,
+    /// Calls without a recording that began so recently that they may not be over.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub in_progress: u64,
+    /// Other calls without a recording.
+    #[serde(skip_serializing_if = "Entries::is_empty")]
+    pub calls_without_recording: Entries,
+    /// Recordings of which nobody has reported a call.
+    #[serde(skip_serializing_if = "Entries::is_empty")]
+    pub recordings_without_call: Entries,
+}
+
+/// A count, and its first entries.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Entries {
+    /// How many there are.
+    pub total: u64,
+    /// The newest of them.
+    pub entries: Vec<Entry>,
+    /// The size of `entries` as JSON; `None` when they were just read.
+    #[serde(skip)]
+    bytes: Option<usize>,
+}
+
+/// A call or a recording that lacks its other half.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The call's dispatch.
+    pub dispatch_id: Option<String>,
+    /// The call's interaction.
+    pub interaction_id: Option<String>,
+    /// Twilio's SID of the call.
+    pub call_sid: Option<String>,
+    /// The number.
+    pub phone: Option<String>,
+    /// When it began.
+    pub start_time: Option<String>,
+    /// Key of the recording.
+    pub s3_key: Option<String>,
+    /// Why, as a word for programs.
+    #[serde(default)]
+    pub code: String,
+    /// Why, as far as it is known.
+    pub reason: String,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Tally {
+    /// Counts a row, and lists it where it lacks its other half.
+    pub fn add(&mut self, call: Call) {
+        self.playable += u64::from(call.is_playable());
+        let is_recent = |start| Timestamp::now().duration_since(start) < IN_PROGRESS;
+        match (call.is_playable(), call.is_reported()) {
+            (true, true) => {}
+            (true, false) => {
+                let reason = "No interaction or dispatch was reported for this number and time.";
+                let entry = Entry::new(call, "no_call", reason.to_owned());
+                self.recordings_without_call.add(entry);
+            }
+            (false, _) if call.recording_error.is_none() && call.start_time.is_some_and(is_recent) => {
+                self.in_progress += 1;
+            }
+            (false, _) => {
+                let known = call.recording_error.clone();
+                let code = known.as_deref().map_or("unknown", code_of);
+                let reason = call.missing_reason().to_owned();
+                self.calls_without_recording.add(Entry::new(call, code, reason));
+            }
+        }
+    }
+}
+
+/// The word for a reason why a call has no recording.
+fn code_of(reason: &str) -> &'static str {
+    let codes = [
+        ("LiveKit's recording failed", "livekit_failed"),
+        ("LiveKit's recording was aborted", "livekit_aborted"),
+        ("LiveKit's recording is empty", "livekit_file_missing"),
+        ("The recording was deleted at Twilio", "twilio_deleted"),
+        ("The recording was deleted", "file_deleted"),
+        ("Twilio has no recording: it was too short", "twilio_too_short"),
+        ("Twilio has no recording: it was silent", "twilio_silent"),
+        ("Twilio has no recording", "twilio_absent"),
+        ("Twilio's recording is not completed", "twilio_not_completed"),
+    ];
+    let known = codes.iter().find(|(prefix, _)| reason.starts_with(prefix));
+    known.map_or("other", |(_, code)| code)
+}
+
+impl Entry {
+    fn new(call: Call, code: &str, reason: String) -> Self {
+        Self {
+            dispatch_id: Some(call.dispatch_id).filter(|id| !id.is_empty()),
+            interaction_id: call.interaction_id,
+            call_sid: call.call_sid,
+            phone: call.phone,
+            start_time: call.start_time.map(to_millis),
+            s3_key: call.s3_key,
+            code: code.to_owned(),
+            reason,
+        }
+    }
+}
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        (self.total, &self.entries) == (other.total, &other.entries)
+    }
+}
+
+impl Entries {
+    fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.total += 1;
+        self.list(entry);
+    }
+
+    /// Lists an entry, as far as there is room.
+    fn list(&mut self, entry: Entry) {
+        if self.entries.len() >= ENTRIES {
+            return;
+        }
+        let size = |entries: &[Entry]| serde_json::to_string(entries).map_or(ENTRIES_BYTES, |json| json.len());
+        let known = *self.bytes.get_or_insert_with(|| size(&self.entries));
+        let bytes = known + size(std::slice::from_ref(&entry));
+        if bytes <= ENTRIES_BYTES {
+            self.bytes = Some(bytes);
+            self.entries.push(entry);
+        }
+    }
+
+    /// Adds the counts and, as far as there is room, the entries of an earlier day. What has no room here is dropped there, too.
+    fn append(&mut self, other: &mut Self) {
+        self.total += other.total;
+        let entries = std::mem::take(&mut other.entries);
+        other.bytes = None;
+        for entry in entries {
+            let listed = self.entries.len();
+            self.list(entry.clone());
+            if self.entries.len() > listed {
+                other.entries.push(entry);
+            }
+        }
+    }
+}
+
+impl Days {
+    /// Leaves out the days before `from`, and returns the days together: the newest entries come first.
+    pub fn together(&mut self, from: Date) -> Tally {
+        self.0.retain(|day, _| *day >= from);
+        let mut all = Tally::default();
+        for tally in self.0.values_mut().rev() {
+            all.playable += tally.playable;
+            all.in_progress += tally.in_progress;
+            all.calls_without_recording.append(&mut tally.calls_without_recording);
+            all.recordings_without_call.append(&mut tally.recordings_without_call);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_days_fit_into_an_item_however_many_calls_they_are_about() {
+        let mut days = Days::default();
+        let first = Date::constant(2025, 8, 1);
+        for number in 0..3000_usize {
+            let call = Call {
+                item: if number % 4 < 2 { "object#x" } else { "dispatch" }.to_owned(),
+                dispatch_id: format!("dispatch_{number}"),
+                phone: Some("\u{1}".repeat(number)),
+                s3_key: (number % 2 == 0).then(|| "k".repeat(1024)),
+                start_time: Some(Timestamp::UNIX_EPOCH),
+                recording_error: Some("x".repeat(300)),
+                ..Call::default()
+            };
+            let day = first.checked_add(jiff::Span::new().days((number % 30) as i64)).unwrap();
+            days.0.entry(day).or_default().add(call);
+        }
+        let all = days.together(first);
+        let lists = [&all.calls_without_recording, &all.recordings_without_call];
+        assert_eq!(lists.map(|list| list.total), [1500, 750]);
+        assert!(lists.iter().all(|list| list.entries.len() > 20));
+        assert_eq!(
+            lists[0].entries[0].dispatch_id.as_deref(),
+            Some("dispatch_29"),
+            "the newest day comes first"
+        );
+        for json in [serde_json::to_string(&days), serde_json::to_string(&all)] {
+            assert!(json.unwrap().len() < 300_000);
+        }
+        assert_eq!(days.together(first), all, "nothing more is dropped");
+        let late = first.checked_add(jiff::Span::new().days(20)).unwrap();
+        assert_eq!(days.together(late).calls_without_recording.total, 500);
+    }
+
+    #[test]
+    fn a_day_without_calls_takes_no_room() {
+        assert_eq!(serde_json::to_string(&Tally::default()).unwrap(), "{}");
+    }
+}
