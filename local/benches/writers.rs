@@ -71,8 +71,14 @@ fn items(target: &str, body: &Value) -> Vec<String> {
 }
 
 async fn metered(State(meter): State<Meter>, request: Request, next: Next) -> Response {
-    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
-    let target = target.and_then(|target| target.rsplit('.').next()).unwrap_or_default().to_owned();
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok());
+    let target = target
+        .and_then(|target| target.rsplit('.').next())
+        .unwrap_or_default()
+        .to_owned();
     if !matches!(&target[..], "PutItem" | "TransactWriteItems") {
         return next.run(request).await;
     }
@@ -157,13 +163,19 @@ async fn write_with_counters(client: &Client, call: &Interaction) -> Result<()> 
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
         writes.push(TransactWriteItem::builder().update(update.build()?).build());
     }
-    client.transact_write_items().set_transact_items(Some(writes)).send().await?;
+    client
+        .transact_write_items()
+        .set_transact_items(Some(writes))
+        .send()
+        .await?;
     read().await
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    println!("| write path | writers | calls a second | writes | rejected, and retried | met another write on an item |");
+    println!(
+        "| write path | writers | calls a second | writes | rejected, and retried | met another write on an item |"
+    );
     println!("| --- | --- | --- | --- | --- | --- |");
     for with_counters in [true, false] {
         for writers in WRITERS {
@@ -207,7 +219,11 @@ async fn main() -> Result<()> {
             let seen = meter.lock().map_err(|_| "poisoned")?;
             println!(
                 "| {} | {writers} | {:.0} | {} | {} | {} |",
-                if with_counters { "version 0.1, with counters" } else { "this version" },
+                if with_counters {
+                    "version 0.1, with counters"
+                } else {
+                    "this version"
+                },
                 CALLS as f64 / seconds,
                 seen.writes,
                 seen.rejected,

@@ -115,10 +115,16 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         Some(Command::Reindex(reindex)) => {
             let progress = reindex.run(|so_far, key| {
-                eprintln!("{} items read, {} rebuilt; --start-key {key:?} goes on from here", so_far.read, so_far.rebuilt);
+                eprintln!(
+                    "{} items read, {} rebuilt; --start-key {key:?} goes on from here",
+                    so_far.read, so_far.rebuilt
+                );
             });
             let done = progress.await?;
-            println!("{} items read, {} rebuilt, {} counters of version 0.1 deleted", done.read, done.rebuilt, done.deleted);
+            println!(
+                "{} items read, {} rebuilt, {} counters of version 0.1 deleted",
+                done.read, done.rebuilt, done.deleted
+            );
             return Ok(());
         }
         None => {}

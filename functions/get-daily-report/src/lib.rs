@@ -63,10 +63,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         request.query.only(&["from", "to"])?;
         let (from, to) = (day(&request.query, "from")?, day(&request.query, "to")?);
         if from > to {
-            return Err(ApiError::bad_request(
-                "invalid_parameter",
-                "from must not be after to.",
-            ));
+            return Err(ApiError::bad_request("invalid_parameter", "from must not be after to."));
         }
         let days = (to - from).get_days() + 1;
         if days > MOST_DAYS {

@@ -823,7 +823,12 @@ fn any_history_ends_in_the_index_that_the_model_says() {
                 count_ledger(&case.calls, Timestamp::now()).await;
                 for (missing, expected) in [(false, playable.len()), (true, missing.len())] {
                     let total = case.calls.total(missing).await.unwrap();
-                    prop_assert_eq!(total.rows, Some(expected as u64), "after {} rounds of the ledger", rounds);
+                    prop_assert_eq!(
+                        total.rows,
+                        Some(expected as u64),
+                        "after {} rounds of the ledger",
+                        rounds
+                    );
                 }
             }
             let (first, last) = (day(case.names.base - 86_400), day(case.names.base + 2 * 86_400));
@@ -883,10 +888,14 @@ async fn half_of_the_keys(request: Request, next: Next) -> Response {
     wanted["RequestItems"][seed::CALLS_TABLE]["Keys"] = now.into();
     let body = wanted.to_string();
     parts.headers.insert("content-length", body.len().into());
-    let (mut parts, body) = next.run(Request::from_parts(parts, Body::from(body))).await.into_parts();
+    let (mut parts, body) = next
+        .run(Request::from_parts(parts, Body::from(body)))
+        .await
+        .into_parts();
     let mut answer: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
     if !later.is_empty() {
-        answer["UnprocessedKeys"] = json!({ seed::CALLS_TABLE: {"Keys": later, "ConsistentRead": table["ConsistentRead"]} });
+        answer["UnprocessedKeys"] =
+            json!({ seed::CALLS_TABLE: {"Keys": later, "ConsistentRead": table["ConsistentRead"]} });
     }
     let answer = answer.to_string();
     parts.headers.remove("x-amz-crc32");

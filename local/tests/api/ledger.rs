@@ -59,7 +59,10 @@ async fn the_daily_report_has_rows_minutes_sources_statuses_and_reasons() {
     add_call(&calls, "three", start, false).await;
     let path = format!("/reports/daily?from={day}&to={day}");
     let empty = stack.get(&path).await.body;
-    assert_eq!(empty, json!({"from": day.to_string(), "to": day.to_string(), "days": []}));
+    assert_eq!(
+        empty,
+        json!({"from": day.to_string(), "to": day.to_string(), "days": []})
+    );
     count_ledger(&calls, now).await;
     for path in [path.clone(), path.replace('?', "/?")] {
         let mut body = stack.get(&path).await.body;
@@ -89,7 +92,10 @@ async fn the_daily_report_refuses_what_is_no_range_of_at_most_366_days() {
     ] {
         let answer = stack.get(&format!("/reports/daily?{query}")).await;
         let code = answer.body["code"].as_str().unwrap_or_default().to_owned();
-        assert!(["missing_parameter", "invalid_parameter"].contains(&code.as_str()), "{query}: {code}");
+        assert!(
+            ["missing_parameter", "invalid_parameter"].contains(&code.as_str()),
+            "{query}: {code}"
+        );
         assert!(answer.recordings_error(400, &code).contains(named), "{query}");
     }
     let whole_year = stack.get("/reports/daily?from=2024-01-01&to=2024-12-31").await;
@@ -114,14 +120,20 @@ async fn a_late_write_to_a_closed_day_is_counted_by_the_next_round_and_only_then
     add_call(&calls, "late", ago(now, 20), true).await;
     report_status(&calls, "call-40", ago(now, 40) + SignedDuration::from_secs(1), "FAILED").await;
     let body = total().await;
-    assert_eq!((&body["total"], &body["total_as_of"]), (&json!(6), &json!(to_millis(now))));
+    assert_eq!(
+        (&body["total"], &body["total_as_of"]),
+        (&json!(6), &json!(to_millis(now)))
+    );
     // A call of an open day is counted at once.
     add_call(&calls, "fresh", now, true).await;
     assert_eq!(total().await["total"], 7);
 
     count_ledger(&calls, late).await;
     let body = total().await;
-    assert_eq!((&body["total"], &body["total_as_of"]), (&json!(8), &json!(to_millis(late))));
+    assert_eq!(
+        (&body["total"], &body["total_as_of"]),
+        (&json!(8), &json!(to_millis(late)))
+    );
     let day = utc_day(ago(now, 40));
     let ledger = calls.ledger_days(day, day).await.unwrap();
     assert_eq!(ledger[0].statuses, BTreeMap::from([("FAILED".to_owned(), 1)]));
@@ -167,7 +179,13 @@ async fn a_row_that_leaves_a_closed_day_leaves_its_count() {
     assert_eq!(total.rows, Some(1));
     let counted = async |days: i64| {
         let day = utc_day(ago(now, days));
-        calls.ledger_days(day, day).await.unwrap().iter().map(|day| day.playable).sum::<u64>()
+        calls
+            .ledger_days(day, day)
+            .await
+            .unwrap()
+            .iter()
+            .map(|day| day.playable)
+            .sum::<u64>()
     };
     assert_eq!((counted(20).await, counted(10).await), (0, 1));
 }
@@ -176,14 +194,21 @@ async fn a_row_that_leaves_a_closed_day_leaves_its_count() {
 async fn days_of_centuries_are_closed_without_reading_the_empty_ones_between() {
     let stack = TestStack::empty().await;
     let (calls, now) = (stack.calls(), Timestamp::now());
-    for (id, start) in [("a", "0017-01-01T00:00:00Z"), ("b", "1969-12-31T23:59:59.999Z"), ("c", "9000-01-01T00:00:00Z")] {
+    for (id, start) in [
+        ("a", "0017-01-01T00:00:00Z"),
+        ("b", "1969-12-31T23:59:59.999Z"),
+        ("c", "9000-01-01T00:00:00Z"),
+    ] {
         add_call(&calls, id, start.parse().unwrap(), true).await;
     }
     let before = stack.stack.aws.calls_of(Service::DynamoDb, "Query");
     count_ledger(&calls, now).await;
     assert!(stack.stack.aws.calls_of(Service::DynamoDb, "Query") - before < 40);
     assert_eq!(calls.total(false).await.unwrap().rows, Some(3));
-    let body = stack.get("/recordings?include_total=true&has_recording=false").await.body;
+    let body = stack
+        .get("/recordings?include_total=true&has_recording=false")
+        .await
+        .body;
     assert_eq!(body["total"], 0);
 }
 
@@ -193,23 +218,45 @@ async fn writers_mark_only_closed_days_and_each_once_a_minute() {
     let (calls, now) = (stack.calls(), Timestamp::now());
     let marks = async || {
         let client = stack.aws().dynamodb();
-        let scan = client.scan().table_name("calls").filter_expression("begins_with(id, :dirty)");
+        let scan = client
+            .scan()
+            .table_name("calls")
+            .filter_expression("begins_with(id, :dirty)");
         let value = aws_sdk_dynamodb::types::AttributeValue::S("dirty#".into());
-        scan.expression_attribute_values(":dirty", value).send().await.unwrap().items.unwrap_or_default()
+        scan.expression_attribute_values(":dirty", value)
+            .send()
+            .await
+            .unwrap()
+            .items
+            .unwrap_or_default()
     };
     for n in 0..3 {
         add_call(&calls, &format!("open-{n}"), ago(now, n), true).await;
     }
-    assert_eq!(marks().await.len(), usize::from(utc_day(now) != utc_day(now + SignedDuration::from_hours(1))));
+    assert_eq!(
+        marks().await.len(),
+        usize::from(utc_day(now) != utc_day(now + SignedDuration::from_hours(1)))
+    );
     let puts = || stack.stack.aws.calls_of(Service::DynamoDb, "PutItem");
     let start = ago(now, 20);
     report_status(&calls, "old", start, "A").await;
     let first = puts();
     for status in ["B", "C", "D"] {
-        report_status(&calls, "old", start + SignedDuration::from_millis(status.as_bytes()[0].into()), status).await;
+        report_status(
+            &calls,
+            "old",
+            start + SignedDuration::from_millis(status.as_bytes()[0].into()),
+            status,
+        )
+        .await;
     }
     assert_eq!(puts() - first, 3, "one write for each change, and no further mark");
-    assert!(marks().await.iter().any(|mark| mark["list_order"].as_s() == Ok(&utc_day(start).to_string())));
+    assert!(
+        marks()
+            .await
+            .iter()
+            .any(|mark| mark["list_order"].as_s() == Ok(&utc_day(start).to_string()))
+    );
 }
 
 #[tokio::test]
@@ -225,6 +272,11 @@ async fn a_range_of_a_year_has_each_day_in_order() {
     let body = stack.get(&format!("/reports/daily?from={first}&to={last}")).await.body;
     let days: Vec<&Value> = body["days"].as_array().unwrap().iter().map(|day| &day["day"]).collect();
     assert!(days.is_sorted_by_key(|day| day.to_string()), "{days:?}");
-    let playable: i64 = body["days"].as_array().unwrap().iter().filter_map(|day| day["playable"].as_i64()).sum();
+    let playable: i64 = body["days"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|day| day["playable"].as_i64())
+        .sum();
     assert_eq!(playable, 13);
 }

@@ -47,7 +47,9 @@ async fn add_calls(stack: &TestStack, numbers: impl Iterator<Item = i64>) {
 
 fn ids(body: &Value) -> Vec<String> {
     let rows = body["recordings"].as_array().unwrap();
-    rows.iter().map(|row| row["dispatch_id"].as_str().unwrap().to_owned()).collect()
+    rows.iter()
+        .map(|row| row["dispatch_id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 async fn walk(stack: &TestStack, query: &str) -> Vec<String> {
@@ -72,20 +74,32 @@ async fn filters_that_the_database_applies_lose_and_repeat_no_row_by_cursor_or_o
         ("&status=S3", &|n| n % 10 == 3),
         ("&status=S3&outcome=O1", &|n| n % 10 == 3 && n % 3 == 1),
         ("&min_duration=200", &|n| n >= 200),
-        ("&min_duration=200&has_transcript=false&outcome=O2", &|n| n >= 200 && n % 3 == 2),
+        ("&min_duration=200&has_transcript=false&outcome=O2", &|n| {
+            n >= 200 && n % 3 == 2
+        }),
         ("&has_transcript=true", &|_| false),
     ];
     for (filter, passes) in cases {
-        let mut expected: Vec<String> = (0..CALLS).filter(|n| passes(*n)).map(|n| format!("call-{n:04}")).collect();
+        let mut expected: Vec<String> = (0..CALLS)
+            .filter(|n| passes(*n))
+            .map(|n| format!("call-{n:04}"))
+            .collect();
         for order in ["asc", "desc"] {
             for limit in [7, 100] {
                 let found = walk(&stack, &format!("{filter}&order={order}&limit={limit}")).await;
                 assert_eq!(found, expected, "{filter} {order} {limit}");
             }
             for offset in [0, 1, expected.len() / 2, expected.len(), 99_999] {
-                let page = stack.get(&format!("{LIST}{filter}&order={order}&limit=5&offset={offset}")).await.body;
+                let page = stack
+                    .get(&format!("{LIST}{filter}&order={order}&limit=5&offset={offset}"))
+                    .await
+                    .body;
                 let rest = expected.iter().skip(offset);
-                assert_eq!(ids(&page), rest.take(5).cloned().collect::<Vec<_>>(), "{filter} {order} {offset}");
+                assert_eq!(
+                    ids(&page),
+                    rest.take(5).cloned().collect::<Vec<_>>(),
+                    "{filter} {order} {offset}"
+                );
             }
             expected.reverse();
         }
@@ -124,7 +138,10 @@ async fn a_cursor_of_another_order_filter_or_version_is_refused() {
     add_calls(&stack, 0..9).await;
     let body = stack.get(&format!("{LIST}&limit=2&outcome=O1")).await.body;
     let cursor = body["next_cursor"].as_str().unwrap();
-    let good = stack.get(&format!("{LIST}&limit=1&outcome=O1&cursor={cursor}")).await.body;
+    let good = stack
+        .get(&format!("{LIST}&limit=1&outcome=O1&cursor={cursor}"))
+        .await
+        .body;
     assert_eq!(ids(&good), ["call-0001"], "another limit is the same list");
     // The first character holds six bits of the version.
     let other_version = format!("B{}", &cursor[1..]);
@@ -168,7 +185,10 @@ async fn an_altered_cursor_moves_within_the_list_and_never_fails() {
             let path = format!("{LIST}&order={name}&started_after={from}&started_before={to}&cursor={cursor}");
             let answer = stack.get(&path).await;
             assert_eq!(answer.status, 200, "{position} {name}: {}", answer.body);
-            assert!(ids(&answer.body).into_iter().all(|id| within.contains(&id)), "{position} {name}");
+            assert!(
+                ids(&answer.body).into_iter().all(|id| within.contains(&id)),
+                "{position} {name}"
+            );
         }
     }
 }
@@ -180,8 +200,17 @@ async fn a_row_that_moves_or_goes_after_its_page_was_read_leaves_the_next_page_r
     let first = stack.get(&format!("{LIST}&limit=3")).await.body;
     assert_eq!(ids(&first), ["call-0005", "call-0004", "call-0003"]);
     // The row that the cursor names begins earlier than was said.
-    let earlier = [(Field::StartTime, to_millis(start() - SignedDuration::from_hours(5)).into())];
-    report(&stack.calls(), "call-0003", start() + SignedDuration::from_hours(9), &earlier).await;
+    let earlier = [(
+        Field::StartTime,
+        to_millis(start() - SignedDuration::from_hours(5)).into(),
+    )];
+    report(
+        &stack.calls(),
+        "call-0003",
+        start() + SignedDuration::from_hours(9),
+        &earlier,
+    )
+    .await;
     let cursor = first["next_cursor"].as_str().unwrap();
     let rest = stack.get(&format!("{LIST}&cursor={cursor}")).await.body;
     assert_eq!(ids(&rest), ["call-0002", "call-0001", "call-0000", "call-0003"]);

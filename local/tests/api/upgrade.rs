@@ -56,14 +56,31 @@ fn a_deploy_replaces_no_table() {
             .as_sequence()
             .unwrap()
             .iter()
-            .map(|key| (text(key, "AttributeName"), types[text(key, "AttributeName")], text(key, "KeyType")))
+            .map(|key| {
+                (
+                    text(key, "AttributeName"),
+                    types[text(key, "AttributeName")],
+                    text(key, "KeyType"),
+                )
+            })
             .collect();
         let recorded = TABLES.iter().find(|(recorded, _)| *recorded == name);
         let recorded = recorded.unwrap_or_else(|| panic!("record the new table {name} in TABLES"));
         assert_eq!(keys, recorded.1, "{name} would be replaced");
         // A table with a name of its own can't be replaced, and one without is kept when its resource goes.
-        assert!(properties.as_mapping().unwrap().iter().all(|(key, _)| key.as_str() != Some("TableName")), "{name}");
-        assert_eq!((text(table, "DeletionPolicy"), text(table, "UpdateReplacePolicy")), ("Retain", "Retain"), "{name}");
+        assert!(
+            properties
+                .as_mapping()
+                .unwrap()
+                .iter()
+                .all(|(key, _)| key.as_str() != Some("TableName")),
+            "{name}"
+        );
+        assert_eq!(
+            (text(table, "DeletionPolicy"), text(table, "UpdateReplacePolicy")),
+            ("Retain", "Retain"),
+            "{name}"
+        );
     }
 }
 
@@ -73,7 +90,10 @@ fn an_upgrade_creates_or_deletes_one_index_at_most() {
     let calls = tables(&documents[0])["CallsTable"];
     let indexes = calls["Properties"]["GlobalSecondaryIndexes"].as_sequence().unwrap();
     let now: BTreeSet<&str> = indexes.iter().map(|index| text(index, "IndexName")).collect();
-    let changed: Vec<_> = now.symmetric_difference(&BTreeSet::from(RELEASED_INDEXES)).copied().collect();
+    let changed: Vec<_> = now
+        .symmetric_difference(&BTreeSet::from(RELEASED_INDEXES))
+        .copied()
+        .collect();
     assert!(changed.len() <= 1, "CloudFormation refuses more than one: {changed:?}");
 }
 
@@ -125,10 +145,19 @@ async fn reindex_lists_the_calls_of_version_0_1_and_deletes_its_counters() {
         let mut old = item.clone();
         if old.remove("list_kind").is_some() {
             let order = item["list_order"].as_s().unwrap();
-            old.insert("list_day".into(), AttributeValue::S(format!("missing#{}", &order[..10])));
+            old.insert(
+                "list_day".into(),
+                AttributeValue::S(format!("missing#{}", &order[..10])),
+            );
         }
         if !id.starts_with("dirty#") {
-            client.put_item().table_name(seed::CALLS_TABLE).set_item(Some(old)).send().await.unwrap();
+            client
+                .put_item()
+                .table_name(seed::CALLS_TABLE)
+                .set_item(Some(old))
+                .send()
+                .await
+                .unwrap();
         }
     }
     for counters in ["counts#", "counts#missing#2025-08", "counts#missing#2025-08-08T11"] {
@@ -155,7 +184,10 @@ async fn reindex_lists_the_calls_of_version_0_1_and_deletes_its_counters() {
     assert_eq!((again.rebuilt, again.deleted), (0, 0));
     // Changed by its usual writers afterwards, with no mark left of the rebuilding.
     add(&calls, 0, "NO_ANSWER").await;
-    assert_eq!(stack.get(&format!("{path}&outcome=NO_ANSWER")).await.body["recordings"], serde_json::json!([]));
+    assert_eq!(
+        stack.get(&format!("{path}&outcome=NO_ANSWER")).await.body["recordings"],
+        serde_json::json!([])
+    );
 }
 
 #[tokio::test]
@@ -167,9 +199,15 @@ async fn reindex_goes_on_from_the_key_that_it_printed() {
         add(&calls, 13 * number, &"x".repeat(30_000)).await;
     }
     let mut keys = Vec::new();
-    let all = reindex(&[]).run_with(&calls, |_, key| keys.push(key.to_owned())).await.unwrap();
+    let all = reindex(&[])
+        .run_with(&calls, |_, key| keys.push(key.to_owned()))
+        .await
+        .unwrap();
     assert!(!keys.is_empty(), "{all:?}");
-    let rest = reindex(&["--start-key", &keys[0]]).run_with(&calls, |_, _| {}).await.unwrap();
+    let rest = reindex(&["--start-key", &keys[0]])
+        .run_with(&calls, |_, _| {})
+        .await
+        .unwrap();
     assert!(rest.read > 0 && rest.read < all.read, "{rest:?} of {all:?}");
 }
 
@@ -181,10 +219,20 @@ async fn reindex_beside_writers_loses_no_change() {
         add(&calls, number, "OLD").await;
     }
     let client = stack.aws().dynamodb();
-    for item in items(&client).await.into_values().filter(|item| item.contains_key("list_kind")) {
+    for item in items(&client)
+        .await
+        .into_values()
+        .filter(|item| item.contains_key("list_kind"))
+    {
         let mut old = item;
         old.remove("list_kind");
-        client.put_item().table_name(seed::CALLS_TABLE).set_item(Some(old)).send().await.unwrap();
+        client
+            .put_item()
+            .table_name(seed::CALLS_TABLE)
+            .set_item(Some(old))
+            .send()
+            .await
+            .unwrap();
     }
     let writers = async {
         for number in 0..10 {
@@ -201,6 +249,9 @@ async fn reindex_beside_writers_loses_no_change() {
     let run = reindex(&[]);
     let (done, ()) = tokio::join!(run.run_with(&calls, |_, _| {}), writers);
     done.unwrap();
-    let body = stack.get("/recordings?has_recording=false&limit=100&outcome=NEW").await.body;
+    let body = stack
+        .get("/recordings?has_recording=false&limit=100&outcome=NEW")
+        .await
+        .body;
     assert_eq!(body["recordings"].as_array().unwrap().len(), 10);
 }

@@ -68,19 +68,31 @@ mod tests {
     fn filters() -> impl Strategy<Value = ListFilter> {
         let text = || proptest::option::of("[a-z+0-9]{1,9}");
         let time = proptest::option::of((0_i64..4_000_000_000).prop_map(|unix| Timestamp::from_second(unix).unwrap()));
-        (any::<bool>(), text(), text(), text(), text(), time.clone(), time, proptest::option::of(0_i64..9)).prop_map(
-            |(missing, status, outcome, phone, interaction_id, started_after, started_before, min_duration)| ListFilter {
-                missing,
-                status,
-                outcome,
-                phone,
-                interaction_id,
-                started_after,
-                started_before,
-                min_duration,
-                has_transcript: None,
-            },
+        (
+            any::<bool>(),
+            text(),
+            text(),
+            text(),
+            text(),
+            time.clone(),
+            time,
+            proptest::option::of(0_i64..9),
         )
+            .prop_map(
+                |(missing, status, outcome, phone, interaction_id, started_after, started_before, min_duration)| {
+                    ListFilter {
+                        missing,
+                        status,
+                        outcome,
+                        phone,
+                        interaction_id,
+                        started_after,
+                        started_before,
+                        min_duration,
+                        has_transcript: None,
+                    }
+                },
+            )
     }
 
     fn position() -> impl Strategy<Value = String> {

@@ -205,7 +205,11 @@ impl Calls {
 
     /// Says that all closed days were right at this time: the marked ones are counted, and the totals reach the last closed day.
     pub async fn finish_ledger_round(&self, began: Timestamp) -> Result<(), CallsError> {
-        let update = self.client.update_item().table_name(&self.table).key("id", text(TOTALS));
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(TOTALS));
         update
             .update_expression("SET as_of = :now")
             .expression_attribute_values(":now", text(&to_millis(began)))
@@ -216,11 +220,7 @@ impl Calls {
 
     /// The days of the ledger from one to another, in order; a day on which no call began may be absent.
     pub async fn ledger_days(&self, from: Date, to: Date) -> Result<Vec<LedgerDay>, CallsError> {
-        let ids: Vec<String> = from
-            .series(1.day())
-            .take_while(|day| *day <= to)
-            .map(day_id)
-            .collect();
+        let ids: Vec<String> = from.series(1.day()).take_while(|day| *day <= to).map(day_id).collect();
         let items = self.items(&ids).await?;
         let read = |item: &dynamodb::Item| serde_json::from_str(&get_text(item, "ledger")?).ok();
         let mut days: Vec<LedgerDay> = items.iter().filter_map(read).collect();
@@ -326,7 +326,10 @@ impl Calls {
 
     /// Stores a day, and brings the totals up to date if it is among the days that they are of.
     async fn store_day(&self, due: &DueDay, counted: &LedgerDay) -> Result<(), CallsError> {
-        let (id, json) = (day_id(due.day), serde_json::to_string(counted).map_err(CallsError::bug)?);
+        let (id, json) = (
+            day_id(due.day),
+            serde_json::to_string(counted).map_err(CallsError::bug)?,
+        );
         for tries in 1..=5 {
             let totals = self.totals().await?;
             let stored = self.items(std::slice::from_ref(&id)).await?.pop().unwrap_or_default();
@@ -367,7 +370,11 @@ impl Calls {
             let sent = self
                 .client
                 .transact_write_items()
-                .transact_items(TransactWriteItem::builder().put(put.build().map_err(CallsError::bug)?).build())
+                .transact_items(
+                    TransactWriteItem::builder()
+                        .put(put.build().map_err(CallsError::bug)?)
+                        .build(),
+                )
                 .transact_items(TransactWriteItem::builder().put(day.map_err(CallsError::bug)?).build())
                 .send()
                 .await;
@@ -385,7 +392,10 @@ impl Calls {
     async fn items(&self, ids: &[String]) -> Result<Vec<dynamodb::Item>, CallsError> {
         let mut found = Vec::new();
         for ids in ids.chunks(100) {
-            let keys = ids.iter().map(|id| HashMap::from([("id".to_owned(), text(id))])).collect();
+            let keys = ids
+                .iter()
+                .map(|id| HashMap::from([("id".to_owned(), text(id))]))
+                .collect();
             let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
             let mut rest = Some(HashMap::from([(
                 self.table.clone(),

@@ -1,6 +1,9 @@
 //! Lists: one query of one partition for each page, whatever days it touches.
 
-use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::{AttributeValue, Select}};
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, Select},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -250,7 +253,9 @@ impl Calls {
             .limit(i32::try_from(rows).unwrap_or(i32::MAX));
         let conditions = filling.filter.conditions();
         if !conditions.is_empty() {
-            let compared = conditions.iter().map(|(name, operator, _)| format!("#{name} {operator} :{name}"));
+            let compared = conditions
+                .iter()
+                .map(|(name, operator, _)| format!("#{name} {operator} :{name}"));
             query = query.filter_expression(compared.collect::<Vec<_>>().join(" AND "));
         }
         for (name, _, value) in conditions {

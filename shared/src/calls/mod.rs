@@ -29,8 +29,8 @@ mod model;
 mod observations;
 mod pairing;
 mod reconciliation;
-mod reindex;
 mod record;
+mod reindex;
 mod resolve;
 mod row;
 mod store;
@@ -45,7 +45,7 @@ pub use list::{CallPage, DEEPEST_OFFSET, ListError, ListFilter, ListOrder, ListS
 pub use model::Call;
 pub use observations::TwilioRecording;
 pub use reconciliation::{ReconcilerState, TwilioUpdate};
-pub use reindex::ReindexPage;
 pub use record::Observed;
+pub use reindex::ReindexPage;
 pub use resolve::{ResolveError, Resolver, index_object};
 pub use table::Calls;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use super::{
     error::CallsError,
     interaction::Interaction,
@@ -19,6 +18,7 @@ use crate::{
     },
     ids::{DispatchId, RecordingName, digits},
 };
+use jiff::Timestamp;
 
 /// What [`Calls::observe`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

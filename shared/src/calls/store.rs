@@ -145,7 +145,12 @@ fn changed_rows(loaded: &Items, changed: &[&CallItem]) -> Vec<ListPosition> {
     for item in changed {
         let (before, after) = (loaded.get(&item.id).and_then(CallItem::row), item.row());
         if before != after {
-            positions.extend([before, after].into_iter().flatten().filter_map(|(_, position)| position));
+            positions.extend(
+                [before, after]
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(_, position)| position),
+            );
         }
     }
     positions
