@@ -10,7 +10,11 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{ApiError, ApiRequest, Query, SecretUse};
+use super::{
+    error::{ApiError, SecretUse},
+    query::Query,
+    request::ApiRequest,
+};
 use crate::{
     clients::{
         aws::Aws,

@@ -121,7 +121,11 @@ impl RequestLog {
         let (method, code, cause) = (&self.method, &error.code, &error.cause);
         match error.is_fault {
             true => tracing::error!(request_id, %method, route, key_id, status, ms, %code, cause, "request failed"),
-            false => tracing::info!(request_id, %method, route, key_id, status, ms, %code, cause, "request refused"),
+            // template.yaml takes what is expected off the count of 5xx that raises an alarm.
+            false => {
+                let expected = error.status.is_server_error();
+                tracing::info!(request_id, %method, route, key_id, status, ms, %code, cause, expected, "request refused");
+            }
         }
     }
 }
