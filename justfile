@@ -1,0 +1,26 @@
+# The commands people type. `just` lists them; https://just.systems installs it. Each recipe is one or two plain commands.
+
+_list:
+    @{{ just_executable() }} --list --unsorted
+
+# Start the API, the embedded AWS and the demo data on http://localhost:8000 (pass options after it, such as `just run --reset`)
+run *options:
+    cargo run -- {{ options }}
+
+# Run every test
+test:
+    cargo test --workspace
+
+# Check formatting and lints
+check:
+    cargo fmt --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Run everything that must pass before a merge
+ci:
+    .ci/run
+
+# Build with SAM and deploy: `just deploy RecordingsBucket=your-bucket Architecture=x86_64`
+deploy *parameters:
+    sam build {{ if parameters == "" { "" } else { "--parameter-overrides " + parameters } }}
+    sam deploy {{ if parameters == "" { "" } else { "--parameter-overrides " + parameters } }}
