@@ -45,10 +45,10 @@ pub struct Import {
 #[derive(Debug, Default)]
 pub struct Imported {
     /// Taken down.
-    pub taken: u64,
-    /// Refused: line and reason.
-    pub refused: Vec<(u64, String)>,
-    /// The line from which on nothing was taken down, and why.
+    pub imported: u64,
+    /// Rejected: line and reason.
+    pub rejected: Vec<(u64, String)>,
+    /// The line from which on nothing was imported, and why.
     pub stopped: Option<(u64, String)>,
 }
 
@@ -79,7 +79,7 @@ impl Import {
                 let told = changed + SignedDuration::from_micros(line as i64);
                 let sent = match object.and_then(|object| checked(object, told)) {
                     Ok(object) => send(client, url, key, &object).await,
-                    Err(reason) => Sent::Refused(reason),
+                    Err(reason) => Sent::Rejected(reason),
                 };
                 (line, sent)
             })
@@ -87,14 +87,14 @@ impl Import {
         let mut imported = Imported::default();
         while let Some(sent) = sent.next().await {
             match sent {
-                (_, Sent::Taken) => imported.taken += 1,
-                (line, Sent::Refused(reason)) => imported.refused.push((line, reason)),
+                (_, Sent::Imported) => imported.imported += 1,
+                (line, Sent::Rejected(reason)) => imported.rejected.push((line, reason)),
                 (line, Sent::Fault(reason)) => {
                     imported.stopped = Some((line, reason));
                     break;
                 }
             }
-            if (imported.taken + imported.refused.len() as u64).is_multiple_of(PROGRESS) {
+            if (imported.imported + imported.rejected.len() as u64).is_multiple_of(PROGRESS) {
                 progress(&imported);
             }
         }
@@ -103,10 +103,10 @@ impl Import {
 }
 
 impl Imported {
-    /// The report: counts, and what was wrong with the lines that were refused.
+    /// The report: counts, and what was wrong with the lines that were rejected.
     pub fn report(&self) -> String {
-        let mut text = format!("{} taken down, {} refused", self.taken, self.refused.len());
-        for (line, reason) in &self.refused {
+        let mut text = format!("{} imported, {} rejected", self.imported, self.rejected.len());
+        for (line, reason) in &self.rejected {
             text.push_str(&format!("\n  line {line}: {reason}"));
         }
         if let Some((line, reason)) = &self.stopped {
@@ -118,9 +118,9 @@ impl Imported {
 
 /// What became of one line.
 enum Sent {
-    Taken,
+    Imported,
     /// What is wrong with it.
-    Refused(String),
+    Rejected(String),
     /// What is wrong with the API.
     Fault(String),
 }
@@ -157,12 +157,12 @@ async fn send(client: &Client, url: &str, key: &str, object: &Map<String, Value>
         };
         let status = answer.status();
         if status.is_success() {
-            return Sent::Taken;
+            return Sent::Imported;
         }
         let body: Value = answer.json().await.unwrap_or_default();
         let detail = body["detail"].as_str().unwrap_or("no reason given").to_owned();
         return match status {
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Sent::Refused(detail),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Sent::Rejected(detail),
             _ => Sent::Fault(format!("the API answers {status}: {detail}")),
         };
     }
@@ -225,8 +225,8 @@ mod tests {
         assert_eq!(lines.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 3, 4]);
         assert!(lines[1].1.is_err());
         let changed = Timestamp::UNIX_EPOCH;
-        let refused = checked(lines[2].1.clone().unwrap(), changed).unwrap_err();
-        assert!(refused.contains("state"));
+        let rejected = checked(lines[2].1.clone().unwrap(), changed).unwrap_err();
+        assert!(rejected.contains("state"));
         let dated = |json: &str| checked(serde_json::from_str(json).unwrap(), changed).unwrap()["updated_at"].clone();
         assert_eq!(dated(r#"{"dispatch_id": "d"}"#), "1970-01-01T00:00:00Z");
         let own = r#"{"dispatch_id": "d", "updated_at": "2025-08-08T12:00:00Z"}"#;

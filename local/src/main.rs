@@ -104,12 +104,12 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         Some(Command::Import(import)) => {
             let imported =
-                import.run(|so_far| eprintln!("{} taken down, {} refused", so_far.taken, so_far.refused.len()));
+                import.run(|so_far| eprintln!("{} imported, {} rejected", so_far.imported, so_far.rejected.len()));
             let imported = imported.await?;
             println!("{}", imported.report());
-            return match (&imported.stopped, imported.refused.is_empty()) {
+            return match (&imported.stopped, imported.rejected.is_empty()) {
                 (Some(_), _) => Err("the import was not finished".into()),
-                (None, false) => Err("some lines were refused".into()),
+                (None, false) => Err("some lines were rejected".into()),
                 (None, true) => Ok(()),
             };
         }

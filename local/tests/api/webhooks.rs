@@ -631,7 +631,7 @@ async fn a_file_of_interactions_is_imported_and_bad_lines_are_named() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.starts_with("1 taken down, 1 refused\n  line 3: duration"),
+        text.starts_with("1 imported, 1 rejected\n  line 3: duration"),
         "{text}"
     );
     assert!(!output.status.success());
