@@ -44,7 +44,7 @@ pub struct Import {
 /// What became of the lines.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// Taken down.
+    /// Lines that were imported.
     pub imported: u64,
     /// Rejected: line and reason.
     pub rejected: Vec<(u64, String)>,

@@ -283,7 +283,7 @@ async fn what_a_name_does_not_say_is_known_from_the_webhook() {
 }
 
 #[tokio::test]
-async fn an_absent_recording_is_taken_down_with_its_reason() {
+async fn an_absent_recording_is_indexed_with_its_reason() {
     let stack = TestStack::empty().await;
     let mut absent = completed();
     absent[3].1 = "absent";
@@ -427,7 +427,7 @@ async fn an_interaction_that_cannot_be_used_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn events_of_interactions_are_taken_down_and_a_poisonous_one_holds_up_nothing() {
+async fn events_of_interactions_are_indexed_and_a_poisonous_one_blocks_nothing() {
     let stack = TestStack::empty().await;
     let put = |entries: Value| {
         let request = reqwest::Client::new()
@@ -630,10 +630,7 @@ async fn a_file_of_interactions_is_imported_and_bad_lines_are_named() {
         .await
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.starts_with("1 imported, 1 rejected\n  line 3: duration"),
-        "{text}"
-    );
+    assert!(text.starts_with("1 imported, 1 rejected\n  line 3: duration"), "{text}");
     assert!(!output.status.success());
     let rows = list(&stack, "has_recording=false").await;
     assert_eq!((rows.len(), &rows[0]["customer_name"]), (1, &json!("Louis Smith")));

@@ -37,7 +37,7 @@ impl Transcripts {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("id", text(&id.as_str()))
+            .key("id", text(id.as_str()))
             .consistent_read(true);
         self.known(query.send().await?.item).await
     }
