@@ -104,7 +104,10 @@ impl Like {
         let [unix, start, phone, interaction] = self.names();
         Call {
             dispatch_id: format!("dispatch_{unix}_{phone}"),
-            s3_key: Some(format!("egress-recordings/{}/outbound-{phone}_{unix}.mp4", &start[..10])),
+            s3_key: Some(format!(
+                "egress-recordings/{}/outbound-{phone}_{unix}.mp4",
+                &start[..10]
+            )),
             size: Some(2_880_000),
             etag: Some("b1946ac92492d2347c6235b4d2611184".into()),
             interaction_id: Some(interaction),
