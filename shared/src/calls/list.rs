@@ -92,7 +92,7 @@ impl Calls {
             let answer = query.send().await.map_err(CallsError::from)?;
             filling.read += u64::try_from(answer.scanned_count).unwrap_or_default();
             let rows = answer.items.unwrap_or_default().into_iter();
-            let rows = rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(&item))));
+            let rows = rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(item))));
             if filling.take(rows) {
                 return Ok(filling.page());
             }
