@@ -15,9 +15,10 @@ use shared::{
 
 use crate::stack::TestStack;
 
-/// A key: attribute, type and kind.
+/// Attribute, type and kind.
 type Key = (&'static str, &'static str, &'static str);
-/// Logical name of each table and its keys: attribute, type and kind. CloudFormation replaces a table whose entry here changes, and with it all of its
+
+/// Logical name of each table and its keys. CloudFormation replaces a table whose entry here changes, and with it all of its
 /// data: add entries, and never change one.
 const TABLES: [(&str, &[Key]); 2] = [
     ("CallsTable", &[("id", "S", "HASH")]),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::list::{ListFilter, ListOrder};
+use super::list_filter::{ListFilter, ListOrder};
 use crate::time::to_millis;
 
 /// The version of the format. A cursor of another version is refused.

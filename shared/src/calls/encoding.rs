@@ -99,30 +99,34 @@ pub(super) fn item_from(attributes: &dynamodb::Item) -> Result<CallItem, CallsEr
 }
 
 /// A call from the attributes that its indexes project, and from `size` and `etag` if they are there.
-pub(super) fn call_from(item: &dynamodb::Item) -> Call {
-    let time = |name| get_text(item, name).and_then(|text| text.parse().ok());
+pub(super) fn call_from(mut item: dynamodb::Item) -> Call {
+    let number = |name| get_number(&item, name);
+    let (size, duration) = (number("size"), number("duration"));
+    let has_transcript = matches!(item.get("has_transcript"), Some(AttributeValue::Bool(true)));
+    // Moved, since a page has hundreds of texts.
+    let mut text = |name| match item.remove(name) {
+        Some(AttributeValue::S(text)) => Some(text),
+        _ => None,
+    };
+    let time = |text: Option<String>| text.and_then(|text| text.parse().ok());
     Call {
-        item: get_text(item, "id").unwrap_or_default(),
-        dispatch_id: get_text(item, "shown_id").unwrap_or_default(),
-        s3_key: get_text(item, "s3_key"),
-        size: get_number(item, "size"),
-        etag: get_text(item, "etag"),
-        interaction_id: get_text(item, "interaction_id"),
-        customer_name: get_text(item, "customer_name"),
-        phone: get_text(item, "phone"),
-        status: get_text(item, "status"),
-        outcome: get_text(item, "outcome"),
-        duration: get_number(item, "duration"),
-        start_time: time("start_time"),
-        end_time: time("end_time"),
-        call_sid: get_text(item, "call_sid"),
-        recording_error: get_text(item, "recording_error"),
-        has_transcript: item
-            .get("has_transcript")
-            .and_then(|value| value.as_bool().ok())
-            .copied()
-            .unwrap_or(false),
-        twilio: get_text(item, "twilio")
+        size,
+        duration,
+        has_transcript,
+        item: text("id").unwrap_or_default(),
+        dispatch_id: text("shown_id").unwrap_or_default(),
+        s3_key: text("s3_key"),
+        etag: text("etag"),
+        interaction_id: text("interaction_id"),
+        customer_name: text("customer_name"),
+        phone: text("phone"),
+        status: text("status"),
+        outcome: text("outcome"),
+        start_time: time(text("start_time")),
+        end_time: time(text("end_time")),
+        call_sid: text("call_sid"),
+        recording_error: text("recording_error"),
+        twilio: text("twilio")
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default(),
     }
@@ -155,6 +159,6 @@ mod tests {
         };
         let mut item = dynamodb::Item::new();
         show(&mut item, &call).unwrap();
-        assert_eq!(call_from(&item), call);
+        assert_eq!(call_from(item), call);
     }
 }

@@ -188,7 +188,7 @@ impl Calls {
                 .items()
                 .send();
             while let Some(row) = rows.next().await {
-                let call = call_from(&row?);
+                let call = call_from(row?);
                 counted.add(&call);
                 visit(&call);
             }

@@ -1,18 +1,16 @@
 //! Lists: one query of one partition for each page, whatever days it touches.
 
-use aws_sdk_dynamodb::{
-    operation::query::builders::QueryFluentBuilder,
-    types::{AttributeValue, Select},
-};
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::Select};
 
-use super::{cursor::Cursor, encoding::call_from, error::CallsError, item::ListKind, model::Call, table::Calls};
-use crate::{
-    clients::dynamodb::{get_text, number, text},
-    ids::digits,
-    time::to_millis,
+use super::{
+    cursor::Cursor,
+    encoding::call_from,
+    error::CallsError,
+    list_filter::{ListFilter, ListOrder},
+    model::Call,
+    table::Calls,
 };
+use crate::clients::dynamodb::{get_text, text};
 
 /// The largest offset that is answered.
 pub const DEEPEST_OFFSET: u64 = 100_000;
@@ -20,99 +18,6 @@ pub const DEEPEST_OFFSET: u64 = 100_000;
 const QUERY_ROWS: usize = 4000;
 /// The rows that are read for one page of a filtered list before it ends where it is: some two megabytes.
 const READ_ROWS: u64 = 5000;
-
-/// Which calls a list shows. The default is all that can be played.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ListFilter {
-    /// Calls without a recording instead of those that can be played.
-    pub missing: bool,
-    /// Exactly this status.
-    pub status: Option<String>,
-    /// Exactly this outcome.
-    pub outcome: Option<String>,
-    /// This number, whatever stands between its digits.
-    pub phone: Option<String>,
-    /// Calls of this interaction.
-    pub interaction_id: Option<String>,
-    /// Begun then or later. A call whose beginning is not known counts as begun when it was first reported.
-    pub started_after: Option<Timestamp>,
-    /// Begun before then.
-    pub started_before: Option<Timestamp>,
-    /// At least this long, in seconds. A call whose length is not known is not.
-    pub min_duration: Option<i64>,
-    /// With a stored transcript, or without.
-    pub has_transcript: Option<bool>,
-}
-
-impl ListFilter {
-    fn list_kind(&self) -> ListKind {
-        match self.missing {
-            true => ListKind::Missing,
-            false => ListKind::Playable,
-        }
-    }
-
-    /// Whether it shows a whole list, which is counted.
-    pub fn is_whole(&self) -> bool {
-        let whole = Self {
-            missing: self.missing,
-            ..Self::default()
-        };
-        *self == whole
-    }
-
-    /// Whether rows are read that may not pass.
-    fn drops_rows(&self) -> bool {
-        self.has_two_keys() || !self.conditions().is_empty()
-    }
-
-    /// Whether it names two partitions, of which one is read.
-    fn has_two_keys(&self) -> bool {
-        self.phone.is_some() && self.interaction_id.is_some()
-    }
-
-    /// What DynamoDB compares: attribute, operator, value.
-    fn conditions(&self) -> Vec<(&'static str, &'static str, AttributeValue)> {
-        let texts = [("status", &self.status), ("outcome", &self.outcome)].into_iter();
-        let texts = texts.filter_map(|(name, value)| Some((name, "=", text(value.as_deref()?))));
-        let duration = self.min_duration.map(|least| ("duration", ">=", number(least)));
-        let transcript = self.has_transcript.map(AttributeValue::Bool);
-        let transcript = transcript.map(|wanted| ("has_transcript", "=", wanted));
-        texts.chain(duration).chain(transcript).collect()
-    }
-
-    /// The index, its partition key and the partition that the list is read from.
-    fn partition(&self) -> (&'static str, &'static str, String) {
-        let list = self.list_kind();
-        match (&self.interaction_id, &self.phone) {
-            (Some(id), _) => ("by-interaction", "list_interaction", list.partition(id)),
-            (None, Some(phone)) => ("by-phone", "list_phone", list.partition(&digits(phone))),
-            (None, None) => ("by-time", "list_kind", list.name().to_owned()),
-        }
-    }
-
-    /// Whether a call passes, apart from what the partition and the bounds of the query decide: its recording and its time.
-    fn passes(&self, call: &Call) -> bool {
-        let is = |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
-        let phone = |phone: &str| digits(phone);
-        is(&self.status, &call.status)
-            && is(&self.outcome, &call.outcome)
-            && is(&self.interaction_id, &call.interaction_id)
-            && is(&self.phone.as_deref().map(phone), &call.phone.as_deref().map(phone))
-            && self.min_duration.is_none_or(|least| call.duration >= Some(least))
-            && self.has_transcript.is_none_or(|wanted| wanted == call.has_transcript)
-    }
-}
-
-/// The order of a list, by start time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ListOrder {
-    /// Newest first.
-    #[default]
-    Newest,
-    /// Oldest first.
-    Oldest,
-}
 
 /// Where a list begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +58,7 @@ impl Calls {
         start: ListStart,
         limit: usize,
     ) -> Result<CallPage, ListError> {
-        let (first, last) = bounds(filter);
+        let (first, last) = filter.bounds();
         let mut filling = Filling {
             filter,
             order,
@@ -187,7 +92,7 @@ impl Calls {
             let answer = query.send().await.map_err(CallsError::from)?;
             filling.read += u64::try_from(answer.scanned_count).unwrap_or_default();
             let rows = answer.items.unwrap_or_default().into_iter();
-            let rows = rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(&item))));
+            let rows = rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(item))));
             if filling.take(rows) {
                 return Ok(filling.page());
             }
@@ -340,14 +245,4 @@ impl Filling<'_> {
             next: self.after.map(Cursor),
         }
     }
-}
-
-/// The rows that a filter's times leave, as bounds of [`ListPosition::order`](super::item::ListPosition), both included.
-fn bounds(filter: &ListFilter) -> (String, String) {
-    // Rows are listed to the millisecond.
-    let up = |time: Timestamp| to_millis(time + SignedDuration::from_nanos(999_999));
-    // Every row begins with a digit, and goes on after its time.
-    let first = filter.started_after.map_or_else(|| "0".to_owned(), up);
-    let last = filter.started_before.map_or_else(|| "~".to_owned(), up);
-    (first, last)
 }

@@ -39,6 +39,6 @@ impl Calls {
     pub async fn get(&self, id: &DispatchId) -> Result<Option<Call>, CallsError> {
         let get = self.client.get_item().table_name(&self.table);
         let answer = get.key("id", text(id.as_str())).send().await?;
-        Ok(answer.item.map(|item| call_from(&item)))
+        Ok(answer.item.map(call_from))
     }
 }
