@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::demo::Clip;
 use audio::Decoded;
-use ears::{Ears, Transcribed};
+use ears::{Ears, Recognized};
 pub(crate) use fingerprint::Fingerprint;
 
 /// The largest request body in bytes, all multipart framing included (OpenAI's limit, 25 MiB).
@@ -401,7 +401,7 @@ impl Whisper {
     }
 
     /// The sentences of the clip or the tones that were heard, with their times in the audio; none for silence.
-    fn recognise(&self, fingerprint: &Fingerprint, heard: Transcribed) -> Result<Vec<Sentence>, Refusal> {
+    fn recognise(&self, fingerprint: &Fingerprint, heard: Recognized) -> Result<Vec<Sentence>, Refusal> {
         if fingerprint.is_silence() || heard.tones {
             let mut sentences = sentences(&heard.words);
             if self.inner.invents.load(Ordering::Relaxed) {

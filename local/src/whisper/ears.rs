@@ -31,7 +31,7 @@ const LONG_SILENCE: f64 = 5.0;
 
 /// What was heard, with times in seconds.
 #[derive(Debug)]
-pub(super) struct Transcribed {
+pub(super) struct Recognized {
     /// Whether it was tones at all, and not noise or real speech.
     pub(super) tones: bool,
     pub(super) words: Vec<Word>,
@@ -175,12 +175,12 @@ impl Ears {
     }
 
     /// What was heard, now that there is no more.
-    pub(super) fn finish(mut self) -> Transcribed {
+    pub(super) fn finish(mut self) -> Recognized {
         self.take_sound(self.at);
         if self.rate > 0.0 {
             self.silence_until(self.at as f64 / self.rate);
         }
-        Transcribed {
+        Recognized {
             tones: self.energy > 0.0 && self.tonal >= self.energy * TONAL,
             words: self.words,
             silences: self.silences,
@@ -218,7 +218,7 @@ mod tests {
     use super::tones::{Script, Wav};
     use super::*;
 
-    fn hear(file: impl AsRef<[u8]> + Send + Sync + 'static) -> Transcribed {
+    fn hear(file: impl AsRef<[u8]> + Send + Sync + 'static) -> Recognized {
         let mut ears = Ears::default();
         audio::decode(Cursor::new(file), |rate, channels, samples| {
             ears.push(rate, channels, samples)
