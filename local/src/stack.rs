@@ -169,6 +169,8 @@ impl Stack {
         let fresh = seed::account(&clients, &credentials).await?;
         if !settings.empty {
             for recording in demo::twilio_recordings() {
+                // Calls of a browser, which have no number.
+                twilio.add_call(recording.call_sid.as_str(), "client:interview");
                 twilio.add(recording);
             }
             if fresh {

@@ -69,6 +69,15 @@ async fn listed(stack: &TestStack) -> usize {
 }
 
 #[tokio::test]
+async fn the_report_on_the_demo_names_nothing_that_is_not_wrong() {
+    let stack = TestStack::demo().await;
+    round(&stack.stack.environment).await;
+    let report = report(&stack).await;
+    assert_eq!((&report["failures"], &report["problems"]), (&json!([]), &json!([])));
+    assert_eq!(report["not_indexed"], 0);
+}
+
+#[tokio::test]
 async fn an_invocation_without_time_does_one_step_and_the_next_goes_on() {
     let stack = TestStack::empty().await;
     stack.put_object(&key("15103455686"), b"sound");
