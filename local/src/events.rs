@@ -55,7 +55,7 @@ pub fn drive_rules(
     })
 }
 
-/// Runs a function on its schedule until `stopped`, for the first time after [`FIRST_RUN`].
+/// Runs a function on its schedule until `stopped`, for the first time after `FIRST_RUN`.
 pub fn drive_schedule(
     schedule: Schedule,
     functions: Arc<Functions>,
