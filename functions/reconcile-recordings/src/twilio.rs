@@ -8,7 +8,6 @@ use std::{
 use shared::{
     calls::{TwilioRecording, TwilioUpdate},
     clients::{
-        queue::RecordingId,
         twilio::{PageQuery, Recording, RecordingSid, TwilioError},
     },
     reconcile::{Checkpoint, DayPage, Step},
@@ -82,7 +81,7 @@ async fn index_recordings(state: &State, at: &mut Checkpoint, recordings: &[Reco
             && let Some(sid) = RecordingSid::parse(&update.recording.sid)
         {
             // Before it is indexed: if this fails, the next round must find the completion again.
-            auto_transcribe.enqueue(RecordingId::Twilio(sid)).await?;
+            auto_transcribe.enqueue(sid).await?;
         }
         let phone = match update.phone {
             Some(phone) => Some(phone),

@@ -14,7 +14,6 @@ use shared::{
     calls::{Calls, TwilioRecording},
     clients::{
         aws::Aws,
-        queue::RecordingId,
         twilio::{
             AccountSid, RecordingSid, RecordingStatus, Twilio, TwilioError,
             signature::{is_signed, is_signed_body},
@@ -79,7 +78,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         {
             // Before it is stored: a callback that comes again must not find that nothing is left to do.
             auto_transcribe
-                .enqueue(RecordingId::Twilio(reported.sid.clone()))
+                .enqueue(reported.sid.clone())
                 .await?;
         }
         let mut phone = known.and_then(|(phone, _)| phone);

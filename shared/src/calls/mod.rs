@@ -39,6 +39,7 @@ pub use list::{CallPage, Cursor, ListError, ListFilter, ListOrder, ListStart};
 pub use model::Call;
 pub use observations::TwilioRecording;
 pub use reconciliation::{ReconcilerState, TwilioUpdate};
+pub use pairing::NEIGHBOURHOOD;
 pub use record::Observed;
-pub use resolve::{ResolveError, Resolver, index_object};
+pub use resolve::{CallRecording, ResolveError, Resolver, index_object};
 pub use table::Calls;
