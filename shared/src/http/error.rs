@@ -15,7 +15,7 @@ use crate::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
     },
     ids::DispatchId,
-    transcription::EnqueueError,
+    transcription::{AdoptError, EnqueueError},
     transcripts::{Failure, TranscriptsError},
 };
 
