@@ -52,14 +52,13 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             .transcripts
             .get(&TranscriptId::new(&AudioId::Twilio(sid.clone()), &query.variant))
             .await?;
-        let label =
-            match query.wants_json() && known.stored().is_some() {
-                true => {
-                    let account = state.twilio.account_sid().await.map_err(no_account)?;
-                    Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
-                }
-                false => None,
-            };
+        let label = match query.wants_json() && known.stored().is_some() {
+            true => {
+                let account = state.twilio.account_sid().await.map_err(no_account)?;
+                Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
+            }
+            false => None,
+        };
         query.answer(
             recording,
             known,

@@ -7,9 +7,7 @@ use std::{
 
 use shared::{
     calls::{TwilioRecording, TwilioUpdate},
-    clients::{
-        twilio::{PageQuery, Recording, RecordingSid, TwilioError},
-    },
+    clients::twilio::{PageQuery, Recording, RecordingSid, TwilioError},
     reconcile::{Checkpoint, DayPage, Step},
 };
 use tokio::time::Instant;

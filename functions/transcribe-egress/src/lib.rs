@@ -14,7 +14,9 @@ use shared::{
         recording_not_found,
     },
     ids::DispatchId,
-    transcript_api::{RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply},
+    transcript_api::{
+        RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
+    },
     transcription::{OVERWRITTEN, RecordingSource, SpeakerNames, Transcriber, transcript_state},
     transcripts::{AudioId, Variant},
 };

@@ -158,7 +158,11 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
     let variant = Variant::of(&job.options);
     let id_of = |recording: &RecordingRef| TranscriptId::new(&AudioId::Object(recording.clone()), &variant);
     let (job, id, found) = match &job.recording {
-        RecordingId::Twilio(sid) => (job.clone(), TranscriptId::new(&AudioId::Twilio(sid.clone()), &variant), None),
+        RecordingId::Twilio(sid) => (
+            job.clone(),
+            TranscriptId::new(&AudioId::Twilio(sid.clone()), &variant),
+            None,
+        ),
         RecordingId::Egress(dispatch) => {
             let queued = job.object.as_ref().map(&id_of);
             match (egress_recording(state, dispatch).await, queued) {
@@ -173,7 +177,9 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
                     let object = Some(found.recording.clone());
                     (Job { object, ..job }, id, Some(found))
                 }
-                (Err(NotReady::Retried(failure)), Some(id)) => return not_now(transcriber, &id, job, failure, deadline).await,
+                (Err(NotReady::Retried(failure)), Some(id)) => {
+                    return not_now(transcriber, &id, job, failure, deadline).await;
+                }
                 (Err(NotReady::Retried(failure)), None) => return Err(failure.message.into()),
                 // A call without a recording has no transcript, nor a state of one.
                 (Err(NotReady::Passing | NotReady::Final(_)), queued) => {
@@ -331,23 +337,29 @@ async fn egress_recording(state: &State, dispatch: &DispatchId) -> Result<CallRe
 /// Ends the lease on an object that was overwritten, and queues what the call has now.
 async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Failure) -> Result<(), BoxError> {
     let Transcriber { queue, transcripts, .. } = &state.transcriber;
-    transcripts.fail(lease, failure).await?;
-    let (RecordingId::Egress(dispatch), Some(resolver), Some(overwritten)) = (&job.recording, &state.resolver, &job.object)
+    let (RecordingId::Egress(dispatch), Some(resolver), Some(overwritten)) =
+        (&job.recording, &state.resolver, &job.object)
     else {
-        return Ok(());
+        return Ok(transcripts.fail(lease, failure).await?);
     };
-    let Some(found) = resolver.find_overwritten(dispatch, overwritten).await? else {
-        return Ok(());
-    };
-    let job = Job {
-        attempts: job.attempts + 1,
-        object: Some(found.recording.clone()),
-        ..job
-    };
-    if job.attempts >= ATTEMPTS {
-        return Ok(());
+    if let Some(found) = resolver.find_overwritten(dispatch, overwritten).await?
+        && job.attempts + 1 < ATTEMPTS
+    {
+        let job = Job {
+            attempts: job.attempts + 1,
+            object: Some(found.recording.clone()),
+            ..job
+        };
+        enqueue(
+            queue,
+            transcripts,
+            &job,
+            &AudioId::Object(found.recording),
+            REQUEUED_VALID,
+        )
+        .await?;
     }
-    Ok(enqueue(queue, transcripts, &job, &AudioId::Object(found.recording), REQUEUED_VALID).await?)
+    Ok(transcripts.fail(lease, failure).await?)
 }
 
 fn claim_policy(job: &Job) -> ClaimPolicy {

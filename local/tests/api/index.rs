@@ -999,7 +999,13 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
                         };
                         calls.record_interaction(&reported).await.unwrap();
                     } else {
-                        let found = || async { Ok::<_, CallsError>(Some(ObjectInfo { size: 1, etag: None, modified: None })) };
+                        let found = || async {
+                            Ok::<_, CallsError>(Some(ObjectInfo {
+                                size: 1,
+                                etag: None,
+                                modified: None,
+                            }))
+                        };
                         calls.observe(&key(call), None, found).await.unwrap();
                     }
                 }

@@ -11,9 +11,7 @@ use crate::{
     http::{ApiError, ApiRequest, ErrorFormat},
     retry::backoff,
     transcription::{EnqueueError, Outcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue, estimated_seconds},
-    transcripts::{
-        AudioId, ClaimPolicy, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost,
-    },
+    transcripts::{AudioId, ClaimPolicy, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost},
 };
 
 /// How long a job waits for the end of its call.
@@ -199,7 +197,10 @@ impl<'a> TranscriptRequest<'a> {
         });
         if let TranscriptState::Queued { dispatch, .. } = known {
             // The job of another call follows that call's recording, which need not stay this one.
-            if dispatch.as_ref().is_some_and(|dispatch| dispatch != self.job.dispatch()) {
+            if dispatch
+                .as_ref()
+                .is_some_and(|dispatch| dispatch != self.job.dispatch())
+            {
                 self.enqueue(transcriber, QUEUED_VALID).await?;
             }
             return accepted;
@@ -238,7 +239,10 @@ impl<'a> TranscriptRequest<'a> {
         if self.options.dry_run == Some(true) {
             return self.estimated(transcriber, seconds, Some(2)).await;
         }
-        if !matches!(known, TranscriptState::Queued { .. } | TranscriptState::InProgress { .. }) {
+        if !matches!(
+            known,
+            TranscriptState::Queued { .. } | TranscriptState::InProgress { .. }
+        ) {
             let now = Timestamp::now();
             self.job.wait_until = Some(now + LONGEST_WAIT);
             self.job.appears_until = Some(now + LONGEST_ABSENCE);

@@ -334,7 +334,10 @@ impl TranscriptQuery {
             status,
             progress,
         };
-        let refreshing = matches!(known, TranscriptState::InProgress { .. } | TranscriptState::Queued { .. });
+        let refreshing = matches!(
+            known,
+            TranscriptState::InProgress { .. } | TranscriptState::Queued { .. }
+        );
         let state = match known {
             TranscriptState::Completed(transcript)
             | TranscriptState::Stale(transcript)

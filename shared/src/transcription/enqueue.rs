@@ -51,7 +51,14 @@ impl AutoTranscribe {
     /// Queues a Twilio recording with the default options.
     pub async fn enqueue(&self, sid: RecordingSid) -> Result<(), EnqueueError> {
         let job = Job::new(RecordingId::Twilio(sid.clone()), WhisperOptions::default());
-        enqueue(&self.queue, &self.transcripts, &job, &AudioId::Twilio(sid), QUEUED_VALID).await
+        enqueue(
+            &self.queue,
+            &self.transcripts,
+            &job,
+            &AudioId::Twilio(sid),
+            QUEUED_VALID,
+        )
+        .await
     }
 }
 

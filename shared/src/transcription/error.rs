@@ -70,7 +70,9 @@ impl TranscribeError {
         match self {
             Self::Twilio(error) => error.is_transient(),
             Self::Whisper(error) => error.is_transient(),
-            Self::NotYet | Self::Bucket(BucketError::Unavailable(_) | BucketError::Overwritten) | Self::Table(_) => true,
+            Self::NotYet | Self::Bucket(BucketError::Unavailable(_) | BucketError::Overwritten) | Self::Table(_) => {
+                true
+            }
             Self::LeaseLost | Self::OutOfTime => true,
             _ => false,
         }

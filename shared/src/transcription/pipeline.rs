@@ -36,8 +36,8 @@ use crate::{
     retry::{RetryBudget, backoff, with_budget, with_retries},
     split::{Analysis, Channels, LONGEST, Plan, SplitError, analyze},
     transcripts::{
-        AudioId, ClaimPolicy, ClaimResult, Failure, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts,
-        TranscriptsError, Variant,
+        AudioId, ClaimPolicy, ClaimResult, Failure, Lease, Speech, Transcript, TranscriptId, TranscriptState,
+        Transcripts, TranscriptsError, Variant,
         usage::{Cost, Reserved, Usage},
     },
 };

@@ -209,7 +209,11 @@ impl Transcripts {
         }
         // The item stays, with the run whose parts may be stored, in a state that reads as absent.
         let end = self
-            .update(id, "SET #state = :unqueued, lease_until = :over REMOVE queued_by", queued)
+            .update(
+                id,
+                "SET #state = :unqueued, lease_until = :over REMOVE queued_by",
+                queued,
+            )
             .expression_attribute_values(":unqueued", text("unqueued"))
             .expression_attribute_values(":over", number(0))
             .expression_attribute_values(":queued", text("queued"))

@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    clients::{bucket::RecordingRef, twilio::RecordingSid, whisper::{Segment, WhisperOptions, Word}},
+    clients::{
+        bucket::RecordingRef,
+        twilio::RecordingSid,
+        whisper::{Segment, WhisperOptions, Word},
+    },
     ids::DispatchId,
 };
 
@@ -265,10 +269,20 @@ mod tests {
     #[test]
     fn an_overwritten_object_and_another_key_have_ids_of_their_own_of_bounded_length() {
         let id = |key: &str, etag: Option<&str>| {
-            let object = RecordingRef { key: key.into(), etag: etag.map(str::to_owned), size: None };
+            let object = RecordingRef {
+                key: key.into(),
+                etag: etag.map(str::to_owned),
+                size: None,
+            };
             TranscriptId::new(&AudioId::Object(object), &Variant("default".into())).0
         };
-        let ids = [id("a", Some("b")), id("a", Some("c")), id("ab", None), id("", Some("ab")), id(&"k".repeat(1024), Some("b"))];
+        let ids = [
+            id("a", Some("b")),
+            id("a", Some("c")),
+            id("ab", None),
+            id("", Some("ab")),
+            id(&"k".repeat(1024), Some("b")),
+        ];
         let distinct: std::collections::HashSet<&String> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len());
         assert!(ids.iter().all(|id| id.len() == "object##default".len() + 32));
