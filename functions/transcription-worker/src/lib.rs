@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    calls::{CallRecording, Resolver},
+    calls::{CallRecording, Resolver, index_object},
     clients::{
         aws::Aws,
         bucket::RecordingRef,
@@ -20,7 +20,7 @@ use shared::{
     },
     config::{ConfigError, Env},
     ids::DispatchId,
-    transcription::{OVERWRITTEN, Outcome, PartLimits, RecordingSource, Transcriber, enqueue, not_ready},
+    transcription::{OVERWRITTEN, Outcome, PartLimits, RecordingSource, Transcriber, not_ready},
     transcripts::{
         AudioId, ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, Transcript, TranscriptId,
         TranscriptState, Variant,
@@ -194,7 +194,7 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
     let known = transcriber.transcripts.get(&id).await?;
     let is_new_enough = |transcript: &Transcript| job.again_since.is_none_or(|since| transcript.is_of(since));
     let job = match (known, job.lease_check) {
-        (known, _) if known.stored().is_some_and(is_new_enough) => return Ok(()),
+        (TranscriptState::Completed(transcript), _) if is_new_enough(&transcript) => return Ok(()),
         (TranscriptState::Failed(failure), false) if failure.code == GIVEN_UP => return Ok(()),
         // An earlier delivery ended with it.
         (TranscriptState::Failed(failure), false) if again && !failure.retryable => return Ok(()),
@@ -342,22 +342,25 @@ async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Fa
     else {
         return Ok(transcripts.fail(lease, failure).await?);
     };
-    if let Some(found) = resolver.find_overwritten(dispatch, overwritten).await?
+    if let Some(info) = resolver.bucket.head(&overwritten.key).await?
         && job.attempts + 1 < ATTEMPTS
     {
+        let written = RecordingRef {
+            key: overwritten.key.clone(),
+            etag: info.etag,
+            size: Some(info.size),
+        };
+        let id = TranscriptId::new(&AudioId::Object(written.clone()), &Variant::of(&job.options));
+        // Before the index leads to it: whoever asks meanwhile is to see that it is queued. Should this worker die, the message that it sent
+        // before it began goes on.
+        transcripts.queue(&id, REQUEUED_VALID, dispatch.as_str(), false).await?;
+        index_object(&resolver.calls, &resolver.bucket, &overwritten.key, None).await?;
         let job = Job {
             attempts: job.attempts + 1,
-            object: Some(found.recording.clone()),
-            ..job
+            object: Some(written),
+            ..job.clone()
         };
-        enqueue(
-            queue,
-            transcripts,
-            &job,
-            &AudioId::Object(found.recording),
-            REQUEUED_VALID,
-        )
-        .await?;
+        queue.send(&job, Duration::ZERO).await?;
     }
     Ok(transcripts.fail(lease, failure).await?)
 }
