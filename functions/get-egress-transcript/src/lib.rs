@@ -2,6 +2,7 @@
 
 use lambda_http::{Body, Request, Response};
 use shared::{
+    calls::Resolver,
     clients::{aws::Aws, queue::RecordingId},
     config::{ConfigError, Env},
     http::{
@@ -10,13 +11,14 @@ use shared::{
     },
     ids::DispatchId,
     transcript_api::{RecordingLabel, TranscriptQuery},
-    transcription::SpeakerNames,
-    transcripts::{TranscriptId, Transcripts},
+    transcription::{SpeakerNames, transcript_state},
+    transcripts::{TranscriptState, Transcripts},
 };
 
 /// What every request needs, made once.
 pub struct State {
     access: Access,
+    resolver: Option<Resolver>,
     transcripts: Transcripts,
     names: SpeakerNames,
 }
@@ -33,6 +35,7 @@ impl State {
     pub fn new(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         Ok(Self {
             access: Access::for_recordings(env, aws)?,
+            resolver: Resolver::from_env(env, aws)?,
             transcripts: Transcripts::from_env(env, aws)?,
             names: SpeakerNames::from_env(env),
         })
@@ -47,10 +50,11 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
         let query = TranscriptQuery::parse(&request.query)?;
         let recording = RecordingId::Egress(id.clone());
-        let known = state
-            .transcripts
-            .get(&TranscriptId::new(&recording, &query.variant))
-            .await?;
+        let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
+        let known = match resolver.find_version(&id).await? {
+            Some(found) => transcript_state(resolver, &state.transcripts, &id, &found, &query.variant).await?,
+            None => TranscriptState::Absent,
+        };
         let label = query.wants_json().then(|| RecordingLabel::egress(&id));
         query.answer(recording, known, label, &state.names, "POST to this path")
     })

@@ -14,7 +14,7 @@ use shared::{
     },
     transcript_api::{RecordingLabel, TranscriptQuery},
     transcription::SpeakerNames,
-    transcripts::{TranscriptId, TranscriptState, Transcripts},
+    transcripts::{AudioId, TranscriptId, Transcripts},
 };
 
 /// What every request needs, made once.
@@ -50,16 +50,15 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let recording = RecordingId::Twilio(sid.clone());
         let known = state
             .transcripts
-            .get(&TranscriptId::new(&recording, &query.variant))
+            .get(&TranscriptId::new(&AudioId::Twilio(sid.clone()), &query.variant))
             .await?;
-        let label =
-            match query.wants_json() && matches!(known, TranscriptState::Completed(_) | TranscriptState::Stale(_)) {
-                true => {
-                    let account = state.twilio.account_sid().await.map_err(no_account)?;
-                    Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
-                }
-                false => None,
-            };
+        let label = match query.wants_json() && known.stored().is_some() {
+            true => {
+                let account = state.twilio.account_sid().await.map_err(no_account)?;
+                Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
+            }
+            false => None,
+        };
         query.answer(
             recording,
             known,

@@ -5,10 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use shared::{
     calls::{TwilioRecording, TwilioUpdate},
-    clients::{
-        queue::RecordingId,
-        twilio::{MediaPlace, PageQuery, Recording, RecordingSid, RecordingStatus, TwilioError},
-    },
+    clients::twilio::{MediaPlace, PageQuery, Recording, RecordingSid, RecordingStatus, TwilioError},
     reconcile::{Checkpoint, Step, Subject},
     time::utc_day,
 };
@@ -294,7 +291,7 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
         && let Some(sid) = RecordingSid::parse(&recording.sid)
     {
         // Before it is indexed: if this fails, the next try must find the completion again.
-        auto_transcribe.enqueue(RecordingId::Twilio(sid)).await?;
+        auto_transcribe.enqueue(sid).await?;
     }
     let (phone, fault) = match update.phone {
         Some(phone) => (Some(phone), None),

@@ -2,21 +2,23 @@
 
 use lambda_http::{Body, Request, Response};
 use shared::{
-    calls::Resolver,
+    calls::{CallRecording, Resolver},
     clients::{
         aws::Aws,
         queue::{Job, RecordingId},
     },
     config::{ConfigError, Env},
     http::{
-        self, ErrorFormat,
+        self, ApiError, ApiRequest, ErrorFormat,
         access::{Access, Scope},
         recording_not_found,
     },
     ids::DispatchId,
-    transcript_api::{RecordingLabel, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply},
-    transcription::{RecordingSource, SpeakerNames, Transcriber},
-    transcripts::Variant,
+    transcript_api::{
+        RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
+    },
+    transcription::{OVERWRITTEN, RecordingSource, SpeakerNames, Transcriber, transcript_state},
+    transcripts::{AudioId, Variant},
 };
 
 /// What every request needs, made once.
@@ -55,22 +57,50 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let variant = Variant::of(&options);
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
+        let found = resolver.find_version(&id).await?.ok_or_else(recording_not_found)?;
         let job = Job::new(recording.clone(), options);
-        let post = TranscriptRequest::new(&request, ErrorFormat::Recordings, &wanted, job);
-        let outcome = match post.stored(&state.transcriber).await? {
-            Stored::Answers(outcome) => outcome,
-            Stored::Pending(known) => {
-                let key = resolver.find(&id).await?.ok_or_else(recording_not_found)?;
-                let source = RecordingSource::egress(resolver, &id, key).await?;
-                post.transcribe_or_enqueue(&state.transcriber, &source, &known).await?
+        let outcome = match outcome(state, resolver, &request, &wanted, &job, &id, &found).await {
+            Err(error) if error.code() == OVERWRITTEN => {
+                let found = resolver.find_overwritten(&id, &found.recording).await?;
+                let found = found.ok_or_else(recording_not_found)?;
+                outcome(state, resolver, &request, &wanted, &job, &id, &found).await?
             }
+            outcome => outcome?,
         };
         let shown = ResponseOptions {
             details: false,
             timestamps: wanted.timestamps,
+            refreshing: false,
         };
         let label = RecordingLabel::egress(&id);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
     })
     .await
+}
+
+/// What a request gets for the recording that its call has now.
+async fn outcome(
+    state: &State,
+    resolver: &Resolver,
+    request: &ApiRequest,
+    wanted: &TranscriptOptions,
+    job: &Job,
+    id: &DispatchId,
+    found: &CallRecording,
+) -> Result<RequestOutcome, ApiError> {
+    let Transcriber { transcripts, .. } = &state.transcriber;
+    let known = transcript_state(resolver, transcripts, id, found, &Variant::of(&job.options)).await?;
+    let job = Job {
+        object: Some(found.recording.clone()),
+        ..job.clone()
+    };
+    let audio = AudioId::Object(found.recording.clone());
+    let post = TranscriptRequest::new(request, ErrorFormat::Recordings, wanted, job, audio);
+    match post.stored(&state.transcriber, known).await? {
+        Stored::Answers(outcome) => Ok(outcome),
+        Stored::Pending(known) => {
+            let source = RecordingSource::egress(&resolver.bucket, found);
+            post.transcribe_or_enqueue(&state.transcriber, &source, &known).await
+        }
+    }
 }

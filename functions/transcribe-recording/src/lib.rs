@@ -19,7 +19,7 @@ use shared::{
         RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
     },
     transcription::{RecordingSource, SpeakerNames, Transcriber, not_ready},
-    transcripts::Variant,
+    transcripts::{AudioId, TranscriptId, Variant},
 };
 
 /// The pause before a recording that Twilio does not know is looked for once more: one that was just made may take a moment to appear.
@@ -79,6 +79,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let shown = ResponseOptions {
             details: body.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
             timestamps: body.options.timestamps,
+            refreshing: false,
         };
         let label = RecordingLabel::twilio(&state.twilio, &account, &sid);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
@@ -94,8 +95,16 @@ async fn outcome(
     job: Job,
 ) -> Result<RequestOutcome, ApiError> {
     let options = job.options.clone();
-    let post = TranscriptRequest::new(request, ErrorFormat::Twilio, &body.options, job);
-    let known = match post.stored(&state.transcriber).await? {
+    let post = TranscriptRequest::new(
+        request,
+        ErrorFormat::Twilio,
+        &body.options,
+        job,
+        AudioId::Twilio(sid.clone()),
+    );
+    let id = TranscriptId::new(&AudioId::Twilio(sid.clone()), &Variant::of(&options));
+    let known = state.transcriber.transcripts.get(&id).await?;
+    let known = match post.stored(&state.transcriber, known).await? {
         Stored::Answers(outcome) => return Ok(outcome),
         Stored::Pending(known) => known,
     };

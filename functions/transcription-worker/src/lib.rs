@@ -11,18 +11,19 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    calls::{ResolveError, Resolver},
+    calls::{CallRecording, Resolver, index_object},
     clients::{
         aws::Aws,
+        bucket::RecordingRef,
         queue::{Job, MAX_DELAY, RecordingId},
         twilio::{RecordingSid, Twilio, TwilioError},
     },
     config::{ConfigError, Env},
     ids::DispatchId,
-    transcription::{Outcome, PartLimits, RecordingSource, Transcriber, not_ready},
+    transcription::{OVERWRITTEN, Outcome, PartLimits, RecordingSource, Transcriber, not_ready},
     transcripts::{
-        ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, TranscriptId, TranscriptState,
-        Variant,
+        AudioId, ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, Transcript, TranscriptId,
+        TranscriptState, Variant,
     },
 };
 use tokio::time::Instant;
@@ -154,11 +155,46 @@ async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instan
 
 async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result<(), BoxError> {
     let transcriber = &state.transcriber;
-    let id = TranscriptId::new(&job.recording, &Variant::of(&job.options));
-    let job = match (transcriber.transcripts.get(&id).await?, job.lease_check) {
-        (TranscriptState::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
-            return Ok(());
+    let variant = Variant::of(&job.options);
+    let id_of = |recording: &RecordingRef| TranscriptId::new(&AudioId::Object(recording.clone()), &variant);
+    let (job, id, found) = match &job.recording {
+        RecordingId::Twilio(sid) => (
+            job.clone(),
+            TranscriptId::new(&AudioId::Twilio(sid.clone()), &variant),
+            None,
+        ),
+        RecordingId::Egress(dispatch) => {
+            let queued = job.object.as_ref().map(&id_of);
+            match (egress_recording(state, dispatch).await, queued) {
+                (Ok(found), Some(id)) if job.lease_check && job.object.as_ref() != Some(&found.recording) => {
+                    (job.clone(), id, Some(found))
+                }
+                (Ok(found), queued) => {
+                    let id = id_of(&found.recording);
+                    if let Some(queued) = queued.filter(|queued| *queued != id) {
+                        transcriber.transcripts.unqueue(&queued, dispatch.as_str()).await?;
+                    }
+                    let object = Some(found.recording.clone());
+                    (Job { object, ..job }, id, Some(found))
+                }
+                (Err(NotReady::Retried(failure)), Some(id)) => {
+                    return not_now(transcriber, &id, job, failure, deadline).await;
+                }
+                (Err(NotReady::Retried(failure)), None) => return Err(failure.message.into()),
+                // A call without a recording has no transcript, nor a state of one.
+                (Err(NotReady::Passing | NotReady::Final(_)), queued) => {
+                    if let Some(id) = queued {
+                        transcriber.transcripts.unqueue(&id, dispatch.as_str()).await?;
+                    }
+                    return Ok(());
+                }
+            }
         }
+    };
+    let known = transcriber.transcripts.get(&id).await?;
+    let is_new_enough = |transcript: &Transcript| job.again_since.is_none_or(|since| transcript.is_of(since));
+    let job = match (known, job.lease_check) {
+        (TranscriptState::Completed(transcript), _) if is_new_enough(&transcript) => return Ok(()),
         (TranscriptState::Failed(failure), false) if failure.code == GIVEN_UP => return Ok(()),
         // An earlier delivery ended with it.
         (TranscriptState::Failed(failure), false) if again && !failure.retryable => return Ok(()),
@@ -168,7 +204,7 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
             return Ok(transcriber.queue.send(&job, pause).await?);
         }
         // It waits for a message that may be lost. The state ends by itself, and this message with it.
-        (TranscriptState::Queued(_), true) => return Ok(transcriber.queue.send(&job, MAX_DELAY).await?),
+        (TranscriptState::Queued { .. }, true) => return Ok(transcriber.queue.send(&job, MAX_DELAY).await?),
         (TranscriptState::Failed(failure), true) if failure.code == INTERRUPTED => {
             if job.attempts >= ATTEMPTS {
                 let failure = Failure {
@@ -190,15 +226,17 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
         // The lease was given back.
         (_, true) => return Ok(()),
     };
-    let source = match &job.recording {
-        RecordingId::Twilio(sid) => twilio_source(&state.twilio, sid, &job, deadline).await,
-        RecordingId::Egress(dispatch) => match &state.resolver {
-            Some(resolver) => egress_source(resolver, dispatch).await,
-            None => Err(NotReady::Final(Failure::permanent(
-                "s3_not_configured",
-                "No recordings bucket is configured",
-            ))),
-        },
+    if let Some(found) = &found
+        && job.object.as_ref() != Some(&found.recording)
+    {
+        // Whoever died had the recording that the call had before.
+        let object = Some(found.recording.clone());
+        return Box::pin(work(state, Job { object, ..job }, again, deadline)).await;
+    }
+    let source = match (&job.recording, &found, &state.resolver) {
+        (RecordingId::Twilio(sid), ..) => twilio_source(&state.twilio, sid, &job, deadline).await,
+        (RecordingId::Egress(_), Some(found), Some(resolver)) => Ok(RecordingSource::egress(&resolver.bucket, found)),
+        (RecordingId::Egress(_), ..) => return Ok(()),
     };
     let source = match source {
         Ok(source) => source,
@@ -222,6 +260,9 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
     let tried = transcriber.transcribe(&source, &job.options, claim_policy(&job), deadline);
     match tried.await? {
         Outcome::Completed(..) => Ok(()),
+        Outcome::Failed(lease, failure, _) if failure.code == OVERWRITTEN => {
+            follow_overwritten(state, &lease, job, &failure).await
+        }
         // Whoever is at it may die: the message that was just sent looks again.
         Outcome::Queued | Outcome::Busy(_) => Ok(()),
         // Parts were added: with its tries used up by a busy API alone, a long job would never end.
@@ -278,18 +319,50 @@ async fn twilio_source<'a>(
     }
 }
 
-async fn egress_source<'a>(resolver: &'a Resolver, dispatch: &DispatchId) -> Result<RecordingSource<'a>, NotReady> {
-    let not_read = |error: ResolveError| {
+async fn egress_recording(state: &State, dispatch: &DispatchId) -> Result<CallRecording, NotReady> {
+    let Some(resolver) = &state.resolver else {
+        let failure = Failure::permanent("s3_not_configured", "No recordings bucket is configured");
+        return Err(NotReady::Final(failure));
+    };
+    let found = resolver.find_version(dispatch).await.map_err(|error| {
         let failure = Failure::from(error);
         match failure.retryable {
             true => NotReady::Retried(failure),
             false => NotReady::Final(failure),
         }
+    })?;
+    found.ok_or_else(|| NotReady::Final(Failure::permanent("recording_not_found", "Recording not found")))
+}
+
+/// Ends the lease on an object that was overwritten, and queues what the call has now.
+async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Failure) -> Result<(), BoxError> {
+    let Transcriber { queue, transcripts, .. } = &state.transcriber;
+    let (RecordingId::Egress(dispatch), Some(resolver), Some(overwritten)) =
+        (&job.recording, &state.resolver, &job.object)
+    else {
+        return Ok(transcripts.fail(lease, failure).await?);
     };
-    let key = resolver.find(dispatch).await.map_err(not_read)?;
-    let key = key.ok_or_else(|| NotReady::Final(Failure::permanent("recording_not_found", "Recording not found")))?;
-    let source = RecordingSource::egress(resolver, dispatch, key).await;
-    source.map_err(|error| not_read(error.into()))
+    if let Some(info) = resolver.bucket.head(&overwritten.key).await?
+        && job.attempts + 1 < ATTEMPTS
+    {
+        let written = RecordingRef {
+            key: overwritten.key.clone(),
+            etag: info.etag,
+            size: Some(info.size),
+        };
+        let id = TranscriptId::new(&AudioId::Object(written.clone()), &Variant::of(&job.options));
+        // Before the index leads to it: whoever asks meanwhile is to see that it is queued. Should this worker die, the message that it sent
+        // before it began goes on.
+        transcripts.queue(&id, REQUEUED_VALID, dispatch.as_str(), false).await?;
+        index_object(&resolver.calls, &resolver.bucket, &overwritten.key, None).await?;
+        let job = Job {
+            attempts: job.attempts + 1,
+            object: Some(written),
+            ..job.clone()
+        };
+        queue.send(&job, Duration::ZERO).await?;
+    }
+    Ok(transcripts.fail(lease, failure).await?)
 }
 
 fn claim_policy(job: &Job) -> ClaimPolicy {

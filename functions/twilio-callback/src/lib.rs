@@ -14,7 +14,6 @@ use shared::{
     calls::{Calls, TwilioRecording},
     clients::{
         aws::Aws,
-        queue::RecordingId,
         twilio::{
             AccountSid, RecordingSid, RecordingStatus, Twilio, TwilioError,
             signature::{is_signed, is_signed_body},
@@ -78,9 +77,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             && let Some(auto_transcribe) = &state.auto_transcribe
         {
             // Before it is stored: a callback that comes again must not find that nothing is left to do.
-            auto_transcribe
-                .enqueue(RecordingId::Twilio(reported.sid.clone()))
-                .await?;
+            auto_transcribe.enqueue(reported.sid.clone()).await?;
         }
         let mut phone = known.and_then(|(phone, _)| phone);
         if phone.is_none() {

@@ -315,11 +315,8 @@ async fn without_a_bucket_the_documented_error() {
     // As does a job that was queued before the bucket was taken away.
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&json!({"dispatch_id": ID})).await;
-    let state = stack.get(PATH).await.body;
-    assert_eq!(
-        (&state["status"], &state["code"]),
-        (&json!("failed"), &json!("s3_not_configured"))
-    );
+    assert_eq!(worker.sent_work().len(), 0);
+    stack.get(PATH).await.recordings_error(500, "s3_not_configured");
 
     let stack = TestStack::with_environment([("RECORDINGS_BUCKET", "no-such-bucket")]).await;
     post_nothing(&stack, PATH)
@@ -328,15 +325,11 @@ async fn without_a_bucket_the_documented_error() {
 }
 
 #[tokio::test]
-async fn a_job_for_a_call_without_a_recording_fails_for_good() {
+async fn a_job_for_a_call_without_a_recording_ends_and_leaves_no_transcript() {
     let stack = TestStack::empty().await;
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&json!({"dispatch_id": ID})).await;
-    let state = stack.get(PATH).await.body;
-    assert_eq!(
-        (&state["status"], &state["code"], &state["retryable"]),
-        (&json!("failed"), &json!("recording_not_found"), &json!(false))
-    );
+    stack.get(PATH).await.recordings_error(404, "transcript_not_found");
     assert_eq!(worker.sent_work().len(), 0);
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod bound_transcripts;
 mod budget;
 mod command_line;
 mod egress_transcript;

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use shared::{
     clients::{
-        queue::RecordingId,
         twilio::RecordingSid,
         whisper::{WhisperOptions, Word},
     },
     transcripts::{
-        ClaimPolicy, ClaimResult, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts, Variant,
+        AudioId, ClaimPolicy, ClaimResult, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts,
+        Variant,
     },
 };
 
@@ -63,8 +63,8 @@ async fn items(stack: &TestStack) -> usize {
 }
 
 fn transcript_id() -> TranscriptId {
-    let recording = RecordingId::Twilio(RecordingSid::parse(SID).unwrap());
-    TranscriptId::new(&recording, &Variant::of(&WhisperOptions::default()))
+    let audio = AudioId::Twilio(RecordingSid::parse(SID).unwrap());
+    TranscriptId::new(&audio, &Variant::of(&WhisperOptions::default()))
 }
 
 #[tokio::test]

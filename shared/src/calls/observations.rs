@@ -129,9 +129,12 @@ pub(super) struct Observations {
     /// The item that this was declared to belong to, whatever the times say.
     #[serde(alias = "of", skip_serializing_if = "Option::is_none")]
     pub(super) declared_owner: Option<Timestamped>,
-    /// Under which names transcripts of it are stored: dispatch ids, or empty for Twilio's recordings, which have names of their own.
+    /// By version 0.1: empty for a Twilio call one of whose recordings has a transcript; dispatch ids, which say nothing certain of a recording.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) transcripts: BTreeSet<String>,
+    /// What transcripts are stored of: ETags of the object, or SIDs of Twilio recordings.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) transcribed: BTreeSet<String>,
 }
 
 impl Observations {
@@ -150,6 +153,17 @@ impl Observations {
     pub(super) fn is_inbound(&self, key: &str) -> bool {
         let direction = self.object.as_ref().and_then(|object| object.name(key).direction);
         direction == Some(Direction::Inbound)
+    }
+
+    /// Whether a transcript of what can be played now is stored.
+    pub(super) fn has_transcript(&self) -> bool {
+        let of_object = |object: &ObservedObject| {
+            object.usable && self.transcribed.contains(object.etag.as_deref().unwrap_or_default())
+        };
+        let of_twilio = |call: &TwilioCall| {
+            self.transcripts.contains("") || call.recordings.keys().any(|sid| self.transcribed.contains(sid))
+        };
+        self.object.as_ref().is_some_and(of_object) || self.twilio.as_ref().is_some_and(of_twilio)
     }
 
     pub(super) fn reported_at(&mut self, at: Timestamp) {

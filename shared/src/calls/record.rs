@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clients::{
-        bucket::{ObjectInfo, RecordingObject},
+        bucket::{ObjectInfo, RecordingObject, RecordingRef},
         livekit::FailedEgress,
     },
     ids::{DispatchId, digits},
@@ -252,28 +252,25 @@ impl Calls {
         Ok(twilio.map(|call| (call.phone, call.recordings)))
     }
 
-    /// Stores that a transcript of the recording with this key is stored, under the name of this dispatch: of the dispatch, or of the object
-    /// where nobody has reported the dispatch. What is not in the table stays out of it.
-    pub async fn mark_egress_transcribed(&self, id: &DispatchId, key: &str) -> Result<(), CallsError> {
-        let ids = [id.as_str().to_owned(), item_id::object(key)];
-        let write = |items: &mut Items| {
-            let known = ids.iter().find(|item| items.contains_key(*item));
-            known.is_some_and(|item| set_transcribed(items, item, id.as_str()))
-        };
-        self.update(&ids, write).await.map(|_| ())
+    /// Stores that there is a transcript of this object as it was written then. An object that is not in the table stays out of it.
+    pub async fn mark_object_transcribed(&self, recording: &RecordingRef) -> Result<(), CallsError> {
+        let id = item_id::object(&recording.key);
+        let etag = recording.etag.as_deref().unwrap_or_default();
+        let write = |items: &mut Items| items.contains_key(&id) && set_transcribed(items, &id, etag);
+        self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 
-    /// Stores that a transcript of a recording of this call by Twilio is stored, whether or not Twilio has reported the recording yet.
-    pub async fn mark_twilio_transcribed(&self, call_sid: &str) -> Result<(), CallsError> {
+    /// Stores that there is a transcript of this recording of a call by Twilio, whether or not Twilio has reported the recording yet.
+    pub async fn mark_twilio_transcribed(&self, call_sid: &str, recording_sid: &str) -> Result<(), CallsError> {
         let id = item_id::twilio(call_sid);
-        let write = |items: &mut Items| set_transcribed(items, &id, "");
+        let write = |items: &mut Items| set_transcribed(items, &id, recording_sid);
         self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 }
 
-/// Whether the name was not stored yet.
-fn set_transcribed(items: &mut Items, id: &str, name: &str) -> bool {
-    entry(items, id).state.own.transcripts.insert(name.to_owned())
+/// Whether it was not stored yet.
+fn set_transcribed(items: &mut Items, id: &str, version: &str) -> bool {
+    entry(items, id).state.own.transcribed.insert(version.to_owned())
 }
 
 /// Whether one `sequencer` of S3 events for the same key is after another: hexadecimal, the shorter one filled up with zeros on its right.

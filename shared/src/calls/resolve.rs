@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     error::CallsError,
     item_id::{self, ItemKind},
+    model::Call,
     pairing::{NEIGHBOURHOOD, fit, pair},
     record::{Observed, RecordingKey},
     table::Calls,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     clients::{
         aws::Aws,
-        bucket::{BucketError, RecordingObject, RecordingsBucket},
+        bucket::{BucketError, RecordingObject, RecordingRef, RecordingsBucket},
     },
     config::{ConfigError, Env},
     ids::{DispatchId, DispatchPattern},
@@ -29,6 +30,29 @@ pub struct Resolver {
     pub calls: Calls,
     /// The bucket.
     pub bucket: RecordingsBucket,
+}
+
+/// A call and its recording.
+#[derive(Debug, Clone)]
+pub struct CallRecording {
+    /// What the index knows of the call; `None` where only the recording is known.
+    pub call: Option<Call>,
+    /// The recording.
+    pub recording: RecordingRef,
+}
+
+impl CallRecording {
+    fn of(call: Call) -> Option<Self> {
+        let recording = RecordingRef {
+            key: call.s3_key.clone()?,
+            etag: call.etag.clone(),
+            size: call.size,
+        };
+        Some(Self {
+            call: Some(call),
+            recording,
+        })
+    }
 }
 
 /// Why a recording could not be searched for, or not be indexed.
@@ -52,18 +76,18 @@ impl Resolver {
         Ok(Some(Self { calls, bucket }))
     }
 
-    /// The key of the call's recording: from the table, else by its name in the bucket, which is then written to the table.
-    pub async fn find(&self, id: &DispatchId) -> Result<Option<String>, ResolveError> {
+    /// The call's recording: from the table, else by its name in the bucket, which is then written to the table.
+    pub async fn find(&self, id: &DispatchId) -> Result<Option<CallRecording>, ResolveError> {
         let known = self.calls.get(id).await?;
         let is_known = known.is_some();
-        if let Some(key) = known.and_then(|call| call.s3_key) {
-            return Ok(Some(key));
+        if let Some(found) = known.clone().and_then(CallRecording::of) {
+            return Ok(Some(found));
         }
         let Some(dispatch) = id.pattern() else { return Ok(None) };
         let (first, last) = (dispatch.unix - NEIGHBOURHOOD, dispatch.unix + NEIGHBOURHOOD);
         let (others, listed_as_this) = self.calls.dispatches_near(&dispatch, first, last).await?;
-        if let (Some(key), false) = (listed_as_this, is_known) {
-            return Ok(Some(key));
+        if let (Some(found), false) = (listed_as_this.and_then(CallRecording::of), is_known) {
+            return Ok(Some(found));
         }
         let candidates = self.bucket.recordings_near(&dispatch, NEIGHBOURHOOD).await?;
         let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
@@ -79,7 +103,39 @@ impl Resolver {
             Ok(Err(error)) => tracing::warn!(%error, "recording found but not written to the index"),
             Err(_) => tracing::warn!("recording found but not written to the index in time"),
         }
-        Ok(Some(found.key.clone()))
+        Ok(Some(CallRecording {
+            call: known,
+            recording: RecordingRef {
+                key: found.key.clone(),
+                etag: found.etag.clone(),
+                size: Some(found.size),
+            },
+        }))
+    }
+
+    /// The call's recording with its ETag, by which its transcript is stored: S3 says it where the index does not.
+    pub async fn find_version(&self, id: &DispatchId) -> Result<Option<CallRecording>, ResolveError> {
+        let Some(mut found) = self.find(id).await? else {
+            return Ok(None);
+        };
+        if found.recording.etag.is_none() {
+            let Some(info) = self.bucket.head(&found.recording.key).await? else {
+                return Ok(None);
+            };
+            index_object(&self.calls, &self.bucket, &found.recording.key, None).await?;
+            found.recording.etag = info.etag;
+        }
+        Ok(Some(found))
+    }
+
+    /// Writes to the index what S3 says now of a recording that turned out to be overwritten, and finds the call's recording again.
+    pub async fn find_overwritten(
+        &self,
+        id: &DispatchId,
+        overwritten: &RecordingRef,
+    ) -> Result<Option<CallRecording>, ResolveError> {
+        index_object(&self.calls, &self.bucket, &overwritten.key, None).await?;
+        self.find_version(id).await
     }
 }
 
@@ -139,14 +195,14 @@ impl Calls {
         Ok(owner.is_some_and(|owner| ItemKind::of(&owner) == ItemKind::Interaction))
     }
 
-    /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the key of
+    /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the row of
     /// a recording that is listed under the very id of `dispatch`, since its name has this number and time and nobody has reported its call.
     async fn dispatches_near(
         &self,
         dispatch: &DispatchPattern,
         first: i64,
         last: i64,
-    ) -> Result<(Vec<i64>, Option<String>), CallsError> {
+    ) -> Result<(Vec<i64>, Option<Call>), CallsError> {
         let (mut times, mut own) = (Vec::new(), None);
         for (id, unix) in self.near(&dispatch.phone, first, last).await? {
             match ItemKind::of(&id) {
@@ -157,7 +213,7 @@ impl Calls {
         }
         let Some(id) = own else { return Ok((times, None)) };
         let row = self.load([id.as_str()]).await?.remove(&id).and_then(|item| item.row());
-        Ok((times, row.and_then(|(call, _)| call.s3_key)))
+        Ok((times, row.map(|(call, _)| call)))
     }
 }
 

@@ -6,6 +6,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clients::aws::{Aws, causes},
@@ -37,6 +38,17 @@ pub struct ListedRecording {
     pub name: RecordingName,
 }
 
+/// One object of the bucket as it was written once: an object that was overwritten has the same key and another ETag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingRef {
+    /// Its S3 key.
+    pub key: String,
+    /// Its ETag without quotes; `None` where nobody has reported one.
+    pub etag: Option<String>,
+    /// Its size in bytes.
+    pub size: Option<i64>,
+}
+
 /// A recording in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingObject {
@@ -62,6 +74,9 @@ pub enum BucketError {
     /// The object is gone.
     #[error("the recording is not in the bucket")]
     NotFound,
+    /// The object was overwritten: it no longer has the ETag that was asked for.
+    #[error("the recording was overwritten")]
+    Overwritten,
     /// S3 did not answer, or not with what was asked for.
     #[error("the recordings bucket did not answer: {0}")]
     Unavailable(String),
@@ -147,10 +162,10 @@ impl RecordingsBucket {
         Ok(candidates)
     }
 
-    /// Opens a recording: its size in bytes, and the bytes.
+    /// Opens a recording, unless it was overwritten: its size in bytes, and the bytes.
     pub async fn open(
         &self,
-        key: &str,
+        recording: &RecordingRef,
     ) -> Result<
         (
             Option<u64>,
@@ -158,8 +173,9 @@ impl RecordingsBucket {
         ),
         BucketError,
     > {
-        let object = self.client.get_object().bucket(&self.bucket).key(key);
-        let object = object.send().await.map_err(getting)?;
+        let object = self.client.get_object().bucket(&self.bucket).key(&recording.key);
+        let tag = recording.etag.as_ref().map(|etag| format!("\"{etag}\""));
+        let object = object.set_if_match(tag).send().await.map_err(getting)?;
         let length = object.content_length.and_then(|length| u64::try_from(length).ok());
         let bytes = stream::unfold(object.body, |mut body| async move {
             let chunk = body.next().await?;
@@ -281,6 +297,7 @@ fn getting<E: std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
     match error.raw_response().map(|answer| answer.status().as_u16()) {
         Some(403) => BucketError::AccessDenied,
         Some(404) => BucketError::NotFound,
+        Some(412) => BucketError::Overwritten,
         _ => BucketError::Unavailable(causes(&error)),
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clients::{
         aws::{Aws, causes},
+        bucket::RecordingRef,
         twilio::RecordingSid,
         whisper::WhisperOptions,
     },
@@ -42,6 +43,9 @@ pub struct Job {
     /// Pay again for a transcript that was completed before this time.
     #[serde(default)]
     pub again_since: Option<Timestamp>,
+    /// The call's recording when the job was queued, whose transcript's state says so. The worker transcribes the one that the call has then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<RecordingRef>,
     /// How often it has been tried before.
     #[serde(default)]
     pub attempts: u32,
@@ -80,10 +84,21 @@ impl Job {
             recording,
             options,
             again_since: None,
+            object: None,
             attempts: 0,
             lease_check: false,
             wait_until: None,
             appears_until: None,
+        }
+    }
+}
+
+impl Job {
+    /// The dispatch whose recording it is for; empty for a Twilio recording.
+    pub fn dispatch(&self) -> &str {
+        match &self.recording {
+            RecordingId::Egress(dispatch) => dispatch.as_str(),
+            RecordingId::Twilio(_) => "",
         }
     }
 }

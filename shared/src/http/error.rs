@@ -15,7 +15,7 @@ use crate::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
     },
     ids::DispatchId,
-    transcription::EnqueueError,
+    transcription::{AdoptError, EnqueueError},
     transcripts::{Failure, TranscriptsError},
 };
 
@@ -50,6 +50,11 @@ pub(super) struct ErrorLog {
 }
 
 impl ApiError {
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
     /// An error with this status, stable code and sentence for the caller.
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
@@ -339,6 +344,15 @@ impl From<EnqueueError> for ApiError {
     }
 }
 
+impl From<AdoptError> for ApiError {
+    fn from(error: AdoptError) -> Self {
+        match error {
+            AdoptError::Resolve(error) => error.into(),
+            AdoptError::Transcripts(error) => error.into(),
+        }
+    }
+}
+
 impl From<TranscriptsError> for ApiError {
     fn from(error: TranscriptsError) -> Self {
         Self::unavailable(
@@ -362,6 +376,9 @@ impl From<BucketError> for ApiError {
     fn from(error: BucketError) -> Self {
         match error {
             BucketError::NotFound => Self::not_found("recording_not_found", "The recording is no longer in the bucket."),
+            BucketError::Overwritten => {
+                Self::unavailable("recording_overwritten", "The recording was overwritten while it was read.")
+            }
             BucketError::NoSuchBucket => s3_missing(),
             BucketError::AccessDenied => Self::internal(
                 "storage_access_denied",

@@ -11,7 +11,7 @@ use crate::{
     http::{ApiError, ApiRequest, ErrorFormat},
     retry::backoff,
     transcription::{EnqueueError, Outcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue, estimated_seconds},
-    transcripts::{ClaimPolicy, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost},
+    transcripts::{AudioId, ClaimPolicy, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost},
 };
 
 /// How long a job waits for the end of its call.
@@ -99,6 +99,7 @@ pub struct TranscriptRequest<'a> {
     options: &'a TranscriptOptions,
     /// What would go into the queue.
     job: Job,
+    audio: AudioId,
 }
 
 /// What the table has for a request.
@@ -141,8 +142,14 @@ pub struct Estimate {
 }
 
 impl<'a> TranscriptRequest<'a> {
-    /// A request, the format of its errors, its options, and what would go into the queue for it.
-    pub fn new(request: &'a ApiRequest, format: ErrorFormat, options: &'a TranscriptOptions, job: Job) -> Self {
+    /// A request, the format of its errors, its options, what would go into the queue for it, and the audio that it is about.
+    pub fn new(
+        request: &'a ApiRequest,
+        format: ErrorFormat,
+        options: &'a TranscriptOptions,
+        job: Job,
+        audio: AudioId,
+    ) -> Self {
         let again_since = (options.force == Some(true)).then(Timestamp::now);
         let job = Job { again_since, ..job };
         Self {
@@ -150,20 +157,17 @@ impl<'a> TranscriptRequest<'a> {
             format,
             options,
             job,
+            audio,
         }
     }
 
     fn transcript_id(&self) -> TranscriptId {
-        TranscriptId::new(&self.job.recording, &Variant::of(&self.job.options))
+        TranscriptId::new(&self.audio, &Variant::of(&self.job.options))
     }
 
-    /// What the table has: the outcome, where it answers the request, else the state.
-    pub async fn stored(&self, transcriber: &Transcriber) -> Result<Stored, ApiError> {
-        let id = self.transcript_id();
-        let known = transcriber.transcripts.get(&id).await?;
-        let (TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript), None) =
-            (&known, self.job.again_since)
-        else {
+    /// What is known of the transcript: the outcome, where it answers the request, else the state.
+    pub async fn stored(&self, transcriber: &Transcriber, known: TranscriptState) -> Result<Stored, ApiError> {
+        let (Some(transcript), None) = (known.stored(), self.job.again_since) else {
             return Ok(Stored::Pending(known));
         };
         if self.options.dry_run == Some(true) {
@@ -172,12 +176,15 @@ impl<'a> TranscriptRequest<'a> {
             return Ok(Stored::Answers(self.estimated(transcriber, recorded, None).await?));
         }
         transcriber.usage.avoided(Cost::of_stored(transcript)).await;
-        Ok(Stored::Answers(RequestOutcome::Completed(transcript.clone(), true)))
+        Ok(Stored::Answers(RequestOutcome::Completed(
+            Box::new(transcript.clone()),
+            true,
+        )))
     }
 
     /// Transcribes if that fits into the request, and queues the recording if not.
     pub async fn transcribe_or_enqueue(
-        self,
+        &self,
         transcriber: &Transcriber,
         source: &RecordingSource<'_>,
         known: &TranscriptState,
@@ -188,7 +195,14 @@ impl<'a> TranscriptRequest<'a> {
         let accepted = Ok(RequestOutcome::Accepted {
             estimated_seconds: estimated_seconds(source.seconds),
         });
-        if matches!(known, TranscriptState::Queued(_)) {
+        if let TranscriptState::Queued { dispatch, .. } = known {
+            // The job of another call follows that call's recording, which need not stay this one.
+            if dispatch
+                .as_ref()
+                .is_some_and(|dispatch| dispatch != self.job.dispatch())
+            {
+                self.enqueue(transcriber, QUEUED_VALID).await?;
+            }
             return accepted;
         }
         let at_work = match known {
@@ -225,7 +239,10 @@ impl<'a> TranscriptRequest<'a> {
         if self.options.dry_run == Some(true) {
             return self.estimated(transcriber, seconds, Some(2)).await;
         }
-        if !matches!(known, TranscriptState::Queued(_) | TranscriptState::InProgress { .. }) {
+        if !matches!(
+            known,
+            TranscriptState::Queued { .. } | TranscriptState::InProgress { .. }
+        ) {
             let now = Timestamp::now();
             self.job.wait_until = Some(now + LONGEST_WAIT);
             self.job.appears_until = Some(now + LONGEST_ABSENCE);
@@ -255,7 +272,7 @@ impl<'a> TranscriptRequest<'a> {
 
     async fn enqueue(&self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
         let Transcriber { queue, transcripts, .. } = transcriber;
-        Ok(enqueue(queue, transcripts, &self.job, valid).await?)
+        Ok(enqueue(queue, transcripts, &self.job, &self.audio, valid).await?)
     }
 
     /// The transcript (`true`: made for someone else), or `None` when it will be ready later.

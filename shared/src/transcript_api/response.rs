@@ -67,6 +67,9 @@ struct TranscriptBody {
     status: &'static str,
     timestamp: String,
     cached: bool,
+    /// Whether it is being replaced.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refreshing: bool,
     language: Option<String>,
     model: String,
     no_speech: bool,
@@ -115,6 +118,8 @@ pub struct ResponseOptions {
     pub details: bool,
     /// `segments`, and `words`.
     pub timestamps: Option<Timestamps>,
+    /// `refreshing`: the transcript is being replaced.
+    pub refreshing: bool,
 }
 
 impl TranscriptBody {
@@ -156,6 +161,7 @@ impl TranscriptBody {
             status: "completed",
             timestamp: to_seconds(transcript.completed_at),
             cached,
+            refreshing: options.refreshing,
             language: transcript.language,
             model: transcript.model,
             dropped_segments: transcript.dropped_segments,
@@ -328,18 +334,32 @@ impl TranscriptQuery {
             status,
             progress,
         };
+        let refreshing = matches!(
+            known,
+            TranscriptState::InProgress { .. } | TranscriptState::Queued { .. }
+        );
         let state = match known {
-            TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript) => {
+            TranscriptState::Completed(transcript)
+            | TranscriptState::Stale(transcript)
+            | TranscriptState::InProgress {
+                earlier: Some(transcript),
+                ..
+            }
+            | TranscriptState::Queued {
+                earlier: Some(transcript),
+                ..
+            } => {
                 let Some(label) = label else {
                     return Ok(rendered(*transcript, self.format, names));
                 };
                 let options = ResponseOptions {
                     details: matches!(recording, RecordingId::Twilio(_)),
                     timestamps: self.timestamps,
+                    refreshing,
                 };
                 State::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
             }
-            TranscriptState::Queued(progress) => pending(recording, "queued", progress),
+            TranscriptState::Queued { progress, .. } => pending(recording, "queued", progress),
             TranscriptState::InProgress { progress, .. } => pending(recording, "processing", progress),
             TranscriptState::Failed(failure) => State::Failed {
                 recording,

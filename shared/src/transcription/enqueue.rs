@@ -6,10 +6,11 @@ use crate::{
     clients::{
         aws::Aws,
         queue::{Job, Queue, QueueError, RecordingId},
+        twilio::RecordingSid,
         whisper::WhisperOptions,
     },
     config::{ConfigError, Env},
-    transcripts::{TranscriptId, Transcripts, TranscriptsError, Variant},
+    transcripts::{AudioId, TranscriptId, Transcripts, TranscriptsError, Variant},
 };
 
 /// How long a queued job counts as queued. After that its message is lost, and the next request may queue it again.
@@ -47,18 +48,33 @@ impl AutoTranscribe {
         }
     }
 
-    /// Queues a recording with the default options.
-    pub async fn enqueue(&self, recording: RecordingId) -> Result<(), EnqueueError> {
-        let job = Job::new(recording, WhisperOptions::default());
-        enqueue(&self.queue, &self.transcripts, &job, QUEUED_VALID).await
+    /// Queues a Twilio recording with the default options.
+    pub async fn enqueue(&self, sid: RecordingSid) -> Result<(), EnqueueError> {
+        let job = Job::new(RecordingId::Twilio(sid.clone()), WhisperOptions::default());
+        enqueue(
+            &self.queue,
+            &self.transcripts,
+            &job,
+            &AudioId::Twilio(sid),
+            QUEUED_VALID,
+        )
+        .await
     }
 }
 
-/// Puts a job into the queue, then stores that it is queued, for at most `valid`. In this order: a stored state without a message would wait for
-/// nobody.
-pub async fn enqueue(queue: &Queue, transcripts: &Transcripts, job: &Job, valid: Duration) -> Result<(), EnqueueError> {
+/// Puts a job into the queue, then stores that the transcript of this audio is queued, for at most `valid`. In this order: a stored state without a
+/// message would wait for nobody.
+pub async fn enqueue(
+    queue: &Queue,
+    transcripts: &Transcripts,
+    job: &Job,
+    audio: &AudioId,
+    valid: Duration,
+) -> Result<(), EnqueueError> {
     queue.send(job, Duration::ZERO).await?;
-    let id = TranscriptId::new(&job.recording, &Variant::of(&job.options));
-    transcripts.queue(&id, valid).await?;
+    let id = TranscriptId::new(audio, &Variant::of(&job.options));
+    transcripts
+        .queue(&id, valid, job.dispatch(), job.again_since.is_some())
+        .await?;
     Ok(())
 }

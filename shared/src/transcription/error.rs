@@ -10,6 +10,9 @@ use crate::{
     transcripts::{Failure, INTERRUPTED, TranscriptsError},
 };
 
+/// Code of the failure of an object that was overwritten between its resolution and its reading.
+pub const OVERWRITTEN: &str = "recording_overwritten";
+
 /// The pause before media that Twilio does not have yet is asked for again.
 const NOT_YET: Duration = Duration::from_secs(1);
 
@@ -67,7 +70,9 @@ impl TranscribeError {
         match self {
             Self::Twilio(error) => error.is_transient(),
             Self::Whisper(error) => error.is_transient(),
-            Self::NotYet | Self::Bucket(BucketError::Unavailable(_)) | Self::Table(_) => true,
+            Self::NotYet | Self::Bucket(BucketError::Unavailable(_) | BucketError::Overwritten) | Self::Table(_) => {
+                true
+            }
             Self::LeaseLost | Self::OutOfTime => true,
             _ => false,
         }
@@ -80,6 +85,7 @@ impl TranscribeError {
             Self::Twilio(error) => error.code(),
             Self::Bucket(BucketError::NotFound) => "recording_not_found",
             Self::Bucket(BucketError::NoSuchBucket) => "s3_not_configured",
+            Self::Bucket(BucketError::Overwritten) => OVERWRITTEN,
             Self::Bucket(BucketError::AccessDenied) => "storage_access_denied",
             Self::Bucket(BucketError::Unavailable(_)) => "storage_unavailable",
             Self::NotAudio => "media_not_audio",
@@ -101,6 +107,7 @@ impl TranscribeError {
             Self::Twilio(error) => error.user_message(),
             Self::NotYet => "Twilio does not have the audio yet",
             Self::Bucket(BucketError::NotFound) => "The recording is no longer in the bucket",
+            Self::Bucket(BucketError::Overwritten) => "The recording was overwritten while it was read",
             Self::Bucket(BucketError::NoSuchBucket) => "The recordings bucket does not exist",
             Self::Bucket(BucketError::AccessDenied) => "This deployment may not read the recording in its bucket",
             Self::Bucket(BucketError::Unavailable(_)) => "The recordings bucket is not reachable right now",

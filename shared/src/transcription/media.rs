@@ -12,7 +12,7 @@ use tokio::{fs::File, io::AsyncWriteExt, task::spawn_blocking, time::Instant};
 
 use super::error::TranscribeError;
 use crate::clients::{
-    bucket::RecordingsBucket,
+    bucket::{RecordingRef, RecordingsBucket},
     twilio::{RecordingSid, Twilio, TwilioError},
 };
 
@@ -43,8 +43,8 @@ pub enum Origin<'a> {
     Bucket {
         /// The client.
         bucket: &'a RecordingsBucket,
-        /// The object's key.
-        key: String,
+        /// The object, which has to have this ETag still.
+        recording: RecordingRef,
     },
 }
 
@@ -113,8 +113,8 @@ impl Origin<'_> {
                     media.into_stream().map_err(TranscribeError::Twilio).boxed(),
                 )
             }
-            Self::Bucket { bucket, key } => {
-                let (length, bytes) = bucket.open(key).await.map_err(TranscribeError::Bucket)?;
+            Self::Bucket { bucket, recording } => {
+                let (length, bytes) = bucket.open(recording).await.map_err(TranscribeError::Bucket)?;
                 (length, bytes.map_err(TranscribeError::Bucket).boxed())
             }
         };

@@ -1,5 +1,6 @@
 //! Transcribing one recording: under a lease, by a request or by the queue's worker. Knows no HTTP and no routes.
 
+mod adopt;
 mod enqueue;
 mod error;
 mod media;
@@ -8,7 +9,9 @@ mod pipeline;
 mod source;
 mod speakers;
 
+pub use adopt::{AdoptError, transcript_state};
 pub use enqueue::{AutoTranscribe, EnqueueError, QUEUED_VALID, enqueue};
+pub use error::OVERWRITTEN;
 pub use media::Origin;
 pub use pipeline::{Outcome, PartLimits, Transcriber, estimated_seconds};
 pub use source::{RecordingSource, not_ready};

@@ -29,15 +29,15 @@ use crate::{
     calls::Calls,
     clients::{
         aws::Aws,
-        queue::{Queue, RecordingId},
+        queue::Queue,
         whisper::{Audio, MAX_AUDIO_BYTES, Transcription, Whisper, WhisperError, WhisperOptions, longest_audio},
     },
     config::{ConfigError, Env},
     retry::{RetryBudget, backoff, with_budget, with_retries},
     split::{Analysis, Channels, LONGEST, Plan, SplitError, analyze},
     transcripts::{
-        ClaimPolicy, ClaimResult, Failure, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts,
-        TranscriptsError, Variant,
+        AudioId, ClaimPolicy, ClaimResult, Failure, Lease, Speech, Transcript, TranscriptId, TranscriptState,
+        Transcripts, TranscriptsError, Variant,
         usage::{Cost, Reserved, Usage},
     },
 };
@@ -178,7 +178,7 @@ impl Transcriber {
         policy: ClaimPolicy,
         deadline: Instant,
     ) -> Result<Outcome, TranscriptsError> {
-        let id = TranscriptId::new(&source.recording, &Variant::of(options));
+        let id = TranscriptId::new(&source.audio, &Variant::of(options));
         let lease_end = Timestamp::now() + deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         let lease = match self.transcripts.claim(&id, policy, lease_end).await? {
             ClaimResult::Granted(lease) => lease,
@@ -187,7 +187,7 @@ impl Transcriber {
                 return Ok(Outcome::Completed(transcript, true));
             }
             ClaimResult::Refused(TranscriptState::InProgress { until, .. }) => return Ok(Outcome::Busy(until)),
-            ClaimResult::Refused(TranscriptState::Queued(_)) => return Ok(Outcome::Queued),
+            ClaimResult::Refused(TranscriptState::Queued { .. }) => return Ok(Outcome::Queued),
             // It ended between the refusal and its reading; the caller tries again.
             ClaimResult::Refused(TranscriptState::Failed(_) | TranscriptState::Absent) => {
                 return Ok(Outcome::Busy(Timestamp::now()));
@@ -252,12 +252,11 @@ impl Transcriber {
 
     /// Shows in the index that there is a transcript, which does not depend on it.
     async fn mark_in_index(&self, source: &RecordingSource<'_>) {
-        let marked = match (&source.recording, &source.origin) {
-            (RecordingId::Egress(id), Origin::Bucket { key, .. }) => self.calls.mark_egress_transcribed(id, key).await,
-            (RecordingId::Egress(_), _) => Ok(()),
-            (RecordingId::Twilio(sid), _) => {
-                let call = source.call_sid.as_deref();
-                self.calls.mark_twilio_transcribed(call.unwrap_or(sid.as_str())).await
+        let marked = match &source.audio {
+            AudioId::Object(recording) => self.calls.mark_object_transcribed(recording).await,
+            AudioId::Twilio(sid) => {
+                let call = source.call_sid.as_deref().unwrap_or(sid.as_str());
+                self.calls.mark_twilio_transcribed(call, sid.as_str()).await
             }
         };
         if let Err(error) = marked {

@@ -4,14 +4,13 @@ use jiff::Timestamp;
 
 use super::media::Origin;
 use crate::{
-    calls::{CallsError, Resolver},
+    calls::CallRecording,
     clients::{
-        queue::RecordingId,
+        bucket::RecordingsBucket,
         twilio::{MediaPlace, Recording, RecordingSid, StatusGroup, Twilio},
         whisper::WhisperOptions,
     },
-    ids::DispatchId,
-    transcripts::Failure,
+    transcripts::{AudioId, Failure},
 };
 
 /// What keeps a recording from being transcribed now; `None` when nothing does.
@@ -38,8 +37,8 @@ pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
 
 /// A recording to transcribe, and what is known of it before its audio is read.
 pub struct RecordingSource<'a> {
-    /// Which recording it is.
-    pub recording: RecordingId,
+    /// Which audio it is.
+    pub audio: AudioId,
     /// Where its audio is.
     pub origin: Origin<'a>,
     /// Its length in seconds.
@@ -65,7 +64,7 @@ impl<'a> RecordingSource<'a> {
             },
         };
         Self {
-            recording: RecordingId::Twilio(sid.clone()),
+            audio: AudioId::Twilio(sid.clone()),
             origin,
             seconds: recording.duration,
             channels,
@@ -75,20 +74,19 @@ impl<'a> RecordingSource<'a> {
     }
 
     /// The recording of a call over LiveKit, with the length that its interaction reported.
-    pub async fn egress(recordings: &'a Resolver, id: &DispatchId, key: String) -> Result<Self, CallsError> {
-        let call = recordings.calls.get(id).await?;
-        let seconds = call.and_then(|call| call.duration);
-        Ok(Self {
-            recording: RecordingId::Egress(id.clone()),
+    pub fn egress(bucket: &'a RecordingsBucket, found: &CallRecording) -> Self {
+        let seconds = found.call.as_ref().and_then(|call| call.duration);
+        Self {
+            audio: AudioId::Object(found.recording.clone()),
             origin: Origin::Bucket {
-                bucket: &recordings.bucket,
-                key,
+                bucket,
+                recording: found.recording.clone(),
             },
             seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()),
             // Perhaps: LiveKit can record the agent on a channel of its own.
             channels: 2,
             created: None,
             call_sid: None,
-        })
+        }
     }
 }

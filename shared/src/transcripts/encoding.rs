@@ -21,6 +21,10 @@ pub(super) fn known(item: &Item) -> Result<TranscriptState, TranscriptsError> {
     let until = get_number(item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
     let until = until.unwrap_or_default();
     let progress = get_text(item, "progress").and_then(|text| serde_json::from_str(&text).ok());
+    let earlier = || match item.contains_key("completed_at") {
+        true => Ok::<_, TranscriptsError>(Some(Box::new(transcript_from_item(item)?))),
+        false => Ok(None),
+    };
     Ok(match get_text(item, "state").as_deref() {
         Some("completed") => TranscriptState::Completed(Box::new(transcript_from_item(item)?)),
         Some("failed") => TranscriptState::Failed(Failure {
@@ -32,17 +36,25 @@ pub(super) fn known(item: &Item) -> Result<TranscriptState, TranscriptsError> {
                 .unwrap_or_default(),
             retry_after: None,
         }),
-        Some("in_progress" | "queued") if until < Timestamp::now() => match item.contains_key("completed_at") {
-            true => TranscriptState::Stale(Box::new(transcript_from_item(item)?)),
-            false => TranscriptState::Failed(Failure {
+        Some("in_progress" | "queued") if until < Timestamp::now() => match earlier()? {
+            Some(transcript) => TranscriptState::Stale(transcript),
+            None => TranscriptState::Failed(Failure {
                 code: INTERRUPTED.into(),
                 message: "The transcription was interrupted".into(),
                 retryable: true,
                 retry_after: None,
             }),
         },
-        Some("in_progress") => TranscriptState::InProgress { until, progress },
-        Some("queued") => TranscriptState::Queued(progress),
+        Some("in_progress") => TranscriptState::InProgress {
+            until,
+            progress,
+            earlier: earlier()?,
+        },
+        Some("queued") => TranscriptState::Queued {
+            progress,
+            earlier: earlier()?,
+            dispatch: get_text(item, "queued_by"),
+        },
         _ => TranscriptState::Absent,
     })
 }

@@ -162,21 +162,63 @@ impl Transcripts {
         }
     }
 
-    /// Notes that `id` is in the queue, for at most `valid`, unless it is completed or someone is at work already.
-    pub async fn queue(&self, id: &TranscriptId, valid: Duration) -> Result<(), TranscriptsError> {
+    /// Stores that `id` is in the queue, for at most `valid`, for this dispatch (empty for a Twilio recording), unless someone is at work already,
+    /// or it is completed and is not to be replaced.
+    pub async fn queue(
+        &self,
+        id: &TranscriptId,
+        valid: Duration,
+        dispatch: &str,
+        replace: bool,
+    ) -> Result<(), TranscriptsError> {
         let now = Timestamp::now();
+        let mut condition = format!("{FREE} OR (#state = :queued AND queued_by <> :dispatch)");
+        if replace {
+            condition.push_str(" OR #state = :completed");
+        }
         let write = self
             .update(
                 id,
-                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
-                FREE,
+                "SET #state = :queued, lease_until = :until, queued_by = :dispatch REMOVE lease_owner",
+                &condition,
             )
+            .expression_attribute_values(":dispatch", text(dispatch))
             .expression_attribute_values(":queued", text("queued"))
             .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":failed", text("failed"))
             .expression_attribute_values(":until", number((now + valid).as_millisecond()))
             .expression_attribute_values(":now", number(now.as_millisecond()));
         was_not_refused(write.send().await)?;
+        Ok(())
+    }
+
+    /// Ends that `id` is queued for this dispatch, whose recording is another one by now. What was completed before is so again.
+    pub async fn unqueue(&self, id: &TranscriptId, dispatch: &str) -> Result<(), TranscriptsError> {
+        let queued = "#state = :queued AND queued_by = :dispatch";
+        let restore = self
+            .update(
+                id,
+                "SET #state = :completed REMOVE lease_until, queued_by",
+                &format!("{queued} AND attribute_exists(completed_at)"),
+            )
+            .expression_attribute_values(":completed", text("completed"))
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":dispatch", text(dispatch));
+        if was_not_refused(restore.send().await)? {
+            return Ok(());
+        }
+        // The item stays, with the run whose parts may be stored, in a state that reads as absent.
+        let end = self
+            .update(
+                id,
+                "SET #state = :unqueued, lease_until = :over REMOVE queued_by",
+                queued,
+            )
+            .expression_attribute_values(":unqueued", text("unqueued"))
+            .expression_attribute_values(":over", number(0))
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":dispatch", text(dispatch));
+        was_not_refused(end.send().await)?;
         Ok(())
     }
 

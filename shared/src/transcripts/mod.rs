@@ -1,10 +1,14 @@
 //! The transcripts table in DynamoDB: one item per recording and options, so that each is paid for once.
 //!
+//! An id names the audio, never a call: `object#{hash of key and ETag}#{variant}` or `twilio#{recording SID}#{variant}`. Items of version 0.1 have
+//! ids `egress#{dispatch id}#{variant}`.
+//!
 //! | state | meaning |
 //! | --- | --- |
 //! | `queued` | waits in the queue, at most until `lease_until` |
 //! | `in_progress` | someone is at work, at most until `lease_until` |
 //! | `completed` | the text is here |
+//! | `unqueued` | nobody asks for it any more: the job's call has another recording |
 //! | `failed` | `code`, `message` and `retryable` say why; the next request tries again |
 //!
 //! A lease has its own deadline (TTL deletion can lag by days) and a version that grows with every lease; every later write is conditional on
@@ -24,6 +28,7 @@ pub mod usage;
 pub use error::TranscriptsError;
 pub use lease::{ClaimPolicy, ClaimResult, LEASE_OVER, Lease};
 pub use model::{
-    Failure, GIVEN_UP, INTERRUPTED, Progress, Speech, StoredPart, Transcript, TranscriptId, TranscriptState, Variant,
+    AudioId, Failure, GIVEN_UP, INTERRUPTED, Progress, Speech, StoredPart, Transcript, TranscriptId, TranscriptState,
+    Variant,
 };
 pub use table::Transcripts;

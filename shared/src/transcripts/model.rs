@@ -6,22 +6,47 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::clients::{
-    queue::RecordingId,
-    whisper::{Segment, WhisperOptions, Word},
+use crate::{
+    clients::{
+        bucket::RecordingRef,
+        twilio::RecordingSid,
+        whisper::{Segment, WhisperOptions, Word},
+    },
+    ids::DispatchId,
 };
 
-/// Key of one item: the recording and the options it was transcribed with.
+/// The audio that a transcript is of. Never a call: the recording of a call may turn out to be that of another, and an object may be overwritten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AudioId {
+    /// A Twilio recording, whose media never changes.
+    Twilio(RecordingSid),
+    /// An object of the bucket with its ETag.
+    Object(RecordingRef),
+}
+
+/// Key of one item: the audio and the options it was transcribed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranscriptId(String);
 
 impl TranscriptId {
-    /// A recording with these options.
-    pub fn new(recording: &RecordingId, variant: &Variant) -> Self {
-        Self(match recording {
-            RecordingId::Twilio(sid) => format!("twilio#{sid}#{}", variant.0),
-            RecordingId::Egress(id) => format!("egress#{id}#{}", variant.0),
+    /// The audio with these options. Key and ETag of an object are hashed, since a key may have 1024 bytes.
+    pub fn new(audio: &AudioId, variant: &Variant) -> Self {
+        Self(match audio {
+            AudioId::Twilio(sid) => format!("twilio#{sid}#{}", variant.0),
+            AudioId::Object(RecordingRef { key, etag, .. }) => {
+                let mut digest = Sha256::new();
+                // The length tells apart what would read the same when joined.
+                digest.update((key.len() as u64).to_le_bytes());
+                digest.update(key);
+                digest.update(etag.as_deref().unwrap_or_default());
+                format!("object#{}#{}", hex::encode(&digest.finalize()[..16]), variant.0)
+            }
         })
+    }
+
+    /// Where version 0.1 stored the transcript of the recording that a dispatch had at that time.
+    pub fn of_dispatch(id: &DispatchId, variant: &Variant) -> Self {
+        Self(format!("egress#{id}#{}", variant.0))
     }
 
     /// The partition key.
@@ -178,13 +203,33 @@ pub enum TranscriptState {
         until: Timestamp,
         /// How far it is, once a part is done.
         progress: Option<Progress>,
+        /// The transcript that is to be replaced.
+        earlier: Option<Box<Transcript>>,
     },
     /// It waits in the queue, perhaps for the rest of its parts.
-    Queued(Option<Progress>),
+    Queued {
+        /// How far it is, once a part is done.
+        progress: Option<Progress>,
+        /// The transcript that is to be replaced.
+        earlier: Option<Box<Transcript>>,
+        /// The dispatch whose job is in the queue.
+        dispatch: Option<String>,
+    },
     /// The last try failed, and nobody is trying.
     Failed(Failure),
     /// Nobody asked for it.
     Absent,
+}
+
+impl TranscriptState {
+    /// The transcript that is stored, perhaps about to be replaced.
+    pub fn stored(&self) -> Option<&Transcript> {
+        match self {
+            Self::Completed(transcript) | Self::Stale(transcript) => Some(transcript),
+            Self::InProgress { earlier, .. } | Self::Queued { earlier, .. } => earlier.as_deref(),
+            Self::Failed(_) | Self::Absent => None,
+        }
+    }
 }
 
 /// How far the transcription of a long recording is.
@@ -220,6 +265,28 @@ pub struct StoredPart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_overwritten_object_and_another_key_have_ids_of_their_own_of_bounded_length() {
+        let id = |key: &str, etag: Option<&str>| {
+            let object = RecordingRef {
+                key: key.into(),
+                etag: etag.map(str::to_owned),
+                size: None,
+            };
+            TranscriptId::new(&AudioId::Object(object), &Variant("default".into())).0
+        };
+        let ids = [
+            id("a", Some("b")),
+            id("a", Some("c")),
+            id("ab", None),
+            id("", Some("ab")),
+            id(&"k".repeat(1024), Some("b")),
+        ];
+        let distinct: std::collections::HashSet<&String> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+        assert!(ids.iter().all(|id| id.len() == "object##default".len() + 32));
+    }
 
     #[test]
     fn a_variant_stands_for_its_options_alone() {

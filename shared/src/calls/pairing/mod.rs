@@ -19,7 +19,7 @@ use assignment::{LATEST, fit_recordings};
 pub(super) use assignment::{fit, pair};
 
 /// Recordings and dispatches of one number that are further apart than this many seconds say nothing about each other, even by way of others.
-pub(super) const NEIGHBOURHOOD: i64 = 6 * LATEST;
+pub const NEIGHBOURHOOD: i64 = 6 * LATEST;
 const BY_NUMBER: &str = "by-number";
 /// What lies within this many seconds of a change is paired anew.
 const CHANGED: i64 = 2 * LATEST;
