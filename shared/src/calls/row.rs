@@ -1,4 +1,4 @@
-//! The row of the list that an item makes, together with what belongs to it.
+//! Derives the row of the list from an item and its members.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use super::{
 use crate::ids::DispatchId;
 
 impl CallItem {
-    /// The row that it makes, and where it is listed. `None` when it belongs to another.
+    /// The item's row and its position in a list. `None` if the item has an owner.
     pub(super) fn row(&self) -> Option<(Call, Option<ListPosition>)> {
         if self.state.owner.is_some() {
             return None;
@@ -71,7 +71,7 @@ impl CallItem {
         if call.dispatch_id.contains('#') {
             call.dispatch_id.clear();
         }
-        // A transcript that was made under another name can't be had by this one.
+        // A transcript that is stored under another dispatch id can't be requested with this one.
         let names = ["", call.dispatch_id.as_str()];
         let transcribed = |(_, observations): (&str, &Observations)| {
             names.iter().any(|name| observations.transcripts.contains(*name))
