@@ -1,4 +1,4 @@
-//! `GET /recordings/{dispatch_id}/transcript`: the transcript of a call over LiveKit, or how far it is.
+//! `GET /recordings/{dispatch_id}/transcript`: the transcript of a LiveKit recording, or its state.
 
 use lambda_http::{Body, Request, Response};
 use shared::{
@@ -14,7 +14,7 @@ use shared::{
     transcripts::{TranscriptId, Transcripts},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     transcripts: Transcripts,
@@ -39,7 +39,7 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;

@@ -1,4 +1,4 @@
-//! `GET /api/twilio/transcript/{recording_sid}`: a transcript, or how far it is.
+//! `GET /api/twilio/transcript/{recording_sid}`: the transcript of a Twilio recording, or its state.
 
 use lambda_http::{Body, Request, Response};
 use shared::{
@@ -17,7 +17,7 @@ use shared::{
     transcripts::{TranscriptId, TranscriptState, Transcripts},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     twilio: Twilio,
@@ -40,7 +40,7 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Twilio, request, |request| async move {
         state.access.check(&request, Scope::TwilioTranscribe).await?;

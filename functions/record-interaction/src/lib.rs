@@ -1,4 +1,4 @@
-//! `POST /interactions`: what another system knows of a call.
+//! `POST /interactions`: another system's report about a call.
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -14,7 +14,7 @@ use shared::{
     },
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -40,7 +40,7 @@ struct Recorded {
     updated_at: Timestamp,
 }
 
-/// Answers one request.
+/// Handles a request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsWrite).await?;

@@ -1,4 +1,4 @@
-//! `POST /recordings/{dispatch_id}/transcript`: the words of a call over LiveKit, from its recording in the bucket.
+//! `POST /recordings/{dispatch_id}/transcript`: transcribes a LiveKit recording.
 
 use lambda_http::{Body, Request, Response};
 use shared::{
@@ -19,7 +19,7 @@ use shared::{
     transcripts::Variant,
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     resolver: Option<Resolver>,
@@ -32,7 +32,7 @@ impl State {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
-            // Reading recordings may be open to all; spending money never is.
+            // RECORDINGS_AUTH can make reading open to everyone, but transcription costs money and always requires a key.
             access: Access::required(env, &aws)?,
             resolver: Resolver::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
@@ -43,7 +43,7 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsTranscribe).await?;
