@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::reply::Reply;
 use crate::{
-    calls::{CallsError, DEEPEST_OFFSET, ListError, ResolveError},
+    calls::{CallsError, ListError, MAX_OFFSET, ResolveError},
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
     },
@@ -325,7 +325,7 @@ impl From<ListError> for ApiError {
             ListError::OffsetTooDeep => Self::bad_request(
                 "offset_too_deep",
                 format!(
-                    "At most {DEEPEST_OFFSET} calls can be skipped; use next_cursor (parameter cursor) instead of offset, or narrow the list with started_after and started_before."
+                    "At most {MAX_OFFSET} calls can be skipped; use next_cursor (parameter cursor) instead of offset, or narrow the list with started_after and started_before."
                 ),
             ),
         }
