@@ -59,6 +59,8 @@ enum Command {
     Import(Import),
     /// Rebuild the lists of a calls table that an older version has written
     Reindex(Reindex),
+    /// Print the contract, which is committed as openapi.json
+    Openapi,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,6 +127,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
                 "{} items read, {} rebuilt, {} counters of version 0.1 deleted",
                 done.read, done.rebuilt, done.deleted
             );
+            return Ok(());
+        }
+        Some(Command::Openapi) => {
+            print!("{}", local::contract::text());
             return Ok(());
         }
         None => {}

@@ -34,6 +34,20 @@ impl State {
 }
 
 /// Answers one request. `GET /reports/{proxy+}` brings that for `/reports/daily/` here as well, where no route of its own survives a deploy.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/reports/completeness",
+        operation_id = "getCompleteness",
+        tag = "Reports",
+        summary = "Get the completeness report",
+        description = "What the last finished run of the reconciler found: calls without a recording, recordings without a call, and why. Scope: `recordings:read`.",
+        responses((status = 200, description = "The report.", body = shared::reconcile::Report)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "report", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request) == Some("daily") {
         return get_daily_report::handle(&state.daily, request).await;

@@ -26,6 +26,7 @@ const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
 
 /// How much of the times an answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Timestamps {
     /// Of stretches of speech.
@@ -36,9 +37,16 @@ pub enum Timestamps {
 
 /// The fields that every request for a transcript may have.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TranscriptOptions {
+    /// ISO 639-1 code of the language. Without it the model detects the language.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z]{2}$", example = "en"))]
     language: Option<String>,
+    /// Text that guides the model, such as names that occur in the call.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1000))]
     prompt: Option<String>,
+    /// Transcription model. Without it, the deployment's.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_./:-]{1,100}$", example = "whisper-1"))]
     model: Option<String>,
     /// What the answer shows.
     pub timestamps: Option<Timestamps>,
@@ -49,6 +57,7 @@ pub struct TranscriptOptions {
     /// Say what it would cost, and do nothing.
     dry_run: Option<bool>,
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     unknown: BTreeMap<String, IgnoredAny>,
 }
 
@@ -124,6 +133,7 @@ pub enum RequestOutcome {
 
 /// What a transcript would cost.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Estimate {
     /// Whether it is stored already, and would cost nothing.
     cached: bool,

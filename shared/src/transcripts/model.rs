@@ -189,6 +189,7 @@ pub enum TranscriptState {
 
 /// How far the transcription of a long recording is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// Parts that are transcribed.
     pub parts_done: u32,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// A recording's status in Twilio's word. Twilio may add words, so unknown ones are kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioRecordingStatus, example = "completed"))]
 pub struct RecordingStatus(String);
 
 /// The three groups in which the API counts and filters recordings.
