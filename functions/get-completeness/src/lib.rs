@@ -1,4 +1,4 @@
-//! `GET /reports/completeness`: what the reconciler found last.
+//! `GET /reports/completeness`: the reconciler's last report.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use shared::{
     },
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -33,7 +33,8 @@ impl State {
     }
 }
 
-/// Answers one request. `GET /reports/{proxy+}` brings that for `/reports/daily/` here as well, where no route of its own survives a deploy.
+/// Handles a request. The route `GET /reports/{proxy+}` also matches `/reports/daily/` with a trailing slash, which cannot have its own route in
+/// template.yaml.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(

@@ -1,4 +1,4 @@
-//! `GET /reports/daily`: how many calls began on each day, and what is known of them, by the day ledger.
+//! `GET /reports/daily`: the day ledger's counts of the calls of each day.
 
 use jiff::civil::Date;
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -14,10 +14,10 @@ use shared::{
     },
 };
 
-/// The most days of one report.
-const MOST_DAYS: i32 = 366;
+/// The maximum number of days in a report.
+const MAX_DAYS: i32 = 366;
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -53,11 +53,11 @@ struct Report {
 struct Day {
     #[serde(flatten)]
     ledger: LedgerDay,
-    /// `seconds` in minutes, to a tenth.
+    /// `seconds` in minutes, with one decimal place.
     minutes: f64,
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(
@@ -86,10 +86,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             return Err(ApiError::bad_request("invalid_parameter", "from must not be after to."));
         }
         let days = (to - from).get_days() + 1;
-        if days > MOST_DAYS {
+        if days > MAX_DAYS {
             return Err(ApiError::bad_request(
                 "invalid_parameter",
-                format!("from and to must be at most {MOST_DAYS} days apart, both included; these are {days}."),
+                format!("from and to must be at most {MAX_DAYS} days apart, both included; these are {days}."),
             ));
         }
         let ledger = state.calls.ledger_days(from, to).await?;

@@ -1,4 +1,4 @@
-//! `GET /recordings/{dispatch_id}/transcript`: the transcript of a call over LiveKit, or how far it is.
+//! `GET /recordings/{dispatch_id}/transcript`: the transcript of a LiveKit recording, or its state.
 
 use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
@@ -16,7 +16,7 @@ use shared::{
     transcripts::{TranscriptId, Transcripts},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     transcripts: Transcripts,
@@ -41,7 +41,7 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(

@@ -1,4 +1,4 @@
-//! `GET /recordings/{dispatch_id}`: two presigned URLs for one call's recording.
+//! `GET /recordings/{dispatch_id}`: presigned URLs for playing and downloading a call's recording.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use shared::{
     time::to_millis,
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     storage: Option<Storage>,
@@ -66,8 +66,8 @@ struct Recording {
     expires_limited_by: Option<&'static str>,
 }
 
-/// Answers one request. `GET /recordings/{proxy+}` brings that for `/recordings/{dispatch_id}/transcript/` here as well: a greedy route of its
-/// own below `{dispatch_id}` might take `/recordings/{dispatch_id}/` away from this one.
+/// Handles a request. The route `GET /recordings/{proxy+}` also matches `/recordings/{dispatch_id}/transcript/` with a trailing slash. A
+/// separate greedy route below `{dispatch_id}` might also match `/recordings/{dispatch_id}/`, which belongs to this function.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(

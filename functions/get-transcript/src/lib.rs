@@ -1,4 +1,4 @@
-//! `GET /api/twilio/transcript/{recording_sid}`: a transcript, or how far it is.
+//! `GET /api/twilio/transcript/{recording_sid}`: the transcript of a Twilio recording, or its state.
 
 use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
@@ -19,7 +19,7 @@ use shared::{
     transcripts::{TranscriptId, TranscriptState, Transcripts},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     twilio: Twilio,
@@ -42,7 +42,7 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(

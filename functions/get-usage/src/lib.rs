@@ -1,4 +1,4 @@
-//! `GET /api/twilio/usage/`: what this month's transcription has cost, and what it has not.
+//! `GET /api/twilio/usage/`: the cost of this month's transcriptions, and what stored transcripts and unbilled audio saved.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use shared::{
@@ -11,7 +11,7 @@ use shared::{
     transcripts::usage::Usage,
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     usage: Usage,
@@ -34,7 +34,7 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(

@@ -1,4 +1,4 @@
-//! `GET /recordings`: calls by their start, newest first: those that can be played, unless asked otherwise.
+//! `GET /recordings`: a list of calls sorted by start time. The default is the calls that can be played, newest first.
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -19,7 +19,7 @@ use shared::{
     time::{DateInput, to_millis},
 };
 
-/// Life of the listed URLs in seconds: the document's default.
+/// The lifetime of the listed URLs in seconds, the documented default.
 const EXPIRES_IN: u64 = 3600;
 const PARAMETERS: [&str; 14] = [
     "limit",
@@ -38,7 +38,7 @@ const PARAMETERS: [&str; 14] = [
     "has_recording",
 ];
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -76,13 +76,13 @@ struct List {
     total: Option<Counted>,
 }
 
-/// What `include_total` adds.
+/// The fields that `include_total` adds.
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct Counted {
     /// `null` until the reconciler has counted the closed days.
     total: Option<u64>,
-    /// When the closed days in it were counted; the last three days are counted by the request.
+    /// When the closed days were last counted. The request itself counts the open days.
     total_as_of: String,
 }
 
@@ -106,7 +106,7 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     recording_error: Option<String>,
-    /// All of them, the one that `recording_url` plays first.
+    /// All recordings of the call. The first one is that of `recording_url`.
     recordings: Vec<Recorded>,
 }
 
@@ -118,7 +118,7 @@ enum Recorded {
         recording_url: String,
         expires_at: String,
     },
-    /// Its URL asks for Twilio credentials, or is exchanged for a transcript.
+    /// The URL requires Twilio credentials. It can also be sent to the transcript endpoint.
     Twilio {
         recording_url: Option<String>,
         sid: String,
@@ -126,7 +126,7 @@ enum Recorded {
     },
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(
@@ -174,7 +174,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         if with_total && !filter.is_whole() {
             return Err(ApiError::bad_request(
                 "invalid_parameter",
-                "include_total counts whole lists; has_recording is the only filter it goes with.",
+                "include_total counts whole lists; the only filter that it can be combined with is has_recording.",
             ));
         }
         let start = match request.query.get("cursor") {
@@ -186,7 +186,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 ));
             }
             Some(text) => {
-                let accepted = "the next_cursor of an earlier answer to the same filters and order";
+                let accepted = "the next_cursor of an earlier response for the same filters and order";
                 let cursor = Cursor::decode(text, &filter, order);
                 ListStart::After(cursor.ok_or_else(|| invalid_parameter("cursor", text, accepted))?)
             }

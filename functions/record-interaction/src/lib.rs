@@ -1,4 +1,4 @@
-//! `POST /interactions`: what another system knows of a call.
+//! `POST /interactions`: another system's report about a call.
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -14,7 +14,7 @@ use shared::{
     },
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -41,7 +41,7 @@ struct Recorded {
     updated_at: Timestamp,
 }
 
-/// What `Interaction::from_json` reads.
+/// Handles a request.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code)]

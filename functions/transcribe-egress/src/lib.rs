@@ -1,4 +1,4 @@
-//! `POST /recordings/{dispatch_id}/transcript`: the words of a call over LiveKit, from its recording in the bucket.
+//! `POST /recordings/{dispatch_id}/transcript`: transcribes a LiveKit recording.
 
 use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
@@ -21,7 +21,7 @@ use shared::{
     transcripts::Variant,
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     resolver: Option<Resolver>,
@@ -34,7 +34,7 @@ impl State {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
-            // Reading recordings may be open to all; spending money never is.
+            // RECORDINGS_AUTH can make reading open to everyone, but transcription costs money and always requires a key.
             access: Access::required(env, &aws)?,
             resolver: Resolver::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
@@ -45,7 +45,7 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(

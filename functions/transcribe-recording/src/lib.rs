@@ -1,4 +1,4 @@
-//! `POST /api/twilio/transcript/`: the words of one Twilio recording, at once or, when it takes longer than a request may, by way of the queue.
+//! `POST /api/twilio/transcript/`: transcribes a Twilio recording, within the request if there is time and otherwise through the queue.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ use shared::{
     transcripts::Variant,
 };
 
-/// The pause before a recording that Twilio does not know is looked for once more: one that was just made may take a moment to appear.
+/// The pause before a second request for a recording that Twilio did not find: a new recording may take a moment to appear.
 const SECOND_REQUEST: Duration = Duration::from_millis(500);
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     twilio: Twilio,
@@ -63,13 +63,13 @@ struct TranscribeBody {
     /// URL of a recording of the configured account, on `api.twilio.com` or the configured host.
     #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     audio_url: Option<String>,
-    /// Wait, in the queue, for a call that is not over yet.
+    /// Whether the job waits in the queue for a call that has not ended.
     wait: Option<bool>,
     #[serde(flatten)]
     options: TranscriptOptions,
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(
@@ -154,7 +154,7 @@ async fn look_up(twilio: &Twilio, sid: &RecordingSid, request: &ApiRequest) -> R
 }
 
 impl TranscribeBody {
-    /// The one recording that is named, by SID, by address, or by both.
+    /// The requested recording, named by SID, by URL, or by both.
     fn recording(&self, twilio: &Twilio, account: &AccountSid) -> Result<RecordingSid, ApiError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let by_sid = given(&self.recording_sid)

@@ -1,4 +1,4 @@
-//! Where requests become values and errors become responses.
+//! Parses HTTP requests and builds HTTP responses.
 
 pub mod access;
 #[cfg(feature = "openapi")]

@@ -1,4 +1,4 @@
-//! A success, before it is a response.
+//! Successful responses.
 
 use lambda_http::{
     Body, Response,
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 const JSON: &str = "application/json";
 
-/// A success, ready to be sent.
+/// A successful response.
 pub struct Reply {
     pub(super) status: StatusCode,
     content_type: &'static str,
@@ -16,7 +16,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// 200 with a text of this media type.
+    /// 200 with a body of this media type.
     pub fn text(content_type: &'static str, body: String) -> Self {
         Self {
             status: StatusCode::OK,
@@ -26,7 +26,7 @@ impl Reply {
     }
 }
 
-/// JSON with this status.
+/// A JSON response with this status.
 impl<T: Serialize> From<(StatusCode, T)> for Reply {
     fn from((status, value): (StatusCode, T)) -> Self {
         match serde_json::to_string(&value) {
@@ -36,7 +36,7 @@ impl<T: Serialize> From<(StatusCode, T)> for Reply {
                 body,
             },
             Err(error) => {
-                tracing::error!(%error, "the answer can't be written as JSON");
+                tracing::error!(%error, "the response can't be serialized as JSON");
                 let message = "Unexpected error occurred";
                 let body = format!(r#"{{"error":"{message}","detail":"{message}","code":"internal_error"}}"#);
                 Self {
@@ -55,7 +55,7 @@ impl From<Reply> for Response<Body> {
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-        // Answers hold presigned URLs and customers' words.
+        // Responses contain presigned URLs and transcripts of customers.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
