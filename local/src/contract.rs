@@ -8,8 +8,6 @@ use utoipa::OpenApi;
 
 use schemas::Schemas;
 
-/// The contract as it is committed and served.
-pub const COMMITTED: &str = include_str!("../../openapi.json");
 /// An answer of each operation, by its id and status.
 const EXAMPLES: &str = include_str!("contract/examples.json");
 const METHODS: [&str; 3] = ["get", "post", "delete"];
@@ -30,6 +28,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         (name = "Transcripts", description = "Transcripts of LiveKit recordings."),
         (name = "Twilio", description = "Twilio's recordings and their transcripts."),
         (name = "Reports", description = "What is complete, and what is not."),
+        (name = "Contract", description = "What programs read of this API."),
         (name = "Webhooks", description = "For LiveKit and Twilio, which sign what they send."),
     ),
     paths(
@@ -46,6 +45,9 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         get_usage::handle,
         livekit_webhook::handle,
         twilio_callback::handle,
+        get_docs::handle,
+        get_docs::page,
+        get_docs::files,
     ),
 )]
 struct Api;
@@ -93,13 +95,19 @@ fn security_schemes() -> Value {
 
 /// Adds to an operation what its handler says in short: errors, headers, examples.
 fn finish(operation: &mut Value, error_schema: &str, examples: &mut Map<String, Value>) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in array(operation, "parameters") {
         without_null(&mut parameter["schema"]);
     }
+    if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+        without_null(body);
+    }
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let is_secret = operation["security"] != json!([{}]);
     let responses = &mut operation["responses"];
     for (status, response) in responses.as_object_mut().into_iter().flatten() {
-        response["headers"] = json!({"Cache-Control": cache_control()});
+        if is_secret {
+            response["headers"] = json!({"Cache-Control": cache_control()});
+        }
         if let Some(example) = examples.remove(&format!("{id} {status}")) {
             response["content"]["application/json"]["example"] = example;
         }
@@ -166,16 +174,25 @@ fn cache_control() -> Value {
     })
 }
 
+fn array<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+    let items = value.get_mut(name).and_then(Value::as_array_mut);
+    items.into_iter().flatten()
+}
+
 /// An absent parameter is absent, not `null`.
 fn without_null(schema: &mut Value) {
-    if let Some(types) = schema["type"].as_array() {
+    if let Some(types) = schema.get("type").and_then(Value::as_array) {
         let rest: Vec<_> = types.iter().filter(|kind| *kind != "null").cloned().collect();
         if let [kind] = &rest[..] {
             schema["type"] = kind.clone();
         }
     }
-    if let Some(choices) = schema["oneOf"].as_array() {
-        let rest: Vec<_> = choices.iter().filter(|choice| choice["type"] != "null").cloned().collect();
+    if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+        let rest: Vec<_> = choices
+            .iter()
+            .filter(|choice| choice["type"] != "null")
+            .cloned()
+            .collect();
         if let [choice] = &rest[..] {
             *schema = choice.clone();
         }

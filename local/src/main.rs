@@ -168,6 +168,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         twilio,
         whisper,
         schedules: true,
+        around_api: None,
         environment,
     })
     .await?;

@@ -58,7 +58,10 @@ impl State {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioTranscriptRequest))]
 struct TranscribeBody {
     /// The recording. This or `audio_url` is required.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^(RE[0-9A-Fa-f]{16,32})?$", example = "RE1234567890abcdef"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^(RE[0-9A-Fa-f]{16,32})?$", example = "RE1234567890abcdef")
+    )]
     recording_sid: Option<String>,
     /// URL of a recording of the configured account, on `api.twilio.com` or the configured host.
     #[cfg_attr(feature = "openapi", schema(format = "uri"))]

@@ -149,15 +149,25 @@ fn each_operation(paths: &Value, mut visit: impl FnMut(&Value)) {
 
 /// A field of an answer that may be `null` is always there; one that may be absent is never `null`.
 fn always_present(schema: &mut Value) {
-    let Some(properties) = schema["properties"].as_object_mut() else {
+    if let Some(variants) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        variants.iter_mut().for_each(always_present);
+    }
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
     let mut required = BTreeSet::new();
     for (name, property) in properties {
-        let optional = property.as_object_mut().and_then(|it| it.remove("x-optional")).is_some();
+        let optional = property
+            .as_object_mut()
+            .and_then(|it| it.remove("x-optional"))
+            .is_some();
         let is_null = |kind: &Value| kind == "null";
-        let nullable = property["type"].as_array().is_some_and(|types| types.iter().any(is_null))
-            || property["oneOf"].as_array().is_some_and(|all| all.iter().any(|it| it["type"] == "null"));
+        let nullable = property["type"]
+            .as_array()
+            .is_some_and(|types| types.iter().any(is_null))
+            || property["oneOf"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|it| it["type"] == "null"));
         if nullable && !optional {
             required.insert(name.clone());
         }

@@ -8,6 +8,6 @@ mod response;
 
 pub use request::{Estimate, RequestOutcome, Stored, Timestamps, TranscriptOptions, TranscriptRequest};
 pub use response::{
-    AcceptedBody, EstimateBody, FailedBody, PendingBody, RecordingLabel, ResponseOptions, StoredTranscript, TranscriptBody,
-    TranscriptOrEstimate, TranscriptQuery, post_reply,
+    AcceptedBody, EstimateBody, FailedBody, PendingBody, RecordingLabel, ResponseOptions, StoredTranscript,
+    TranscriptBody, TranscriptOrEstimate, TranscriptQuery, post_reply,
 };

@@ -46,7 +46,10 @@ pub struct TranscriptOptions {
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1000))]
     prompt: Option<String>,
     /// Transcription model. Without it, the deployment's.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_./:-]{1,100}$", example = "whisper-1"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[A-Za-z0-9_./:-]{1,100}$", example = "whisper-1")
+    )]
     model: Option<String>,
     /// What the answer shows.
     pub timestamps: Option<Timestamps>,

@@ -383,12 +383,14 @@ impl TranscriptQuery {
         names: &SpeakerNames,
         post_to: &str,
     ) -> Result<Reply, ApiError> {
-        let pending = |recording: RecordingId, status, progress| StoredTranscript::Pending(PendingBody {
-            status_url: status_url(&recording, &self.variant),
-            recording,
-            status,
-            progress,
-        });
+        let pending = |recording: RecordingId, status, progress| {
+            StoredTranscript::Pending(PendingBody {
+                status_url: status_url(&recording, &self.variant),
+                recording,
+                status,
+                progress,
+            })
+        };
         let state = match known {
             TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript) => {
                 let Some(label) = label else {
@@ -417,7 +419,10 @@ impl TranscriptQuery {
             }
         };
         match state {
-            StoredTranscript::Pending(PendingBody { status, .. }) | StoredTranscript::Failed(FailedBody { status, .. }) if !self.wants_json() => {
+            StoredTranscript::Pending(PendingBody { status, .. })
+            | StoredTranscript::Failed(FailedBody { status, .. })
+                if !self.wants_json() =>
+            {
                 let message = format!("The transcript is not there (status={status}); ask without format to see why.");
                 Err(ApiError::new(StatusCode::CONFLICT, "transcript_not_ready", message))
             }
