@@ -54,7 +54,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         state.access.check(&request, Scope::TwilioTranscribe).await?;
         request.expect_tail("usage")?;
         request.query.only(&[])?;
-        Ok((StatusCode::OK, state.usage.this_month().await?))
+        Ok((StatusCode::OK, state.usage.current_month().await?))
     })
     .await
 }

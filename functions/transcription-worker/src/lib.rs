@@ -158,7 +158,9 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
     let transcriber = &state.transcriber;
     let id = TranscriptId::new(&job.recording, &Variant::of(&job.options));
     let job = match (transcriber.transcripts.get(&id).await?, job.lease_check) {
-        (TranscriptState::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
+        (TranscriptState::Completed(transcript), _)
+            if job.again_since.is_none_or(|since| transcript.is_completed_since(since)) =>
+        {
             return Ok(());
         }
         (TranscriptState::Failed(failure), false) if failure.code == GIVEN_UP => return Ok(()),

@@ -71,7 +71,8 @@ fn problem(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap,
     if head || method == Method::OPTIONS {
         return (!body.is_empty()).then(|| "a body".to_owned());
     }
-    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default();
     let json = || serde_json::from_slice::<Value>(body).map_err(|error| error.to_string());
     if media == "application/json" && json().is_ok_and(|body| body.get("message").is_some()) {

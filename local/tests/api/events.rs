@@ -1,4 +1,4 @@
-//! `events/`, and what each function gets to start with.
+//! The example events in `events/`, and the environment variables of each function.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use shared::config::Env;
 
 use crate::stack::TestStack;
 
-/// Function, event, and what is in its answer.
+/// Function, event, and a string that its response contains.
 const REQUESTS: [(&str, &str, &str); 14] = [
     (
         "get-completeness",
@@ -77,7 +77,7 @@ const REQUESTS: [(&str, &str, &str); 14] = [
         "indexed",
     ),
 ];
-/// Functions that take events of queues, rules and schedules.
+/// Functions for events from queues, rules and schedules.
 const EVENTS: [(&str, &str); 4] = [
     ("index-recording", include_str!("../../../events/index-recording.json")),
     (
@@ -93,7 +93,7 @@ const EVENTS: [(&str, &str); 4] = [
 const WORKER: &str = "transcription-worker";
 const JOB: &str = include_str!("../../../events/transcription-worker.json");
 
-/// So that there are transcripts to get.
+/// The requests, with those that transcribe first, so that there are transcripts to get.
 fn transcribed_first() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let is_first = |(function, ..): &(&str, &str, &str)| function.starts_with("transcribe");
     let rest = REQUESTS.into_iter().filter(move |request| !is_first(request));
@@ -105,14 +105,14 @@ fn in_a_quarter_of_an_hour() -> SystemTime {
 }
 
 #[tokio::test]
-async fn every_event_is_answered_by_its_function() {
+async fn every_example_event_is_processed_by_its_function() {
     let stack = TestStack::with(|settings| {
         settings.empty = false;
         settings.environment.push(("RECORDINGS_AUTH".into(), "required".into()));
     })
     .await;
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
-    // First, so that there are a transcript and a report to get.
+    // First, so that a transcript and a report exist for the requests.
     for ((function, event), answer) in EVENTS.iter().zip([
         json!({"batchItemFailures": []}),
         json!({"batchItemFailures": []}),
@@ -136,7 +136,7 @@ async fn every_event_is_answered_by_its_function() {
 }
 
 #[test]
-fn there_is_an_event_for_every_function() {
+fn every_function_has_an_example_event() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -178,7 +178,7 @@ fn template_variables() -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// What `function` would start with: the variables that the template gives it, as far as the stack has a value for them, and Lambda's own.
+/// The environment of `function`: the variables of the template for which the stack has a value, and Lambda's own variables.
 fn given(function: &str, stack: &TestStack) -> Vec<(String, String)> {
     let mut names = template_variables().remove(function).unwrap();
     let lambda = [
@@ -196,7 +196,7 @@ fn given(function: &str, stack: &TestStack) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn each_function_works_with_just_the_variables_that_the_template_gives_it() {
+async fn each_function_works_with_only_its_variables_from_the_template() {
     let stack = TestStack::demo().await;
     let env = Env::from_iter(given(WORKER, &stack));
     let worker = transcription_worker::State::from_env(&env).await.unwrap();
@@ -272,14 +272,14 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
                 let state = twilio_callback::State::from_env(&env).await.unwrap();
                 twilio_callback::handle(&state, request).await
             }
-            other => panic!("{other} is not started by this test"),
+            other => panic!("{other} is not known to this test"),
         };
         assert_eq!(response.status(), 200, "{function}: {:?}", response.body());
     }
 }
 
 #[tokio::test]
-async fn a_function_that_lacks_a_variable_says_which() {
+async fn a_function_without_a_required_variable_names_it() {
     let stack = TestStack::empty().await;
     for (function, required) in [
         ("get-egress-transcript", "TRANSCRIPTS_TABLE"),

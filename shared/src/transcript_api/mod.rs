@@ -1,4 +1,4 @@
-//! What a `POST` and a `GET` for a transcript say.
+//! The requests and responses of the transcript endpoints.
 
 mod captions;
 #[cfg(feature = "openapi")]

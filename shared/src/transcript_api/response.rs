@@ -1,4 +1,4 @@
-//! A transcript, or how far it is, as callers see it.
+//! The responses of the transcript endpoints.
 
 use jiff::Timestamp;
 use lambda_http::http::StatusCode;
@@ -23,18 +23,18 @@ use crate::{
     transcripts::{Progress, Transcript, TranscriptState, Variant},
 };
 
-/// Which recording a transcript is of, as its answer says.
+/// The fields of a response that identify the recording.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum RecordingLabel {
-    /// As the Twilio document prints it.
+    /// A Twilio recording.
     Twilio {
-        /// The SID.
+        /// The recording's SID.
         recording_sid: String,
-        /// Where its audio is, on the configured host.
+        /// The URL of its audio on the configured host.
         audio_url: String,
     },
-    /// By its dispatch.
+    /// A LiveKit recording.
     Egress {
         /// The dispatch id.
         dispatch_id: String,
@@ -42,7 +42,7 @@ pub enum RecordingLabel {
 }
 
 impl RecordingLabel {
-    /// A Twilio recording.
+    /// The label of a Twilio recording.
     pub fn twilio(twilio: &Twilio, account: &AccountSid, sid: &RecordingSid) -> Self {
         Self::Twilio {
             recording_sid: sid.to_string(),
@@ -50,7 +50,7 @@ impl RecordingLabel {
         }
     }
 
-    /// The recording of a dispatch.
+    /// The label of a dispatch's recording.
     pub fn egress(id: &DispatchId) -> Self {
         Self::Egress {
             dispatch_id: id.to_string(),
@@ -58,7 +58,7 @@ impl RecordingLabel {
     }
 }
 
-/// The documented answer, a finished transcript, with what it cost.
+/// The body with a completed transcript and its price.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Transcript))]
 pub struct TranscriptBody {
@@ -125,17 +125,17 @@ struct SpokenWord {
     word: String,
 }
 
-/// What an answer is to show besides the text.
+/// The optional parts of a response.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseOptions {
-    /// `recording_details`, given where the recording was named by its SID.
+    /// `recording_details`, which are included if the request named the recording by SID.
     pub details: bool,
-    /// `segments`, and `words`.
+    /// `segments` and `words`.
     pub timestamps: Option<Timestamps>,
 }
 
 impl TranscriptBody {
-    /// The answer for this recording.
+    /// The body for a transcript.
     fn new(
         label: RecordingLabel,
         names: &SpeakerNames,
@@ -188,7 +188,7 @@ impl TranscriptBody {
     }
 }
 
-/// The 200 answer to a `POST`.
+/// The body of a response to `POST` with the status 200.
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
@@ -199,7 +199,7 @@ pub enum TranscriptOrEstimate {
     Estimate(EstimateBody),
 }
 
-/// The transcript will be ready later.
+/// The body of a response with the status 202.
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptAccepted))]
 pub struct AcceptedBody {
@@ -215,7 +215,7 @@ pub struct AcceptedBody {
     estimated_seconds: u64,
 }
 
-/// What a transcript would cost. Nothing was done.
+/// The price of a transcript. Nothing was done.
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptEstimate))]
 pub struct EstimateBody {
@@ -230,7 +230,7 @@ pub struct EstimateBody {
     timestamp: String,
 }
 
-/// What a `POST` for the transcript of a recording is answered with: 200 with the transcript or an estimate, 202 with where its state can be read.
+/// The response to a `POST` for a transcript: 200 with the transcript or an estimate, or 202 with the URL of its state.
 pub fn post_reply(
     recording: RecordingId,
     label: RecordingLabel,
@@ -265,7 +265,7 @@ pub fn post_reply(
     }
 }
 
-/// Where the state of a recording's transcript can be read, relative to the API's base URL.
+/// The URL of a transcript's state, relative to the API's base URL.
 fn status_url(recording: &RecordingId, variant: &Variant) -> String {
     let url = match recording {
         RecordingId::Twilio(sid) => format!("/api/twilio/transcript/{sid}"),
@@ -285,12 +285,12 @@ enum Format {
     Vtt,
 }
 
-/// The query of a `GET` for a transcript.
+/// The query parameters of a `GET` for a transcript.
 #[derive(Debug)]
 pub struct TranscriptQuery {
     format: Format,
     timestamps: Option<Timestamps>,
-    /// Which options it was asked for with.
+    /// The variant of the options that the transcript was requested with.
     pub variant: Variant,
 }
 
@@ -342,7 +342,7 @@ pub struct FailedBody {
 }
 
 impl TranscriptQuery {
-    /// Reads `format`, `timestamps` and `variant`.
+    /// Parses `format`, `timestamps` and `variant`.
     pub fn parse(query: &Query) -> Result<Self, ApiError> {
         query.only(&["format", "timestamps", "variant"])?;
         let format = match query.get("format").unwrap_or("json") {
@@ -359,7 +359,7 @@ impl TranscriptQuery {
             Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
         };
         let variant = query.get("variant").unwrap_or("default");
-        let accepted = "the one of the status_url that the POST was answered with";
+        let accepted = "the variant in the status_url of the POST's response";
         let variant = Variant::parse(variant).ok_or_else(|| invalid_parameter("variant", variant, accepted))?;
         Ok(Self {
             format,
@@ -368,13 +368,13 @@ impl TranscriptQuery {
         })
     }
 
-    /// Whether the answer is JSON.
+    /// Whether JSON is requested.
     pub fn wants_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// The answer to what is known. `label` names the recording in the JSON body of a finished transcript, where that is wanted; `post_to` says
-    /// where a transcript is asked for.
+    /// The response for the state of a transcript. `label` is needed for the JSON body of a completed transcript; `post_to` tells the caller how
+    /// to request a transcript.
     pub fn answer(
         &self,
         recording: RecordingId,
@@ -414,7 +414,7 @@ impl TranscriptQuery {
             TranscriptState::Absent => {
                 return Err(ApiError::not_found(
                     "transcript_not_found",
-                    format!("No transcript of this recording has been asked for. {post_to} first."),
+                    format!("No transcript of this recording has been requested. {post_to} first."),
                 ));
             }
         };
@@ -423,7 +423,9 @@ impl TranscriptQuery {
             | StoredTranscript::Failed(FailedBody { status, .. })
                 if !self.wants_json() =>
             {
-                let message = format!("The transcript is not there (status={status}); ask without format to see why.");
+                let message = format!(
+                    "The transcript is not ready (status={status}); send the request without format for details."
+                );
                 Err(ApiError::new(StatusCode::CONFLICT, "transcript_not_ready", message))
             }
             state => Ok(Reply::from((StatusCode::OK, state))),
@@ -434,7 +436,7 @@ impl TranscriptQuery {
 fn rendered(transcript: Transcript, format: Format, names: &SpeakerNames) -> Reply {
     let mut speech = transcript.speech;
     if speech.segments.is_empty() && !speech.text.is_empty() {
-        // The model gave no times: one caption for all of it.
+        // Without timestamps from the model, the whole text becomes one caption.
         let known = transcript.recording_duration.map(|seconds| seconds as f64);
         speech.segments.push(Segment {
             start: 0.0,
