@@ -1,6 +1,8 @@
-//! `POST /recordings/{dispatch_id}/transcript`: the words of a call over LiveKit, from its recording in the bucket.
+//! `POST /recordings/{dispatch_id}/transcript`: transcribes a LiveKit recording.
 
 use lambda_http::{Body, Request, Response};
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
     calls::{CallRecording, Resolver},
     clients::{
@@ -21,7 +23,7 @@ use shared::{
     transcripts::{AudioId, Variant},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     resolver: Option<Resolver>,
@@ -34,7 +36,7 @@ impl State {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
-            // Reading recordings may be open to all; spending money never is.
+            // RECORDINGS_AUTH can make reading open to everyone, but transcription costs money and always requires a key.
             access: Access::required(env, &aws)?,
             resolver: Resolver::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
@@ -45,7 +47,29 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/recordings/{dispatch_id}/transcript",
+        operation_id = "transcribeRecording",
+        tag = "Transcripts",
+        summary = "Transcribe a LiveKit recording",
+        description = "Transcribes the LiveKit recording of a call, or returns its stored transcript. Always needs a key. The body may be empty. Each combination of `language`, `prompt`, `model` and `speakers` is stored and billed separately. Scope: `recordings:transcribe`.",
+        params(
+            ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("Prefer" = Option<String>, Header, description = "`respond-async`: the response for a recording without a stored transcript is always 202.", example = "respond-async"),
+        ),
+        request_body(content = Option<TranscriptOptions>, description = "The options of the transcription."),
+        responses(
+            (status = 200, description = "The transcript, or with `dry_run` its estimated price.", body = TranscriptOrEstimate),
+            (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
+        ),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "database", "queue", "transcription"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsTranscribe).await?;

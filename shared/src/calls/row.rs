@@ -1,4 +1,4 @@
-//! The row of the list that an item makes, together with what belongs to it.
+//! Derives the row of the list from an item and its members.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::{
 use crate::ids::DispatchId;
 
 impl CallItem {
-    /// The row that it makes, and where it is listed. `None` when it belongs to another.
+    /// The item's row and its position in a list. `None` if the item has an owner.
     pub(super) fn row(&self) -> Option<(Call, Option<ListPosition>)> {
         if self.state.owner.is_some() {
             return None;

@@ -1,4 +1,5 @@
-//! One module for each outside service. A module owns its service's wire format, errors and retry rule, and knows nothing of HTTP routes.
+//! Clients for external services. Each module contains the wire format, errors and retry rules of one service and does not depend on HTTP
+//! routes.
 
 pub mod aws;
 pub mod bucket;

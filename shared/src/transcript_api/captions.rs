@@ -1,10 +1,10 @@
-//! Transcripts as captions: SubRip and WebVTT.
+//! Renders transcripts as SubRip and WebVTT captions.
 
 use std::fmt::Write;
 
 use crate::{clients::whisper::Segment, transcription::SpeakerNames};
 
-/// SubRip (`application/x-subrip`). Speakers stand before what they say.
+/// SubRip (`application/x-subrip`). Each cue begins with the speaker's name.
 pub(super) fn srt(segments: &[Segment], names: &SpeakerNames) -> String {
     let mut text = String::new();
     for (index, segment) in segments.iter().enumerate() {
@@ -16,18 +16,18 @@ pub(super) fn srt(segments: &[Segment], names: &SpeakerNames) -> String {
             "{}\n{start} --> {end}\n{}{}\n\n",
             index + 1,
             speaker.unwrap_or_default(),
-            one_block(&segment.text)
+            cue_text(&segment.text)
         );
     }
     text
 }
 
-/// WebVTT (`text/vtt`). Speakers are voice spans.
+/// WebVTT (`text/vtt`). Speakers are marked with voice spans.
 pub(super) fn vtt(segments: &[Segment], names: &SpeakerNames) -> String {
     let mut text = "WEBVTT\n\n".to_owned();
     for segment in segments {
         let (start, end) = (timestamp(segment.start, '.'), timestamp(segment.end, '.'));
-        let words = escaped(&one_block(&segment.text));
+        let words = escaped(&cue_text(&segment.text));
         let voice = segment
             .channel
             .map(|channel| format!("<v {}>", escaped(&names.of(channel))));
@@ -40,8 +40,8 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// An empty line or an arrow would end the cue.
-fn one_block(text: &str) -> String {
+/// Removes empty lines and arrows, which would end the cue.
+fn cue_text(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("\n").replace("-->", "->")
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn subrip_counts_its_cues_and_separates_milliseconds_by_a_comma() {
+    fn subrip_cues_are_numbered_and_have_a_comma_before_milliseconds() {
         let expected = "1\n00:00:00,000 --> 00:00:01,235\nHello <you>.\n\n2\n01:01:01,500 --> 01:01:02,000\ncustomer: a -> b\nc\n\n";
         assert_eq!(
             srt(&segments(), &SpeakerNames::from_env(&Env::from_iter([("", "")]))),

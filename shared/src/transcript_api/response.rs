@@ -1,9 +1,11 @@
-//! A transcript, or how far it is, as callers see it.
+//! The responses of the transcript endpoints.
 
 use jiff::Timestamp;
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 
+#[cfg(feature = "openapi")]
+use super::contract;
 use super::{
     captions,
     request::{Estimate, RequestOutcome, Timestamps},
@@ -21,18 +23,18 @@ use crate::{
     transcripts::{Progress, Transcript, TranscriptState, Variant},
 };
 
-/// Which recording a transcript is of, as its answer says.
+/// The fields of a response that identify the recording.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum RecordingLabel {
-    /// As the Twilio document prints it.
+    /// A Twilio recording.
     Twilio {
-        /// The SID.
+        /// The recording's SID.
         recording_sid: String,
-        /// Where its audio is, on the configured host.
+        /// The URL of its audio on the configured host.
         audio_url: String,
     },
-    /// By its dispatch.
+    /// A LiveKit recording.
     Egress {
         /// The dispatch id.
         dispatch_id: String,
@@ -40,7 +42,7 @@ pub enum RecordingLabel {
 }
 
 impl RecordingLabel {
-    /// A Twilio recording.
+    /// The label of a Twilio recording.
     pub fn twilio(twilio: &Twilio, account: &AccountSid, sid: &RecordingSid) -> Self {
         Self::Twilio {
             recording_sid: sid.to_string(),
@@ -48,7 +50,7 @@ impl RecordingLabel {
         }
     }
 
-    /// The recording of a dispatch.
+    /// The label of a dispatch's recording.
     pub fn egress(id: &DispatchId) -> Self {
         Self::Egress {
             dispatch_id: id.to_string(),
@@ -56,15 +58,20 @@ impl RecordingLabel {
     }
 }
 
-/// The documented answer, a finished transcript, with what it cost.
+/// The body with a completed transcript and its price.
 #[derive(Debug, Serialize)]
-struct TranscriptBody {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Transcript))]
+pub struct TranscriptBody {
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Label))]
     label: RecordingLabel,
     transcript: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     recording_details: Option<RecordingDetails>,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::completed))]
     status: &'static str,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     timestamp: String,
     cached: bool,
     /// Whether it is being replaced.
@@ -78,24 +85,32 @@ struct TranscriptBody {
     billed_seconds: u64,
     cost_usd: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     turns: Option<Vec<Spoken>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     segments: Option<Vec<Spoken>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     words: Option<Vec<SpokenWord>>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct RecordingDetails {
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::completed))]
     status: &'static str,
     duration: Option<u64>,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     date_created: Option<String>,
     call_sid: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct Spoken {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     speaker: Option<String>,
     start: f64,
     end: f64,
@@ -103,27 +118,29 @@ struct Spoken {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct SpokenWord {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     speaker: Option<String>,
     start: f64,
     end: f64,
     word: String,
 }
 
-/// What an answer is to show besides the text.
+/// The optional parts of a response.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseOptions {
-    /// `recording_details`, given where the recording was named by its SID.
+    /// `recording_details`, which are included if the request named the recording by SID.
     pub details: bool,
-    /// `segments`, and `words`.
+    /// `segments` and `words`.
     pub timestamps: Option<Timestamps>,
     /// `refreshing`: the transcript is being replaced.
     pub refreshing: bool,
 }
 
 impl TranscriptBody {
-    /// The answer for this recording.
+    /// The body for a transcript.
     fn new(
         label: RecordingLabel,
         names: &SpeakerNames,
@@ -177,29 +194,49 @@ impl TranscriptBody {
     }
 }
 
-/// The answer to a `POST`.
+/// The body of a response to `POST` with the status 200.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
-enum PostBody {
-    Completed(Box<TranscriptBody>),
-    Accepted {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        status_url: String,
-        estimated_seconds: u64,
-    },
-    Estimated {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        #[serde(flatten)]
-        estimate: Estimate,
-        timestamp: String,
-    },
+pub enum TranscriptOrEstimate {
+    /// The transcript.
+    Transcript(Box<TranscriptBody>),
+    /// With `dry_run`, what it would cost.
+    Estimate(EstimateBody),
 }
 
-/// What a `POST` for the transcript of a recording is answered with: 200 with the transcript or an estimate, 202 with where its state can be read.
+/// The body of a response with the status 202.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptAccepted))]
+pub struct AcceptedBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::processing))]
+    status: &'static str,
+    /// Path and query of the transcript's state, below the base URL.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    status_url: String,
+    /// Seconds until the transcript is ready, approximately.
+    estimated_seconds: u64,
+}
+
+/// The price of a transcript. Nothing was done.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptEstimate))]
+pub struct EstimateBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::estimate))]
+    status: &'static str,
+    #[serde(flatten)]
+    estimate: Estimate,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    timestamp: String,
+}
+
+/// The response to a `POST` for a transcript: 200 with the transcript or an estimate, or 202 with the URL of its state.
 pub fn post_reply(
     recording: RecordingId,
     label: RecordingLabel,
@@ -208,34 +245,33 @@ pub fn post_reply(
     names: &SpeakerNames,
     options: ResponseOptions,
 ) -> Reply {
-    let (status, body) = match outcome {
+    match outcome {
         RequestOutcome::Completed(transcript, cached) => {
             let body = TranscriptBody::new(label, names, *transcript, cached, options);
-            (StatusCode::OK, PostBody::Completed(Box::new(body)))
+            Reply::from((StatusCode::OK, TranscriptOrEstimate::Transcript(Box::new(body))))
         }
         RequestOutcome::Accepted { estimated_seconds } => {
-            let body = PostBody::Accepted {
+            let body = AcceptedBody {
                 status: "processing",
                 status_url: status_url(&recording, variant),
                 estimated_seconds,
                 recording,
             };
-            (StatusCode::ACCEPTED, body)
+            Reply::from((StatusCode::ACCEPTED, body))
         }
         RequestOutcome::Estimated(estimate) => {
-            let body = PostBody::Estimated {
+            let body = EstimateBody {
                 recording,
                 status: "estimate",
                 estimate,
                 timestamp: to_seconds(Timestamp::now()),
             };
-            (StatusCode::OK, body)
+            Reply::from((StatusCode::OK, TranscriptOrEstimate::Estimate(body)))
         }
-    };
-    Reply::from((status, body))
+    }
 }
 
-/// Where the state of a recording's transcript can be read, relative to the API's base URL.
+/// The URL of a transcript's state, relative to the API's base URL.
 fn status_url(recording: &RecordingId, variant: &Variant) -> String {
     let url = match recording {
         RecordingId::Twilio(sid) => format!("/api/twilio/transcript/{sid}"),
@@ -255,39 +291,64 @@ enum Format {
     Vtt,
 }
 
-/// The query of a `GET` for a transcript.
+/// The query parameters of a `GET` for a transcript.
 #[derive(Debug)]
 pub struct TranscriptQuery {
     format: Format,
     timestamps: Option<Timestamps>,
-    /// Which options it was asked for with.
+    /// The variant of the options that the transcript was requested with.
     pub variant: Variant,
 }
 
+/// The answer to a `GET`: a transcript or its state.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
-enum State {
+pub enum StoredTranscript {
+    /// The transcript.
     Completed(Box<TranscriptBody>),
-    Pending {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        status_url: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        progress: Option<Progress>,
-    },
-    Failed {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        error: String,
-        code: String,
-        retryable: bool,
-    },
+    /// It is not ready.
+    Pending(PendingBody),
+    /// The last attempt failed.
+    Failed(FailedBody),
+}
+
+/// A transcript that is not ready.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptPending))]
+pub struct PendingBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::pending))]
+    status: &'static str,
+    /// Path and query of this state, below the base URL.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    status_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    progress: Option<Progress>,
+}
+
+/// A transcription that failed.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptFailed))]
+pub struct FailedBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::failed))]
+    status: &'static str,
+    /// The reason, as a sentence.
+    error: String,
+    /// The reason, as a stable code for programs.
+    code: String,
+    /// Whether another `POST` may succeed.
+    retryable: bool,
 }
 
 impl TranscriptQuery {
-    /// Reads `format`, `timestamps` and `variant`.
+    /// Parses `format`, `timestamps` and `variant`.
     pub fn parse(query: &Query) -> Result<Self, ApiError> {
         query.only(&["format", "timestamps", "variant"])?;
         let format = match query.get("format").unwrap_or("json") {
@@ -304,7 +365,7 @@ impl TranscriptQuery {
             Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
         };
         let variant = query.get("variant").unwrap_or("default");
-        let accepted = "the one of the status_url that the POST was answered with";
+        let accepted = "the variant in the status_url of the POST's response";
         let variant = Variant::parse(variant).ok_or_else(|| invalid_parameter("variant", variant, accepted))?;
         Ok(Self {
             format,
@@ -313,13 +374,13 @@ impl TranscriptQuery {
         })
     }
 
-    /// Whether the answer is JSON.
+    /// Whether JSON is requested.
     pub fn wants_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// The answer to what is known. `label` names the recording in the JSON body of a finished transcript, where that is wanted; `post_to` says
-    /// where a transcript is asked for.
+    /// The response for the state of a transcript. `label` is needed for the JSON body of a completed transcript; `post_to` tells the caller how
+    /// to request a transcript.
     pub fn answer(
         &self,
         recording: RecordingId,
@@ -328,11 +389,13 @@ impl TranscriptQuery {
         names: &SpeakerNames,
         post_to: &str,
     ) -> Result<Reply, ApiError> {
-        let pending = |recording: RecordingId, status, progress| State::Pending {
-            status_url: status_url(&recording, &self.variant),
-            recording,
-            status,
-            progress,
+        let pending = |recording: RecordingId, status, progress| {
+            StoredTranscript::Pending(PendingBody {
+                status_url: status_url(&recording, &self.variant),
+                recording,
+                status,
+                progress,
+            })
         };
         let refreshing = matches!(
             known,
@@ -357,27 +420,32 @@ impl TranscriptQuery {
                     timestamps: self.timestamps,
                     refreshing,
                 };
-                State::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
+                StoredTranscript::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
             }
             TranscriptState::Queued { progress, .. } => pending(recording, "queued", progress),
             TranscriptState::InProgress { progress, .. } => pending(recording, "processing", progress),
-            TranscriptState::Failed(failure) => State::Failed {
+            TranscriptState::Failed(failure) => StoredTranscript::Failed(FailedBody {
                 recording,
                 status: "failed",
                 error: format!("Transcription failed: {}", failure.message),
                 code: failure.code,
                 retryable: failure.retryable,
-            },
+            }),
             TranscriptState::Absent => {
                 return Err(ApiError::not_found(
                     "transcript_not_found",
-                    format!("No transcript of this recording has been asked for. {post_to} first."),
+                    format!("No transcript of this recording has been requested. {post_to} first."),
                 ));
             }
         };
         match state {
-            State::Pending { status, .. } | State::Failed { status, .. } if !self.wants_json() => {
-                let message = format!("The transcript is not there (status={status}); ask without format to see why.");
+            StoredTranscript::Pending(PendingBody { status, .. })
+            | StoredTranscript::Failed(FailedBody { status, .. })
+                if !self.wants_json() =>
+            {
+                let message = format!(
+                    "The transcript is not ready (status={status}); send the request without format for details."
+                );
                 Err(ApiError::new(StatusCode::CONFLICT, "transcript_not_ready", message))
             }
             state => Ok(Reply::from((StatusCode::OK, state))),
@@ -388,7 +456,7 @@ impl TranscriptQuery {
 fn rendered(transcript: Transcript, format: Format, names: &SpeakerNames) -> Reply {
     let mut speech = transcript.speech;
     if speech.segments.is_empty() && !speech.text.is_empty() {
-        // The model gave no times: one caption for all of it.
+        // Without timestamps from the model, the whole text becomes one caption.
         let known = transcript.recording_duration.map(|seconds| seconds as f64);
         speech.segments.push(Segment {
             start: 0.0,

@@ -27,7 +27,7 @@ pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
         let message = "The recording is encrypted with a key that only its owner has";
         return Some(Failure::permanent("recording_encrypted", message));
     }
-    if twilio.media_place(recording) == MediaPlace::OutOfBounds {
+    if twilio.media_place(recording) == MediaPlace::NotAllowed {
         let message = "Twilio does not have the audio; the recording is in external storage, and this deployment's EXTERNAL_MEDIA_HOSTS does \
                        not name its host";
         return Some(Failure::permanent("recording_stored_externally", message));
@@ -57,7 +57,7 @@ impl<'a> RecordingSource<'a> {
         let channels = recording.channels.unwrap_or(1);
         let origin = match twilio.media_place(recording) {
             MediaPlace::External(url) => Origin::External { twilio, url },
-            MediaPlace::Twilio | MediaPlace::OutOfBounds => Origin::Twilio {
+            MediaPlace::Twilio | MediaPlace::NotAllowed => Origin::Twilio {
                 twilio,
                 sid,
                 both_channels: channels > 1 && !options.mixed,

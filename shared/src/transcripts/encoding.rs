@@ -1,4 +1,4 @@
-//! Transcripts as items of the table and back.
+//! Converts transcripts to items of the table and back.
 
 use std::io::BufReader;
 
@@ -16,8 +16,8 @@ use crate::{
     time::to_seconds,
 };
 
-/// What an item says.
-pub(super) fn known(item: &Item) -> Result<TranscriptState, TranscriptsError> {
+/// The state that an item represents.
+pub(super) fn state_from(item: &Item) -> Result<TranscriptState, TranscriptsError> {
     let until = get_number(item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
     let until = until.unwrap_or_default();
     let progress = get_text(item, "progress").and_then(|text| serde_json::from_str(&text).ok());
@@ -59,7 +59,7 @@ pub(super) fn known(item: &Item) -> Result<TranscriptState, TranscriptsError> {
     })
 }
 
-/// All but the words.
+/// All attributes except `speech`.
 pub(super) fn item_from_transcript(transcript: &Transcript) -> Item {
     let mut item = Item::from([
         ("model".to_owned(), text(&transcript.model)),
@@ -111,7 +111,7 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
     Ok(Transcript {
         speech: unpack(
             speech
-                .ok_or_else(|| TranscriptsError("a completed item without its text".into()))?
+                .ok_or_else(|| TranscriptsError("a completed item has no text".into()))?
                 .as_ref(),
         )?,
         language: get_text(item, "language"),
@@ -128,7 +128,7 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
     })
 }
 
-/// Compressed JSON: two hours of speech with the time of every word stay below an item's 400 KB.
+/// Compresses a value as JSON. Two hours of speech with word timestamps fit into an item of 400 KB.
 pub(super) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, TranscriptsError> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     serde_json::to_writer(&mut encoder, value).map_err(|error| TranscriptsError(error.to_string()))?;
@@ -151,7 +151,7 @@ mod tests {
     };
 
     #[test]
-    fn a_transcript_survives_the_table_even_when_nothing_was_said() {
+    fn a_transcript_is_equal_after_encoding_even_without_speech() {
         for words in ["", "Grüezi — hello"] {
             let segment = Segment {
                 start: 0.1,
@@ -187,7 +187,10 @@ mod tests {
             item.insert("state".into(), text("completed"));
             let speech = pack(&transcript.speech).unwrap();
             item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
-            assert_eq!(known(&item).unwrap(), TranscriptState::Completed(Box::new(transcript)));
+            assert_eq!(
+                state_from(&item).unwrap(),
+                TranscriptState::Completed(Box::new(transcript))
+            );
         }
     }
 

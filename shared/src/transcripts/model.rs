@@ -1,4 +1,4 @@
-//! What is stored of a recording's transcription, and under which key.
+//! The types stored in the transcripts table, and their keys.
 
 use std::time::Duration;
 
@@ -54,29 +54,29 @@ impl TranscriptId {
         &self.0
     }
 
-    /// The id of the item with this key.
+    /// The id for a partition key.
     pub(super) fn from_key(key: String) -> Self {
         Self(key)
     }
 
-    /// Key of a further item of the text.
+    /// The key of an additional text item.
     pub(super) fn text_item(&self, version: i64, n: i64) -> String {
         format!("{}#text#{version}#{n}", self.0)
     }
 }
-/// The options of a transcript, as one short word: `default`, or 16 hexadecimal digits.
+/// A short name for the options of a transcript: `default` or 16 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant(String);
 
 impl Variant {
-    /// The word for these options. Equal options give equal words.
+    /// The variant of these options. Equal options have equal variants.
     pub fn of(options: &WhisperOptions) -> Self {
         if *options == WhisperOptions::default() {
             return Self("default".into());
         }
         let mut digest = Sha256::new();
         for value in [&options.language, &options.prompt, &options.model] {
-            // The length tells apart what would read the same when joined.
+            // Hashing the length keeps different options with the same concatenation distinct.
             digest.update(
                 value
                     .as_ref()
@@ -91,87 +91,88 @@ impl Variant {
         Self(hex::encode(&digest.finalize()[..8]))
     }
 
-    /// Reads the word; `None` when it is none.
+    /// Parses a variant; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (digits || text == "default").then(|| Self(text.to_owned()))
     }
 
-    /// The word.
+    /// The variant as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A finished transcript and what was known of its recording.
+/// A completed transcript with metadata of its recording.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcript {
-    /// What was said.
+    /// The text with its timestamps.
     pub speech: Speech,
-    /// Language as the API named it.
+    /// Language, as the API returned it.
     pub language: Option<String>,
-    /// Length of the audio in seconds, as the API measured it.
+    /// Length of the audio in seconds, as the API returned it.
     pub audio_seconds: Option<f64>,
-    /// Seconds of audio that were paid for.
+    /// Billed seconds of audio.
     pub billed_seconds: u64,
-    /// Price of those, in USD.
+    /// Price of the billed seconds in USD.
     pub cost_usd: f64,
-    /// Segments left out because the model made them up.
+    /// The number of segments that were dropped as hallucinations.
     pub dropped_segments: usize,
-    /// Channels that were transcribed on their own: 2, or 0 when the speakers are not told apart.
+    /// The number of channels that were transcribed separately: 2, or 0 if speakers are not distinguished.
     pub speakers: u8,
-    /// Model that transcribed.
+    /// The model that was used.
     pub model: String,
     /// When the transcription was completed.
     pub completed_at: Timestamp,
-    /// The recording's length in seconds by Twilio.
+    /// The recording's length in seconds according to Twilio.
     pub recording_duration: Option<u64>,
     /// When the recording was created.
     pub recording_created: Option<Timestamp>,
-    /// The recording's call.
+    /// Twilio's SID of the call.
     pub call_sid: Option<String>,
 }
 
 impl Transcript {
-    /// Whether it was completed since then, as exactly as its time is stored: to the second.
-    pub fn is_of(&self, since: Timestamp) -> bool {
+    /// Whether the transcript was completed at or after `since`. Times are compared in whole seconds, because `completed_at` is stored in
+    /// seconds.
+    pub fn is_completed_since(&self, since: Timestamp) -> bool {
         self.completed_at.as_second() >= since.as_second()
     }
 }
 
-/// The words of a transcript and their times.
+/// The text of a transcript and its timestamps.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Speech {
-    /// The words. Empty when nothing was said.
+    /// The text; empty if there is no speech.
     pub text: String,
-    /// Stretches of speech with their times; empty when the model gives none.
+    /// Segments with timestamps; empty if the model returns none.
     #[serde(default)]
     pub segments: Vec<Segment>,
-    /// Single words with their times; empty when the model gives none.
+    /// Words with timestamps; empty if the model returns none.
     #[serde(default)]
     pub words: Vec<Word>,
 }
 
-/// Code of the failure of a recording whose workers died too often.
+/// The failure code of a recording whose worker was killed too often.
 pub const GIVEN_UP: &str = "transcription_given_up";
-/// Code of the failure of a lease that ended without a word.
+/// The failure code of a lease that expired without a result.
 pub const INTERRUPTED: &str = "transcription_interrupted";
 
-/// Why a recording has no transcript.
+/// Why a transcription failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// What to tell a caller: a sentence without its full stop.
+    /// The message for the caller: a sentence without its full stop.
     pub message: String,
-    /// Whether trying again may help.
+    /// Whether a retry may help.
     pub retryable: bool,
-    /// How long to wait before that, if it is known. Not stored.
+    /// How long to wait before a retry, if known. It is not stored.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure that another try would not change.
+    /// A failure that a retry would not change.
     pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -181,7 +182,7 @@ impl Failure {
         }
     }
 
-    /// A failure that may pass.
+    /// A failure for which a retry may help.
     pub fn transient(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             retryable: true,
@@ -190,18 +191,18 @@ impl Failure {
     }
 }
 
-/// What the table knows of one id.
+/// The state of a transcript.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TranscriptState {
-    /// Finished.
+    /// The transcript is completed.
     Completed(Box<Transcript>),
-    /// Finished earlier; a try to replace it ended without a word.
+    /// An earlier transcript is stored, and the lease of an attempt to replace it has expired.
     Stale(Box<Transcript>),
-    /// Someone is at work, until then at the latest.
+    /// A worker holds the lease, at most until this time.
     InProgress {
-        /// End of the lease.
+        /// When the lease expires.
         until: Timestamp,
-        /// How far it is, once a part is done.
+        /// The progress, once a part is transcribed.
         progress: Option<Progress>,
         /// The transcript that is to be replaced.
         earlier: Option<Box<Transcript>>,
@@ -217,7 +218,7 @@ pub enum TranscriptState {
     },
     /// The last try failed, and nobody is trying.
     Failed(Failure),
-    /// Nobody asked for it.
+    /// The transcript was never requested.
     Absent,
 }
 
@@ -234,31 +235,32 @@ impl TranscriptState {
 
 /// How far the transcription of a long recording is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
-    /// Parts that are transcribed.
+    /// The number of transcribed parts.
     pub parts_done: u32,
-    /// All parts; while the recording is still being split, those there are so far.
+    /// The number of all parts. While the recording is still being split, the number of parts so far.
     pub parts_total: u32,
-    /// Seconds of the recording that those parts span, over all channels.
+    /// The length of the transcribed parts in seconds, over all channels.
     pub seconds_done: f64,
-    /// Length of the recording in seconds, times its channels; `None` until it is known.
+    /// The length of the recording in seconds, times its channels; `None` until it is known.
     pub seconds_total: Option<f64>,
 }
 
 /// A transcribed part of a long recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredPart {
-    /// Where the part begins in the recording, in seconds. A part cut elsewhere is another part.
+    /// Where the part begins in the recording, in seconds. A part with another start or end is a different part.
     pub start: f64,
-    /// Where it ends.
+    /// Where the part ends.
     pub end: f64,
-    /// Seconds that were paid for.
+    /// Billed seconds of audio.
     pub billed_seconds: u64,
-    /// What was said, in the recording's time.
+    /// The text. Its timestamps are relative to the start of the recording.
     pub speech: Speech,
-    /// Language as the API named it.
+    /// Language, as the API returned it.
     pub language: Option<String>,
-    /// Segments left out because the model made them up.
+    /// The number of segments that were dropped as hallucinations.
     pub dropped_segments: usize,
 }
 
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_stands_for_its_options_alone() {
+    fn different_options_have_different_variants() {
         let options = |language: Option<&str>, prompt: Option<&str>| WhisperOptions {
             language: language.map(str::to_owned),
             prompt: prompt.map(str::to_owned),
