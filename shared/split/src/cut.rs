@@ -1,8 +1,8 @@
-//! Leaves out long silence and cuts the rest into parts, one channel at a time, at 16 kHz.
+//! Removes long silence from one channel and cuts the rest into parts.
 
 use bytes::Bytes;
 
-use super::{Part, RATE, Span, Spans, SplitError, flac};
+use super::{Part, RATE, Spans, SplitError, flac, part::Span};
 
 const SECOND: usize = RATE as usize;
 /// Loudness is judged in frames of 20 ms.

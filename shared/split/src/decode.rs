@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{ErrorKind, Seek},
-    ops::Range,
+    ops::{ControlFlow, Range},
 };
 
 use symphonia::core::{
@@ -32,12 +32,8 @@ pub(super) struct Block<'a> {
     pub(super) samples: &'a [f32],
 }
 
-/// What the receiver of a block wants of the rest of the file.
-#[derive(PartialEq)]
-pub(super) enum Want {
-    Samples,
-    Nothing,
-}
+/// Receives the blocks in order; `Break` ends the decoding.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(Block<'_>) -> Result<ControlFlow<()>, SplitError>;
 
 /// What was read.
 pub(super) struct Decoded {
@@ -56,11 +52,7 @@ impl Decoded {
 }
 
 /// Decodes the first audio track from its start to its end.
-pub(super) fn decode(
-    mut file: File,
-    extension: Option<&str>,
-    sink: &mut dyn FnMut(Block<'_>) -> Want,
-) -> Result<Decoded, SplitError> {
+pub(super) fn decode(mut file: File, extension: Option<&str>, sink: Sink<'_>) -> Result<Decoded, SplitError> {
     if file.metadata()?.len() == 0 {
         return Err(SplitError::Empty);
     }
@@ -125,8 +117,7 @@ struct Decoding {
 }
 
 impl Decoding {
-    fn run(mut self, sink: &mut dyn FnMut(Block<'_>) -> Want) -> Result<Decoded, SplitError> {
-        let mut want = Want::Samples;
+    fn run(mut self, sink: Sink<'_>) -> Result<Decoded, SplitError> {
         let mut samples = Vec::new();
         let mut next = self.next()?;
         while let Some(packet) = next {
@@ -149,18 +140,16 @@ impl Decoding {
             let frames = buffer.frames();
             self.good += 1;
             let frames = self.frames_of(&packet, frames, last);
-            if want == Want::Samples {
-                want = self.silence(&packet, sink);
+            if self.silence(&packet, sink)?.is_break() {
+                break;
             }
             self.decoded.frames += frames.len() as u64;
-            if want == Want::Samples && !frames.is_empty() {
-                want = sink(Block {
-                    rate,
-                    channels,
-                    samples: &samples[frames.start * channels..frames.end * channels],
-                });
-            }
-            if want == Want::Nothing {
+            let block = Block {
+                rate,
+                channels,
+                samples: &samples[frames.start * channels..frames.end * channels],
+            };
+            if !frames.is_empty() && sink(block)?.is_break() {
                 break;
             }
         }
@@ -241,24 +230,26 @@ impl Decoding {
     }
 
     /// Silence for what is missing before the packet.
-    fn silence(&mut self, packet: &Packet, sink: &mut dyn FnMut(Block<'_>) -> Want) -> Want {
+    fn silence(&mut self, packet: &Packet, sink: Sink<'_>) -> Result<ControlFlow<()>, SplitError> {
         let Decoded { rate, channels, .. } = self.decoded;
         let mut missing = self.missing(packet);
         if missing == 0 {
-            return Want::Samples;
+            return Ok(ControlFlow::Continue(()));
         }
         self.decoded.frames += missing;
         let second = vec![0.0; rate as usize * channels];
-        let mut want = Want::Samples;
-        while missing > 0 && want == Want::Samples {
+        while missing > 0 {
             let frames = missing.min(u64::from(rate));
             missing -= frames;
-            want = sink(Block {
+            let block = Block {
                 rate,
                 channels,
                 samples: &second[..frames as usize * channels],
-            });
+            };
+            if sink(block)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        want
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -1,0 +1,93 @@
+mod channels;
+mod cutting;
+mod damage;
+mod encoding;
+mod formats;
+mod properties;
+
+use std::{
+    f64::consts::TAU,
+    fs::File,
+    io::{BufWriter, Write},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use super::{cut::Cutter, decode::decode, part::Span, resample::Resampler, *};
+
+const MONO: &[u8] = include_bytes!("../../../../local/demo/clips/appointment.mp3");
+const DUAL: &[u8] = include_bytes!("../../../../local/demo/clips/appointment.dual.mp3");
+const MP4: &[u8] = include_bytes!("../../../../local/demo/clips/callback-request.mp4");
+
+fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// A 16-bit WAV of interleaved samples, -1 to 1.
+fn wav(rate: u32, channels: u16, samples: &[f64]) -> File {
+    let file = tempfile::tempfile().unwrap();
+    let spec = hound::WavSpec {
+        channels,
+        sample_rate: rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::new(BufWriter::new(file.try_clone().unwrap()), spec).unwrap();
+    for sample in samples {
+        writer.write_sample((sample * 32767.0) as i16).unwrap();
+    }
+    writer.finalize().unwrap();
+    file
+}
+
+/// A signal of `seconds` by its value at each second.
+fn signal(rate: u32, seconds: f64, value: impl Fn(f64) -> f64) -> Vec<f64> {
+    let samples = (seconds * f64::from(rate)) as usize;
+    (0..samples).map(|n| value(n as f64 / f64::from(rate))).collect()
+}
+
+/// A voice of sorts: loud, wavering, never silent for long.
+fn voice(t: f64) -> f64 {
+    (TAU * 220.0 * t).sin() * (0.12 + 0.1 * (TAU * 0.7 * t).sin())
+}
+
+fn plan(longest: f64, channels: Channels) -> Plan {
+    Plan {
+        longest: Duration::from_secs_f64(longest),
+        channels,
+    }
+}
+
+fn parts(file: File, plan: Plan) -> (Vec<Part>, Analysis) {
+    let mut parts = Vec::new();
+    let analysis = split(file, None, &plan, &mut |part| {
+        parts.push(part);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(analysis.parts as usize, parts.len());
+    let sent: f64 = parts.iter().map(|part| part.seconds).sum();
+    assert!((analysis.sent_seconds - sent).abs() < 1e-6);
+    (parts, analysis)
+}
+
+/// Decodes the audio of a part.
+fn samples_of(part: &Part) -> Vec<i16> {
+    let mut samples = Vec::new();
+    decode(file(&part.audio), Some("flac"), &mut |block| {
+        assert_eq!((block.rate, block.channels), (RATE, 1));
+        samples.extend(block.samples.iter().map(|sample| (sample * 32768.0) as i16));
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    samples
+}
+
+fn interleaved(left: &[f64], right: &[f64]) -> Vec<f64> {
+    left.iter()
+        .zip(right)
+        .flat_map(|(left, right)| [*left, *right])
+        .collect()
+}
