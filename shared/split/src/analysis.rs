@@ -1,5 +1,7 @@
 //! The result of reading a whole recording.
 
+use crate::Coverage;
+
 /// What [`split`](crate::split) and [`analyze`](crate::analyze) find out about a recording.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Analysis {
@@ -13,6 +15,8 @@ pub struct Analysis {
     pub identical_channels: bool,
     /// Number of parts of all channels together.
     pub parts: u32,
+    /// What was decoded beside what was promised.
+    pub coverage: Coverage,
     /// Number of packets that could not be decoded; silence stands in their place.
     pub corrupt_packets: u64,
 }

@@ -9,18 +9,18 @@ use flacenc::{
     source::{Context, Fill, FrameBuf},
 };
 
-use super::{RATE, SplitError};
+use super::SplitError;
 
 /// Samples in one FLAC frame.
 const BLOCK: usize = 4096;
 
-/// 16 kHz mono 16-bit FLAC. One frame at a time: the encoder's own loop holds the frames of the whole file, many times its size.
-pub(super) fn encode(samples: &[i16]) -> Result<Bytes, SplitError> {
+/// Mono 16-bit FLAC. One frame at a time: the encoder's own loop holds the frames of the whole file, many times its size.
+pub(super) fn encode(samples: &[i16], rate: u32) -> Result<Bytes, SplitError> {
     let mut config = config::Encoder::default();
     // It would make files a fifth smaller and take half as long again.
     config.subframe_coding.use_lpc = false;
     let config = config.into_verified().map_err(|_| SplitError::Encoding)?;
-    let mut info = StreamInfo::new(RATE as usize, 1, 16).map_err(|_| SplitError::Encoding)?;
+    let mut info = StreamInfo::new(rate as usize, 1, 16).map_err(|_| SplitError::Encoding)?;
     let mut block = FrameBuf::with_size(1, BLOCK).map_err(|_| SplitError::Encoding)?;
     let mut context = Context::new(16, 1);
     let mut frames = ByteSink::new();

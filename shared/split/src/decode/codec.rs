@@ -1,0 +1,71 @@
+//! Packets to samples.
+
+use symphonia::core::{
+    codecs::audio::{AudioDecoder, AudioDecoderOptions, well_known::CODEC_ID_OPUS},
+    packet::Packet,
+};
+
+use crate::SplitError;
+
+use super::{
+    adapt::Format,
+    names,
+    open::Track,
+    opus::{self, Opus},
+};
+
+/// The decoder of a track.
+pub(super) enum Codec {
+    Opus(Box<Opus>),
+    Other(Box<dyn AudioDecoder>),
+}
+
+impl Codec {
+    pub(super) fn new(track: &Track) -> Result<Self, SplitError> {
+        let parameters = &track.parameters;
+        let unsupported = || SplitError::UnsupportedCodec(names::track(parameters));
+        if parameters.codec == CODEC_ID_OPUS {
+            let channels = parameters.channels.as_ref().map_or(1, |channels| channels.count());
+            let head = parameters.extra_data.as_deref().unwrap_or_default();
+            return Ok(Self::Opus(Box::new(
+                Opus::new(head, channels).map_err(|_| unsupported())?,
+            )));
+        }
+        // What belongs to the recording is decided by `Decoding::trim`: the MP3 demuxer takes a guessed length for the end.
+        symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default().gapless(false))
+            .map(Self::Other)
+            .map_err(|_| unsupported())
+    }
+
+    /// Puts the packet's samples into `samples`, interleaved; `None` when it is damaged.
+    pub(super) fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Option<Format> {
+        samples.clear();
+        match self {
+            Self::Opus(decoder) => {
+                decoder.decode(&packet.data, samples)?;
+                Some(Format {
+                    rate: opus::RATE,
+                    channels: decoder.channels(),
+                })
+            }
+            Self::Other(decoder) => {
+                let buffer = decoder.decode(packet).ok()?;
+                let format = Format {
+                    rate: buffer.spec().rate(),
+                    channels: buffer.spec().channels().count(),
+                };
+                buffer.copy_to_vec_interleaved(samples);
+                Some(format)
+            }
+        }
+    }
+
+    /// Samples that the encoder put before the recording, in seconds.
+    pub(super) fn pre_skip(&self) -> f64 {
+        match self {
+            Self::Opus(decoder) => f64::from(decoder.pre_skip) / f64::from(opus::CLOCK),
+            Self::Other(_) => 0.0,
+        }
+    }
+}

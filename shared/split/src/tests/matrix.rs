@@ -1,0 +1,161 @@
+//! Container x codec x channels x rate, over the files of `fixtures/`, which its `make` makes.
+
+use super::*;
+
+/// When the tone sounds on each channel of a stereo fixture; on one of mono all of them.
+const LEFT: [(f64, f64); 2] = [(0.5, 1.0), (2.0, 2.4)];
+const RIGHT: [(f64, f64); 2] = [(1.2, 1.7), (2.5, 2.9)];
+
+macro_rules! fixture {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../../fixtures/", $name)).as_slice())
+    };
+}
+
+pub(super) struct Fixture {
+    pub(super) name: &'static str,
+    pub(super) bytes: &'static [u8],
+    channels: usize,
+    rate: u32,
+    /// Whether its container or size promises a length.
+    promised: bool,
+}
+
+const fn fixture((name, bytes): (&'static str, &'static [u8]), channels: usize, rate: u32, promised: bool) -> Fixture {
+    Fixture {
+        name,
+        bytes,
+        channels,
+        rate,
+        promised,
+    }
+}
+
+pub(super) const READABLE: &[Fixture] = &[
+    fixture(fixture!("opus.ogg"), 2, 16_000, true),
+    fixture(fixture!("opus.webm"), 2, 16_000, true),
+    fixture(fixture!("opus.mp4"), 2, 16_000, true),
+    fixture(fixture!("opus.fragmented.mp4"), 2, 16_000, false),
+    fixture(fixture!("opus.mono.ogg"), 1, 16_000, true),
+    fixture(fixture!("opus.surround.ogg"), 6, 16_000, true),
+    fixture(fixture!("vorbis.ogg"), 2, 16_000, true),
+    fixture(fixture!("flac.ogg"), 1, 8_000, true),
+    fixture(fixture!("aac.m4a"), 2, 16_000, true),
+    fixture(fixture!("aac.adts.aac"), 2, 16_000, true),
+    fixture(fixture!("aac.mkv"), 2, 16_000, true),
+    fixture(fixture!("ima.wav"), 2, 8_000, true),
+    fixture(fixture!("ms.wav"), 2, 8_000, true),
+    fixture(fixture!("ima.mono.wav"), 1, 8_000, true),
+    fixture(fixture!("ms.mono.wav"), 1, 8_000, true),
+    fixture(fixture!("stereo16.mp3"), 2, 16_000, true),
+    fixture(fixture!("mono16.mp3"), 1, 16_000, true),
+    fixture(fixture!("mono8.mp3"), 1, 8_000, true),
+    fixture(fixture!("tagged.mp3"), 2, 44_100, true),
+    fixture(fixture!("mp3.wav"), 1, 16_000, true),
+];
+
+/// When a channel is loud, from start to end, in seconds.
+pub(super) fn bursts(samples: &[f32], channel: usize, channels: usize, rate: u32) -> Vec<(f64, f64)> {
+    let window = rate as usize / 100 * channels;
+    let mut bursts: Vec<(f64, f64)> = Vec::new();
+    for (number, window) in samples.chunks(window).enumerate() {
+        let frames = window.chunks_exact(channels).map(|frame| frame[channel]);
+        let loud = frames.map(f32::abs).fold(0.0, f32::max) > 0.2;
+        let (start, end) = (number as f64 / 100.0, (number + 1) as f64 / 100.0);
+        match bursts.last_mut() {
+            Some(last) if loud && start - last.1 < 0.05 => last.1 = end,
+            _ if loud => bursts.push((start, end)),
+            _ => {}
+        }
+    }
+    bursts
+}
+
+/// All samples of a file, interleaved, with their rate and channels.
+pub(super) fn samples(file: &File) -> (Vec<f32>, u32, usize, decode::Decoded) {
+    let (mut samples, mut rate, mut channels) = (Vec::new(), 0, 0);
+    let decoded = decode(&recording(file), &mut |block| {
+        (rate, channels) = (block.rate, block.channels);
+        samples.extend_from_slice(block.samples);
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    (samples, rate, channels, decoded)
+}
+
+fn assert_near(name: &str, found: &[(f64, f64)], expected: &[(f64, f64)]) {
+    assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        let far = (found.0 - expected.0).abs().max((found.1 - expected.1).abs());
+        // These do not say how long the encoder's delay is.
+        let bare = ["mp3", "aac.adts", "mkv"].iter().any(|kind| name.contains(kind));
+        assert!(
+            far < if bare { 0.15 } else { 0.03 },
+            "{name}: {found:?} for {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn every_container_and_codec_is_decoded_to_its_end_with_right_times_and_channels() {
+    for Fixture {
+        name,
+        bytes,
+        channels,
+        rate,
+        promised,
+    } in READABLE
+    {
+        let file = file(bytes);
+        let (samples, own_rate, own_channels, decoded) = samples(&file);
+        assert_eq!((own_rate, own_channels), (*rate, *channels), "{name}");
+        assert_eq!(decoded.corrupt, 0, "{name}");
+        assert!((2.99..3.17).contains(&decoded.seconds), "{name}: {} s", decoded.seconds);
+        assert!(decoded.coverage.is_complete(), "{name}: {:?}", decoded.coverage);
+        assert_eq!(decoded.coverage.expected_seconds.is_some(), *promised, "{name}");
+        let expected = decoded.coverage.expected_seconds.unwrap_or(3.0);
+        assert!((2.9..3.17).contains(&expected), "{name}: {expected} s");
+        let found: Vec<_> = (0..*channels)
+            .map(|channel| bursts(&samples, channel, *channels, *rate))
+            .collect();
+        if *channels == 1 {
+            let mut both = [LEFT, RIGHT].concat();
+            both.sort_by(|one, other| one.0.total_cmp(&other.0));
+            assert_near(name, &found[0], &both);
+        } else {
+            assert_near(name, &found[0], &LEFT);
+            assert_near(name, &found[1], &RIGHT);
+        }
+    }
+}
+
+#[test]
+fn opus_is_split_and_told_apart_by_channel() {
+    for (name, bytes) in [fixture!("opus.ogg"), fixture!("opus.webm"), fixture!("opus.mp4")] {
+        let (parts, analysis) = parts(file(bytes), plan(600.0, Channels::Separate));
+        assert_eq!((analysis.channels, analysis.identical_channels), (2, false), "{name}");
+        assert_eq!(
+            parts.iter().map(|part| part.channel).collect::<Vec<_>>(),
+            [0, 1],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_codec_without_a_decoder_is_named() {
+    for ((name, bytes), codec) in [
+        (fixture!("gsm.wav"), "GSM 06.10"),
+        (fixture!("gsm.gsm"), "GSM 06.10"),
+        (fixture!("speex.ogg"), "Speex"),
+        (fixture!("alac.m4a"), "ALAC"),
+        (fixture!("g726.wav"), "G.726"),
+        (("AMR", b"#!AMR\n\x3c\x48\x77"), "AMR-NB"),
+        (("AMR-WB", b"#!AMR-WB\n\x3c\x48\x77"), "AMR-WB"),
+    ] {
+        match analyze(&recording(&file(bytes)), &plan(600.0, Channels::Mixed)) {
+            Err(SplitError::UnsupportedCodec(named)) => assert_eq!(named, codec, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
