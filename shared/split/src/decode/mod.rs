@@ -3,6 +3,7 @@
 mod adapt;
 mod codec;
 mod mp4;
+mod mpeg;
 mod names;
 mod open;
 mod opus;
@@ -228,8 +229,7 @@ impl Decoding<'_, '_> {
         let decoded_seconds = (frames - lost) as f64 / rate;
         let by_size = match self.stream.track.clock {
             Clock::Counted if !stopped && self.stream.track.end.is_none() => {
-                let (start, end) = open::audio_bytes(self.recording.file)?;
-                Some(decoded_seconds * (end - start) as f64 / self.good_bytes.max(1) as f64)
+                Some(decoded_seconds * self.demuxer.length() as f64 / self.good_bytes.max(1) as f64)
             }
             _ => None,
         };

@@ -83,8 +83,8 @@ pub(super) fn file(mut file: &File) -> SplitError {
         [b'O', b'g', b'g', b'S', ..] if head.windows(8).any(|name| name == b"Speex   ") => "Speex",
         _ if is_gsm(&head, file) => "GSM 06.10",
         _ => {
-            return match mp4::sample_entry(file) {
-                Some(entry) => SplitError::UnsupportedCodec(mp4_entry(entry)),
+            return match mp4::sample_entry(file).and_then(mp4_entry) {
+                Some(name) => SplitError::UnsupportedCodec(name),
                 None => SplitError::Unsupported,
             };
         }
@@ -98,14 +98,19 @@ fn is_gsm(head: &[u8], mut file: &File) -> bool {
     whole && head.len() >= 330 && head.chunks_exact(33).all(|frame| frame[0] >> 4 == 0xd)
 }
 
-fn mp4_entry(entry: [u8; 4]) -> String {
-    match &entry {
-        b"samr" => "AMR-NB".into(),
-        b"sawb" => "AMR-WB".into(),
-        b"sevc" => "EVRC".into(),
-        b"sqcp" => "QCELP".into(),
-        b"mp4a" => "AAC with a damaged header".into(),
-        b"agsm" => "GSM 06.10".into(),
-        entry => format!("MP4 codec {}", String::from_utf8_lossy(entry)),
-    }
+/// The codec of an MP4 by its sample entry; `None` when it is one that can be decoded, so that something else is wrong.
+fn mp4_entry(entry: [u8; 4]) -> Option<String> {
+    let name = match &entry {
+        b"mp4a" | b"Opus" | b"fLaC" | b".mp3" | b"sowt" | b"twos" | b"raw " | b"lpcm" | b"in24" | b"in32" | b"fl32"
+        | b"fl64" => return None,
+        b"agsm" => "GSM 06.10",
+        b"alaw" => "A-law in MP4",
+        b"samr" => "AMR-NB",
+        b"sawb" => "AMR-WB",
+        b"sevc" => "EVRC",
+        b"sqcp" => "QCELP",
+        b"ulaw" => "mu-law in MP4",
+        entry => return Some(format!("MP4 codec {}", entry.escape_ascii())),
+    };
+    Some(name.into())
 }

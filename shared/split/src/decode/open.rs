@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read, Seek},
     ops::Range,
 };
 
@@ -22,14 +22,18 @@ use symphonia::core::{
 use crate::{Recording, SplitError};
 
 use super::{
-    mp4, names,
+    mp4, mpeg, names,
     source::Bytes,
     wav::{self, Blocks, Wav},
 };
 
 /// Reads packets.
 pub(super) enum Demuxer<'a> {
-    Container(Box<dyn FormatReader + 'a>),
+    Container {
+        reader: Box<dyn FormatReader + 'a>,
+        /// Where its bytes are in the file.
+        range: Range<u64>,
+    },
     Wav(Box<Blocks>, Bytes<'a>),
 }
 
@@ -68,7 +72,14 @@ pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitEr
             Ok(Demuxer::Wav(Box::new(blocks), bytes))
         }
         Some(Wav::Nested(range)) => probe(recording, range, Some("mp3")),
-        None => probe(recording, first_byte(file)?..length, recording.extension),
+        None if has_magic(file)? => probe(recording, 0..length, recording.extension),
+        None => {
+            let range = mpeg::without_tags(file)?;
+            match mpeg::first_frame(file, range.start)? {
+                Some(frame) => probe(recording, frame..range.end, Some("mp3")),
+                None => probe(recording, range, recording.extension),
+            }
+        }
     }
 }
 
@@ -77,48 +88,59 @@ fn probe<'a>(recording: &Recording<'a>, range: Range<u64>, extension: Option<&st
     if let Some(extension) = extension {
         hint.with_extension(extension);
     }
-    let bytes = Bytes::new(recording.file, range, recording.cancelled);
+    let bytes = Bytes::new(recording.file, range.clone(), recording.cancelled);
     let stream = MediaSourceStream::new(Box::new(bytes), Default::default());
     let reader = symphonia::default::get_probe()
         .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|error| match error {
             Error::IoError(error) if error.raw_os_error().is_some() => SplitError::Io(error),
             Error::IoError(error) if error.kind() == io::ErrorKind::QuotaExceeded => SplitError::Implausible,
-            _ => names::file(recording.file),
+            other => {
+                eprintln!("PROBE {other:?}");
+                names::file(recording.file)
+            }
         })?;
-    Ok(Demuxer::Container(reader))
+    Ok(Demuxer::Container { reader, range })
 }
 
-/// Where the zeros end that some recorders leave before the first frame.
-fn first_byte(mut file: &File) -> io::Result<u64> {
-    file.rewind()?;
-    let (mut at, mut buffer) = (0, [0; 8192]);
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(0);
-        }
-        if let Some(offset) = buffer[..read].iter().position(|byte| *byte != 0) {
-            // An MP4 starts with the zeros of its first box's size.
-            let start = at + offset as u64;
-            return Ok(if start < 4 { 0 } else { start });
-        }
-        at += read as u64;
+/// Whether the file says that it is of a format that its demuxer finds by itself.
+fn has_magic(file: &File) -> io::Result<bool> {
+    let mut head = [0; 12];
+    let mut reader = file;
+    reader.rewind()?;
+    if let Err(error) = reader.read_exact(&mut head) {
+        return if error.kind() == io::ErrorKind::UnexpectedEof {
+            Ok(false)
+        } else {
+            Err(error)
+        };
     }
+    let movie = [b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip"];
+    let known = matches!(&head[..4], b"OggS" | b"fLaC" | [0x1a, 0x45, 0xdf, 0xa3]);
+    Ok(known || movie.iter().any(|kind| head[4..8] == **kind))
 }
 
 impl Demuxer<'_> {
+    /// Bytes between the file's tags.
+    pub(super) fn length(&self) -> u64 {
+        let range = match self {
+            Self::Container { range, .. } => range.clone(),
+            Self::Wav(blocks, _) => blocks.range(),
+        };
+        range.end - range.start
+    }
+
     pub(super) fn next_packet(&mut self) -> symphonia::core::errors::Result<Option<Packet>> {
         match self {
-            Self::Container(reader) => reader.next_packet(),
+            Self::Container { reader, .. } => reader.next_packet(),
             Self::Wav(blocks, bytes) => Ok(blocks.next_packet(bytes)?),
         }
     }
 
     /// The first audio track.
     pub(super) fn track(&self, file: &File) -> Result<Track, SplitError> {
-        let reader = match self {
-            Self::Container(reader) => reader,
+        let (reader, range) = match self {
+            Self::Container { reader, range } => (reader, range),
             Self::Wav(blocks, _) => {
                 return Ok(Track {
                     id: 0,
@@ -148,7 +170,7 @@ impl Demuxer<'_> {
         let media = reader.media_info();
         let end = match (frames, media.duration, media.time_base, track.time_base) {
             // Without a tag it is only guessed from the first frames.
-            _ if clock == Clock::Counted && !has_length_tag(file)? => None,
+            _ if clock == Clock::Counted && !mpeg::has_length_tag(file, range.start)? => None,
             (Some(frames), ..) => Some(frames as f64),
             (None, Some(duration), Some(base), Some(own)) => Some(duration.get() as f64 * seconds(base) / seconds(own)),
             _ => None,
@@ -177,66 +199,4 @@ pub(super) fn seconds(base: TimeBase) -> f64 {
 
 fn is_elementary(format: FormatId) -> bool {
     [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_ADTS].contains(&format)
-}
-
-/// Whether the first MPEG frame says how many follow.
-fn has_length_tag(mut file: &File) -> io::Result<bool> {
-    let (start, _) = audio_bytes(file)?;
-    file.seek(SeekFrom::Start(start))?;
-    let mut head = Vec::new();
-    file.take(4096).read_to_end(&mut head)?;
-    Ok(head.windows(4).any(|tag| matches!(tag, b"Xing" | b"Info" | b"VBRI")))
-}
-
-/// Where the frames of an MPEG file start and end: between its tags.
-pub(super) fn audio_bytes(mut file: &File) -> io::Result<(u64, u64)> {
-    let length = file.metadata()?.len();
-    let mut start = first_byte(file)?;
-    let mut end = length;
-    let mut tag = [0; 10];
-    file.seek(SeekFrom::Start(start))?;
-    while file.read_exact(&mut tag).is_ok() && tag.starts_with(b"ID3") {
-        let size = tag[6..].iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
-        start = (start + 10 + size).min(length);
-        file.seek(SeekFrom::Start(start))?;
-    }
-    let mut footer = [0; 128];
-    if end >= start + 128 {
-        file.seek(SeekFrom::Start(end - 128))?;
-        file.read_exact(&mut footer)?;
-        if footer.starts_with(b"TAG") {
-            end -= 128;
-        }
-    }
-    let mut footer = [0; 32];
-    if end >= start + 32 {
-        file.seek(SeekFrom::Start(end - 32))?;
-        file.read_exact(&mut footer)?;
-        if let [
-            b'A',
-            b'P',
-            b'E',
-            b'T',
-            b'A',
-            b'G',
-            b'E',
-            b'X',
-            _,
-            _,
-            _,
-            _,
-            a,
-            b,
-            c,
-            d,
-            ..,
-        ] = footer
-        {
-            // The size covers the footer; a header of the same length may stand before it.
-            end = end
-                .saturating_sub(u64::from(u32::from_le_bytes([a, b, c, d])) + 32)
-                .max(start);
-        }
-    }
-    Ok((start, end))
 }

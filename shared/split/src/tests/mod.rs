@@ -3,6 +3,8 @@ mod cutting;
 mod damage;
 mod encoding;
 mod formats;
+mod headers;
+mod hostile;
 mod matrix;
 mod properties;
 
