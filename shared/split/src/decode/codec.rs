@@ -41,6 +41,10 @@ impl Codec {
     /// Puts the packet's samples into `samples`, interleaved; `None` when it is damaged.
     pub(super) fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Option<Format> {
         samples.clear();
+        // Lost blocks of a file read as zeros, which some decoders take for silence of another length.
+        if !self.is_pcm() && packet.data.len() > 8 && packet.data.iter().all(|byte| *byte == 0) {
+            return None;
+        }
         match self {
             Self::Opus(decoder) => {
                 decoder.decode(&packet.data, samples)?;
@@ -58,6 +62,13 @@ impl Codec {
                 buffer.copy_to_vec_interleaved(samples);
                 Some(format)
             }
+        }
+    }
+
+    fn is_pcm(&self) -> bool {
+        match self {
+            Self::Opus(_) => false,
+            Self::Other(decoder) => decoder.codec_info().short_name.starts_with("pcm"),
         }
     }
 

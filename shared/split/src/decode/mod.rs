@@ -5,6 +5,7 @@ mod codec;
 mod mp4;
 mod mpeg;
 mod names;
+mod ogg;
 mod open;
 mod opus;
 mod output;
@@ -295,8 +296,9 @@ impl Decoding<'_, '_> {
                 Err(Error::IoError(error)) if error.raw_os_error().is_some() => return Err(SplitError::Io(error)),
                 Err(Error::IoError(_)) => return Ok(Event::End),
                 Err(_) if self.faults < MAX_FAULTS => {
+                    // Several faults in a row are one damage.
+                    self.corrupt += u64::from(self.faults == 0);
                     self.faults += 1;
-                    self.corrupt += 1;
                     self.damaged = true;
                 }
                 Err(_) => return Ok(Event::End),
@@ -377,7 +379,7 @@ impl Decoding<'_, '_> {
             return Ok(ControlFlow::Continue(()));
         }
         let frames = (missing * rate).round() as u64;
-        if self.damaged {
+        if self.damaged || self.stream.track.clock == Clock::Gapless {
             self.output.lost += frames;
         }
         self.output.silence(frames)

@@ -22,7 +22,7 @@ use symphonia::core::{
 use crate::{Recording, SplitError};
 
 use super::{
-    mp4, mpeg, names,
+    mp4, mpeg, names, ogg,
     source::Bytes,
     wav::{self, Blocks, Wav},
 };
@@ -40,8 +40,10 @@ pub(super) enum Demuxer<'a> {
 /// How timestamps are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clock {
-    /// The container states when each packet is played.
+    /// The container states when each packet is played; it may leave pauses between them.
     Stated,
+    /// The same, but a pause is a piece that is missing: Ogg has no others.
+    Gapless,
     /// Packets follow each other; their timestamps are counted by the demuxer, at the rate that the file began with.
     Counted,
 }
@@ -161,10 +163,10 @@ impl Demuxer<'_> {
             return Err(names::file(file));
         };
         let format = reader.format_info().format;
-        let clock = if is_elementary(format) {
-            Clock::Counted
-        } else {
-            Clock::Stated
+        let clock = match format {
+            FORMAT_ID_OGG => Clock::Gapless,
+            format if is_elementary(format) => Clock::Counted,
+            _ => Clock::Stated,
         };
         let frames = track.num_frames.or(track.duration.map(|duration| duration.get()));
         let media = reader.media_info();
@@ -172,6 +174,7 @@ impl Demuxer<'_> {
             // Without a tag it is only guessed from the first frames.
             _ if clock == Clock::Counted && !mpeg::has_length_tag(file, range.start)? => None,
             (Some(frames), ..) => Some(frames as f64),
+            _ if format == FORMAT_ID_OGG => ogg::last_granule(file, track.id)?.map(|granule| granule as f64),
             (None, Some(duration), Some(base), Some(own)) => Some(duration.get() as f64 * seconds(base) / seconds(own)),
             _ => None,
         };

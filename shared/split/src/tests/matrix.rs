@@ -159,3 +159,113 @@ fn a_codec_without_a_decoder_is_named() {
         }
     }
 }
+
+fn named(name: &str) -> &'static [u8] {
+    READABLE.iter().find(|fixture| fixture.name == name).unwrap().bytes
+}
+
+#[test]
+fn an_mp3_that_changes_between_mono_and_stereo_or_its_rate_is_decoded_to_its_end() {
+    let (mono, stereo, slow) = (named("mono16.mp3"), named("stereo16.mp3"), named("mono8.mp3"));
+    for (name, files, channels, rate, seconds) in [
+        ("mono, stereo", vec![mono, stereo], 1, 16_000, 6.192),
+        ("stereo, mono", vec![stereo, mono], 2, 16_000, 6.192),
+        ("mono, stereo, mono", vec![mono, stereo, mono], 1, 16_000, 9.288),
+        ("slow, fast, slow", vec![slow, mono, slow], 1, 8_000, 9.432),
+        ("fast, slow stereo", vec![stereo, slow, mono], 2, 16_000, 9.36),
+    ] {
+        let (samples, own_rate, own_channels, decoded) = samples(&file(&files.concat()));
+        assert_eq!((own_rate, own_channels), (rate, channels), "{name}");
+        assert!((decoded.seconds - seconds).abs() < 0.1, "{name}: {} s", decoded.seconds);
+        assert!(decoded.coverage.is_complete(), "{name}: {:?}", decoded.coverage);
+        assert!(decoded.corrupt <= 2, "{name}: {} corrupt packets", decoded.corrupt);
+        // A tone of one of two channels is half as loud when they are mixed.
+        let louder: Vec<_> = samples.iter().map(|sample| sample * 1.5).collect();
+        let last = *bursts(&louder, channels - 1, channels, rate).last().unwrap();
+        let start = decoded.seconds - 3.12;
+        assert!((last.0 - start - 2.5).abs() < 0.2, "{name}: {last:?}");
+    }
+}
+
+#[test]
+fn a_chained_ogg_is_decoded_to_its_end() {
+    let (stereo, mono, vorbis) = (named("opus.ogg"), named("opus.mono.ogg"), named("vorbis.ogg"));
+    for (name, files, seconds) in [
+        ("the same twice", vec![stereo, stereo], 6.0),
+        ("mono, stereo", vec![mono, stereo], 6.0),
+        ("stereo, mono", vec![stereo, mono], 6.0),
+        ("another codec", vec![stereo, vorbis, mono], 9.0),
+    ] {
+        let (samples, rate, channels, decoded) = samples(&file(&files.concat()));
+        assert!((decoded.seconds - seconds).abs() < 0.1, "{name}: {} s", decoded.seconds);
+        assert!(decoded.coverage.is_complete(), "{name}: {:?}", decoded.coverage);
+        assert!(
+            decoded
+                .coverage
+                .expected_seconds
+                .is_some_and(|expected| (expected - seconds).abs() < 0.1),
+            "{name}: {:?}",
+            decoded.coverage
+        );
+        let louder: Vec<_> = samples.iter().map(|sample| sample * 1.5).collect();
+        let last = *bursts(&louder, channels - 1, channels, rate).last().unwrap();
+        assert!((last.0 - (seconds - 0.5)).abs() < 0.1, "{name}: {last:?}");
+    }
+}
+
+#[test]
+fn of_a_truncated_file_the_coverage_is_told() {
+    for Fixture { name, bytes, .. } in READABLE {
+        for part in 1..40 {
+            let length = bytes.len() * part / 40;
+            let file = file(&bytes[..length]);
+            let recording = Recording {
+                promised_seconds: Some(4.0),
+                ..recording(&file)
+            };
+            if let Ok(analysis) = analyze(&recording, &plan(600.0, Channels::Mixed)) {
+                let coverage = analysis.coverage;
+                assert!(coverage.decoded_seconds < 3.2, "{name}, {length} bytes: {coverage:?}");
+                assert!(
+                    coverage.decoded_seconds >= 2.85 || !coverage.is_complete(),
+                    "{name}, {length} bytes: {coverage:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Zeros in the place of an eighth of the file.
+fn damaged(bytes: &[u8]) -> File {
+    let mut damaged = bytes.to_vec();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + bytes.len() / 8].fill(0);
+    file(&damaged)
+}
+
+#[test]
+fn of_a_damaged_file_the_coverage_is_told() {
+    for Fixture {
+        name, bytes, promised, ..
+    } in READABLE
+    {
+        // Every block of ADPCM can be decoded, whatever it holds.
+        let adpcm = name.ends_with(".wav") && !name.starts_with("mp3");
+        match analyze(&recording(&damaged(bytes)), &plan(600.0, Channels::Mixed)) {
+            Ok(analysis) => {
+                let complete = analysis.coverage.is_complete();
+                assert_eq!(complete, adpcm || !promised, "{name}: {:?}", analysis.coverage);
+            }
+            Err(error) => assert!(matches!(error, SplitError::Unsupported), "{name}: {error:?}"),
+        }
+    }
+}
+
+#[test]
+fn behind_damage_decoding_goes_on_and_times_hold() {
+    for name in ["opus.mp4", "aac.m4a", "ima.wav", "ms.wav"] {
+        let (samples, rate, channels, _) = samples(&damaged(named(name)));
+        let last = *bursts(&samples, 1, channels, rate).last().unwrap();
+        assert!((last.0 - 2.5).abs() < 0.03, "{name}: {last:?}");
+    }
+}
