@@ -134,8 +134,11 @@ impl Lane {
 
     fn cut(&mut self) -> Result<(), SplitError> {
         self.quantized.clear();
-        // The cast saturates.
-        let quantized = self.resampled.iter().map(|sample| (sample * 32768.0).round() as i16);
+        // Rounds half away from zero, as `f32::round`, which is a call of a function; the cast saturates.
+        let quantized = self
+            .resampled
+            .iter()
+            .map(|sample| (sample * 32768.0 + 0.5_f32.copysign(*sample)) as i16);
         self.quantized.extend(quantized);
         self.cutter.push(&self.quantized)
     }

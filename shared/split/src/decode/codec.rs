@@ -1,7 +1,10 @@
 //! Packets to samples.
 
 use symphonia::core::{
-    codecs::audio::{AudioDecoder, AudioDecoderOptions, well_known::CODEC_ID_OPUS},
+    codecs::audio::{
+        AudioDecoder, AudioDecoderOptions,
+        well_known::{CODEC_ID_OPUS, CODEC_ID_PCM_S16LE},
+    },
     packet::Packet,
 };
 
@@ -17,6 +20,8 @@ use super::{
 /// The decoder of a track.
 pub(super) enum Codec {
     Opus(Box<Opus>),
+    /// What most telephone recordings are: samples of 16 bits. This is several times as fast as the general decoder.
+    Pcm16(Format),
     Other(Box<dyn AudioDecoder>),
 }
 
@@ -30,6 +35,14 @@ impl Codec {
             return Ok(Self::Opus(Box::new(
                 Opus::new(head, channels).map_err(|_| unsupported())?,
             )));
+        }
+        if let (CODEC_ID_PCM_S16LE, Some(rate), Some(channels)) =
+            (parameters.codec, parameters.sample_rate, &parameters.channels)
+        {
+            return Ok(Self::Pcm16(Format {
+                rate,
+                channels: channels.count(),
+            }));
         }
         // What belongs to the recording is decided by `Decoding::trim`: the MP3 demuxer takes a guessed length for the end.
         symphonia::default::get_codecs()
@@ -53,6 +66,15 @@ impl Codec {
                     channels: decoder.channels(),
                 })
             }
+            Self::Pcm16(format) => {
+                let values = packet
+                    .data
+                    .chunks_exact(2)
+                    .map(|two| i16::from_le_bytes([two[0], two[1]]));
+                samples.extend(values.map(|value| f32::from(value) / 32768.0));
+                samples.truncate(samples.len() / format.channels * format.channels);
+                Some(*format)
+            }
             Self::Other(decoder) => {
                 let buffer = decoder.decode(packet).ok()?;
                 let format = Format {
@@ -68,6 +90,7 @@ impl Codec {
     fn is_pcm(&self) -> bool {
         match self {
             Self::Opus(_) => false,
+            Self::Pcm16(_) => true,
             Self::Other(decoder) => decoder.codec_info().short_name.starts_with("pcm"),
         }
     }
@@ -76,7 +99,7 @@ impl Codec {
     pub(super) fn pre_skip(&self) -> f64 {
         match self {
             Self::Opus(decoder) => f64::from(decoder.pre_skip) / f64::from(opus::CLOCK),
-            Self::Other(_) => 0.0,
+            _ => 0.0,
         }
     }
 }
