@@ -10,7 +10,8 @@ const SLACK: f64 = 0.15;
 pub struct Coverage {
     /// Seconds of the recording that were decoded. Pauses that the container states count; silence in place of damage does not.
     pub decoded_seconds: f64,
-    /// The longest of what the container, the size of the file and the provider promise; `None` when nobody promises anything.
+    /// What the container or the size of the file promises, or the provider where it differs from them by more than a second; `None` when nobody
+    /// promises anything.
     pub expected_seconds: Option<f64>,
 }
 

@@ -40,6 +40,9 @@ const MIN_BYTES_PER_SECOND: f64 = 8.0;
 /// What even the smallest file may claim, in seconds.
 const MIN_LIMIT: f64 = 600.0;
 
+/// How far a provider's length may be off, in seconds.
+const ROUNDING: f64 = 1.0;
+
 /// Samples in order, interleaved, -1 to 1.
 pub(crate) struct Block<'a> {
     pub(crate) rate: u32,
@@ -181,6 +184,17 @@ impl Stream {
     }
 }
 
+/// What to expect of a file that promises so many seconds and whose provider promises so many, rounded to whole ones. Where they differ the
+/// provider is right: headers are left behind by recorders that died, joined files, or just computed the wrong size.
+fn expected(by_file: Option<f64>, by_provider: Option<f64>) -> Option<f64> {
+    match (by_file, by_provider) {
+        (Some(file), Some(provider)) if (file - provider).abs() > ROUNDING => Some(provider - ROUNDING),
+        (Some(file), _) => Some(file),
+        (None, provider) => provider.map(|seconds| seconds - ROUNDING),
+    }
+    .filter(|seconds| *seconds > 0.0)
+}
+
 /// Version, layer, rate and whether it is mono.
 fn mpeg_header(packet: &Packet) -> Option<[u8; 3]> {
     match packet.data[..] {
@@ -234,20 +248,15 @@ impl Decoding<'_, '_> {
             }
             _ => None,
         };
-        // The provider rounds to whole seconds.
-        let by_provider = self.recording.promised_seconds.map(|seconds| seconds - 1.0);
-        let expected_seconds = [self.expected, by_size, by_provider]
-            .into_iter()
-            .flatten()
-            .filter(|seconds| (0.0..=self.limit).contains(seconds))
-            .max_by(f64::total_cmp);
+        let by_file = self.expected.into_iter().chain(by_size).max_by(f64::total_cmp);
+        let by_file = by_file.filter(|seconds| *seconds <= self.limit);
         Ok(Decoded {
             seconds: frames as f64 / rate,
             channels: format.channels,
             corrupt: self.corrupt,
             coverage: Coverage {
                 decoded_seconds,
-                expected_seconds,
+                expected_seconds: expected(by_file, self.recording.promised_seconds),
             },
         })
     }
@@ -318,6 +327,10 @@ impl Decoding<'_, '_> {
         let Some(format) = format else {
             return self.damaged_packet(packet);
         };
+        // A decoder can give up on a frame without an error.
+        if samples.is_empty() && self.stream.track.clock == Clock::Counted {
+            return self.damaged_packet(packet);
+        }
         self.stream.format = Some(format);
         self.output.format.get_or_insert(format);
         self.good += 1;

@@ -81,6 +81,7 @@ pub(super) fn file(mut file: &File) -> SplitError {
         [b'c', b'a', b'f', b'f', ..] => "Core Audio Format",
         [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', ..] => "AIFF",
         [b'O', b'g', b'g', b'S', ..] if head.windows(8).any(|name| name == b"Speex   ") => "Speex",
+        _ if is_transport_stream(&head) => "MPEG transport stream",
         _ if is_gsm(&head, file) => "GSM 06.10",
         _ => {
             return match mp4::sample_entry(file).and_then(mp4_entry) {
@@ -90,6 +91,10 @@ pub(super) fn file(mut file: &File) -> SplitError {
         }
     };
     SplitError::UnsupportedCodec(name.into())
+}
+
+fn is_transport_stream(head: &[u8]) -> bool {
+    head.len() > 3 * 188 && head.chunks(188).all(|packet| packet[0] == 0x47)
 }
 
 /// Bare GSM frames of 33 bytes have no header, but each starts with the same four bits.

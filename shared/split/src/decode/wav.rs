@@ -111,10 +111,16 @@ impl<'a> Chunks<'a> {
         Ok(header.map(|[a, b, c, d, size @ ..]| ([a, b, c, d], u64::from(u32::from_le_bytes(size)))))
     }
 
-    /// Whether a chunk starts here, or a tag that editors append.
+    /// Whether a chunk starts here, or a tag that editors append. Samples can look like a name, but then hardly give a size that fits.
     fn starts_chunk(&mut self, at: u64) -> io::Result<bool> {
-        let name = self.bytes::<4>(at)?;
-        Ok(name.is_some_and(|name| name.starts_with(b"ID3") || name.iter().all(|byte| (0x20..0x7f).contains(byte))))
+        let Some((name, size)) = self.header(at)? else {
+            return Ok(false);
+        };
+        let fits = || name.iter().all(|byte| (0x20..0x7f).contains(byte)) && size <= self.length - at - 8;
+        Ok(matches!(
+            &name,
+            b"LIST" | b"id3 " | b"bext" | b"cue " | [b'I', b'D', b'3', _] | [b'T', b'A', b'G', _]
+        ) || fits())
     }
 
     /// Where the chunk after one of `size` bytes at `body` starts. Chunks of odd size are padded, but not by every writer.

@@ -34,6 +34,7 @@ const fn fixture((name, bytes): (&'static str, &'static [u8]), channels: usize, 
 pub(super) const READABLE: &[Fixture] = &[
     fixture(fixture!("opus.ogg"), 2, 16_000, true),
     fixture(fixture!("opus.webm"), 2, 16_000, true),
+    fixture(fixture!("opus.live.webm"), 2, 16_000, false),
     fixture(fixture!("opus.mp4"), 2, 16_000, true),
     fixture(fixture!("opus.fragmented.mp4"), 2, 16_000, false),
     fixture(fixture!("opus.mono.ogg"), 1, 16_000, true),
@@ -160,7 +161,7 @@ fn a_codec_without_a_decoder_is_named() {
     }
 }
 
-fn named(name: &str) -> &'static [u8] {
+pub(super) fn named(name: &str) -> &'static [u8] {
     READABLE.iter().find(|fixture| fixture.name == name).unwrap().bytes
 }
 
@@ -267,5 +268,27 @@ fn behind_damage_decoding_goes_on_and_times_hold() {
         let (samples, rate, channels, _) = samples(&damaged(named(name)));
         let last = *bursts(&samples, 1, channels, rate).last().unwrap();
         assert!((last.0 - 2.5).abs() < 0.03, "{name}: {last:?}");
+    }
+}
+
+#[test]
+fn the_gain_of_an_opus_header_is_applied() {
+    let loudest = |bytes: &[u8]| {
+        samples(&file(bytes))
+            .0
+            .iter()
+            .fold(0.0_f32, |most, sample| most.max(sample.abs()))
+    };
+    // 6.02 dB down, in 1/256 dB: little-endian in the packet of Matroska, big-endian in the box of MP4.
+    for (name, mark, at, gain) in [
+        ("opus.webm", b"OpusHead".as_slice(), 16, (-1541_i16).to_le_bytes()),
+        ("opus.mp4", b"dOps".as_slice(), 12, (-1541_i16).to_be_bytes()),
+    ] {
+        let plain = named(name);
+        let mut quiet = plain.to_vec();
+        let head = quiet.windows(mark.len()).position(|window| window == mark).unwrap();
+        quiet[head + at..head + at + 2].copy_from_slice(&gain);
+        let ratio = loudest(&quiet) / loudest(plain);
+        assert!((ratio - 0.5).abs() < 0.01, "{name}: {ratio}");
     }
 }

@@ -7,6 +7,7 @@ mod headers;
 mod hostile;
 mod matrix;
 mod properties;
+mod reports;
 
 use std::{
     f64::consts::TAU,
