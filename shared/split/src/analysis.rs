@@ -1,9 +1,9 @@
 //! The result of reading a whole recording.
 
-use crate::Coverage;
+use crate::{Coverage, Peaks};
 
 /// What [`split`](crate::split) and [`analyze`](crate::analyze) find out about a recording.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Analysis {
     /// Length of the recording; up to where it was read when the receiver stopped early.
     pub seconds: f64,
@@ -19,4 +19,6 @@ pub struct Analysis {
     pub coverage: Coverage,
     /// Number of packets that could not be decoded; silence stands in their place.
     pub corrupt_packets: u64,
+    /// The outline of the waveform.
+    pub peaks: Peaks,
 }

@@ -7,6 +7,7 @@ use super::{
     cut::Cutter,
     decode::{Block, decode},
     identical::has_identical_channels,
+    peaks::PeakMeter,
     plan::{LONGEST, SHORTEST},
     resample::Resampler,
 };
@@ -42,6 +43,7 @@ fn run(
     let separate = plan.channels == Channels::Separate;
     let longest = plan.longest.clamp(SHORTEST, LONGEST);
     let mut lanes: Vec<Lane> = Vec::new();
+    let mut peaks = PeakMeter::default();
     let mut total = Emitted {
         emit,
         seconds: 0.0,
@@ -49,6 +51,7 @@ fn run(
         stopped: false,
     };
     let decoded = decode(recording, &mut |block| {
+        peaks.push(&block);
         if lanes.is_empty() {
             let count = if separate && !identical { block.channels } else { 1 };
             lanes = (0..count)
@@ -78,6 +81,7 @@ fn run(
         parts: total.parts,
         coverage: decoded.coverage,
         corrupt_packets: decoded.corrupt,
+        peaks: peaks.finish(),
     })
 }
 

@@ -69,7 +69,10 @@ pub(crate) fn decode(recording: &Recording<'_>, sink: Sink<'_>) -> Result<Decode
     if length == 0 {
         return Err(SplitError::Empty);
     }
-    let promised = recording.promised_seconds.unwrap_or(0.0);
+    let promised = recording
+        .promised_seconds
+        .filter(|seconds| seconds.is_finite())
+        .unwrap_or(0.0);
     let limit = (length as f64 / MIN_BYTES_PER_SECOND)
         .max(MIN_LIMIT)
         .max(promised * 1.5);

@@ -6,6 +6,7 @@ mod formats;
 mod headers;
 mod hostile;
 mod matrix;
+mod peaks;
 mod properties;
 mod reports;
 
