@@ -3,7 +3,7 @@
 use symphonia::core::{
     codecs::audio::{
         AudioDecoder, AudioDecoderOptions,
-        well_known::{CODEC_ID_OPUS, CODEC_ID_PCM_S16LE},
+        well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_PCM_S16LE},
     },
     packet::Packet,
 };
@@ -28,7 +28,13 @@ pub(super) enum Codec {
 impl Codec {
     pub(super) fn new(track: &Track) -> Result<Self, SplitError> {
         let parameters = &track.parameters;
-        let unsupported = || SplitError::UnsupportedCodec(names::track(parameters));
+        let codecs = symphonia::default::get_codecs();
+        let unsupported = || match parameters.codec {
+            // Its headers are damaged.
+            CODEC_ID_OPUS => SplitError::Unsupported,
+            codec if codec != CODEC_ID_AAC && codecs.get_audio_decoder(codec).is_some() => SplitError::Unsupported,
+            _ => SplitError::UnsupportedCodec(names::track(parameters)),
+        };
         if parameters.codec == CODEC_ID_OPUS {
             let channels = parameters.channels.as_ref().map_or(1, |channels| channels.count());
             let head = parameters.extra_data.as_deref().unwrap_or_default();
@@ -45,7 +51,7 @@ impl Codec {
             }));
         }
         // What belongs to the recording is decided by `Decoding::trim`: the MP3 demuxer takes a guessed length for the end.
-        symphonia::default::get_codecs()
+        codecs
             .make_audio_decoder(parameters, &AudioDecoderOptions::default().gapless(false))
             .map(Self::Other)
             .map_err(|_| unsupported())
@@ -54,10 +60,6 @@ impl Codec {
     /// Puts the packet's samples into `samples`, interleaved; `None` when it is damaged.
     pub(super) fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Option<Format> {
         samples.clear();
-        // Lost blocks of a file read as zeros, which some decoders take for silence of another length.
-        if !self.is_pcm() && packet.data.len() > 8 && packet.data.iter().all(|byte| *byte == 0) {
-            return None;
-        }
         match self {
             Self::Opus(decoder) => {
                 decoder.decode(&packet.data, samples)?;
@@ -87,11 +89,17 @@ impl Codec {
         }
     }
 
+    /// Whether the packet is a lost block of the file, which reads as zeros. Some decoders would take it for silence of another length; in PCM and
+    /// ADPCM it is silence.
+    pub(super) fn is_blank(&self, packet: &Packet) -> bool {
+        !self.is_pcm() && packet.data.len() > 8 && packet.data.iter().all(|byte| *byte == 0)
+    }
+
     fn is_pcm(&self) -> bool {
         match self {
             Self::Opus(_) => false,
             Self::Pcm16(_) => true,
-            Self::Other(decoder) => decoder.codec_info().short_name.starts_with("pcm"),
+            Self::Other(decoder) => decoder.codec_info().short_name.contains("pcm"),
         }
     }
 

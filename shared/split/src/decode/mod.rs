@@ -2,6 +2,7 @@
 
 mod adapt;
 mod codec;
+mod mkv;
 mod mp4;
 mod mpeg;
 mod names;
@@ -77,7 +78,7 @@ pub(crate) fn decode(recording: &Recording<'_>, sink: Sink<'_>) -> Result<Decode
         .max(MIN_LIMIT)
         .max(promised * 1.5);
     let result = (|| {
-        let demuxer = guarded(|| open::open(recording))??;
+        let mut demuxer = guarded(|| open::open(recording))??;
         let track = demuxer.track(recording.file)?;
         let codec = guarded(|| Codec::new(&track))??;
         Decoding {
@@ -92,6 +93,7 @@ pub(crate) fn decode(recording: &Recording<'_>, sink: Sink<'_>) -> Result<Decode
             good: 0,
             good_bytes: 0,
             corrupt: 0,
+            blank: 0,
             expected: None,
         }
         .run()
@@ -121,6 +123,8 @@ struct Decoding<'a, 'b> {
     good: u64,
     good_bytes: u64,
     corrupt: u64,
+    /// Those of them that the file has lost, so that no decoder is to blame.
+    blank: u64,
     /// What the container promises in all, in seconds.
     expected: Option<f64>,
 }
@@ -135,6 +139,8 @@ struct Stream {
     base: u64,
     /// What MPEG frames have in common until the format changes.
     header: Option<[u8; 3]>,
+    /// The latest timestamp at which a packet ends.
+    reached: i64,
     format: Option<Format>,
 }
 
@@ -153,6 +159,7 @@ impl Stream {
             codec,
             base,
             header: None,
+            reached: 0,
             format: None,
         }
     }
@@ -182,7 +189,9 @@ impl Stream {
     /// What the container promises, in seconds.
     fn promised(&self) -> Option<f64> {
         let origin = self.origin.unwrap_or(0) as f64;
-        let promised = (self.track.end? - origin) * self.tick();
+        let reached = Some(self.reached as f64).filter(|_| self.track.clock != Clock::Counted);
+        let end = self.track.end.into_iter().chain(reached).max_by(f64::total_cmp)?;
+        let promised = (end - origin) * self.tick();
         (promised > 0.0).then_some(promised)
     }
 }
@@ -240,7 +249,7 @@ impl Decoding<'_, '_> {
                 _ => SplitError::Unsupported,
             });
         };
-        if self.corrupt > self.good {
+        if self.corrupt - self.blank > self.good {
             return Err(SplitError::Unsupported);
         }
         let rate = f64::from(format.rate);
@@ -320,9 +329,17 @@ impl Decoding<'_, '_> {
 
     fn packet(&mut self, packet: &Packet, next: &Event, samples: &mut Vec<f32>) -> Result<ControlFlow<()>, SplitError> {
         self.stream.set_origin(packet);
+        self.stream.reached = self
+            .stream
+            .reached
+            .max(packet.pts.get().saturating_add_unsigned(packet.dur.get()));
         if !self.follow_format(packet, next)? {
             self.corrupt += 1;
             return Ok(ControlFlow::Continue(()));
+        }
+        if self.stream.codec.is_blank(packet) {
+            self.blank += 1;
+            return self.damaged_packet(packet);
         }
         let codec = &mut self.stream.codec;
         let format = guarded(|| codec.decode(packet, samples))?

@@ -45,6 +45,27 @@ pub(super) fn sample_entry(mut file: &File) -> Option<[u8; 4]> {
     read(file)
 }
 
+/// How many bytes the file's last box lacks. The demuxer refuses a file that is shorter than its boxes, as every file is that was cut off.
+pub(super) fn missing(mut file: &File) -> Option<u64> {
+    let length = file.metadata().ok()?.len();
+    let mut at = 0;
+    while at < length {
+        file.seek(SeekFrom::Start(at)).ok()?;
+        let size = u32::from_be_bytes(read(file)?);
+        let kind = read::<4>(file)?;
+        let end = match size {
+            0 => return None,
+            1 => at.checked_add(u64::from_be_bytes(read(file)?)),
+            size => at.checked_add(u64::from(size)),
+        }?;
+        if end > length {
+            return (kind == *b"mdat").then_some(end - length);
+        }
+        at = end.max(at + 8);
+    }
+    None
+}
+
 /// The movie, its first audio track, and the media of that.
 fn sound(mut file: &File) -> Option<(Range<u64>, Range<u64>, Range<u64>)> {
     let length = file.metadata().ok()?.len();

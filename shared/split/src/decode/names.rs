@@ -39,7 +39,6 @@ pub(super) fn track(parameters: &AudioCodecParameters) -> String {
         CODEC_ID_EAC3 => "E-AC-3",
         CODEC_ID_MP1 => "MPEG audio layer 1",
         CODEC_ID_MP2 => "MPEG audio layer 2",
-        CODEC_ID_OPUS => "Opus with a damaged header",
         CODEC_ID_SPEEX => "Speex",
         CODEC_ID_TTA => "TTA",
         CODEC_ID_WAVPACK => "WavPack",

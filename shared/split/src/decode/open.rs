@@ -1,9 +1,9 @@
 //! From a file to its demuxer and its audio track.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, Read, Seek},
-    ops::Range,
 };
 
 use symphonia::core::{
@@ -22,19 +22,30 @@ use symphonia::core::{
 use crate::{Recording, SplitError};
 
 use super::{
-    mp4, mpeg, names, ogg,
-    source::Bytes,
+    mkv, mp4, mpeg, names, ogg,
+    source::{Bytes, Piece},
     wav::{self, Blocks, Wav},
 };
 
+/// How many times its own length a truncated MP4 may lack.
+const MAX_MISSING: u64 = 1000;
+
 /// Reads packets.
 pub(super) enum Demuxer<'a> {
-    Container {
-        reader: Box<dyn FormatReader + 'a>,
-        /// Where its bytes are in the file.
-        range: Range<u64>,
-    },
+    Container(Container<'a>),
     Wav(Box<Blocks>, Bytes<'a>),
+}
+
+/// A file that symphonia reads.
+pub(super) struct Container<'a> {
+    reader: Box<dyn FormatReader + 'a>,
+    /// Where its bytes start in the file, and how many there are.
+    start: u64,
+    length: u64,
+    /// Whether broken pieces were left out.
+    repaired: bool,
+    /// Of an Ogg file.
+    ends: VecDeque<(u32, u64)>,
 }
 
 /// How timestamps are to be read.
@@ -42,7 +53,7 @@ pub(super) enum Demuxer<'a> {
 pub(super) enum Clock {
     /// The container states when each packet is played; it may leave pauses between them.
     Stated,
-    /// The same, but a pause is a piece that is missing: Ogg has no others.
+    /// The same, but a pause is a piece that is missing: Ogg has no others, and a repaired file had it there.
     Gapless,
     /// Packets follow each other; their timestamps are counted by the demuxer, at the rate that the file began with.
     Counted,
@@ -66,83 +77,136 @@ pub(super) struct Track {
 
 /// Opens the file.
 pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitError> {
-    let file = recording.file;
+    let (file, cancelled) = (recording.file, recording.cancelled);
     let length = file.metadata()?.len();
+    let whole = |range| Bytes::new(file, vec![Piece::File(range)], cancelled);
     match wav::open(file)? {
         Some(Wav::Blocks(blocks)) => {
-            let bytes = Bytes::new(file, blocks.range(), recording.cancelled);
-            Ok(Demuxer::Wav(Box::new(blocks), bytes))
+            let bytes = whole(blocks.range());
+            return Ok(Demuxer::Wav(Box::new(blocks), bytes));
         }
-        Some(Wav::Nested(range)) => probe(recording, range, Some("mp3")),
-        None if has_magic(file)? => probe(recording, 0..length, recording.extension),
-        None => {
+        Some(Wav::Nested(range)) => return probe(recording, range.start, whole(range), Some("mp3")),
+        None => {}
+    }
+    match magic(file)? {
+        Magic::Ogg => {
+            let pages = ogg::whole(file, cancelled)?;
+            let bytes = Bytes::new(file, pages.pieces, cancelled).streamed();
+            let mut container = container(recording, 0, bytes, Some("ogg"))?;
+            container.ends = pages.ends;
+            Ok(Demuxer::Container(container))
+        }
+        Magic::Matroska => {
+            let found = mkv::whole(file, cancelled)?.ok_or(SplitError::Unsupported)?;
+            let bytes = Bytes::new(file, found.pieces, cancelled);
+            let mut container = container(recording, 0, bytes, Some("mkv"))?;
+            container.repaired = found.repaired;
+            Ok(Demuxer::Container(container))
+        }
+        Magic::Movie => {
+            // No packet lies in the zeros of a length that is made up.
+            let missing = mp4::missing(file).map(|missing| missing.min(length.saturating_mul(MAX_MISSING)));
+            let pieces = vec![Piece::File(0..length), Piece::Zeros(missing.unwrap_or(0))];
+            probe(recording, 0, Bytes::new(file, pieces, cancelled), Some("mp4"))
+        }
+        Magic::Other => probe(recording, 0, whole(0..length), recording.extension),
+        Magic::None => {
             let range = mpeg::without_tags(file)?;
             match mpeg::first_frame(file, range.start)? {
-                Some(frame) => probe(recording, frame..range.end, Some("mp3")),
-                None => probe(recording, range, recording.extension),
+                Some(frame) => probe(recording, frame, whole(frame..range.end), Some("mp3")),
+                None => probe(recording, range.start, whole(range), recording.extension),
             }
         }
     }
 }
 
-fn probe<'a>(recording: &Recording<'a>, range: Range<u64>, extension: Option<&str>) -> Result<Demuxer<'a>, SplitError> {
+fn probe<'a>(
+    recording: &Recording<'a>,
+    start: u64,
+    bytes: Bytes<'a>,
+    extension: Option<&str>,
+) -> Result<Demuxer<'a>, SplitError> {
+    container(recording, start, bytes, extension).map(Demuxer::Container)
+}
+
+fn container<'a>(
+    recording: &Recording<'a>,
+    start: u64,
+    bytes: Bytes<'a>,
+    extension: Option<&str>,
+) -> Result<Container<'a>, SplitError> {
     let mut hint = Hint::new();
     if let Some(extension) = extension {
         hint.with_extension(extension);
     }
-    let bytes = Bytes::new(recording.file, range.clone(), recording.cancelled);
+    let length = bytes.length();
     let stream = MediaSourceStream::new(Box::new(bytes), Default::default());
     let reader = symphonia::default::get_probe()
         .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|error| match error {
             Error::IoError(error) if error.raw_os_error().is_some() => SplitError::Io(error),
             Error::IoError(error) if error.kind() == io::ErrorKind::QuotaExceeded => SplitError::Implausible,
-            other => {
-                eprintln!("PROBE {other:?}");
-                names::file(recording.file)
-            }
+            _ => names::file(recording.file),
         })?;
-    Ok(Demuxer::Container { reader, range })
+    Ok(Container {
+        reader,
+        start,
+        length,
+        repaired: false,
+        ends: VecDeque::new(),
+    })
 }
 
-/// Whether the file says that it is of a format that its demuxer finds by itself.
-fn has_magic(file: &File) -> io::Result<bool> {
-    let mut head = [0; 12];
-    let mut reader = file;
-    reader.rewind()?;
-    if let Err(error) = reader.read_exact(&mut head) {
-        return if error.kind() == io::ErrorKind::UnexpectedEof {
-            Ok(false)
-        } else {
-            Err(error)
-        };
-    }
+/// What a file says that it is.
+enum Magic {
+    Ogg,
+    Matroska,
+    Movie,
+    /// Another format that its demuxer finds by itself.
+    Other,
+    None,
+}
+
+fn magic(mut file: &File) -> io::Result<Magic> {
+    let mut head = Vec::new();
+    file.rewind()?;
+    file.take(8).read_to_end(&mut head)?;
     let movie = [b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip"];
-    let known = matches!(&head[..4], b"OggS" | b"fLaC" | [0x1a, 0x45, 0xdf, 0xa3]);
-    Ok(known || movie.iter().any(|kind| head[4..8] == **kind))
+    Ok(match &head[..] {
+        [b'O', b'g', b'g', b'S', ..] => Magic::Ogg,
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => Magic::Matroska,
+        [b'f', b'L', b'a', b'C', ..] => Magic::Other,
+        [_, _, _, _, kind @ ..] if movie.iter().any(|name| kind == *name) => Magic::Movie,
+        _ => Magic::None,
+    })
 }
 
 impl Demuxer<'_> {
     /// Bytes between the file's tags.
     pub(super) fn length(&self) -> u64 {
-        let range = match self {
-            Self::Container { range, .. } => range.clone(),
-            Self::Wav(blocks, _) => blocks.range(),
-        };
-        range.end - range.start
+        match self {
+            Self::Container(container) => container.length,
+            Self::Wav(_, bytes) => bytes.length(),
+        }
     }
 
     pub(super) fn next_packet(&mut self) -> symphonia::core::errors::Result<Option<Packet>> {
         match self {
-            Self::Container { reader, .. } => reader.next_packet(),
+            Self::Container(container) => container.reader.next_packet(),
             Self::Wav(blocks, bytes) => Ok(blocks.next_packet(bytes)?),
         }
     }
 
     /// The first audio track.
-    pub(super) fn track(&self, file: &File) -> Result<Track, SplitError> {
-        let (reader, range) = match self {
-            Self::Container { reader, range } => (reader, range),
+    pub(super) fn track(&mut self, file: &File) -> Result<Track, SplitError> {
+        let Container {
+            reader,
+            start,
+            repaired,
+            ends,
+            ..
+        } = match self {
+            Self::Container(container) => container,
             Self::Wav(blocks, _) => {
                 return Ok(Track {
                     id: 0,
@@ -165,6 +229,7 @@ impl Demuxer<'_> {
         let format = reader.format_info().format;
         let clock = match format {
             FORMAT_ID_OGG => Clock::Gapless,
+            _ if *repaired => Clock::Gapless,
             format if is_elementary(format) => Clock::Counted,
             _ => Clock::Stated,
         };
@@ -172,9 +237,14 @@ impl Demuxer<'_> {
         let media = reader.media_info();
         let end = match (frames, media.duration, media.time_base, track.time_base) {
             // Without a tag it is only guessed from the first frames.
-            _ if clock == Clock::Counted && !mpeg::has_length_tag(file, range.start)? => None,
+            _ if clock == Clock::Counted && !mpeg::has_length_tag(file, *start)? => None,
             (Some(frames), ..) => Some(frames as f64),
-            _ if format == FORMAT_ID_OGG => ogg::last_granule(file, track.id)?.map(|granule| granule as f64),
+            _ if format == FORMAT_ID_OGG => {
+                let stream = ends.iter().position(|(serial, _)| *serial == track.id);
+                // Those before it are of other tracks, or of links that were read.
+                let end = stream.and_then(|stream| ends.drain(..=stream).next_back());
+                end.map(|(_, granule)| granule as f64)
+            }
             (None, Some(duration), Some(base), Some(own)) => Some(duration.get() as f64 * seconds(base) / seconds(own)),
             _ => None,
         };

@@ -211,7 +211,7 @@ impl Format {
             .with_sample_rate(self.rate)
             .with_channels(Channels::Discrete(self.channels))
             .with_frames_per_block(block_frames)
-            .with_max_frames_per_packet(PACKET.max(block_frames) / block_frames * block_frames);
+            .with_max_frames_per_packet(PACKET.max(block_frames));
         let frames = |bytes: u64| bytes / block_bytes * block_frames;
         let placeholder = size == 0 || (PLACEHOLDER..=u64::from(u32::MAX)).contains(&size);
         Ok(Wav::Blocks(Blocks {
@@ -246,11 +246,11 @@ impl Blocks {
         if rest == 0 || self.block_frames == 1 && rest < self.block_bytes {
             return Ok(None);
         }
-        let blocks = (PACKET.max(self.block_frames) / self.block_frames).min(rest.div_ceil(self.block_bytes));
-        let blocks = if self.block_frames == 1 {
-            blocks.min(rest / self.block_bytes)
+        // A damaged block is a packet of its own, so that it takes no others with it.
+        let blocks = if self.block_frames > 1 {
+            1
         } else {
-            blocks
+            PACKET.min(rest / self.block_bytes)
         };
         let size = blocks * self.block_bytes;
         let mut bytes = vec![0; size as usize];

@@ -53,53 +53,35 @@ fn a_wav_is_read_to_its_last_sample_whatever_its_sizes_say() {
         let guid = b"\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
         [&format(0xfffe, 1, 8_000, 2, 16)[..], &[22, 0, 16, 0, 4, 0, 0, 0], guid].concat()
     };
-    for (name, promised, bytes) in [
-        ("as it should be", true, riff(b"RIFF", length + 36, &[pcm(), whole()])),
-        (
-            "RIFF size 8 too small",
-            true,
-            riff(b"RIFF", length + 28, &[pcm(), whole()]),
-        ),
-        ("RIFF size 0", true, riff(b"RIFF", 0, &[pcm(), whole()])),
-        ("RIFF size of an empty file", true, riff(b"RIFF", 36, &[pcm(), whole()])),
-        (
-            "RIFF size too large",
-            true,
-            riff(b"RIFF", length * 3, &[pcm(), whole()]),
-        ),
-        (
-            "data size 0",
-            false,
-            riff(b"RIFF", 36, &[pcm(), chunk(b"data", 0, &data)]),
-        ),
+    for (name, bytes) in [
+        ("as it should be", riff(b"RIFF", length + 36, &[pcm(), whole()])),
+        ("RIFF size 8 too small", riff(b"RIFF", length + 28, &[pcm(), whole()])),
+        ("RIFF size 0", riff(b"RIFF", 0, &[pcm(), whole()])),
+        ("RIFF size of an empty file", riff(b"RIFF", 36, &[pcm(), whole()])),
+        ("RIFF size too large", riff(b"RIFF", length * 3, &[pcm(), whole()])),
+        ("data size 0", riff(b"RIFF", 36, &[pcm(), chunk(b"data", 0, &data)])),
         (
             "data size ffffffff",
-            false,
             riff(b"RIFF", u32::MAX, &[pcm(), chunk(b"data", u32::MAX, &data)]),
         ),
         (
             "data size 7fffffff",
-            false,
             riff(b"RIFF", 0x7fff_ffff, &[pcm(), chunk(b"data", 0x7fff_ffff, &data)]),
         ),
         (
             "data size 7ffff000, as sox streams",
-            false,
             riff(b"RIFF", 0x7fff_f024, &[pcm(), chunk(b"data", 0x7fff_f000, &data)]),
         ),
         (
             "data size 80000000",
-            false,
             riff(b"RIFF", u32::MAX, &[pcm(), chunk(b"data", 0x8000_0000, &data)]),
         ),
         (
             "data size patched long ago",
-            true,
             riff(b"RIFF", 1000, &[pcm(), chunk(b"data", 4_000, &data)]),
         ),
         (
             "RF64",
-            true,
             riff(
                 b"RF64",
                 u32::MAX,
@@ -108,7 +90,6 @@ fn a_wav_is_read_to_its_last_sample_whatever_its_sizes_say() {
         ),
         (
             "BW64",
-            true,
             riff(
                 b"BW64",
                 u32::MAX,
@@ -117,32 +98,26 @@ fn a_wav_is_read_to_its_last_sample_whatever_its_sizes_say() {
         ),
         (
             "RF64 of size 0",
-            false,
             riff(b"RF64", u32::MAX, &[ds64(0), pcm(), chunk(b"data", u32::MAX, &data)]),
         ),
         (
             "chunks before the data",
-            true,
             riff(b"RIFF", 0, &[odd.clone(), pcm(), list.clone(), whole()]),
         ),
         (
             "an odd chunk that is not padded",
-            true,
             riff(b"RIFF", 0, &[pcm(), odd_unpadded, whole()]),
         ),
         (
             "a list behind the data",
-            true,
             riff(b"RIFF", length + 60, &[pcm(), whole(), list.clone()]),
         ),
         (
             "a list of a wrong size behind the data",
-            true,
             riff(b"RIFF", length + 60, &[pcm(), whole(), chunk(b"LIST", 9_999, b"INFO")]),
         ),
         (
             "a list of a wrong size before the data",
-            true,
             riff(
                 b"RIFF",
                 length + 60,
@@ -151,7 +126,6 @@ fn a_wav_is_read_to_its_last_sample_whatever_its_sizes_say() {
         ),
         (
             "an ID3 tag behind the data",
-            true,
             riff(
                 b"RIFF",
                 length + 36,
@@ -160,22 +134,18 @@ fn a_wav_is_read_to_its_last_sample_whatever_its_sizes_say() {
         ),
         (
             "a format of 18 bytes",
-            true,
             riff(b"RIFF", 0, &[own_chunk(b"fmt ", &extended), whole()]),
         ),
         (
             "the extensible format",
-            true,
             riff(b"RIFF", 0, &[own_chunk(b"fmt ", &extensible), whole()]),
         ),
         (
             "a block size of 0",
-            true,
             riff(b"RIFF", 0, &[own_chunk(b"fmt ", &format(1, 1, 8_000, 0, 16)), whole()]),
         ),
         (
             "half a sample at the end",
-            true,
             riff(
                 b"RIFF",
                 0,
@@ -190,7 +160,6 @@ fn a_wav_is_read_to_its_last_sample_whatever_its_sizes_say() {
             analysis.seconds
         );
         assert!(analysis.coverage.is_complete(), "{name}: {:?}", analysis.coverage);
-        assert_eq!(analysis.coverage.expected_seconds.is_some(), promised, "{name}");
         assert_eq!(analysis.corrupt_packets, 0, "{name}");
     }
 }
