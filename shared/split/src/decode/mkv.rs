@@ -24,22 +24,22 @@ const CLUSTERED: [u32; 6] = [0xe7, 0xa3, 0xa0, 0xab, 0xa7, 0x5854];
 /// Void and checksum can stand anywhere.
 const ANYWHERE: [u32; 2] = [0xec, 0xbf];
 
-/// The file's whole parts, and whether anything between them was broken.
-pub(super) struct Whole {
+/// What is given to the demuxer, and whether anything was left out.
+pub(super) struct Repaired {
     pub(super) pieces: Vec<Piece>,
-    pub(super) repaired: bool,
+    pub(super) damaged: bool,
 }
 
-/// Finds the whole parts; `None` when the file is no Matroska or has no description of its tracks.
-pub(super) fn whole(file: &File, cancelled: &AtomicBool) -> io::Result<Option<Whole>> {
+/// Leaves out what is broken; `None` when the file is no Matroska or has no description of its tracks.
+pub(super) fn repair(file: &File, cancelled: &AtomicBool) -> io::Result<Option<Repaired>> {
     let mut elements = Elements::new(file)?;
     let Some(Element { id: EBML, body, .. }) = elements.at(0)? else {
         return Ok(None);
     };
     let mut at = body.end;
-    let mut whole = Whole {
+    let mut repaired = Repaired {
         pieces: vec![Piece::File(0..at), unknown_size(SEGMENT)],
-        repaired: false,
+        damaged: false,
     };
     let mut clusters = Vec::new();
     let mut has_tracks = false;
@@ -51,22 +51,22 @@ pub(super) fn whole(file: &File, cancelled: &AtomicBool) -> io::Result<Option<Wh
                 clusters.extend([unknown_size(CLUSTER), Piece::File(body.start..end)]);
                 at = end;
             }
-            Some(element) if element.is_whole() && [INFO, TRACKS].contains(&element.id) => {
+            Some(element) if element.whole && [INFO, TRACKS].contains(&element.id) => {
                 has_tracks |= element.id == TRACKS;
-                whole.pieces.push(Piece::File(at..element.body.end));
+                repaired.pieces.push(Piece::File(at..element.body.end));
                 at = element.body.end;
             }
-            Some(element) if element.is_whole() && (OTHERS.contains(&element.id) || ANYWHERE.contains(&element.id)) => {
+            Some(element) if element.whole && (OTHERS.contains(&element.id) || ANYWHERE.contains(&element.id)) => {
                 at = element.body.end;
             }
             _ => {
-                whole.repaired = true;
+                repaired.damaged = true;
                 at = elements.find_cluster(at + 1)?;
             }
         }
     }
-    whole.pieces.extend(clusters);
-    Ok(has_tracks.then_some(whole))
+    repaired.pieces.extend(clusters);
+    Ok(has_tracks.then_some(repaired))
 }
 
 /// The start of an element that goes on until another of its kind or the end of the file.
@@ -80,12 +80,6 @@ struct Element {
     body: Range<u64>,
     /// Whether its size is known and the file has all of it.
     whole: bool,
-}
-
-impl Element {
-    fn is_whole(&self) -> bool {
-        self.whole
-    }
 }
 
 struct Elements<'a> {
@@ -143,7 +137,7 @@ impl<'a> Elements<'a> {
         let mut end = start;
         while let Some(child) = self.at(end)? {
             let own = CLUSTERED.contains(&child.id) || ANYWHERE.contains(&child.id);
-            if !own || !child.is_whole() {
+            if !own || !child.whole {
                 break;
             }
             end = child.body.end;

@@ -11,6 +11,7 @@ mod open;
 mod opus;
 mod output;
 mod source;
+mod stream;
 mod wav;
 
 use std::{
@@ -24,10 +25,10 @@ use symphonia::core::{errors::Error, packet::Packet};
 
 use crate::{Coverage, Recording, SplitError};
 
-use adapt::Format;
 use codec::Codec;
-use open::{Clock, Demuxer, Track};
+use open::{Clock, Demuxer};
 use output::Output;
+use stream::Stream;
 
 /// Sample rates that a recording can have, in Hz.
 const RATES: Range<u32> = 1_000..400_000;
@@ -129,71 +130,11 @@ struct Decoding<'a, 'b> {
     expected: Option<f64>,
 }
 
-/// The track that is being read: the file's, or one link of a chained file.
-struct Stream {
-    track: Track,
-    codec: Codec,
-    /// The timestamp of its first sample; known with the first packet.
-    origin: Option<i64>,
-    /// Where it starts in the recording, in frames.
-    base: u64,
-    /// What MPEG frames have in common until the format changes.
-    header: Option<[u8; 3]>,
-    /// The latest timestamp at which a packet ends.
-    reached: i64,
-    format: Option<Format>,
-}
-
 enum Event {
     Packet(Packet),
     /// A chained file goes on with another track.
     NewStream,
     End,
-}
-
-impl Stream {
-    fn new(track: Track, codec: Codec, base: u64) -> Self {
-        Self {
-            origin: track.origin,
-            track,
-            codec,
-            base,
-            header: None,
-            reached: 0,
-            format: None,
-        }
-    }
-
-    /// Seconds of one tick of the track's clock.
-    fn tick(&self) -> f64 {
-        let rate = self.format.map_or(1, |format| format.rate);
-        self.track.time_base.map_or(1.0 / f64::from(rate), open::seconds)
-    }
-
-    /// Notes when the recording starts. The encoder's delay comes before it.
-    fn set_origin(&mut self, first: &Packet) {
-        let pts = first.pts.get();
-        let delay = (self.codec.pre_skip() / self.tick()).round() as i64;
-        self.origin.get_or_insert(match pts {
-            // The container has taken the delay into account.
-            ..0 => 0,
-            0.. => pts.saturating_add(delay),
-        });
-    }
-
-    /// When the packet starts, in seconds of the stream; negative before its start.
-    fn start_of(&self, packet: &Packet) -> f64 {
-        packet.pts.get().saturating_sub(self.origin.unwrap_or(0)) as f64 * self.tick()
-    }
-
-    /// What the container promises, in seconds.
-    fn promised(&self) -> Option<f64> {
-        let origin = self.origin.unwrap_or(0) as f64;
-        let reached = Some(self.reached as f64).filter(|_| self.track.clock != Clock::Counted);
-        let end = self.track.end.into_iter().chain(reached).max_by(f64::total_cmp)?;
-        let promised = (end - origin) * self.tick();
-        (promised > 0.0).then_some(promised)
-    }
 }
 
 /// What to expect of a file that promises so many seconds and whose provider promises so many, rounded to whole ones. Where they differ the
@@ -205,14 +146,6 @@ fn expected(by_file: Option<f64>, by_provider: Option<f64>) -> Option<f64> {
         (None, provider) => provider.map(|seconds| seconds - ROUNDING),
     }
     .filter(|seconds| *seconds > 0.0)
-}
-
-/// Version, layer, rate and whether it is mono.
-fn mpeg_header(packet: &Packet) -> Option<[u8; 3]> {
-    match packet.data[..] {
-        [0xff, second, third, fourth, ..] => Some([second & 0xfe, third & 0x0c, u8::from(fourth >> 6 == 3)]),
-        _ => None,
-    }
 }
 
 impl Decoding<'_, '_> {
@@ -372,12 +305,12 @@ impl Decoding<'_, '_> {
 
     /// Makes a new decoder when MPEG frames change. False for a frame that the next one does not confirm: it is a chance pattern in damage.
     fn follow_format(&mut self, packet: &Packet, next: &Event) -> Result<bool, SplitError> {
-        let header = mpeg_header(packet).filter(|_| self.stream.track.clock == Clock::Counted);
+        let header = self.stream.mpeg_header(packet);
         if header.is_none() || self.stream.header == header {
             return Ok(true);
         }
         if self.stream.header.is_some() {
-            if !matches!(next, Event::Packet(next) if mpeg_header(next) == header) {
+            if !matches!(next, Event::Packet(next) if self.stream.mpeg_header(next) == header) {
                 return Ok(false);
             }
             self.stream.codec = Codec::new(&self.stream.track)?;

@@ -24,8 +24,8 @@ pub(super) struct Pages {
     pub(super) ends: VecDeque<(u32, u64)>,
 }
 
-/// Finds the pages that are whole.
-pub(super) fn whole(mut file: &File, cancelled: &AtomicBool) -> io::Result<Pages> {
+/// Finds the pages that are whole, by their checksums.
+pub(super) fn valid_pages(mut file: &File, cancelled: &AtomicBool) -> io::Result<Pages> {
     file.rewind()?;
     let mut reader = BufReader::new(file);
     let mut ends = VecDeque::new();
@@ -33,7 +33,7 @@ pub(super) fn whole(mut file: &File, cancelled: &AtomicBool) -> io::Result<Pages
     let mut at = 0;
     let mut page = Vec::new();
     while !cancelled.load(Relaxed) && read_page(&mut reader, &mut page)? {
-        if !is_whole(&page) {
+        if !is_valid(&page) {
             // Its header can still say how far the stream should go.
             note_end(&page, &mut ends);
             // What was read after the first byte may hold the start of another page.
@@ -77,7 +77,7 @@ fn read_page(reader: &mut impl Read, page: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 /// Whether the page has all of its bytes and they are those that its checksum is of.
-fn is_whole(page: &[u8]) -> bool {
+fn is_valid(page: &[u8]) -> bool {
     let Some(&[_, _, _, _, a, b, c, d, segments]) = page.get(18..HEADER) else {
         return false;
     };

@@ -90,17 +90,17 @@ pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitEr
     }
     match magic(file)? {
         Magic::Ogg => {
-            let pages = ogg::whole(file, cancelled)?;
+            let pages = ogg::valid_pages(file, cancelled)?;
             let bytes = Bytes::new(file, pages.pieces, cancelled).streamed();
             let mut container = container(recording, 0, bytes, Some("ogg"))?;
             container.ends = pages.ends;
             Ok(Demuxer::Container(container))
         }
         Magic::Matroska => {
-            let found = mkv::whole(file, cancelled)?.ok_or(SplitError::Unsupported)?;
-            let bytes = Bytes::new(file, found.pieces, cancelled);
+            let repaired = mkv::repair(file, cancelled)?.ok_or(SplitError::Unsupported)?;
+            let bytes = Bytes::new(file, repaired.pieces, cancelled);
             let mut container = container(recording, 0, bytes, Some("mkv"))?;
-            container.repaired = found.repaired;
+            container.repaired = repaired.damaged;
             Ok(Demuxer::Container(container))
         }
         Magic::Movie => {
