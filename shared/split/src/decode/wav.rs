@@ -266,11 +266,11 @@ impl Blocks {
         if filled == 0 {
             return Ok(None);
         }
-        let start = (self.at - self.start()) / self.block_bytes * self.block_frames;
+        let start = (self.at - self.data.start) / self.block_bytes * self.block_frames;
         let missing = (size - filled as u64) * self.block_frames / self.block_bytes;
         self.at += size;
-        let frames = blocks * self.block_frames;
-        let mut packet = Packet::new(0, Timestamp::new(start as i64), Duration::new(frames), bytes);
+        let frames = Duration::new(blocks * self.block_frames - missing);
+        let mut packet = Packet::new(0, Timestamp::new(start as i64), frames, bytes);
         packet.trim_end = Duration::new(missing);
         Ok(Some(packet))
     }
@@ -278,9 +278,5 @@ impl Blocks {
     /// Where its bytes are in the file.
     pub(super) fn range(&self) -> Range<u64> {
         self.data.clone()
-    }
-
-    fn start(&self) -> u64 {
-        self.data.start
     }
 }

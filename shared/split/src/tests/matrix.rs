@@ -127,7 +127,7 @@ fn every_container_and_codec_is_decoded_to_its_end_with_right_times_and_channels
 }
 
 #[test]
-fn opus_is_split_and_told_apart_by_channel() {
+fn opus_is_split_by_channel() {
     for (name, bytes) in [fixture!("opus.ogg"), fixture!("opus.webm"), fixture!("opus.mp4")] {
         let (parts, analysis) = parts(file(bytes), plan(600.0, Channels::Separate));
         assert_eq!((analysis.channels, analysis.identical_channels), (2, false), "{name}");
@@ -211,7 +211,7 @@ fn a_chained_ogg_is_decoded_to_its_end() {
 }
 
 #[test]
-fn of_a_truncated_file_the_coverage_is_told() {
+fn the_coverage_of_a_truncated_file_is_reported() {
     for Fixture { name, bytes, .. } in READABLE {
         for part in 1..40 {
             let length = bytes.len() * part / 40;
@@ -259,7 +259,7 @@ fn damaged(bytes: &[u8]) -> File {
 }
 
 #[test]
-fn of_a_damaged_file_the_coverage_is_told() {
+fn the_coverage_of_a_damaged_file_is_reported() {
     for Fixture { name, bytes, .. } in READABLE {
         // Every block of ADPCM can be decoded, whatever it holds.
         let adpcm = name.ends_with(".wav") && !name.starts_with("mp3");

@@ -144,7 +144,7 @@ fn tags_with_impossible_sizes_do_not_end_the_program() {
 
 /// Kokoro-FastAPI 447: the last page of an Ogg was never written.
 #[test]
-fn an_ogg_without_its_last_page_is_decoded_and_the_provider_tells_the_rest() {
+fn an_ogg_without_its_last_page_is_decoded_and_incomplete_by_the_provider_s_length() {
     let ogg = named("opus.ogg");
     let last = ogg.windows(4).rposition(|name| name == b"OggS").unwrap();
     let before = ogg[..last].windows(4).rposition(|name| name == b"OggS").unwrap();
@@ -176,4 +176,25 @@ fn a_transport_stream_is_named() {
     }
     let result = analyze(&recording(&file(&stream)), &plan(600.0, Channels::Mixed));
     assert!(matches!(result, Err(SplitError::UnsupportedCodec(name)) if name == "MPEG transport stream"));
+}
+
+/// The last block of ADPCM is as long as it needs to be.
+#[test]
+fn a_last_block_of_adpcm_that_is_cut_short_is_decoded() {
+    for name in ["ima.wav", "ms.wav", "ima.mono.wav", "ms.mono.wav"] {
+        let adpcm = named(name);
+        let mut shorter = adpcm[..adpcm.len() - 600].to_vec();
+        let data = shorter.windows(4).position(|name| name == b"data").unwrap();
+        let size = (shorter.len() - data - 8) as u32;
+        shorter[data + 4..data + 8].copy_from_slice(&size.to_le_bytes());
+        let analysis = analyzed(&file(&shorter), Channels::Mixed);
+        assert!(analysis.coverage.is_complete(), "{name}: {:?}", analysis.coverage);
+        let lost = 600.0 * 2.0 / f64::from(analysis.channels) / 8_000.0;
+        let whole = analyzed(&file(adpcm), Channels::Mixed).seconds;
+        assert!(
+            (whole - lost - analysis.seconds).abs() < 0.01,
+            "{name}: {} of {whole} s",
+            analysis.seconds
+        );
+    }
 }
