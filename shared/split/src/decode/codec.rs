@@ -3,7 +3,7 @@
 use symphonia::core::{
     codecs::audio::{
         AudioDecoder, AudioDecoderOptions,
-        well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_PCM_S16LE},
+        well_known::{CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_OPUS, CODEC_ID_PCM_S16LE},
     },
     packet::Packet,
 };
@@ -30,8 +30,8 @@ impl Codec {
         let parameters = &track.parameters;
         let codecs = symphonia::default::get_codecs();
         let unsupported = || match parameters.codec {
-            // Its headers are damaged.
-            CODEC_ID_OPUS => SplitError::Unsupported,
+            // The headers of the one are damaged; the other is what the MPEG demuxer takes chance patterns for.
+            CODEC_ID_OPUS | CODEC_ID_MP1 => SplitError::Unsupported,
             codec if codec != CODEC_ID_AAC && codecs.get_audio_decoder(codec).is_some() => SplitError::Unsupported,
             _ => SplitError::UnsupportedCodec(names::track(parameters)),
         };

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
 };
 
 use symphonia::core::codecs::audio::{AudioCodecParameters, well_known::*};
@@ -37,7 +37,6 @@ pub(super) fn track(parameters: &AudioCodecParameters) -> String {
         CODEC_ID_ALAC => "ALAC",
         CODEC_ID_DCA => "DTS",
         CODEC_ID_EAC3 => "E-AC-3",
-        CODEC_ID_MP1 => "MPEG audio layer 1",
         CODEC_ID_MP2 => "MPEG audio layer 2",
         CODEC_ID_SPEEX => "Speex",
         CODEC_ID_TTA => "TTA",
@@ -63,33 +62,37 @@ fn aac(config: &[u8]) -> String {
     }
 }
 
-/// What a file is in which no demuxer found audio.
-pub(super) fn file(mut file: &File) -> SplitError {
+/// Why no demuxer found audio in the file.
+pub(super) fn file(file: &File) -> SplitError {
+    let name = match magic(file) {
+        Ok(Some(name)) => Some(name.into()),
+        Ok(None) => mp4::sample_entry(file).and_then(mp4_entry),
+        Err(error) => return error.into(),
+    };
+    name.map_or(SplitError::Unsupported, SplitError::UnsupportedCodec)
+}
+
+/// The format of a file for which there is no demuxer, by how it starts.
+pub(super) fn magic(mut file: &File) -> io::Result<Option<&'static str>> {
     let mut head = Vec::new();
-    let read = file.rewind().and_then(|()| file.take(4096).read_to_end(&mut head));
-    if let Err(error) = read {
-        return error.into();
-    }
-    let name = match &head[..] {
+    file.rewind()?;
+    file.take(4096).read_to_end(&mut head)?;
+    Ok(Some(match &head[..] {
         [b'#', b'!', b'A', b'M', b'R', b'-', b'W', b'B', ..] => "AMR-WB",
         [b'#', b'!', b'A', b'M', b'R', ..] => "AMR-NB",
         [b'#', b'!', b'S', b'I', b'L', b'K', ..] | [2, b'#', b'!', b'S', b'I', b'L', b'K', ..] => "SILK",
+        [0x0b, 0x77, ..] => "AC-3",
         [0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11, ..] => "WMA",
         [b'M', b'A', b'C', b' ', ..] => "Monkey's Audio",
+        [b'r', b'i', b'f', b'f', 0x2e, 0x91, 0xcf, 0x11, ..] => "Wave64",
         [b'w', b'v', b'p', b'k', ..] => "WavPack",
         [b'c', b'a', b'f', b'f', ..] => "Core Audio Format",
         [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', ..] => "AIFF",
         [b'O', b'g', b'g', b'S', ..] if head.windows(8).any(|name| name == b"Speex   ") => "Speex",
         _ if is_transport_stream(&head) => "MPEG transport stream",
         _ if is_gsm(&head, file) => "GSM 06.10",
-        _ => {
-            return match mp4::sample_entry(file).and_then(mp4_entry) {
-                Some(name) => SplitError::UnsupportedCodec(name),
-                None => SplitError::Unsupported,
-            };
-        }
-    };
-    SplitError::UnsupportedCodec(name.into())
+        _ => return Ok(None),
+    }))
 }
 
 fn is_transport_stream(head: &[u8]) -> bool {

@@ -88,6 +88,10 @@ pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitEr
         Some(Wav::Nested(range)) => return probe(recording, range.start, whole(range), Some("mp3")),
         None => {}
     }
+    if let Some(blocks) = wav::open_au(file)? {
+        let bytes = whole(blocks.range());
+        return Ok(Demuxer::Wav(Box::new(blocks), bytes));
+    }
     match magic(file)? {
         Magic::Ogg => {
             let pages = ogg::valid_pages(file, cancelled)?;
@@ -114,7 +118,11 @@ pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitEr
             let range = mpeg::without_tags(file)?;
             match mpeg::first_frame(file, range.start)? {
                 Some(frame) => probe(recording, frame, whole(frame..range.end), Some("mp3")),
-                None => probe(recording, range.start, whole(range), recording.extension),
+                // Some demuxer would find a pattern of its own in most files.
+                None => match names::magic(file)? {
+                    Some(name) => Err(SplitError::UnsupportedCodec(name.into())),
+                    None => probe(recording, range.start, whole(range), recording.extension),
+                },
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    ops::Range,
+    ops::{Range, RangeInclusive},
 };
 
 use symphonia::core::{
@@ -22,6 +22,7 @@ use super::names;
 
 /// Sizes from here on are placeholders of writers that did not know the size, such as 0x7fffffff and 0xffffffff.
 const PLACEHOLDER: u64 = 0x7fff_0000;
+const MAX_CHANNELS: RangeInclusive<u16> = 1..=32;
 /// Frames in one packet, about.
 const PACKET: u64 = 4096;
 
@@ -72,13 +73,57 @@ pub(super) fn open(file: &File) -> Result<Option<Wav>, SplitError> {
                 } else {
                     size
                 };
-                return format.wav(chunks.data(body, size)?, body, size).map(Some);
+                return format.wav(chunks.data(body, size)?, size).map(Some);
             }
             _ => {}
         }
         at = chunks.after(body, size)?;
     }
     Err(SplitError::Unsupported)
+}
+
+/// Reads the header of a Sun audio file, which telephony uses beside WAV; `None` when the file is none.
+pub(super) fn open_au(file: &File) -> Result<Option<Blocks>, SplitError> {
+    let mut chunks = Chunks::new(file)?;
+    let Some(head) = chunks.bytes::<24>(0)?.filter(|head| head.starts_with(b".snd")) else {
+        return Ok(None);
+    };
+    let mut fields = head[4..]
+        .chunks_exact(4)
+        .map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
+    let mut field = || fields.next().unwrap_or(0);
+    let (start, size, encoding, rate, channels) = (u64::from(field()), u64::from(field()), field(), field(), field());
+    let (codec, sample) = match encoding {
+        1 => (CODEC_ID_PCM_MULAW, 1),
+        2 => (CODEC_ID_PCM_S8, 1),
+        3 => (CODEC_ID_PCM_S16BE, 2),
+        4 => (CODEC_ID_PCM_S24BE, 3),
+        5 => (CODEC_ID_PCM_S32BE, 4),
+        6 => (CODEC_ID_PCM_F32BE, 4),
+        7 => (CODEC_ID_PCM_F64BE, 8),
+        27 => (CODEC_ID_PCM_ALAW, 1),
+        encoding => return Err(SplitError::UnsupportedCodec(format!("Sun audio encoding {encoding}"))),
+    };
+    let channels = u16::try_from(channels).unwrap_or(0);
+    if !MAX_CHANNELS.contains(&channels) || !super::RATES.contains(&rate) {
+        return Err(SplitError::Unsupported);
+    }
+    let end = start.saturating_add(size);
+    let placeholder = size == 0 || size >= PLACEHOLDER;
+    let data = start.min(chunks.length)..if placeholder {
+        chunks.length
+    } else {
+        end.min(chunks.length)
+    };
+    Ok(Some(Blocks::new(
+        codec,
+        channels,
+        rate,
+        sample * u64::from(channels),
+        1,
+        data,
+        size,
+    )))
 }
 
 struct Chunks<'a> {
@@ -178,11 +223,11 @@ impl Format {
             })
         };
         read()
-            .filter(|format| (1..=32).contains(&format.channels) && super::RATES.contains(&format.rate))
+            .filter(|format| MAX_CHANNELS.contains(&format.channels) && super::RATES.contains(&format.rate))
             .ok_or(SplitError::Unsupported)
     }
 
-    fn wav(&self, data: Range<u64>, start: u64, size: u64) -> Result<Wav, SplitError> {
+    fn wav(&self, data: Range<u64>, size: u64) -> Result<Wav, SplitError> {
         let channels = u64::from(self.channels);
         let block = u64::from(self.block);
         // Some writers fill in only the block's size, or a sample size that is smaller than its place in the block.
@@ -205,24 +250,8 @@ impl Format {
             (0x50 | 0x55, ..) => return Ok(Wav::Nested(data)),
             (tag, ..) => return Err(SplitError::UnsupportedCodec(names::wav(tag))),
         };
-        let mut parameters = AudioCodecParameters::new();
-        parameters
-            .for_codec(codec)
-            .with_sample_rate(self.rate)
-            .with_channels(Channels::Discrete(self.channels))
-            .with_frames_per_block(block_frames)
-            .with_max_frames_per_packet(PACKET.max(block_frames));
-        let frames = |bytes: u64| bytes / block_bytes * block_frames;
-        let placeholder = size == 0 || (PLACEHOLDER..=u64::from(u32::MAX)).contains(&size);
-        Ok(Wav::Blocks(Blocks {
-            parameters,
-            rate: self.rate,
-            promised: Some(frames(size)).filter(|_| !placeholder),
-            data,
-            block_bytes,
-            block_frames,
-            at: start,
-        }))
+        let blocks = Blocks::new(codec, self.channels, self.rate, block_bytes, block_frames, data, size);
+        Ok(Wav::Blocks(blocks))
     }
 }
 
@@ -239,6 +268,35 @@ fn adpcm(
 }
 
 impl Blocks {
+    /// `size` is how many bytes the header promises.
+    fn new(
+        codec: AudioCodecId,
+        channels: u16,
+        rate: u32,
+        block_bytes: u64,
+        block_frames: u64,
+        data: Range<u64>,
+        size: u64,
+    ) -> Self {
+        let mut parameters = AudioCodecParameters::new();
+        parameters
+            .for_codec(codec)
+            .with_sample_rate(rate)
+            .with_channels(Channels::Discrete(channels))
+            .with_frames_per_block(block_frames)
+            .with_max_frames_per_packet(PACKET.max(block_frames));
+        let placeholder = size == 0 || (PLACEHOLDER..=u64::from(u32::MAX)).contains(&size);
+        Self {
+            parameters,
+            rate,
+            promised: Some(size / block_bytes * block_frames).filter(|_| !placeholder),
+            at: data.start,
+            data,
+            block_bytes,
+            block_frames,
+        }
+    }
+
     /// The next packet of whole blocks. The last block may be cut short: it is filled up, and what was filled in is to be trimmed.
     pub(super) fn next_packet(&mut self, mut source: impl Read) -> io::Result<Option<Packet>> {
         let rest = self.data.end.saturating_sub(self.at);
