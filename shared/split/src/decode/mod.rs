@@ -328,8 +328,7 @@ impl Decoding<'_, '_> {
         };
         let frames = packet.dur.get().saturating_mul(u64::from(self.output.rate())) / u64::from(format.rate);
         let frames = frames.min(u64::from(self.output.rate()));
-        self.output.lost += frames;
-        self.output.silence(frames)
+        self.output.silence(frames, true)
     }
 
     /// Puts silence where the container's clock has a pause, or packets could not be decoded.
@@ -345,10 +344,8 @@ impl Decoding<'_, '_> {
             return Ok(ControlFlow::Continue(()));
         }
         let frames = (missing * rate).round() as u64;
-        if self.damaged || self.stream.track.clock == Clock::Gapless {
-            self.output.lost += frames;
-        }
-        self.output.silence(frames)
+        let damage = self.damaged || self.stream.track.clock == Clock::Gapless;
+        self.output.silence(frames, damage)
     }
 
     /// Which of the packet's frames belong to the recording; the others are the encoder's delay and padding.

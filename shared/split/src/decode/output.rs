@@ -63,8 +63,8 @@ impl<'a> Output<'a> {
         flow
     }
 
-    /// Hands silence out.
-    pub(super) fn silence(&mut self, mut frames: u64) -> Result<ControlFlow<()>, SplitError> {
+    /// Hands silence out: a pause, or what is in the place of damage.
+    pub(super) fn silence(&mut self, mut frames: u64, damage: bool) -> Result<ControlFlow<()>, SplitError> {
         let Some(format) = self.format else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -75,6 +75,7 @@ impl<'a> Output<'a> {
         while frames > 0 {
             let now = frames.min(u64::from(format.rate));
             frames -= now;
+            self.lost += if damage { now } else { 0 };
             if self.emit(format, &second[..now as usize * format.channels])?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }

@@ -63,3 +63,23 @@ fn a_file_that_is_not_audio_is_refused() {
         Err(SplitError::Empty)
     ));
 }
+
+#[test]
+fn a_receiver_that_stops_in_the_silence_of_damage_gets_a_coverage() {
+    let mut damaged = MP4.to_vec();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 4_000].fill(0);
+    let file = file(&damaged);
+    let mut blocks = 0;
+    let decoded = decode(&recording(&file), &mut |block| {
+        blocks += 1;
+        let silent = blocks > 5 && block.samples.iter().all(|sample| *sample == 0.0);
+        Ok(if silent {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    });
+    let Coverage { decoded_seconds, .. } = decoded.unwrap().coverage;
+    assert!((0.1..4.0).contains(&decoded_seconds), "{decoded_seconds}");
+}
