@@ -89,13 +89,8 @@ impl Codec {
         }
     }
 
-    /// Whether the packet is a lost block of the file, which reads as zeros. Some decoders would take it for silence of another length; in PCM and
-    /// ADPCM it is silence.
-    pub(super) fn is_blank(&self, packet: &Packet) -> bool {
-        !self.is_pcm() && packet.data.len() > 8 && packet.data.iter().all(|byte| *byte == 0)
-    }
-
-    fn is_pcm(&self) -> bool {
+    /// Whether any bytes are samples.
+    pub(super) fn is_pcm(&self) -> bool {
         match self {
             Self::Opus(_) => false,
             Self::Pcm16(_) => true,

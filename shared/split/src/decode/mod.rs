@@ -234,7 +234,9 @@ impl Decoding<'_, '_> {
             let demuxer = &mut self.demuxer;
             match guarded(|| demuxer.next_packet())? {
                 Ok(Some(packet)) => {
-                    let cost = packet.data.len().max(1) as u64;
+                    // What a truncated file lacks costs nothing to read.
+                    let blank = packet.data.iter().all(|byte| *byte == 0);
+                    let cost = if blank { 1 } else { packet.data.len() as u64 };
                     self.budget = self.budget.checked_sub(cost).ok_or(SplitError::Implausible)?;
                     self.faults = 0;
                     if packet.track_id == self.stream.track.id {
@@ -270,7 +272,7 @@ impl Decoding<'_, '_> {
             self.corrupt += 1;
             return Ok(ControlFlow::Continue(()));
         }
-        if self.stream.codec.is_blank(packet) {
+        if self.stream.is_lost(packet) {
             self.blank += 1;
             return self.damaged_packet(packet);
         }

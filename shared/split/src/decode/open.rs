@@ -44,6 +44,8 @@ pub(super) struct Container<'a> {
     length: u64,
     /// Whether broken pieces were left out.
     repaired: bool,
+    /// Whether there are zeros in the place of its end.
+    truncated: bool,
     /// Of an Ogg file.
     ends: VecDeque<(u32, u64)>,
 }
@@ -67,6 +69,8 @@ pub(super) struct Track {
     /// Whether the file says how much its encoder added at the end.
     pub(super) padded: bool,
     pub(super) clock: Clock,
+    /// Whether zeros are what the file lacks, whatever the codec.
+    pub(super) truncated: bool,
     /// Bytes of a frame that are not in its packet.
     pub(super) frame_header: u64,
     /// The timestamp of the recording's first sample where the container states it.
@@ -108,10 +112,11 @@ pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitEr
             Ok(Demuxer::Container(container))
         }
         Magic::Movie => {
-            // No packet lies in the zeros of a length that is made up.
-            let missing = mp4::missing(file).map(|missing| missing.min(length.saturating_mul(MAX_MISSING)));
-            let pieces = vec![Piece::File(0..length), Piece::Zeros(missing.unwrap_or(0))];
-            probe(recording, 0, Bytes::new(file, pieces, cancelled), Some("mp4"))
+            let missing = mp4::missing(file).unwrap_or(0).min(length.saturating_mul(MAX_MISSING));
+            let pieces = vec![Piece::File(0..length), Piece::Zeros(missing)];
+            let mut container = container(recording, 0, Bytes::new(file, pieces, cancelled), Some("mp4"))?;
+            container.truncated = missing > 0;
+            Ok(Demuxer::Container(container))
         }
         Magic::Other => probe(recording, 0, whole(0..length), recording.extension),
         Magic::None => {
@@ -161,6 +166,7 @@ fn container<'a>(
         start,
         length,
         repaired: false,
+        truncated: false,
         ends: VecDeque::new(),
     })
 }
@@ -211,6 +217,7 @@ impl Demuxer<'_> {
             reader,
             start,
             repaired,
+            truncated,
             ends,
             ..
         } = match self {
@@ -222,6 +229,7 @@ impl Demuxer<'_> {
                     time_base: TimeBase::try_from_recip(blocks.rate),
                     padded: true,
                     clock: Clock::Stated,
+                    truncated: false,
                     frame_header: 0,
                     origin: Some(0),
                     end: blocks.promised.map(|frames| frames as f64),
@@ -262,6 +270,7 @@ impl Demuxer<'_> {
             time_base: track.time_base,
             padded: track.padding.is_some() || parameters.codec == CODEC_ID_OPUS,
             clock,
+            truncated: *truncated,
             frame_header: if format == FORMAT_ID_ADTS { 7 } else { 0 },
             origin: if format == FORMAT_ID_ISOMP4 {
                 mp4::media_start(file)

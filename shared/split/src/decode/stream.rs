@@ -56,6 +56,13 @@ impl Stream {
         });
     }
 
+    /// Whether the packet is a lost block of the file, which reads as zeros. Some decoders would take it for silence of another length. In PCM and
+    /// ADPCM it is silence, unless the file is known to lack something.
+    pub(super) fn is_lost(&self, packet: &Packet) -> bool {
+        let blank = packet.data.len() > 8 && packet.data.iter().all(|byte| *byte == 0);
+        blank && (self.track.truncated || !self.codec.is_pcm())
+    }
+
     /// When the packet starts, in seconds of the stream; negative before its start.
     pub(super) fn start_of(&self, packet: &Packet) -> f64 {
         packet.pts.get().saturating_sub(self.origin.unwrap_or(0)) as f64 * self.tick()

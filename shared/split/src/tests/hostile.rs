@@ -158,3 +158,15 @@ fn a_cancelled_call_ends_before_the_next_packet() {
         Err(SplitError::Cancelled)
     ));
 }
+
+#[test]
+fn a_long_file_of_which_little_is_left_is_not_taken_for_a_crafted_one() {
+    let samples: Vec<u8> = (0..400_000).map(|n| (n % 251 + 1) as u8).collect();
+    let whole = mp4(&[0, 1, 2_500, 80], &[0, 160, 2_500], &[0, 1, 600], &[0, 0], &samples);
+    let file = file(&whole[..40_000]);
+    let analysis = analyze(&recording(&file), &plan(600.0, Channels::Mixed)).unwrap();
+    assert!(
+        (2.0..3.0).contains(&analysis.seconds) && !analysis.coverage.is_complete(),
+        "{analysis:?}"
+    );
+}
