@@ -59,8 +59,8 @@ impl Stream {
     /// Whether the packet is a lost block of the file, which reads as zeros. Some decoders would take it for silence of another length. In PCM and
     /// ADPCM it is silence, unless the file is known to lack something.
     pub(super) fn is_lost(&self, packet: &Packet) -> bool {
-        let blank = packet.data.len() > 8 && packet.data.iter().all(|byte| *byte == 0);
-        blank && (self.track.truncated || !self.codec.is_pcm())
+        let blank = packet.data.iter().all(|byte| *byte == 0);
+        blank && (self.track.truncated || packet.data.len() > 8 && !self.codec.is_pcm())
     }
 
     /// When the packet starts, in seconds of the stream; negative before its start.
