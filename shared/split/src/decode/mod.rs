@@ -95,6 +95,7 @@ pub(crate) fn decode(recording: &Recording<'_>, sink: Sink<'_>) -> Result<Decode
             good_bytes: 0,
             corrupt: 0,
             blank: 0,
+            missing: 0,
             expected: None,
         }
         .run()
@@ -126,6 +127,8 @@ struct Decoding<'a, 'b> {
     corrupt: u64,
     /// Those of them that the file has lost, so that no decoder is to blame.
     blank: u64,
+    /// Frames of silence at the end that a truncated file may lack.
+    missing: u64,
     /// What the container promises in all, in seconds.
     expected: Option<f64>,
 }
@@ -186,7 +189,7 @@ impl Decoding<'_, '_> {
             return Err(SplitError::Unsupported);
         }
         let rate = f64::from(format.rate);
-        let decoded_seconds = (frames - lost) as f64 / rate;
+        let decoded_seconds = frames.saturating_sub(lost + self.missing) as f64 / rate;
         let by_size = match self.stream.track.clock {
             Clock::Counted if !stopped && self.stream.track.end.is_none() => {
                 Some(decoded_seconds * self.demuxer.length() as f64 / self.good_bytes.max(1) as f64)
@@ -299,6 +302,11 @@ impl Decoding<'_, '_> {
             samples.len() / format.channels,
             matches!(next, Event::Packet(_)),
         );
+        // Silence is missing when nothing else follows it.
+        self.missing = match self.stream.may_be_missing(packet) {
+            true => self.missing + frames.len() as u64,
+            false => 0,
+        };
         self.output.push(
             format,
             &samples[frames.start * format.channels..frames.end * format.channels],

@@ -69,7 +69,7 @@ pub(super) struct Track {
     /// Whether the file says how much its encoder added at the end.
     pub(super) padded: bool,
     pub(super) clock: Clock,
-    /// Whether zeros are what the file lacks, whatever the codec.
+    /// Whether zeros at the end are what the file lacks.
     pub(super) truncated: bool,
     /// Bytes of a frame that are not in its packet.
     pub(super) frame_header: u64,

@@ -56,11 +56,15 @@ impl Stream {
         });
     }
 
-    /// Whether the packet is a lost block of the file, which reads as zeros. Some decoders would take it for silence of another length. In PCM and
-    /// ADPCM it is silence, unless the file is known to lack something.
+    /// Whether the packet is a lost block of the file, which reads as zeros. Some decoders would take it for silence of another length; in PCM and
+    /// ADPCM it is silence.
     pub(super) fn is_lost(&self, packet: &Packet) -> bool {
-        let blank = packet.data.iter().all(|byte| *byte == 0);
-        blank && (self.track.truncated || packet.data.len() > 8 && !self.codec.is_pcm())
+        packet.data.len() > 8 && !self.codec.is_pcm() && is_blank(packet)
+    }
+
+    /// Whether the packet may be of what a truncated file lacks.
+    pub(super) fn may_be_missing(&self, packet: &Packet) -> bool {
+        self.track.truncated && is_blank(packet)
     }
 
     /// When the packet starts, in seconds of the stream; negative before its start.
@@ -89,4 +93,8 @@ impl Stream {
             _ => None,
         }
     }
+}
+
+fn is_blank(packet: &Packet) -> bool {
+    packet.data.iter().all(|byte| *byte == 0)
 }
