@@ -5,7 +5,7 @@ const TOLERANCE: f64 = 0.02;
 /// A shorter shortfall, in seconds, is the encoder's delay and padding.
 const SLACK: f64 = 0.15;
 
-/// What was decoded beside what was promised.
+/// What was decoded beside what was promised. It tells nothing when the receiver of the parts stopped early.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coverage {
     /// Seconds of the recording that were decoded. Pauses that the container states count; silence in place of damage does not.
