@@ -17,8 +17,6 @@ const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
 const TRACKS: u32 = 0x1654_ae6b;
 const CLUSTER: u32 = 0x1f43_b675;
-/// Children of a segment that hold no sound: seek head, cues, tags, chapters, attachments.
-const OTHERS: [u32; 5] = [0x114d_9b74, 0x1c53_bb6b, 0x1254_c367, 0x1043_a770, 0x1941_a469];
 /// Children of a cluster: timestamp, simple block, block group, previous size, position, silent tracks.
 const CLUSTERED: [u32; 6] = [0xe7, 0xa3, 0xa0, 0xab, 0xa7, 0x5854];
 /// Void and checksum can stand anywhere.
@@ -56,7 +54,8 @@ pub(super) fn repair(file: &File, cancelled: &AtomicBool) -> io::Result<Option<R
                 repaired.pieces.push(Piece::File(at..element.body.end));
                 at = element.body.end;
             }
-            Some(element) if element.whole && (OTHERS.contains(&element.id) || ANYWHERE.contains(&element.id)) => {
+            // Cues, tags and the like have names of four bytes.
+            Some(element) if element.whole && (element.id >> 28 == 1 || ANYWHERE.contains(&element.id)) => {
                 at = element.body.end;
             }
             _ => {

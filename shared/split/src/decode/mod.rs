@@ -190,10 +190,11 @@ impl Decoding<'_, '_> {
         }
         let rate = f64::from(format.rate);
         let decoded_seconds = frames.saturating_sub(lost + self.missing) as f64 / rate;
+        let by_size = |of: u64, bytes: u64| Some(decoded_seconds * of as f64 / bytes.max(1) as f64);
         let by_size = match self.stream.track.clock {
-            Clock::Counted if !stopped && self.stream.track.end.is_none() => {
-                Some(decoded_seconds * self.demuxer.length() as f64 / self.good_bytes.max(1) as f64)
-            }
+            _ if stopped => None,
+            Clock::Counted if self.stream.track.end.is_none() => by_size(self.demuxer.length(), self.good_bytes),
+            _ if self.demuxer.is_repaired() => by_size(self.recording.file.metadata()?.len(), self.demuxer.length()),
             _ => None,
         };
         let by_file = self.expected.into_iter().chain(by_size).max_by(f64::total_cmp);

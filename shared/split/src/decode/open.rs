@@ -204,6 +204,11 @@ impl Demuxer<'_> {
         }
     }
 
+    /// Whether broken pieces of the file were left out, so that [`Demuxer::length`] is less than the file's.
+    pub(super) fn is_repaired(&self) -> bool {
+        matches!(self, Self::Container(container) if container.repaired)
+    }
+
     pub(super) fn next_packet(&mut self) -> symphonia::core::errors::Result<Option<Packet>> {
         match self {
             Self::Container(container) => container.reader.next_packet(),
