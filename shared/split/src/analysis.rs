@@ -19,6 +19,8 @@ pub struct Analysis {
     pub coverage: Coverage,
     /// Number of packets that could not be decoded; silence stands in their place.
     pub corrupt_packets: u64,
+    /// How often the sample rate, the channels or the track changed on the way. Other decoders may stop at the first change.
+    pub format_changes: u32,
     /// The outline of the waveform.
     pub peaks: Peaks,
 }

@@ -81,6 +81,7 @@ fn run(
         parts: total.parts,
         coverage: decoded.coverage,
         corrupt_packets: decoded.corrupt,
+        format_changes: decoded.format_changes,
         peaks: peaks.finish(),
     })
 }

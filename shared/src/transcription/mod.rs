@@ -7,9 +7,12 @@ mod parts;
 mod pipeline;
 mod source;
 mod speakers;
+mod whole;
+mod work;
 
 pub use enqueue::{AutoTranscribe, EnqueueError, QUEUED_VALID, enqueue};
 pub use media::Origin;
-pub use pipeline::{Outcome, PartLimits, Transcriber, estimated_seconds};
+pub use pipeline::{Outcome, estimated_seconds};
 pub use source::{RecordingSource, not_ready};
 pub use speakers::{SpeakerNames, turns};
+pub use work::{PartLimits, Transcriber};

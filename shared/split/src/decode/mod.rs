@@ -62,6 +62,7 @@ pub(crate) struct Decoded {
     pub(crate) channels: usize,
     /// Packets that could not be decoded. Their time is kept, as silence.
     pub(crate) corrupt: u64,
+    pub(crate) format_changes: u32,
     pub(crate) coverage: Coverage,
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn decode(recording: &Recording<'_>, sink: Sink<'_>) -> Result<Decode
             good: 0,
             good_bytes: 0,
             corrupt: 0,
+            format_changes: 0,
             blank: 0,
             missing: 0,
             expected: None,
@@ -125,6 +127,7 @@ struct Decoding<'a, 'b> {
     good: u64,
     good_bytes: u64,
     corrupt: u64,
+    format_changes: u32,
     /// Those of them that the file has lost, so that no decoder is to blame.
     blank: u64,
     /// Frames of silence at the end that a truncated file may lack.
@@ -203,6 +206,7 @@ impl Decoding<'_, '_> {
             seconds: frames as f64 / rate,
             channels: format.channels,
             corrupt: self.corrupt,
+            format_changes: self.format_changes,
             coverage: Coverage {
                 decoded_seconds,
                 expected_seconds: expected(by_file, self.recording.promised_seconds),
@@ -226,6 +230,7 @@ impl Decoding<'_, '_> {
             return Ok(false);
         };
         self.stream = Stream::new(track, codec, self.output.position());
+        self.format_changes += 1;
         Ok(true)
     }
 
@@ -325,6 +330,7 @@ impl Decoding<'_, '_> {
                 return Ok(false);
             }
             self.stream.codec = Codec::new(&self.stream.track)?;
+            self.format_changes += 1;
         }
         self.stream.header = header;
         Ok(true)
