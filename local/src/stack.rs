@@ -41,7 +41,7 @@ pub struct Settings {
     pub whisper: Option<TranscriptionApi>,
     /// Run functions on their schedules.
     pub schedules: bool,
-    /// Put around the API, to examine its answers.
+    /// A wrapper around the API that checks its responses.
     pub around_api: Option<fn(Router) -> Router>,
     /// Further variables of the functions' environment, which win over the stack's own.
     pub environment: Vec<(String, String)>,
