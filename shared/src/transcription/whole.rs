@@ -41,6 +41,8 @@ const SHORT: u64 = 120;
 const WORTH_LEAVING_OUT: f64 = 10.0;
 /// The price of a recording of unknown length is estimated with this: speech is rarely compressed more.
 const LEAST_BYTES_PER_SECOND: f64 = 2000.0;
+/// Less than this many seconds are refused by the API, which has a message of its own for them.
+const SHORTEST: f64 = 0.1;
 /// A server's duration may be rounded to whole seconds.
 const ROUNDING: f64 = 1.0;
 
@@ -159,10 +161,10 @@ impl Transcriber {
         let damaged = !analysis.coverage.is_complete() && analysis.corrupt_packets > 0;
         let short = source.seconds.is_some_and(|seconds| seconds <= SHORT) && !separate;
         let silent = analysis.seconds - analysis.sent_seconds;
+        let is_irregular = analysis.format_changes > 0 || file.has_wrong_header()?;
         let in_parts = !fits
             || too_long(analysis.seconds)
-            || analysis.format_changes > 0
-            || file.has_wrong_header()?
+            || (is_irregular && analysis.seconds >= SHORTEST)
             || (silent > WORTH_LEAVING_OUT && !short && !damaged);
         if in_parts {
             return Ok(Route::Parts(Channels::Mixed));
