@@ -12,7 +12,7 @@ use std::{
     fs::File,
     io::{Seek, Write},
     ops::ControlFlow,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ use local::{
 };
 use runtime::{Result, Running, build};
 use serde_json::{Value, json};
-use shared::split::{Channels, LONGEST, Plan, split};
+use shared::split::{self, Channels, LONGEST, Plan, split};
 use symphonia::core::{formats::FormatOptions, formats::probe::Hint, io::MediaSourceStream, meta::MetadataOptions};
 use tokio::sync::watch;
 
@@ -140,12 +140,13 @@ async fn main() -> Result<()> {
             },
         };
         let began = Instant::now();
-        split(
-            file.try_clone()?,
-            Some("wav"),
-            &plan,
-            &mut |_| ControlFlow::Continue(()),
-        )?;
+        let recording = split::Recording {
+            file: &file,
+            extension: Some("wav"),
+            promised_seconds: None,
+            cancelled: &AtomicBool::new(false),
+        };
+        split(&recording, &plan, &mut |_| ControlFlow::Continue(()))?;
         let splitting = Instant::now().duration_since(began).as_secs_f64();
         drop(file);
 

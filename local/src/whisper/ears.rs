@@ -210,9 +210,10 @@ fn word(energies: [f32; TONES.len()], energy: f32) -> Option<&'static str> {
 mod tests {
     use std::io::Cursor;
     use std::ops::ControlFlow;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
-    use shared::split::{Channels, Plan, split};
+    use shared::split::{Channels, Plan, Recording, split};
 
     use super::super::audio;
     use super::tones::{Script, Wav};
@@ -348,7 +349,13 @@ mod tests {
             };
             let mut words = [Vec::new(), Vec::new()];
             let context = format!("{channels:?}, at most {longest} s");
-            split(file, None, &plan, &mut |part| {
+            let recording = Recording {
+                file: &file,
+                extension: None,
+                promised_seconds: None,
+                cancelled: &AtomicBool::new(false),
+            };
+            split(&recording, &plan, &mut |part| {
                 let heard = hear(part.audio.clone());
                 assert_eq!(heard.silences, [], "{context}");
                 words[usize::from(part.channel)].extend(heard.words.iter().map(|word| Word {

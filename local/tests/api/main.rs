@@ -10,6 +10,7 @@ mod command_line;
 mod contract;
 mod egress_transcript;
 mod events;
+mod files;
 mod index;
 mod ingest;
 mod jobs;

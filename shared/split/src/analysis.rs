@@ -1,7 +1,9 @@
 //! The result of reading a whole recording.
 
+use crate::{Coverage, Peaks};
+
 /// What [`split`](crate::split) and [`analyze`](crate::analyze) find out about a recording.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Analysis {
     /// Length of the recording; up to where it was read when the receiver stopped early.
     pub seconds: f64,
@@ -13,6 +15,12 @@ pub struct Analysis {
     pub identical_channels: bool,
     /// Number of parts of all channels together.
     pub parts: u32,
+    /// What was decoded beside what was promised.
+    pub coverage: Coverage,
     /// Number of packets that could not be decoded; silence stands in their place.
     pub corrupt_packets: u64,
+    /// How often the sample rate, the channels or the track changed on the way. Other decoders may stop at the first change.
+    pub format_changes: u32,
+    /// The outline of the waveform.
+    pub peaks: Peaks,
 }

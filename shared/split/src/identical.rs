@@ -1,9 +1,9 @@
 //! Whether the channels of a recording carry the same signal.
 
-use std::{fs::File, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use super::{
-    SplitError,
+    Recording, SplitError,
     decode::{Block, decode},
 };
 
@@ -14,10 +14,10 @@ const SAME: f64 = 0.02;
 const AUDIBLE: f64 = 3.162e-6;
 
 /// Whether there are several channels and all carry the same signal. Reads up to where they differ.
-pub(super) fn has_identical_channels(file: File, extension: Option<&str>) -> Result<bool, SplitError> {
+pub(super) fn has_identical_channels(recording: &Recording<'_>) -> Result<bool, SplitError> {
     let mut identical = false;
     let mut differ = Differ::default();
-    decode(file, extension, &mut |block| {
+    decode(recording, &mut |block| {
         identical = block.channels > 1 && differ.same(&block);
         Ok(match identical {
             true => ControlFlow::Continue(()),

@@ -1,7 +1,7 @@
 //! The responses of the transcript endpoints.
 
 use jiff::Timestamp;
-use lambda_http::http::StatusCode;
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 #[cfg(feature = "openapi")]
@@ -20,7 +20,7 @@ use crate::{
     ids::DispatchId,
     time::to_seconds,
     transcription::{SpeakerNames, turns},
-    transcripts::{Progress, Transcript, TranscriptState, Variant},
+    transcripts::{Coverage, Progress, Transcript, TranscriptState, Variant},
 };
 
 /// The fields of a response that identify the recording.
@@ -84,6 +84,14 @@ pub struct TranscriptBody {
     audio_seconds: Option<f64>,
     billed_seconds: u64,
     cost_usd: f64,
+    /// True if more than 2 % of the recording is missing: what is missing is in no other field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    incomplete: Option<bool>,
+    /// With `incomplete`, how much of the recording was decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    coverage: Option<Coverage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     turns: Option<Vec<Spoken>>,
@@ -167,6 +175,7 @@ impl TranscriptBody {
             end: word.end,
             word: word.word,
         };
+        let shortfall = transcript.coverage.filter(Coverage::is_incomplete);
         let speech = transcript.speech;
         let turns = (transcript.speakers > 0).then(|| turns(&speech.segments).into_iter().map(spoken).collect());
         let words = options.timestamps.filter(|shown| *shown == Timestamps::Word);
@@ -185,6 +194,8 @@ impl TranscriptBody {
             audio_seconds: transcript.audio_seconds,
             billed_seconds: transcript.billed_seconds,
             cost_usd: transcript.cost_usd,
+            incomplete: shortfall.map(|_| true),
+            coverage: shortfall,
             turns,
             segments: options
                 .timestamps
@@ -453,7 +464,27 @@ impl TranscriptQuery {
     }
 }
 
+/// Formats without fields of their own say it in a header.
+const COVERAGE: HeaderName = HeaderName::from_static("x-transcript-coverage");
+
 fn rendered(transcript: Transcript, format: Format, names: &SpeakerNames) -> Reply {
+    let shortfall = transcript.coverage.filter(Coverage::is_incomplete);
+    let reply = text_reply(transcript, format, names);
+    let value = shortfall.and_then(|coverage| {
+        let expected = coverage.expected_seconds.unwrap_or_default();
+        let value = format!(
+            "incomplete; decoded_seconds={}; expected_seconds={expected}",
+            coverage.decoded_seconds
+        );
+        HeaderValue::try_from(value).ok()
+    });
+    match value {
+        Some(value) => reply.header(COVERAGE, value),
+        None => reply,
+    }
+}
+
+fn text_reply(transcript: Transcript, format: Format, names: &SpeakerNames) -> Reply {
     let mut speech = transcript.speech;
     if speech.segments.is_empty() && !speech.text.is_empty() {
         // Without timestamps from the model, the whole text becomes one caption.

@@ -1,6 +1,6 @@
 //! Why one attempt to transcribe failed, and what is told of it.
 
-use std::{fmt, io, time::Duration};
+use std::{borrow::Cow, fmt, io, time::Duration};
 
 use crate::{
     calls::ResolveError,
@@ -27,6 +27,10 @@ pub(super) enum TranscribeError {
     Bucket(BucketError),
     /// What came is no audio, or none that can be decoded.
     NotAudio,
+    /// The audio is in a codec that neither this system nor the transcription API decodes.
+    UnsupportedCodec(String),
+    /// The file claims more audio than a file of its size can hold.
+    Implausible,
     /// The audio is empty.
     Empty,
     /// The audio could not be kept on disk.
@@ -92,7 +96,7 @@ impl TranscribeError {
             Self::Empty => "media_empty",
             Self::Disk(error) if is_full(error) => "audio_too_large",
             Self::Disk(_) => "internal_error",
-            Self::Encoding => "audio_unsupported",
+            Self::Encoding | Self::UnsupportedCodec(_) | Self::Implausible => "audio_unsupported",
             Self::Whisper(error) => error.code(),
             Self::OverBudget => "budget_exceeded",
             Self::Table(_) => "database_unavailable",
@@ -101,8 +105,9 @@ impl TranscribeError {
     }
 
     /// What to tell a caller.
-    fn user_message(&self) -> &'static str {
-        match self {
+    fn user_message(&self) -> Cow<'static, str> {
+        let message = match self {
+            Self::UnsupportedCodec(codec) => return format!("The recording's codec cannot be decoded: {codec}").into(),
             Self::Twilio(TwilioError::NotFound) => "Twilio does not have the recording's audio",
             Self::Twilio(error) => error.user_message(),
             Self::NotYet => "Twilio does not have the audio yet",
@@ -112,6 +117,7 @@ impl TranscribeError {
             Self::Bucket(BucketError::AccessDenied) => "This deployment may not read the recording in its bucket",
             Self::Bucket(BucketError::Unavailable(_)) => "The recordings bucket is not reachable right now",
             Self::NotAudio => "The recording is not audio, or none that can be decoded",
+            Self::Implausible => "The recording claims to be longer than a file of its size can be",
             Self::Empty => "The recording has no audio",
             Self::Disk(error) if is_full(error) => "The recording is larger than this deployment's disk",
             Self::Disk(_) => "The audio could not be kept for the upload",
@@ -120,7 +126,8 @@ impl TranscribeError {
             Self::OverBudget => "This month's transcription budget is used up",
             Self::Table(_) => "Stored transcripts can't be reached right now",
             Self::LeaseLost | Self::OutOfTime => "The transcription was interrupted",
-        }
+        };
+        message.into()
     }
 }
 
@@ -132,7 +139,7 @@ impl fmt::Display for TranscribeError {
             Self::Disk(error) => error.fmt(f),
             Self::Whisper(error) => error.fmt(f),
             Self::Table(error) => error.fmt(f),
-            _ => f.write_str(self.user_message()),
+            _ => f.write_str(&self.user_message()),
         }
     }
 }
@@ -142,6 +149,9 @@ impl From<SplitError> for TranscribeError {
         match error {
             SplitError::Empty => Self::Empty,
             SplitError::Unsupported => Self::NotAudio,
+            SplitError::UnsupportedCodec(codec) => Self::UnsupportedCodec(codec),
+            SplitError::Implausible => Self::Implausible,
+            SplitError::Cancelled => Self::OutOfTime,
             SplitError::Io(error) => Self::Disk(error),
             SplitError::Encoding => Self::Encoding,
         }

@@ -50,8 +50,6 @@ pub enum Origin<'a> {
 
 /// Audio that is coming in, its beginning known.
 pub(super) struct Incoming {
-    /// Size in bytes, if it was said.
-    pub(super) length: Option<u64>,
     /// What it is, by its first bytes.
     pub(super) format: AudioFormat,
     /// All of it.
@@ -68,22 +66,46 @@ pub(super) struct AudioFormat {
 }
 
 impl AudioFormat {
+    const UNKNOWN: Self = Self::new("bin", "application/octet-stream");
+
     const fn new(extension: &'static str, media_type: &'static str) -> Self {
         Self { extension, media_type }
     }
 
+    /// `None` for text, which is an error's body. Everything else may be audio, perhaps behind zeros or a tag: the decoder decides.
     fn of(first: &[u8]) -> Option<Self> {
         Some(match first {
-            [b'R', b'I', b'F', b'F', ..] => Self::new("wav", "audio/wav"),
+            [b'R', b'I', b'F', b'F' | b'X', ..] | [b'R', b'F', b'6', b'4', ..] | [b'B', b'W', b'6', b'4', ..] => {
+                Self::new("wav", "audio/wav")
+            }
             [b'f', b'L', b'a', b'C', ..] => Self::new("flac", "audio/flac"),
             [b'O', b'g', b'g', b'S', ..] => Self::new("ogg", "audio/ogg"),
             [0x1a, 0x45, 0xdf, 0xa3, ..] => Self::new("webm", "audio/webm"),
             [_, _, _, _, b'f', b't', b'y', b'p', ..] => Self::new("mp4", "audio/mp4"),
-            // An ID3 tag, or the sync word of a frame.
-            [b'I', b'D', b'3', ..] => Self::new("mp3", "audio/mpeg"),
+            // A tag, or the sync word of a frame.
+            [b'I', b'D', b'3', ..] | [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', ..] => {
+                Self::new("mp3", "audio/mpeg")
+            }
+            [0xff, second, ..] if second & 0xf6 == 0xf0 => Self::new("aac", "audio/aac"),
             [0xff, second, ..] if second & 0xe0 == 0xe0 => Self::new("mp3", "audio/mpeg"),
-            _ => return None,
+            [b'.', b's', b'n', b'd', ..] => Self::new("au", "audio/basic"),
+            _ if first.starts_with(b"#!AMR") || first.starts_with(b"FORM") || first.starts_with(b"MAC ") => {
+                Self::UNKNOWN
+            }
+            _ if first.len() < 4
+                || first
+                    .iter()
+                    .all(|byte| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~')) =>
+            {
+                return None;
+            }
+            _ => Self::UNKNOWN,
         })
+    }
+
+    /// Whether the transcription API takes files under this extension.
+    pub(super) fn is_accepted(self) -> bool {
+        matches!(self.extension, "mp3" | "mp4" | "wav" | "webm" | "ogg" | "flac")
     }
 }
 
@@ -94,34 +116,28 @@ impl Origin<'_> {
             TwilioError::NotFound if recent => TranscribeError::NotYet,
             error => TranscribeError::Twilio(error),
         };
-        let (length, bytes) = match self {
+        let bytes = match self {
             Self::Twilio {
                 twilio,
                 sid,
                 both_channels,
             } => {
                 let media = twilio.media(sid, *both_channels, deadline).await.map_err(from_twilio)?;
-                (
-                    media.length,
-                    media.into_stream().map_err(TranscribeError::Twilio).boxed(),
-                )
+                media.into_stream().map_err(TranscribeError::Twilio).boxed()
             }
             Self::External { twilio, url } => {
                 let media = twilio.external(url.clone(), deadline).await.map_err(from_twilio)?;
-                (
-                    media.length,
-                    media.into_stream().map_err(TranscribeError::Twilio).boxed(),
-                )
+                media.into_stream().map_err(TranscribeError::Twilio).boxed()
             }
             Self::Bucket { bucket, recording } => {
-                let (length, bytes) = bucket.open(recording).await.map_err(TranscribeError::Bucket)?;
-                (length, bytes.map_err(TranscribeError::Bucket).boxed())
+                let (_, bytes) = bucket.open(recording).await.map_err(TranscribeError::Bucket)?;
+                bytes.map_err(TranscribeError::Bucket).boxed()
             }
         };
         let (first, rest) = beginning(bytes).await?;
         let format = AudioFormat::of(&first).ok_or(TranscribeError::NotAudio)?;
         let bytes = stream::once(async { Ok(first) }).chain(rest).boxed();
-        Ok(Incoming { length, format, bytes })
+        Ok(Incoming { format, bytes })
     }
 }
 
@@ -163,6 +179,17 @@ impl Spooled {
             length,
             format: incoming.format,
         })
+    }
+
+    /// Whether the size in the header of a WAV is not the file's. Decoders that believe it stop early.
+    pub(super) fn has_wrong_header(&self) -> Result<bool, TranscribeError> {
+        let mut header = [0; 8];
+        let read = read_at(&self.file, &mut header, 0).map_err(TranscribeError::Disk)?;
+        let [b'R', b'I', b'F', b'F', size @ ..] = header else {
+            return Ok(false);
+        };
+        let stated = u64::from(u32::from_le_bytes(size)) + 8;
+        Ok(read == header.len() && stated.abs_diff(self.length) > 1)
     }
 
     /// Its bytes from the start. Each stream has a position of its own: an upload that was refused early may still be reading when the next
@@ -211,6 +238,13 @@ mod tests {
         );
         assert_eq!(extension(b"RIFF"), Some("wav"));
         assert_eq!(extension(b"\0\0\0\x20ftypisom"), Some("mp4"));
+        for wav in [&b"RF64"[..], b"BW64", b"RIFX"] {
+            assert_eq!(extension(wav), Some("wav"));
+        }
+        assert_eq!(extension(b".snd\0\0\0\x18"), Some("au"));
+        assert_eq!(extension(&[0xff, 0xf1, 0x50, 0x80]), Some("aac"));
+        assert_eq!(extension(&[0; 12]), Some("bin"), "zeros before the first frame");
+        assert_eq!(extension(b"#!AMR\n"), Some("bin"), "a codec that the decoder names");
         for other in [&b"<?xml"[..], b"{\"co", b"", &[0xff], &[0xff, 0x00]] {
             assert_eq!(extension(other), None);
         }

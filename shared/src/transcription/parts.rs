@@ -20,13 +20,14 @@ use tokio::{
 use super::{
     error::TranscribeError,
     media::{AudioFormat, Spooled},
-    pipeline::{Transcribed, Transcriber, Work},
     speakers::turns,
+    whole::CancelOnDrop,
+    work::{Transcribed, Transcriber, Work, coverage, peaks},
 };
 use crate::{
     clients::whisper::{Segment, Transcription, WhisperError, Word, gives_times, longest_audio},
     retry::with_budget,
-    split::{Analysis, Channels, Part, Plan, split},
+    split::{Analysis, Channels, Part, Plan, Recording, SplitError, split},
     transcripts::{Lease, Progress, Speech, StoredPart},
 };
 
@@ -88,7 +89,17 @@ impl Transcriber {
         };
         let plan = Plan { longest, channels };
         let (cut, mut parts) = mpsc::channel(1);
-        let splitting = spawn_blocking(move || cut_parts(file, &plan, &cut));
+        let cancel = CancelOnDrop::new();
+        let (cancelled, promised_seconds) = (cancel.flag(), work.promised_seconds());
+        let splitting = spawn_blocking(move || {
+            let recording = Recording {
+                file: &file.file,
+                extension: Some(file.format.extension),
+                promised_seconds,
+                cancelled: &cancelled,
+            };
+            cut_parts(&recording, &plan, &cut)
+        });
 
         let mut progress = Progress {
             parts_done: 0,
@@ -131,7 +142,6 @@ impl Transcriber {
         }
         let added = transcribed.iter().any(|part| part.added);
         if let Some(failure) = failure {
-            // The splitter ends by itself when nobody takes its next part.
             return (Err(failure), added);
         }
         let analysis = match splitting.await {
@@ -215,11 +225,11 @@ fn time_for(seconds: f64) -> Duration {
 }
 
 fn cut_parts(
-    file: Spooled,
+    recording: &Recording<'_>,
     plan: &Plan,
     cut: &mpsc::Sender<io::Result<CutPart>>,
-) -> Result<Analysis, crate::split::SplitError> {
-    split(file.file, Some(file.format.extension), plan, &mut |part| {
+) -> Result<Analysis, SplitError> {
+    split(recording, plan, &mut |part| {
         let kept = CutPart::keep(part);
         let failed = kept.is_err();
         match cut.blocking_send(kept) {
@@ -263,6 +273,8 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
     let mut joined = Transcribed {
         audio_seconds: Some(analysis.seconds),
         speakers,
+        coverage: Some(coverage(analysis)),
+        peaks: Some(peaks(analysis)),
         ..Transcribed::default()
     };
     let mut texts: BTreeMap<u8, Vec<String>> = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use std::io::BufReader;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -60,7 +60,7 @@ pub(super) fn state_from(item: &Item) -> Result<TranscriptState, TranscriptsErro
 }
 
 /// All attributes except `speech`.
-pub(super) fn item_from_transcript(transcript: &Transcript) -> Item {
+pub(super) fn item_from_transcript(transcript: &Transcript) -> Result<Item, TranscriptsError> {
     let mut item = Item::from([
         ("model".to_owned(), text(&transcript.model)),
         ("billed_seconds".to_owned(), number(transcript.billed_seconds as i64)),
@@ -100,7 +100,16 @@ pub(super) fn item_from_transcript(transcript: &Transcript) -> Item {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::N(value?)))),
     );
-    item
+    let packed = [
+        ("coverage", transcript.coverage.as_ref().map(pack)),
+        ("peaks", transcript.peaks.as_ref().map(pack)),
+    ];
+    for (name, value) in packed {
+        if let Some(value) = value {
+            item.insert(name.to_owned(), AttributeValue::B(Blob::new(value?)));
+        }
+    }
+    Ok(item)
 }
 
 fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
@@ -120,12 +129,19 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
         cost_usd: float("cost_usd").unwrap_or_default(),
         dropped_segments: whole("dropped_segments").unwrap_or_default() as usize,
         speakers: whole("speakers").unwrap_or_default() as u8,
+        coverage: optional(item, "coverage")?,
+        peaks: optional(item, "peaks")?,
         model: get_text(item, "model").unwrap_or_default(),
         completed_at: time("completed_at").unwrap_or_default(),
         recording_duration: whole("recording_duration"),
         recording_created: time("recording_created"),
         call_sid: get_text(item, "call_sid"),
     })
+}
+
+fn optional<T: DeserializeOwned>(item: &Item, name: &str) -> Result<Option<T>, TranscriptsError> {
+    let packed = item.get(name).and_then(|value| value.as_b().ok());
+    packed.map(|packed| unpack(packed.as_ref())).transpose()
 }
 
 /// Compresses a value as JSON. Two hours of speech with word timestamps fit into an item of 400 KB.
@@ -142,12 +158,10 @@ pub(super) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Transcript
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::primitives::Blob;
-
     use super::*;
     use crate::{
         clients::whisper::{Segment, Word},
-        transcripts::Speech,
+        transcripts::{Coverage, Peaks, Speech},
     };
 
     #[test]
@@ -177,13 +191,21 @@ mod tests {
                 cost_usd: 0.0046,
                 dropped_segments: 3,
                 speakers: 2,
+                coverage: Some(Coverage {
+                    decoded_seconds: 45.25,
+                    expected_seconds: Some(60.0),
+                }),
+                peaks: Some(Peaks {
+                    seconds_per_point: 0.5,
+                    channels: vec![vec![0, 255], vec![7, 8]],
+                }),
                 model: "whisper-1".into(),
                 completed_at: "2024-01-15T10:35:00Z".parse().unwrap(),
                 recording_duration: Some(45),
                 recording_created: "2024-01-15T10:30:00Z".parse().ok(),
                 call_sid: Some("CA1234567890abcdef".into()),
             };
-            let mut item = item_from_transcript(&transcript);
+            let mut item = item_from_transcript(&transcript).unwrap();
             item.insert("state".into(), text("completed"));
             let speech = pack(&transcript.speech).unwrap();
             item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));

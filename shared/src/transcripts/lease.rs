@@ -271,7 +271,7 @@ impl Transcripts {
 
     /// Stores the transcript. Returns `false` if the lease was lost; the result of the other process is kept then.
     pub async fn complete(&self, lease: &Lease, transcript: &Transcript) -> Result<bool, TranscriptsError> {
-        let mut item = item_from_transcript(transcript);
+        let mut item = item_from_transcript(transcript)?;
         item.insert("id".into(), text(lease.id.as_str()));
         item.insert("state".into(), text("completed"));
         item.insert("version".into(), number(lease.version));

@@ -25,7 +25,7 @@ pub mod usage;
 pub use error::TranscriptsError;
 pub use lease::{ClaimPolicy, ClaimResult, LEASE_OVER, Lease};
 pub use model::{
-    AudioId, Failure, GIVEN_UP, INTERRUPTED, Progress, Speech, StoredPart, Transcript, TranscriptId, TranscriptState,
-    Variant,
+    AudioId, Coverage, Failure, GIVEN_UP, INTERRUPTED, Peaks, Progress, Speech, StoredPart, Transcript, TranscriptId,
+    TranscriptState, Variant,
 };
 pub use table::Transcripts;

@@ -120,6 +120,10 @@ pub struct Transcript {
     pub dropped_segments: usize,
     /// The number of channels that were transcribed separately: 2, or 0 if speakers are not distinguished.
     pub speakers: u8,
+    /// How much of the recording was decoded; `None` if it is unknown.
+    pub coverage: Option<Coverage>,
+    /// The outline of the recording's waveform, if it was decoded.
+    pub peaks: Option<Peaks>,
     /// The model that was used.
     pub model: String,
     /// When the transcription was completed.
@@ -138,6 +142,50 @@ impl Transcript {
     pub fn is_completed_since(&self, since: Timestamp) -> bool {
         self.completed_at.as_second() >= since.as_second()
     }
+}
+
+/// How much of a recording was decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Coverage {
+    /// Seconds that were decoded.
+    pub decoded_seconds: f64,
+    /// Seconds that the container, the file's size or Twilio promise.
+    pub expected_seconds: Option<f64>,
+}
+
+impl Coverage {
+    /// Whether more than 2 % of the expected seconds are missing.
+    pub fn is_incomplete(&self) -> bool {
+        let Self {
+            decoded_seconds,
+            expected_seconds,
+        } = *self;
+        let coverage = crate::split::Coverage {
+            decoded_seconds,
+            expected_seconds,
+        };
+        !coverage.is_complete()
+    }
+
+    /// The coverage when somebody else decoded this many seconds of the same file.
+    pub fn with(self, decoded_seconds: Option<f64>) -> Self {
+        let most = self.expected_seconds.unwrap_or(f64::INFINITY);
+        let by_other = decoded_seconds.map_or(0.0, |seconds| seconds.min(most));
+        Self {
+            decoded_seconds: self.decoded_seconds.max(by_other),
+            ..self
+        }
+    }
+}
+
+/// The outline of a recording's waveform, for players that draw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peaks {
+    /// Seconds that one point stands for.
+    pub seconds_per_point: f64,
+    /// For each channel at most 1024 points, from 0 for silence to 255 for full scale.
+    pub channels: Vec<Vec<u8>>,
 }
 
 /// The text of a transcript and its timestamps.

@@ -1,0 +1,210 @@
+//! What one attempt to transcribe has, and its paid calls.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    error::TranscribeError,
+    media::{AudioFormat, Spooled},
+    source::RecordingSource,
+};
+use crate::{
+    calls::Calls,
+    clients::{
+        aws::Aws,
+        queue::Queue,
+        whisper::{Audio, Transcription, Whisper, WhisperError, WhisperOptions},
+    },
+    config::{ConfigError, Env},
+    retry::RetryBudget,
+    split::Analysis,
+    transcripts::{
+        AudioId, Coverage, Peaks, Speech, Transcripts,
+        usage::{Cost, Reserved, Usage},
+    },
+};
+
+/// How long Twilio may take to have the media of a call that is over.
+const MEDIA_LAG: Duration = Duration::from_secs(15 * 60);
+/// Audio in one part.
+pub(super) const PART: Duration = Duration::from_secs(600);
+/// Parts on their way at once.
+const PARTS_AT_ONCE: usize = 20;
+
+/// What it takes to transcribe.
+pub struct Transcriber {
+    /// The transcription API.
+    pub whisper: Whisper,
+    /// The table.
+    pub transcripts: Transcripts,
+    /// The queue.
+    pub queue: Queue,
+    /// What is spent, and the budget.
+    pub usage: Usage,
+    /// The index of calls, which shows what has a transcript.
+    pub calls: Calls,
+    pub(super) limits: PartLimits,
+}
+
+/// How recordings are sent in parts.
+#[derive(Debug, Clone, Copy)]
+pub struct PartLimits {
+    /// The most audio in one part.
+    pub length: Duration,
+    /// Parts that are on their way at once.
+    pub at_once: usize,
+}
+
+impl Default for PartLimits {
+    fn default() -> Self {
+        Self {
+            length: PART,
+            at_once: PARTS_AT_ONCE,
+        }
+    }
+}
+
+/// What was transcribed, and what it took.
+#[derive(Debug, Default)]
+pub(super) struct Transcribed {
+    pub(super) speech: Speech,
+    pub(super) language: Option<String>,
+    pub(super) audio_seconds: Option<f64>,
+    pub(super) billed_seconds: u64,
+    pub(super) dropped_segments: usize,
+    pub(super) speakers: u8,
+    pub(super) coverage: Option<Coverage>,
+    pub(super) peaks: Option<Peaks>,
+}
+
+/// How much of the recording an analysis decoded, to the hundredth of a second.
+pub(super) fn coverage(analysis: &Analysis) -> Coverage {
+    let round = |seconds: f64| (seconds * 100.0).round() / 100.0;
+    Coverage {
+        decoded_seconds: round(analysis.coverage.decoded_seconds),
+        expected_seconds: analysis.coverage.expected_seconds.map(round),
+    }
+}
+
+/// The outline of the waveform that an analysis found.
+pub(super) fn peaks(analysis: &Analysis) -> Peaks {
+    Peaks {
+        seconds_per_point: analysis.peaks.seconds_per_point,
+        channels: analysis.peaks.channels.clone(),
+    }
+}
+
+/// One try to transcribe.
+pub(super) struct Work<'a> {
+    pub(super) source: &'a RecordingSource<'a>,
+    pub(super) options: &'a WhisperOptions,
+    pub(super) deadline: Instant,
+    pub(super) retries: RetryBudget,
+}
+
+impl Work<'_> {
+    pub(super) fn model<'a>(&'a self, transcriber: &'a Transcriber) -> &'a str {
+        self.options.model.as_deref().unwrap_or(transcriber.whisper.model())
+    }
+
+    /// Whether the media may still be on its way to Twilio: the recording ended just now.
+    pub(super) fn is_recent(&self) -> bool {
+        let length = Duration::from_secs(self.source.seconds.unwrap_or_default());
+        let ended = self.source.created.map(|began| began + length);
+        ended.is_some_and(|ended| Timestamp::now().duration_since(ended).unsigned_abs() < MEDIA_LAG)
+    }
+
+    /// The length that Twilio states for the recording. What an interaction reports is the length of the call, which may be longer.
+    pub(super) fn promised_seconds(&self) -> Option<f64> {
+        let stated = matches!(self.source.audio, AudioId::Twilio(_));
+        self.source.seconds.filter(|_| stated).map(|seconds| seconds as f64)
+    }
+
+    /// Until when a call with so much audio may take: many times what is usual, so that one that hangs does not take all of an invocation.
+    fn call_ends(&self, seconds: f64) -> Instant {
+        let longest = Duration::from_secs_f64(60.0 + seconds / 2.0);
+        self.deadline.min(Instant::now() + longest)
+    }
+}
+
+impl Transcriber {
+    /// Reads the environment.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Self::new(env, aws, PartLimits::default())
+    }
+
+    /// Reads the environment, for recordings that are cut with these limits.
+    pub fn new(env: &Env, aws: &Aws, limits: PartLimits) -> Result<Self, ConfigError> {
+        Ok(Self {
+            whisper: Whisper::from_env(env, aws)?,
+            transcripts: Transcripts::from_env(env, aws)?,
+            queue: Queue::from_env(env, aws)?,
+            usage: Usage::from_env(env, aws)?,
+            calls: Calls::from_env(env, aws)?,
+            limits,
+        })
+    }
+
+    /// Reads the secrets ahead of the first request.
+    pub async fn preload(&self) {
+        self.whisper.preload().await;
+    }
+
+    /// Sends a file of so many seconds as it is, once.
+    pub(super) async fn send(
+        &self,
+        work: &Work<'_>,
+        file: &Spooled,
+        seconds: f64,
+    ) -> Result<Transcription, TranscribeError> {
+        let audio = Audio {
+            file_name: file_name(file.format),
+            media_type: file.format.media_type,
+            length: file.length,
+            stream: file.stream()?,
+        };
+        let heard = self
+            .whisper
+            .transcribe(audio, work.options, work.call_ends(seconds))
+            .await;
+        heard.map_err(TranscribeError::Whisper)
+    }
+
+    /// Makes a paid call of about so many seconds: counts its price first, and corrects it afterwards.
+    pub(super) async fn pay<F: Future<Output = Result<Transcription, TranscribeError>>>(
+        &self,
+        seconds: f64,
+        work: &Work<'_>,
+        call: impl FnOnce() -> F,
+    ) -> Result<(Transcription, Cost), TranscribeError> {
+        let model = work.model(self);
+        let expected = Cost::of(seconds, model);
+        let reservation = match self.usage.reserve(expected).await.map_err(TranscribeError::Table)? {
+            Reserved::Granted(reservation) => reservation,
+            Reserved::OverBudget => return Err(TranscribeError::OverBudget),
+        };
+        match call().await {
+            Ok(heard) => {
+                let cost = heard.duration.map_or(expected, |seconds| Cost::of(seconds, model));
+                self.usage.settle(reservation, Some(cost)).await;
+                Ok((heard, cost))
+            }
+            // The API may have done its work, and charged for it.
+            Err(error @ TranscribeError::Whisper(WhisperError::Timeout | WhisperError::Unexpected(_))) => {
+                self.usage.settle(reservation, Some(expected)).await;
+                Err(error)
+            }
+            Err(error) => {
+                self.usage.settle(reservation, None).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// By its extension the API knows the format. The recording's own name could be a customer's number.
+fn file_name(format: AudioFormat) -> String {
+    format!("audio.{}", format.extension)
+}
