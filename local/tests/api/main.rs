@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod browsers;
 mod budget;
 mod command_line;
 mod contract;
