@@ -1,4 +1,4 @@
-//! The contract: OpenAPI 3.1 for every route, assembled from the functions' handlers and the types they answer with.
+//! The contract: OpenAPI 3.1 for all routes, derived from the functions' handlers and their response types.
 
 mod schemas;
 
@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use schemas::Schemas;
 
-/// An answer of each operation, by its id and status.
+/// Example responses of each operation, by id and status.
 const EXAMPLES: &str = include_str!("contract/examples.json");
 const METHODS: [&str; 3] = ["get", "post", "delete"];
 
@@ -17,9 +17,9 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
     info(
         title = "Call Recordings",
         description = "List, play and transcribe the recordings of a voice operation.\n\n\
-            Every path is also answered with a slash at its end, except `/interactions`, `/openapi.json` and `/docs`. Every `GET` is also answered \
-            as `HEAD`. An unknown parameter, a repeated one and a value out of range answer 400; nothing is clamped or ignored. \
-            Fields may be added to an answer; none is renamed, retyped or removed.",
+            Every path also works with a trailing slash, except `/interactions`, `/openapi.json` and `/docs`. Every `GET` also works \
+            as `HEAD`. An unknown parameter, a repeated one and a value out of range return 400; nothing is clamped or ignored. \
+            Fields may be added to a response; no field is renamed, removed or changed to another type.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "Where this document is served.")),
@@ -27,9 +27,9 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         (name = "Recordings", description = "Calls and their LiveKit recordings."),
         (name = "Transcripts", description = "Transcripts of LiveKit recordings."),
         (name = "Twilio", description = "Twilio's recordings and their transcripts."),
-        (name = "Reports", description = "What is complete, and what is not."),
-        (name = "Contract", description = "What programs read of this API."),
-        (name = "Webhooks", description = "For LiveKit and Twilio, which sign what they send."),
+        (name = "Reports", description = "Completeness and daily counts."),
+        (name = "Contract", description = "This document."),
+        (name = "Webhooks", description = "For LiveKit and Twilio, which sign their requests."),
     ),
     paths(
         list_recordings::handle,
@@ -53,7 +53,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
 )]
 struct Api;
 
-/// The contract, derived anew.
+/// Derives the contract from the code.
 #[must_use]
 pub fn document() -> Value {
     let mut document = json!(Api::openapi());
@@ -77,7 +77,7 @@ pub fn document() -> Value {
     document
 }
 
-/// The contract as a file.
+/// The contract as the text of `openapi.json`.
 #[must_use]
 pub fn text() -> String {
     let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
@@ -87,14 +87,14 @@ pub fn text() -> String {
 
 fn security_schemes() -> Value {
     json!({
-        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key. Its scopes say what it may be used for; `*` stands for all."},
-        "api_key_in_query": {"type": "apiKey", "in": "query", "name": "api_key", "description": "The same key where a header can't be sent. The header wins."},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key. Its scopes determine which operations it may use; `*` stands for all."},
+        "api_key_in_query": {"type": "apiKey", "in": "query", "name": "api_key", "description": "The same key for clients that can't send a header. The header takes precedence."},
         "livekit_token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "LiveKit's token, a JWT with the SHA-256 of the body."},
         "twilio_signature": {"type": "apiKey", "in": "header", "name": "X-Twilio-Signature", "description": "Twilio's signature of the public URL and the form."},
     })
 }
 
-/// Adds to an operation what its handler says in short: errors, headers, examples.
+/// Adds errors, headers and examples to an operation.
 fn finish(operation: &mut Value, error_schema: &str, examples: &mut Map<String, Value>) {
     for parameter in array(operation, "parameters") {
         without_null(&mut parameter["schema"]);
@@ -121,7 +121,7 @@ fn finish(operation: &mut Value, error_schema: &str, examples: &mut Map<String, 
         add_error(&mut operation["responses"], code, error_schema);
     }
     operation["responses"]["default"] = json!({
-        "description": "What the gateway answers by itself: 404 without a route, 413 above 10 MB, 429 above the throttling limits (worth a retry), 500 or 503 when the function crashes or takes too long.",
+        "description": "An error of the gateway itself: 404 without a route, 413 above 10 MB, 429 above the throttling limits (retryable), 500 or 503 if the function crashes or times out.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/GatewayError"}}},
     });
 }
@@ -154,7 +154,7 @@ fn add_error(responses: &mut Value, code: &ErrorCode, schema: &str) {
     }
     if code.retryable != Some(false) {
         response["headers"]["Retry-After"] = json!({
-            "description": "Seconds until another attempt, where that is known.",
+            "description": "Seconds to wait before a retry, if known.",
             "schema": {"type": "integer", "minimum": 1},
         });
     }
@@ -170,7 +170,7 @@ fn add_error(responses: &mut Value, code: &ErrorCode, schema: &str) {
 
 fn cache_control() -> Value {
     json!({
-        "description": "Answers may hold presigned URLs and what customers said, so nothing may store them.",
+        "description": "Responses may contain presigned URLs and transcripts, so they must not be cached.",
         "schema": {"type": "string", "const": "no-store"},
     })
 }
@@ -180,7 +180,7 @@ fn array<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut V
     items.into_iter().flatten()
 }
 
-/// An absent parameter is absent, not `null`.
+/// Removes `null` from the schemas of optional parameters, because an absent parameter is not `null`.
 fn without_null(schema: &mut Value) {
     if let Some(types) = schema.get("type").and_then(Value::as_array) {
         let rest: Vec<_> = types.iter().filter(|kind| *kind != "null").cloned().collect();

@@ -43,7 +43,7 @@ pub struct Settings {
     pub schedules: bool,
     /// Origins whose pages may call the API from a browser.
     pub cors_allowed_origins: Vec<String>,
-    /// Put around the API, to examine its answers.
+    /// A wrapper around the API that checks its responses.
     pub around_api: Option<fn(Router) -> Router>,
     /// Further variables of the functions' environment, which win over the stack's own.
     pub environment: Vec<(String, String)>,

@@ -43,7 +43,7 @@ impl State {
         operation_id = "getCompleteness",
         tag = "Reports",
         summary = "Get the completeness report",
-        description = "What the last finished run of the reconciler found: calls without a recording, recordings without a call, and why. Scope: `recordings:read`.",
+        description = "The report of the reconciler's last finished round: calls without a recording, recordings without a call, and the reasons. Scope: `recordings:read`.",
         responses((status = 200, description = "The report.", body = shared::reconcile::Report)),
         security(("api_key" = []), ("api_key_in_query" = [])),
         extensions(("x-errors" = json!(["request", "key", "report", "database"]))),

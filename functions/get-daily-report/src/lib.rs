@@ -66,7 +66,7 @@ struct Day {
         operation_id = "getDailyReport",
         tag = "Reports",
         summary = "Get the counts of days",
-        description = "The day ledger: how many calls began on each UTC day. Days without calls may be absent. Scope: `recordings:read`.",
+        description = "The day ledger: counts of the calls that began on each UTC day. Days without calls may be missing. Scope: `recordings:read`.",
         params(
             ("from" = String, Query, description = "First UTC day.", pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", format = Date, example = "2025-08-01"),
             ("to" = String, Query, description = "Last UTC day, at most 366 days from the first one, both included.", pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", format = Date, example = "2025-08-31"),

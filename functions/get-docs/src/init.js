@@ -3,6 +3,6 @@ SwaggerUIBundle({
   dom_id: "#docs",
   deepLinking: true,
   tryItOutEnabled: true,
-  // Otherwise Swagger UI asks a host of its own whether the document is valid.
+  // Otherwise Swagger UI sends the document to an external validator.
   validatorUrl: null,
 });

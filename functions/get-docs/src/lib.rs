@@ -18,21 +18,21 @@ const PAGE: &str = include_str!("index.html");
 const INIT: &str = include_str!("init.js");
 const SCRIPT: &[u8] = include_bytes!("../swagger-ui/swagger-ui-bundle.js.gz");
 const STYLE: &[u8] = include_bytes!("../swagger-ui/swagger-ui.css.gz");
-/// Swagger UI sets styles by itself, and draws with images in its style sheet.
+/// Swagger UI sets inline styles, and its style sheet contains images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Nothing is needed.
+/// The function has no state.
 pub struct State(());
 
 impl State {
-    /// There is nothing to read.
+    /// Reads nothing.
     pub async fn from_env(_: &Env) -> Result<Self, ConfigError> {
         Ok(Self(()))
     }
 }
 
-/// Handles a request. Nothing here is secret, so no key is needed.
+/// Handles a request. The contract is public, so no key is required.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(
@@ -41,7 +41,7 @@ impl State {
         operation_id = "getContract",
         tag = "Contract",
         summary = "Get this document",
-        description = "The contract in OpenAPI 3.1. `/docs` shows it as a page on which every operation can be tried.",
+        description = "The contract in OpenAPI 3.1. `/docs` is a page with the contract on which every operation can be tried.",
         responses((status = 200, description = "The contract.", body = Object, content_type = "application/json")),
         security(()),
         extensions(("x-errors" = json!(["request"]))),
@@ -75,7 +75,7 @@ pub async fn handle(_: &State, request: Request) -> Response<Body> {
     operation_id = "getDocs",
     tag = "Contract",
     summary = "Get the documentation page",
-    description = "This document as a page, on which every operation can be tried.",
+    description = "A page with this document on which every operation can be tried.",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
     security(()),
     extensions(("x-errors" = json!(["request"]))),
@@ -103,7 +103,7 @@ fn file(content_type: &'static str, bytes: Cow<'static, [u8]>) -> Reply {
         .header(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"))
 }
 
-/// A file that is kept compressed, as it is for those who accept that.
+/// A file that is stored compressed. It is sent compressed to clients that accept gzip.
 fn packed(content_type: &'static str, bytes: &'static [u8], compressed: bool) -> Result<Reply, ApiError> {
     let vary = |reply: Reply| reply.header(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     if compressed {

@@ -81,10 +81,10 @@ struct Recording {
         operation_id = "getRecording",
         tag = "Recordings",
         summary = "Get the URLs of a recording",
-        description = "Presigned URLs for the LiveKit recording of a call: one to play and one to download. Both work for anyone who has them until `expires_at`. Scope: `recordings:read`.",
+        description = "Presigned URLs for the LiveKit recording of a call: one to play and one to download. Anyone who has them can use both until `expires_at`. Scope: `recordings:read`.",
         params(
             ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
-            ("expires_in" = Option<u64>, Query, description = "Life of the URLs in seconds.", minimum = 1, maximum = 604800, example = 3600),
+            ("expires_in" = Option<u64>, Query, description = "Lifetime of the URLs in seconds.", minimum = 1, maximum = 604800, example = 3600),
         ),
         responses((status = 200, description = "The URLs.", body = Recording)),
         security(("api_key" = []), ("api_key_in_query" = [])),

@@ -43,7 +43,7 @@ impl State {
         operation_id = "getUsage",
         tag = "Twilio",
         summary = "Get this month's costs",
-        description = "What transcription cost in the current UTC month, for recordings of both sources. Scope: `twilio:transcribe`.",
+        description = "The cost of transcription in the current UTC month, for recordings of both sources. Scope: `twilio:transcribe`.",
         responses((status = 200, description = "The month's usage.", body = shared::transcripts::usage::MonthUsage)),
         security(("api_key" = []), ("api_key_in_query" = [])),
         extensions(("x-errors" = json!(["request", "key", "database"]))),

@@ -140,11 +140,11 @@ enum Recorded {
         operation_id = "listRecordings",
         tag = "Recordings",
         summary = "List calls",
-        description = "Calls by start time, newest first. Calls without a recording are left out unless `has_recording=false`. Scope: `recordings:read`.",
+        description = "Calls by start time, newest first. Calls without a recording are listed only with `has_recording=false`. Scope: `recordings:read`.",
         params(
             ("limit" = Option<u64>, Query, description = "Rows on a page.", minimum = 1, maximum = 100, example = 10),
             ("offset" = Option<u64>, Query, description = "Rows to skip, at most 100,000. Not together with `cursor`.", minimum = 0, maximum = 4294967295u64),
-            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, with the same filters and order."),
+            ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page, with the same filters and order."),
             ("order" = Option<String>, Query, description = "`desc`, the default, is newest first; `asc` is oldest first.", pattern = "^(asc|desc)$"),
             ("include_total" = Option<bool>, Query, description = "Adds `total`. Not together with a filter other than `has_recording`."),
             ("status" = Option<String>, Query, description = "Exact match.", min_length = 1, max_length = 256),

@@ -16,7 +16,7 @@ use shared::{
     http::{self, ApiError, ErrorFormat},
 };
 
-/// What became of an event.
+/// The result of an event.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code)]
@@ -57,8 +57,8 @@ impl State {
         path = "/webhooks/livekit",
         operation_id = "livekitWebhook",
         tag = "Webhooks",
-        summary = "Receive a webhook of LiveKit",
-        description = "For LiveKit alone. Only `egress_ended` events matter; any other event answers 200 with `indexed: false`.",
+        summary = "Receive a webhook from LiveKit",
+        description = "Only for LiveKit. Only `egress_ended` events are processed; other events return 200 with `indexed: false`.",
         request_body(content = inline(serde_json::Map<String, Value>), content_type = "application/webhook+json", description = "LiveKit's event."),
         responses((status = 200, description = "Stored or ignored.", body = Indexed)),
         security(("livekit_token" = [])),

@@ -46,7 +46,7 @@ struct Recorded {
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code)]
 struct InteractionReport {
-    /// Your id of the call. This or `dispatch_id` is required.
+    /// Your id for the call. This or `dispatch_id` is required.
     #[schema(max_length = 256, pattern = "^[^#]*$")]
     interaction_id: Option<String>,
     /// The LiveKit dispatch. Without it the call is matched by number and time.
@@ -67,12 +67,12 @@ struct InteractionReport {
     start_time: Option<String>,
     #[schema(format = DateTime)]
     end_time: Option<String>,
-    /// When this was so, at most a day ahead. Default: now.
+    /// The time of the report, at most a day ahead. Default: now.
     #[schema(format = DateTime)]
     updated_at: Option<String>,
 }
 
-/// Answers one request.
+/// Handles a request.
 #[cfg_attr(
     feature = "openapi",
     utoipa::path(
@@ -81,7 +81,7 @@ struct InteractionReport {
         operation_id = "reportInteraction",
         tag = "Recordings",
         summary = "Report a call",
-        description = "Reports what is known of a call: an interaction. Of each field the report with the newest `updated_at` counts. A field that is absent stays as it is, `null` empties it. Always needs a key. Scope: `recordings:write`.",
+        description = "Reports an interaction: the values that your system has for a call. For each field the report with the newest `updated_at` counts. An absent field keeps its value, `null` clears it. Always needs a key. Scope: `recordings:write`.",
         request_body = InteractionReport,
         responses((status = 200, description = "Stored.", body = Recorded)),
         security(("api_key" = []), ("api_key_in_query" = [])),

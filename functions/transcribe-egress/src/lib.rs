@@ -57,12 +57,12 @@ impl State {
         description = "Transcribes the LiveKit recording of a call, or returns its stored transcript. Always needs a key. The body may be empty. Each combination of `language`, `prompt`, `model` and `speakers` is stored and billed separately. Scope: `recordings:transcribe`.",
         params(
             ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
-            ("Prefer" = Option<String>, Header, description = "`respond-async`: a recording without a stored transcript is always answered 202.", example = "respond-async"),
+            ("Prefer" = Option<String>, Header, description = "`respond-async`: the response for a recording without a stored transcript is always 202.", example = "respond-async"),
         ),
-        request_body(content = Option<TranscriptOptions>, description = "How to transcribe."),
+        request_body(content = Option<TranscriptOptions>, description = "The options of the transcription."),
         responses(
-            (status = 200, description = "The transcript, or with `dry_run` its price.", body = TranscriptOrEstimate),
-            (status = 202, description = "Not ready yet: ask `status_url` again.", body = AcceptedBody),
+            (status = 200, description = "The transcript, or with `dry_run` its estimated price.", body = TranscriptOrEstimate),
+            (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
         extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "database", "queue", "transcription"]))),

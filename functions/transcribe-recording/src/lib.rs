@@ -82,12 +82,12 @@ struct TranscribeBody {
         summary = "Transcribe a Twilio recording",
         description = "Transcribes a Twilio recording, or returns its stored transcript. Each combination of `language`, `prompt`, `model` and `speakers` is stored and billed separately. Scope: `twilio:transcribe`.",
         params(
-            ("Prefer" = Option<String>, Header, description = "`respond-async`: a recording without a stored transcript is always answered 202.", example = "respond-async"),
+            ("Prefer" = Option<String>, Header, description = "`respond-async`: the response for a recording without a stored transcript is always 202.", example = "respond-async"),
         ),
         request_body(content = TranscribeBody, description = "`recording_sid` or `audio_url` is required; both only if they name the same recording."),
         responses(
-            (status = 200, description = "The transcript, or with `dry_run` its price.", body = TranscriptOrEstimate),
-            (status = 202, description = "Not ready yet: ask `status_url` again.", body = AcceptedBody),
+            (status = 200, description = "The transcript, or with `dry_run` its estimated price.", body = TranscriptOrEstimate),
+            (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
         extensions(("x-errors" = json!(["request", "key", "body", "missing", "recording_sid", "value", "audio_url", "database", "queue", "twilio", "transcription"]))),

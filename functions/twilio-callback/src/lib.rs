@@ -31,7 +31,7 @@ const PATH: &str = "/webhooks/twilio/recording";
 /// The timeout for looking up the call's number. Twilio waits 15 s for the response to a callback.
 const NUMBER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The parameters of a callback that are used.
+/// The used parameters of a callback.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = TwilioCallback)]
@@ -52,7 +52,7 @@ struct Callback {
     ErrorCode: Option<String>,
 }
 
-/// What became of a callback.
+/// The result of a callback.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = CallbackStored)]
@@ -99,10 +99,10 @@ impl State {
         path = "/webhooks/twilio/recording",
         operation_id = "twilioCallback",
         tag = "Webhooks",
-        summary = "Receive a recordingStatusCallback of Twilio",
-        description = "For Twilio alone: the `recordingStatusCallback` of a call.",
+        summary = "Receive a recordingStatusCallback from Twilio",
+        description = "Only for Twilio: the `recordingStatusCallback` of a call.",
         params(
-            ("dispatch_id" = Option<String>, Query, description = "The dispatch that the recording belongs to. Without it number and time decide.", pattern = "^[A-Za-z0-9_-]{1,128}$"),
+            ("dispatch_id" = Option<String>, Query, description = "The dispatch that the recording belongs to. Without it the recording is paired by number and time.", pattern = "^[A-Za-z0-9_-]{1,128}$"),
         ),
         request_body(content = Callback, content_type = "application/x-www-form-urlencoded", description = "Twilio's form."),
         responses((status = 200, description = "Stored.", body = Stored)),

@@ -1,4 +1,4 @@
-//! The schemas of the contract: what the derived ones leave open, closed.
+//! Makes the derived schemas of the contract strict.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ impl Schemas {
         Self(schemas)
     }
 
-    /// Merges what is flattened, marks what an answer always has, closes what a request may have, and leaves out what nothing names.
+    /// Merges flattened schemas, marks required fields of responses, forbids additional fields in requests, and removes unused schemas.
     pub(super) fn finish(&mut self, paths: &mut Value) {
         for name in self.names() {
             let mut schema = self.0[&name].clone();
@@ -64,7 +64,7 @@ impl Schemas {
         self.0.keys().cloned().collect()
     }
 
-    /// One object in place of `allOf`, which is how a flattened field is derived.
+    /// Replaces `allOf`, which is derived for flattened fields, by one object.
     fn merge(&self, schema: &mut Value) {
         let Some(parts) = schema.get_mut("allOf").map(Value::take) else {
             match schema {
@@ -106,7 +106,7 @@ impl Schemas {
                 all.extend(required);
             }
         }
-        // One of several fields is flattened: each may be there, by its name.
+        // A flattened enum: each of its variants' fields is optional.
         for choice in choices {
             for (name, property) in choice["properties"].as_object().into_iter().flatten() {
                 merged["properties"][name] = property.clone();
@@ -122,7 +122,7 @@ impl Schemas {
         }
     }
 
-    /// Collects the names of the schemas that a part of the document leads to.
+    /// Collects the names of the schemas that a part of the document refers to.
     fn reach(&self, part: &Value, names: &mut BTreeSet<String>) {
         if let Some(name) = name_of(part)
             && names.insert(name.to_owned())
@@ -147,7 +147,7 @@ fn each_operation(paths: &Value, mut visit: impl FnMut(&Value)) {
     }
 }
 
-/// A field of an answer that may be `null` is always there; one that may be absent is never `null`.
+/// In a response, a nullable field is always present, and an optional field is never `null`.
 fn always_present(schema: &mut Value) {
     if let Some(variants) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
         variants.iter_mut().for_each(always_present);

@@ -1,4 +1,4 @@
-//! `openapi.json`: that it is what the code says, what the template routes, and what every answer of these tests follows.
+//! Checks that `openapi.json` equals the contract derived from the code and has the routes of the template, and validates every response in these tests.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,7 +23,7 @@ use crate::stack::TestStack;
 
 const COMMITTED: &str = include_str!("../../../openapi.json");
 static CONTRACT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(COMMITTED).unwrap());
-/// The schemas, with nothing in an object but what they name.
+/// Makes the schemas reject additional fields.
 static STRICT: LazyLock<Value> = LazyLock::new(|| {
     let mut schemas = CONTRACT["components"]["schemas"].clone();
     close(&mut schemas);
@@ -65,11 +65,13 @@ pub(crate) fn validated(api: Router) -> Router {
     }))
 }
 
-/// In what way an answer is not of the contract.
+/// How a response violates the contract; `None` if it is valid.
 fn problem(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Option<String> {
-    let head = method == Method::HEAD;
-    if head || method == Method::OPTIONS {
+    if method == Method::HEAD {
         return (!body.is_empty()).then(|| "a body".to_owned());
+    }
+    if method == Method::OPTIONS {
+        return None;
     }
     if status == StatusCode::FOUND {
         let redirects = operation(method, path)?["responses"].get(status.as_str()).is_some();
@@ -108,7 +110,7 @@ fn problem(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap,
         .then(|| format!("{code} is not documented here"))
 }
 
-/// The operation of a path, with any slashes behind it: the one whose path has the fewest variables.
+/// The operation of a path, with or without trailing slashes: the one whose path has the fewest variables.
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let method = method.as_str().to_ascii_lowercase();
     let segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
@@ -124,7 +126,7 @@ fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     item.get(method)
 }
 
-/// In what way a body is not of a named schema.
+/// How a body violates a named schema; `None` if it is valid.
 fn invalid(schema: &str, body: &Value) -> Option<String> {
     static VALIDATORS: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
     let compile = || {
@@ -146,7 +148,7 @@ fn invalid(schema: &str, body: &Value) -> Option<String> {
 }
 
 #[test]
-fn the_committed_contract_is_what_the_code_says() {
+fn the_committed_contract_equals_the_derived_one() {
     let current = local::contract::text();
     let differs = current
         .lines()
@@ -171,7 +173,7 @@ fn the_contract_has_the_routes_of_the_template() {
             methods.map(move |method| format!("{} {path}", method.to_ascii_uppercase()))
         })
         .collect();
-    // A greedy route is for the forms with a slash, and `HEAD` is a `GET` without the body.
+    // Greedy routes are for paths with a trailing slash, and `HEAD` is a `GET` without the body.
     let is_own = |route: &&Route| !route.path.contains("{proxy+}") && route.method != "HEAD";
     let routes = gateway.routes().iter().filter(is_own);
     let routes: BTreeSet<String> = routes.map(|route| route.key()).collect();
@@ -201,7 +203,7 @@ fn every_example_of_the_contract_is_valid() {
 }
 
 #[tokio::test]
-async fn the_contract_and_its_page_are_served_without_a_key_and_from_this_host_alone() {
+async fn the_contract_and_its_page_are_served_without_a_key_and_without_other_hosts() {
     let stack = TestStack::with_environment([("RECORDINGS_AUTH", "required")]).await;
     let served = stack.get_without_key("/openapi.json").await;
     assert_eq!((served.status.as_u16(), &served.body), (200, &*CONTRACT));
@@ -261,6 +263,11 @@ async fn a_model_that_does_not_exist_is_the_callers_mistake_if_the_request_named
     let answer = stack.post("/api/twilio/transcript", &body).await;
     let sentence = answer.twilio_error(400, "whisper_model_not_found");
     assert!(sentence.contains("no-such-model"), "{sentence}");
-    let answer = stack.post("/recordings/dispatch_1754653479_15103455686/transcript", &json!({"model": "no-such-model"})).await;
+    let answer = stack
+        .post(
+            "/recordings/dispatch_1754653479_15103455686/transcript",
+            &json!({"model": "no-such-model"}),
+        )
+        .await;
     answer.recordings_error(400, "whisper_model_not_found");
 }

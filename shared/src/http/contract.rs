@@ -1,4 +1,4 @@
-//! What the contract (`openapi.json`) says of errors: the schemas of their bodies, and every code with its status and meaning.
+//! The errors in the contract (`openapi.json`): the schemas of their bodies, and every code with its status and meaning.
 
 use utoipa::{
     PartialSchema, ToSchema,
@@ -11,11 +11,11 @@ use super::error::{RecordingsErrorBody, TwilioErrorBody};
 pub struct ErrorCode {
     /// The code.
     pub code: &'static str,
-    /// The HTTP status of an answer with this code.
+    /// The HTTP status of a response with this code.
     pub status: u16,
-    /// What it means, as a sentence.
+    /// The meaning as a sentence.
     pub meaning: &'static str,
-    /// Whether the answer has `retryable`: always, never, or (`None`) where another attempt may succeed.
+    /// Whether the response has `retryable`: always, never, or (`None`) if a retry may succeed.
     pub retryable: Option<bool>,
 }
 
@@ -42,48 +42,44 @@ const fn perhaps_transient(status: u16, code: &'static str, meaning: &'static st
     }
 }
 
-/// What can happen to every request.
+/// Errors of all requests.
 pub const REQUEST: &[ErrorCode] = &[
-    error(
-        400,
-        "unknown_parameter",
-        "The query has a parameter that the endpoint does not know.",
-    ),
-    error(400, "repeated_parameter", "The query has a parameter twice."),
+    error(400, "unknown_parameter", "The query string has an unknown parameter."),
+    error(400, "repeated_parameter", "The query string has a parameter twice."),
     error(400, "invalid_query", "The query string is not UTF-8."),
     error(400, "invalid_path", "The path is not UTF-8."),
     error(404, "path_not_found", "There is no such path in this API."),
     error(
         413,
         "answer_too_large",
-        "The answer has more than 5,000,000 bytes. Ask for less.",
+        "The response would have more than 5,000,000 bytes. Request less.",
     ),
     transient(
         503,
         "timeout",
-        "The answer took too long. Try again, or ask for less at once.",
+        "The request took too long. Try again, or request less at once.",
     ),
 ];
 
-/// What can happen to a request that needs an API key.
+/// Errors of requests that need an API key.
 pub const KEY: &[ErrorCode] = &[
     error(
         401,
         "unauthorized",
-        "There is no valid key, or no valid signature of LiveKit.",
+        "There is no valid API key or no valid token from LiveKit.",
     ),
     error(403, "forbidden", "The key lacks the scope that the message names."),
     error(500, "api_keys_not_configured", "The deployment has no usable API keys."),
     transient(503, "api_keys_unavailable", "API keys can't be checked right now."),
 ];
 
-/// What can happen to a JSON body.
+/// Errors of JSON bodies.
 pub const BODY: &[ErrorCode] = &[
     error(400, "invalid_json", "The body is not a JSON object."),
     error(
         400,
         "invalid_body",
-        "A field of the body is unknown or of the wrong type.",
+        "A field of the body is unknown or has the wrong type.",
     ),
     error(413, "body_too_large", "The body has more than 65,536 bytes."),
     error(
@@ -93,65 +89,65 @@ pub const BODY: &[ErrorCode] = &[
     ),
 ];
 
-/// What can be wrong with a value.
+/// Errors of values.
 pub const VALUE: &[ErrorCode] = &[error(
     400,
     "invalid_parameter",
-    "A value can't be used; the message says which values are accepted.",
+    "A value is invalid; the message contains the accepted values.",
 )];
 
-/// What can be wrong with a dispatch id.
+/// Errors of dispatch ids.
 pub const DISPATCH_ID: &[ErrorCode] = &[error(
     400,
     "invalid_dispatch_id",
     "The dispatch id is not 1 to 128 letters, digits, underscores or hyphens.",
 )];
 
-/// What can be wrong with a recording SID.
+/// Errors of recording SIDs.
 pub const RECORDING_SID: &[ErrorCode] = &[error(
     400,
     "invalid_recording_sid",
     "The recording SID is not RE and 16 to 32 hexadecimal digits.",
 )];
 
-/// What can be missing.
+/// Errors of missing parameters.
 pub const MISSING: &[ErrorCode] = &[error(400, "missing_parameter", "A required parameter is missing.")];
 
-/// What can happen to a list.
+/// Errors of lists.
 pub const LIST: &[ErrorCode] = &[error(
     400,
     "offset_too_deep",
-    "The offset passes over too many calls. Follow next_cursor, or narrow the list by time.",
+    "The offset skips too many calls. Use next_cursor, or narrow the list by time.",
 )];
 
-/// What can happen to a list of Twilio.
+/// Errors of Twilio lists.
 pub const PAGE_TOKEN: &[ErrorCode] = &[error(
     400,
     "page_token_expired",
-    "The page token points to a place that no longer exists. Start again without it.",
+    "The page token names a position that no longer exists. Start again without it.",
 )];
 
-/// What can happen to a report of an interaction.
+/// Errors of reported interactions.
 pub const INTERACTION: &[ErrorCode] = &[error(
     400,
     "invalid_interaction",
-    "A field of the interaction is missing, unknown or can't be used.",
+    "A field of the interaction is missing, unknown or invalid.",
 )];
 
 /// What can happen to the report of the reconciler.
-pub const REPORT: &[ErrorCode] = &[error(404, "no_report", "The reconciler has not finished a run yet.")];
+pub const REPORT: &[ErrorCode] = &[error(404, "no_report", "The reconciler has not finished a round yet.")];
 
 /// What can happen to a request for a stored transcript.
 pub const STORED_TRANSCRIPT: &[ErrorCode] = &[
     error(
         404,
         "transcript_not_found",
-        "No transcript of this recording has been asked for.",
+        "No transcript of this recording has been requested.",
     ),
     error(
         409,
         "transcript_not_ready",
-        "The transcript is not ready. Ask for JSON to see why.",
+        "The transcript is not ready. Request JSON for details.",
     ),
 ];
 
@@ -159,7 +155,7 @@ pub const STORED_TRANSCRIPT: &[ErrorCode] = &[
 pub const DATABASE: &[ErrorCode] = &[transient(
     503,
     "database_unavailable",
-    "DynamoDB does not answer right now.",
+    "DynamoDB does not respond right now.",
 )];
 
 /// What can happen to a URL that has to be signed.
@@ -167,7 +163,7 @@ pub const SIGNER: &[ErrorCode] = &[
     error(
         500,
         "s3_not_configured",
-        "The deployment names no recordings bucket, or the bucket does not exist.",
+        "No recordings bucket is configured, or the bucket does not exist.",
     ),
     error(
         500,
@@ -179,18 +175,18 @@ pub const SIGNER: &[ErrorCode] = &[
 
 /// What can happen in the bucket.
 pub const STORAGE: &[ErrorCode] = &[
-    error(404, "recording_not_found", "There is no such recording, or not yet."),
+    error(404, "recording_not_found", "The recording does not exist (yet)."),
     error(
         500,
         "s3_not_configured",
-        "The deployment names no recordings bucket, or the bucket does not exist.",
+        "No recordings bucket is configured, or the bucket does not exist.",
     ),
     error(
         500,
         "storage_access_denied",
         "The deployment may not read its recordings bucket.",
     ),
-    transient(503, "storage_unavailable", "S3 does not answer right now."),
+    transient(503, "storage_unavailable", "S3 does not respond right now."),
 ];
 
 /// What can happen to a LiveKit webhook.
@@ -198,7 +194,7 @@ pub const LIVEKIT: &[ErrorCode] = &[
     error(
         401,
         "unauthorized",
-        "The Authorization header does not hold LiveKit's token for this body.",
+        "The Authorization header does not contain LiveKit's token for this body.",
     ),
     error(400, "invalid_json", "The body is not a JSON object."),
     error(413, "body_too_large", "The body has more than 65,536 bytes."),
@@ -225,7 +221,7 @@ pub const CALLBACK: &[ErrorCode] = &[
     error(
         500,
         "public_url_not_configured",
-        "The deployment does not know its own public URL.",
+        "The deployment's public URL is not configured.",
     ),
     error(
         500,
@@ -240,7 +236,7 @@ pub const CALLBACK: &[ErrorCode] = &[
 ];
 
 /// What can happen in the queue.
-pub const QUEUE: &[ErrorCode] = &[transient(503, "queue_unavailable", "SQS does not answer right now.")];
+pub const QUEUE: &[ErrorCode] = &[transient(503, "queue_unavailable", "SQS does not respond right now.")];
 
 /// What can happen at Twilio. The Twilio API document makes these 500.
 pub const TWILIO: &[ErrorCode] = &[
@@ -250,10 +246,10 @@ pub const TWILIO: &[ErrorCode] = &[
         "The deployment has no usable Twilio credentials.",
     ),
     error(500, "twilio_unauthorized", "Twilio refused the configured credentials."),
-    error(500, "twilio_error", "Twilio gave an unexpected answer."),
+    error(500, "twilio_error", "Twilio returned an unexpected response."),
     transient(500, "twilio_rate_limited", "Twilio is limiting the rate of requests."),
     transient(500, "twilio_unavailable", "Twilio is not reachable right now."),
-    transient(500, "twilio_timeout", "Twilio did not answer in time."),
+    transient(500, "twilio_timeout", "Twilio did not respond in time."),
     transient(
         500,
         "twilio_secret_unavailable",
@@ -266,7 +262,7 @@ pub const AUDIO_URL: &[ErrorCode] = &[
     error(
         400,
         "invalid_audio_url",
-        "The URL is not that of a recording of the configured Twilio account.",
+        "The URL is not a recording of the configured Twilio account.",
     ),
     error(
         400,
@@ -306,16 +302,16 @@ pub const TRANSCRIPTION: &[ErrorCode] = &[
     perhaps_transient(
         500,
         "external_storage_refused",
-        "The external storage did not give the recording.",
+        "The request to the external storage failed.",
     ),
-    perhaps_transient(500, "media_not_found", "There is no audio, or not yet."),
+    perhaps_transient(500, "media_not_found", "The audio does not exist (yet)."),
     error(500, "media_not_audio", "The recording is not audio."),
     error(500, "media_empty", "The recording is empty."),
     error(500, "audio_too_short", "The audio is shorter than 0.1 seconds."),
     error(
         500,
         "audio_unsupported",
-        "The audio is corrupted or of an unsupported format.",
+        "The audio is corrupted or has an unsupported format.",
     ),
     error(
         500,
@@ -326,7 +322,7 @@ pub const TRANSCRIPTION: &[ErrorCode] = &[
     error(
         500,
         "whisper_not_configured",
-        "The deployment has no usable key of the transcription API.",
+        "The deployment has no usable key for the transcription API.",
     ),
     error(
         500,
@@ -343,7 +339,11 @@ pub const TRANSCRIPTION: &[ErrorCode] = &[
         "whisper_model_not_found",
         "The transcription API does not have the model.",
     ),
-    error(500, "whisper_error", "The transcription API gave an unexpected answer."),
+    error(
+        500,
+        "whisper_error",
+        "The transcription API returned an unexpected response.",
+    ),
     transient(
         500,
         "whisper_rate_limited",
@@ -354,7 +354,7 @@ pub const TRANSCRIPTION: &[ErrorCode] = &[
         "whisper_unavailable",
         "The transcription API is not reachable right now.",
     ),
-    transient(500, "whisper_timeout", "The transcription API did not answer in time."),
+    transient(500, "whisper_timeout", "The transcription API did not respond in time."),
     transient(
         500,
         "whisper_secret_unavailable",
@@ -363,26 +363,26 @@ pub const TRANSCRIPTION: &[ErrorCode] = &[
     transient(
         500,
         "transcription_interrupted",
-        "A worker stopped. The stored parts are kept.",
+        "A worker was stopped. Stored parts are reused.",
     ),
     transient(
         500,
         "transcription_timeout",
-        "A worker ran out of time. The stored parts are kept.",
+        "A worker ran out of time. Stored parts are reused.",
     ),
-    transient(500, "transcription_given_up", "Workers stopped five times."),
+    transient(500, "transcription_given_up", "Workers were stopped five times."),
     perhaps_transient(
         500,
         "internal_error",
-        "The function could not keep the audio on its disk.",
+        "The function could not store the audio on its disk.",
     ),
     perhaps_transient(
         500,
         "storage_access_denied",
         "The deployment may not read its recordings bucket.",
     ),
-    perhaps_transient(500, "storage_unavailable", "S3 does not answer right now."),
-    perhaps_transient(500, "database_unavailable", "DynamoDB does not answer right now."),
+    perhaps_transient(500, "storage_unavailable", "S3 does not respond right now."),
+    perhaps_transient(500, "database_unavailable", "DynamoDB does not respond right now."),
     perhaps_transient(500, "recording_not_found", "The recording no longer exists."),
 ];
 

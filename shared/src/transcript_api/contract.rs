@@ -1,11 +1,11 @@
-//! What the contract says of fields whose Rust type says less.
+//! Schemas of the contract for fields whose Rust types are less specific.
 
 use utoipa::{
     ToSchema,
     openapi::schema::{Object, ObjectBuilder, Type},
 };
 
-/// How a transcript names its recording: a Twilio recording by `recording_sid` and `audio_url`, a LiveKit recording by `dispatch_id`.
+/// The fields of a transcript that identify the recording: a Twilio recording by `recording_sid` and `audio_url`, a LiveKit recording by `dispatch_id`.
 #[derive(ToSchema)]
 #[allow(dead_code)]
 pub(super) struct Label {
@@ -18,7 +18,7 @@ pub(super) struct Label {
     dispatch_id: Option<String>,
 }
 
-/// How a state names its recording: by `recording_sid` or by `dispatch_id`.
+/// The field of a state that identifies the recording: by `recording_sid` or by `dispatch_id`.
 #[derive(ToSchema)]
 #[allow(dead_code)]
 pub(super) struct Recording {
