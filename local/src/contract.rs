@@ -34,6 +34,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
     paths(
         list_recordings::handle,
         get_recording::handle,
+        get_recording::audio::handle,
         get_egress_transcript::handle,
         transcribe_egress::handle,
         record_interaction::handle,
@@ -106,7 +107,7 @@ fn finish(operation: &mut Value, error_schema: &str, examples: &mut Map<String, 
     let responses = &mut operation["responses"];
     for (status, response) in responses.as_object_mut().into_iter().flatten() {
         if is_secret {
-            response["headers"] = json!({"Cache-Control": cache_control()});
+            response["headers"]["Cache-Control"] = cache_control();
         }
         if let Some(example) = examples.remove(&format!("{id} {status}")) {
             response["content"]["application/json"]["example"] = example;

@@ -4,6 +4,7 @@
 //! through `lambda_http`'s own parser to the function, and fails in the ways the real gateway fails: 404 without a route, 413 over the payload
 //! limit, 500 when the function crashes, 503 when it exceeds its timeout.
 
+mod cors;
 mod event;
 mod route;
 mod template;
@@ -28,6 +29,7 @@ use lambda_http::{
 pub use route::Route;
 pub use template::{QueueSource, Rule, Schedule, TemplateError, queues, rules, schedules};
 
+use cors::Cors;
 use route::Target;
 
 /// The deployed system's `template.yaml`.
@@ -46,6 +48,7 @@ const MAX_DURATION: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Gateway {
     routes: Vec<Route>,
+    cors: Cors,
 }
 
 impl Gateway {
@@ -56,7 +59,15 @@ impl Gateway {
     pub fn from_template(yaml: &str) -> Result<Self, TemplateError> {
         Ok(Self {
             routes: template::routes(yaml)?,
+            cors: template::cors(yaml)?,
         })
+    }
+
+    /// Lets pages of these origins call the API, as the parameter `CorsAllowedOrigins` does.
+    #[must_use]
+    pub fn with_cors_origins(mut self, origins: Vec<String>) -> Self {
+        self.cors.origins = origins;
+        self
     }
 
     /// Every route, in the template's order.
@@ -90,6 +101,9 @@ impl Gateway {
         let started = Instant::now();
         let request_id = request_id();
         let (parts, body) = request.into_parts();
+        if let Some(preflight) = self.cors.preflight(&parts) {
+            return preflight;
+        }
         let target = route::find(&self.routes, parts.method.as_str(), parts.uri.path());
         let route_key = target
             .as_ref()
@@ -100,6 +114,7 @@ impl Gateway {
             None => Err(Refusal::NotFound),
         };
         let mut response = result.unwrap_or_else(Refusal::into_response);
+        self.cors.apply(&parts.headers, &mut response);
 
         tracing::info!(
             request_id,

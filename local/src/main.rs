@@ -43,6 +43,9 @@ struct Options {
     /// Start AWS and the stand-ins only, reachable from containers, for `sam local`
     #[arg(long)]
     aws_only: bool,
+    /// Origins whose pages may call the API from a browser, separated by commas
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
+    cors_allowed_origins: Vec<String>,
     /// No demo data
     #[arg(long)]
     empty: bool,
@@ -168,6 +171,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         twilio,
         whisper,
         schedules: true,
+        cors_allowed_origins: options.cors_allowed_origins,
         around_api: None,
         environment,
     })

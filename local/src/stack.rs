@@ -41,6 +41,8 @@ pub struct Settings {
     pub whisper: Option<TranscriptionApi>,
     /// Run functions on their schedules.
     pub schedules: bool,
+    /// Origins whose pages may call the API from a browser.
+    pub cors_allowed_origins: Vec<String>,
     /// A wrapper around the API that checks its responses.
     pub around_api: Option<fn(Router) -> Router>,
     /// Further variables of the functions' environment, which win over the stack's own.
@@ -64,6 +66,7 @@ impl Settings {
             twilio: None,
             whisper: None,
             schedules: false,
+            cors_allowed_origins: Vec::new(),
             around_api: None,
             environment: Vec::new(),
         }
@@ -202,17 +205,20 @@ impl Stack {
                 tasks.extend(schedules.map(|it| events::drive_schedule(it, functions.clone(), stopped.clone())));
             }
             servers.push(Server { stop, tasks });
-            let router = Gateway::from_template(TEMPLATE)?.router(move |function, request| {
-                let functions = functions.clone();
-                async move {
-                    functions.invoke(&function, request).await.unwrap_or_else(|| {
-                        tracing::error!(function, "template.yaml names a function that is not in functions.rs");
-                        let mut response = Response::new(Body::Text(r#"{"message":"Internal Server Error"}"#.into()));
-                        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                        response
-                    })
-                }
-            });
+            let router = Gateway::from_template(TEMPLATE)?
+                .with_cors_origins(settings.cors_allowed_origins)
+                .router(move |function, request| {
+                    let functions = functions.clone();
+                    async move {
+                        functions.invoke(&function, request).await.unwrap_or_else(|| {
+                            tracing::error!(function, "template.yaml names a function that is not in functions.rs");
+                            let mut response =
+                                Response::new(Body::Text(r#"{"message":"Internal Server Error"}"#.into()));
+                            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                            response
+                        })
+                    }
+                });
             let router = match settings.around_api {
                 Some(around) => around(router),
                 None => router,

@@ -1,5 +1,7 @@
 //! `GET /recordings/{dispatch_id}`: presigned URLs for playing and downloading a call's recording.
 
+pub mod audio;
+
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use shared::{
@@ -59,6 +61,9 @@ struct Recording {
     download_url: String,
     dispatch_id: String,
     s3_key: String,
+    /// Path of the recording's audio below the base URL, which does not expire.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    stable_url: String,
     expires_in: u64,
     expires_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +95,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request).is_some_and(|tail| tail.ends_with("/transcript")) {
         return get_egress_transcript::handle(&state.transcripts, request).await;
     }
+    if http::route_ends_with(&request, "/audio") || http::tail(&request).is_some_and(|tail| tail.ends_with("/audio")) {
+        return audio::handle(state, request).await;
+    }
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;
         let text = request.last_segment("dispatch_id")?;
@@ -105,6 +113,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             download_url: presigner.presign_download(&key)?,
             dispatch_id: text,
             s3_key: key,
+            stable_url: audio::stable_url(&id),
             expires_in: presigner.expiry.seconds,
             expires_at: to_millis(presigner.expiry.at()),
             expires_limited_by: presigner.expiry.limited_by,

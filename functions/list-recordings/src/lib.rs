@@ -16,6 +16,7 @@ use shared::{
         access::{Access, Scope},
         invalid_parameter,
     },
+    ids::DispatchId,
     time::{DateInput, to_millis},
 };
 
@@ -116,6 +117,10 @@ struct Row {
 enum Recorded {
     LiveKit {
         recording_url: String,
+        /// Path of the recording's audio below the base URL, which does not expire.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false, format = "uri-reference"))]
+        stable_url: Option<String>,
         expires_at: String,
     },
     /// The URL requires Twilio credentials. It can also be sent to the transcript endpoint.
@@ -276,6 +281,7 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
     if let Some(key) = &call.s3_key {
         recordings.push(Recorded::LiveKit {
             recording_url: presigner.presign(key)?,
+            stable_url: DispatchId::parse(&call.dispatch_id).map(|id| format!("/recordings/{id}/audio")),
             expires_at: to_millis(presigner.expiry.at()),
         });
     }
@@ -291,6 +297,7 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
         Some(Recorded::LiveKit {
             recording_url,
             expires_at,
+            ..
         }) => (Some("livekit"), Some(recording_url.clone()), Some(expires_at.clone())),
         Some(Recorded::Twilio { recording_url, .. }) => (Some("twilio"), recording_url.clone(), None),
         None => (None, None, None),

@@ -64,7 +64,6 @@ struct TranscribeBody {
     )]
     recording_sid: Option<String>,
     /// URL of a recording of the configured account, on `api.twilio.com` or the configured host.
-    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     audio_url: Option<String>,
     /// Whether the job waits in the queue for a call that has not ended.
     wait: Option<bool>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
 use serde_json::Value;
 
-use super::Route;
+use super::{Route, cors::Cors};
 
 /// Lambda's timeout for a function that states none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,6 +48,42 @@ pub(super) fn routes(yaml: &str) -> Result<Vec<Route>, TemplateError> {
         return Err(TemplateError("no function has an HttpApi event".to_owned()));
     }
     Ok(routes)
+}
+
+/// What the API's `CorsConfiguration` allows to origins, none of which are in it yet.
+pub(super) fn cors(yaml: &str) -> Result<Cors, TemplateError> {
+    let documents = load(yaml)?;
+    let resources = entries(documents.first().and_then(|template| template.get("Resources")));
+    let api = resources.filter(|(_, resource)| text(resource.get("Type")) == Some("AWS::Serverless::HttpApi"));
+    let configuration = api
+        .filter_map(|(_, api)| api.get("Properties")?.get("CorsConfiguration"))
+        .next();
+    // `!If [HasCorsOrigins, {...}, !Ref AWS::NoValue]`
+    let configuration = match configuration {
+        None => return Ok(Cors::default()),
+        Some(Yaml::Tagged(_, branches)) => branches.as_sequence().and_then(|branches| branches.get(1)),
+        Some(other) => Some(other),
+    };
+    let list = |name: &str| -> Option<String> {
+        let values = configuration?.get(name)?.as_sequence()?.iter();
+        Some(
+            values
+                .filter_map(|value| text(Some(value)))
+                .collect::<Vec<_>>()
+                .join(","),
+        )
+    };
+    let incomplete =
+        || TemplateError("CorsConfiguration needs AllowMethods, AllowHeaders, ExposeHeaders and MaxAge".to_owned());
+    Ok(Cors {
+        origins: Vec::new(),
+        methods: list("AllowMethods").ok_or_else(incomplete)?,
+        headers: list("AllowHeaders").ok_or_else(incomplete)?,
+        exposed: list("ExposeHeaders").ok_or_else(incomplete)?,
+        max_age: configuration
+            .and_then(|it| it.get("MaxAge")?.as_integer())
+            .ok_or_else(incomplete)?,
+    })
 }
 
 /// A queue that a function works through.

@@ -15,7 +15,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use jsonschema::Validator;
-use local::gateway::{Gateway, TEMPLATE};
+use local::gateway::{Gateway, Route, TEMPLATE};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -67,9 +67,15 @@ pub(crate) fn validated(api: Router) -> Router {
 
 /// How a response violates the contract; `None` if it is valid.
 fn problem(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Option<String> {
-    let head = method == Method::HEAD;
-    if head || method == Method::OPTIONS {
+    if method == Method::HEAD {
         return (!body.is_empty()).then(|| "a body".to_owned());
+    }
+    if method == Method::OPTIONS {
+        return None;
+    }
+    if status == StatusCode::FOUND {
+        let redirects = operation(method, path)?["responses"].get(status.as_str()).is_some();
+        return (!redirects || !body.is_empty()).then(|| "no such redirect".to_owned());
     }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default();
@@ -167,8 +173,9 @@ fn the_contract_has_the_routes_of_the_template() {
             methods.map(move |method| format!("{} {path}", method.to_ascii_uppercase()))
         })
         .collect();
-    // Greedy routes are for paths with a trailing slash.
-    let routes = gateway.routes().iter().filter(|route| !route.path.contains("{proxy+}"));
+    // Greedy routes are for paths with a trailing slash, and `HEAD` is a `GET` without the body.
+    let is_own = |route: &&Route| !route.path.contains("{proxy+}") && route.method != "HEAD";
+    let routes = gateway.routes().iter().filter(is_own);
     let routes: BTreeSet<String> = routes.map(|route| route.key()).collect();
     assert_eq!(routes, documented);
 }
@@ -247,4 +254,20 @@ async fn the_contract_and_its_page_are_served_without_a_key_and_without_other_ho
     }
     let absent = stack.get_without_key("/docs/other.js").await;
     absent.recordings_error(404, "path_not_found");
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_exist_is_the_callers_mistake_if_the_request_named_it() {
+    let stack = TestStack::demo().await;
+    let body = json!({"recording_sid": "RE1234567890abcdef", "model": "no-such-model"});
+    let answer = stack.post("/api/twilio/transcript", &body).await;
+    let sentence = answer.twilio_error(400, "whisper_model_not_found");
+    assert!(sentence.contains("no-such-model"), "{sentence}");
+    let answer = stack
+        .post(
+            "/recordings/dispatch_1754653479_15103455686/transcript",
+            &json!({"model": "no-such-model"}),
+        )
+        .await;
+    answer.recordings_error(400, "whisper_model_not_found");
 }

@@ -64,7 +64,12 @@ async fn the_documented_example_has_the_documented_rows() {
     let all = row["recordings"].take();
     assert_eq!(
         all,
-        json!([{"source": "livekit", "recording_url": url, "expires_at": expires_at}])
+        json!([{
+            "source": "livekit",
+            "recording_url": url,
+            "stable_url": "/recordings/dispatch_1754653479_15103455686/audio",
+            "expires_at": expires_at
+        }])
     );
     assert_eq!(
         *row,

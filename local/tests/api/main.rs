@@ -5,6 +5,7 @@
 
 mod auth;
 mod bound_transcripts;
+mod browsers;
 mod budget;
 mod command_line;
 mod contract;

@@ -99,6 +99,7 @@ async fn the_documented_example_has_the_documented_fields() {
         "expires_in",
         "recording_url",
         "s3_key",
+        "stable_url",
     ];
     assert_eq!(fields, BTreeSet::from(documented));
     assert_eq!(body["dispatch_id"], ID);

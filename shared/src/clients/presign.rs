@@ -166,15 +166,21 @@ impl Presign {
 impl Presigner {
     /// A URL for playing the recording in a browser or player, including seeking.
     pub fn presign(&self, key: &str) -> Result<String, PresignError> {
-        self.sign(key, None)
+        self.sign("GET", key, None)
     }
 
     /// A URL for downloading the recording under its file name.
     pub fn presign_download(&self, key: &str) -> Result<String, PresignError> {
-        self.sign(key, Some(&content_disposition(key)))
+        self.sign("GET", key, Some(&content_disposition(key)))
     }
 
-    fn sign(&self, key: &str, disposition: Option<&str>) -> Result<String, PresignError> {
+    /// A URL for this method, `GET` or `HEAD`: S3 returns 403 for any other than the one that was signed.
+    pub fn presign_for(&self, method: &str, key: &str, is_download: bool) -> Result<String, PresignError> {
+        let disposition = is_download.then(|| content_disposition(key));
+        self.sign(method, key, disposition.as_deref())
+    }
+
+    fn sign(&self, method: &str, key: &str, disposition: Option<&str>) -> Result<String, PresignError> {
         const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
         let mut url = format!("{}/{}", self.address, utf8_percent_encode(key, PATH));
         let mut separator = '?';
@@ -209,7 +215,7 @@ impl Presigner {
             .build()
             .map_err(|error| failed(&error))?
             .into();
-        let request = SignableRequest::new("GET", url.as_str(), iter::empty(), SignableBody::UnsignedPayload);
+        let request = SignableRequest::new(method, url.as_str(), iter::empty(), SignableBody::UnsignedPayload);
         let signed = sign(request.map_err(|error| failed(&error))?, &parameters).map_err(|error| failed(&error))?;
         let (_, signature) = signed.into_parts().0.into_parts();
         for (name, value) in signature {

@@ -275,6 +275,11 @@ pub const AUDIO_URL: &[ErrorCode] = &[
 /// What can happen to a transcription. Both API documents make these 500.
 pub const TRANSCRIPTION: &[ErrorCode] = &[
     error(
+        400,
+        "whisper_model_not_found",
+        "The transcription API does not have the model of the request.",
+    ),
+    error(
         402,
         "budget_exceeded",
         "The month's budget does not cover the transcription.",

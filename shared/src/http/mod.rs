@@ -16,6 +16,6 @@ pub use error::{
 };
 pub use query::Query;
 pub use reply::Reply;
-pub use request::{ApiRequest, tail};
+pub use request::{ApiRequest, route_ends_with, tail};
 pub use response::respond;
 pub use serve::{serve, serve_events};

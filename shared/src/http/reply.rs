@@ -2,7 +2,7 @@
 
 use lambda_http::{
     Body, Response,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, header::InvalidHeaderValue},
 };
 use serde::Serialize;
 
@@ -32,6 +32,18 @@ impl Reply {
     /// 200 with these bytes.
     pub fn file(content_type: &'static str, bytes: Vec<u8>) -> Self {
         Self::new(StatusCode::OK, content_type, Body::Binary(bytes))
+    }
+
+    /// 302 to this URL, which nothing may store.
+    pub fn redirect(url: &str) -> Result<Self, InvalidHeaderValue> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, HeaderValue::from_str(url)?);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(Self {
+            status: StatusCode::FOUND,
+            headers,
+            body: Body::Empty,
+        })
     }
 
     /// Sets a header, in place of one that there is.

@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use lambda_http::{
     Request, RequestExt,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
+    request::RequestContext,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -37,6 +38,11 @@ impl ApiRequest {
     /// Stores the id of the request's API key for the log line.
     pub(super) fn set_key_id(&self, id: &str) {
         self.key_id.get_or_init(|| id.to_owned());
+    }
+
+    /// The method. A `HEAD` is answered like a `GET`, without the body.
+    pub fn method(&self) -> &Method {
+        self.request.method()
     }
 
     /// The path, as the client sent it.
@@ -161,6 +167,16 @@ impl ApiRequest {
             }
             _ => ApiError::bad_request("invalid_json", format!("The body is not valid JSON: {error}.")),
         })
+    }
+}
+
+/// Whether the route that the gateway chose ends with this, as `GET /recordings/{dispatch_id}/audio` with `/audio`.
+pub fn route_ends_with(request: &Request, end: &str) -> bool {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => {
+            context.route_key.as_deref().is_some_and(|key| key.ends_with(end))
+        }
+        _ => false,
     }
 }
 

@@ -11,7 +11,9 @@ use crate::{
     http::{ApiError, ApiRequest, ErrorFormat},
     retry::backoff,
     transcription::{EnqueueError, Outcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue, estimated_seconds},
-    transcripts::{AudioId, ClaimPolicy, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost},
+    transcripts::{
+        AudioId, ClaimPolicy, Failure, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost,
+    },
 };
 
 /// The maximum time that a job waits for its call to end.
@@ -285,6 +287,17 @@ impl<'a> TranscriptRequest<'a> {
         Ok(sent.map_err(EnqueueError::from)?)
     }
 
+    /// The error for a transcription that failed. A model that does not exist is the caller's mistake if the request named it.
+    fn failed(&self, failure: Failure) -> ApiError {
+        match &self.job.options.model {
+            Some(model) if failure.code == "whisper_model_not_found" => ApiError::bad_request(
+                failure.code,
+                format!("model must be a model of the transcription API, which does not have {model:?}."),
+            ),
+            _ => ApiError::not_transcribed(self.format, failure),
+        }
+    }
+
     async fn enqueue(&self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
         let Transcriber { queue, transcripts, .. } = transcriber;
         Ok(enqueue(queue, transcripts, &self.job, &self.audio, valid).await?)
@@ -326,7 +339,7 @@ impl<'a> TranscriptRequest<'a> {
                     if let Err(error) = transcriber.transcripts.fail(&lease, &failure).await {
                         tracing::warn!(%error, "the lease could not be released; it will expire");
                     }
-                    return Err(ApiError::not_transcribed(self.format, failure));
+                    return Err(self.failed(failure));
                 }
                 Outcome::Busy(until) => {
                     waits += 1;
@@ -348,7 +361,7 @@ impl<'a> TranscriptRequest<'a> {
                         }
                         // A permanent failure would occur again.
                         (TranscriptState::Failed(failure), _) if !failure.retryable => {
-                            return Err(ApiError::not_transcribed(self.format, failure));
+                            return Err(self.failed(failure));
                         }
                         _ => {}
                     }
