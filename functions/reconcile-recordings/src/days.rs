@@ -83,11 +83,11 @@ async fn count(state: &State, at: &Checkpoint, due: &DueDay, visit: impl FnMut(&
 async fn tally(state: &State, at: &mut Checkpoint, due: &DueDay) -> Result<Tally, ReconcileError> {
     let mut rows = Vec::new();
     count(state, at, due, |row| rows.push(row.clone())).await?;
-    let gone = gone(state, at, &rows).await?;
+    let missing_keys = missing_keys(state, at, &rows).await?;
     let unpaired = unpaired(&rows);
-    at.report.rows_repaired += gone.len() as u64;
-    if let (Some(bucket), false) = (&state.bucket, gone.is_empty()) {
-        let items = gone
+    at.report.rows_repaired += missing_keys.len() as u64;
+    if let (Some(bucket), false) = (&state.bucket, missing_keys.is_empty()) {
+        let items = missing_keys
             .iter()
             .map(|key| (Subject::S3Key(key.clone()), false, key.clone()))
             .collect();
@@ -104,7 +104,7 @@ async fn tally(state: &State, at: &mut Checkpoint, due: &DueDay) -> Result<Tally
             Ok(()) => {}
         }
     }
-    if !(gone.is_empty() && unpaired.is_empty()) {
+    if !(missing_keys.is_empty() && unpaired.is_empty()) {
         rows.clear();
         count(state, at, due, |row| rows.push(row.clone())).await?;
     }
@@ -146,7 +146,7 @@ fn unpaired(rows: &[Call]) -> Vec<usize> {
 }
 
 /// The keys in rows whose objects no longer exist in the bucket.
-async fn gone(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<String>, ReconcileError> {
+async fn missing_keys(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<String>, ReconcileError> {
     let Some(bucket) = &state.bucket else {
         return Ok(Vec::new());
     };
@@ -156,11 +156,11 @@ async fn gone(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<S
         let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
         folders.entry(folder).or_default().insert(key);
     }
-    let mut gone = Vec::new();
+    let mut missing_keys = Vec::new();
     for (folder, mut keys) in folders {
         let folder = folder.strip_prefix(bucket.prefix()).unwrap_or_default();
         match absent(state, bucket, folder, &mut keys).await {
-            Ok(()) => gone.extend(keys.into_iter().map(str::to_owned)),
+            Ok(()) => missing_keys.extend(keys.into_iter().map(str::to_owned)),
             Err(error) => {
                 at.report.problem(
                     "s3_unread",
@@ -170,7 +170,7 @@ async fn gone(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<S
             }
         }
     }
-    Ok(gone)
+    Ok(missing_keys)
 }
 
 /// Removes the keys of existing objects from `keys`. If a folder has many more files than `keys`, the listing stops early and the remaining keys

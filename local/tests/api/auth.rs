@@ -250,7 +250,11 @@ async fn unknown_keys_cause_the_secret_to_be_read_at_most_every_30_seconds() {
         assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
     }
     assert_eq!(get(&stack, "/recordings", None).await.status, 401);
-    assert_eq!(secret_reads(&stack), before + 2, "known keys and no keys cost nothing");
+    assert_eq!(
+        secret_reads(&stack),
+        before + 2,
+        "known and missing keys cause no request to Secrets Manager"
+    );
 }
 
 #[tokio::test]

@@ -308,9 +308,9 @@ async fn a_dry_run_estimates_the_price_and_does_nothing_else() {
         (&json!("gpt-4o-mini-transcribe"), &json!(0.0015))
     );
     // The estimate assumes that both speakers talk all the time.
-    let apart = estimate(json!({"recording_sid": two, "dry_run": true})).await;
+    let separate = estimate(json!({"recording_sid": two, "dry_run": true})).await;
     assert_eq!(
-        (&apart["billed_seconds"], &apart["cost_usd"]),
+        (&separate["billed_seconds"], &separate["cost_usd"]),
         (&json!(60), &json!(0.006))
     );
     let mixed = estimate(json!({"recording_sid": two, "dry_run": true, "speakers": false})).await;

@@ -256,7 +256,7 @@ fn mint(aws_url: &str, arguments: &[&str]) -> String {
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{log}");
     let key = String::from_utf8(output.stdout).unwrap();
-    assert!(!log.contains(key.trim()), "the key is printed once, and not logged");
+    assert!(!log.contains(key.trim()), "the key is printed once and not logged");
     assert_eq!(key.lines().count(), 1);
     key.trim().to_owned()
 }

@@ -12,7 +12,7 @@ use shared::http::access;
 use crate::{
     jobs::finished,
     stack::{Answer, TestStack, answer},
-    worker::{Worker, assert_said},
+    worker::{Worker, assert_transcript},
 };
 
 /// The call in the API documentation.
@@ -165,7 +165,7 @@ async fn two_channels_are_two_speakers_in_every_format() {
     for (speaker, script) in ["agent", "customer"].into_iter().zip(&both) {
         let words = answer.body["words"].as_array().unwrap().iter();
         let words: Vec<_> = words.filter(|word| word["speaker"] == speaker).collect();
-        assert_said(script, &json!({"transcript": script.text(), "words": words}));
+        assert_transcript(script, &json!({"transcript": script.text(), "words": words}));
     }
 
     let mixed = transcribed(&stack, SPOKEN, &json!({"speakers": false})).await;

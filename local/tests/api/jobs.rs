@@ -26,7 +26,7 @@ fn recording(status: &str, duration: Option<u32>) -> Recording {
     let row = demo::twilio_recordings()
         .into_iter()
         .find(|row| row.sid == SID)
-        .expect("the documents' recording");
+        .expect("the documented recording exists");
     Recording {
         status: status.into(),
         duration,

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::{
     program::Program,
     stack::{TestStack, answer},
-    worker::{SID, STATUS, Sent, Worker, assert_said, job, mono, recording, talk, transcript, uploads},
+    worker::{SID, STATUS, Sent, Worker, assert_transcript, job, mono, recording, talk, transcript, uploads},
 };
 
 /// Polls a future until it has waited `polls` times and then drops it. Returns the result if it finished before.
@@ -107,7 +107,7 @@ impl Scene {
                 break;
             }
         }
-        assert_said(&self.script, &state);
+        assert_transcript(&self.script, &state);
         let mut files: Vec<String> = self.stack.stack.whisper.requests()[before..]
             .iter()
             .filter_map(|request| request.sha256.clone())
@@ -123,7 +123,7 @@ impl Scene {
     async fn kill_at_waits(&self, from: usize, step: usize, sent_again: usize) {
         for waits in (from..).step_by(step) {
             let Some(uploads) = self.kill_and_resume(waits).await else {
-                assert!(waits > 30, "it was done after {waits} waits");
+                assert!(waits > 30, "the worker finished after {waits} waits");
                 return;
             };
             let surplus = uploads.iter().sum::<usize>() - uploads.len();
@@ -175,7 +175,7 @@ async fn a_lease_check_continues_the_job_only_after_the_lease_has_expired() {
     assert_eq!(stack.get(STATUS).await.body["status"], "processing");
 
     worker.deliver(&lease_check.job).await;
-    assert_eq!(whisper.calls(), 3, "whoever has the lease may be alive");
+    assert_eq!(whisper.calls(), 3, "the worker with the lease may still be running");
     let later = worker.sent();
     assert_eq!((later.len(), &later[0].job), (1, &lease_check.job));
     assert!(
@@ -186,18 +186,18 @@ async fn a_lease_check_continues_the_job_only_after_the_lease_has_expired() {
     end_lease(&stack.aws().dynamodb(), SID).await;
     assert_eq!(stack.get(STATUS).await.body["code"], "transcription_interrupted");
     worker.deliver(&later[0].job).await;
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_transcript(&script, &transcript(&stack).await.body);
     let times: Vec<_> = uploads(&stack).into_iter().map(|(_, times)| times).collect();
-    assert_eq!(times[..4], [1, 1, 2, 1], "two parts were there");
+    assert_eq!(times[..4], [1, 1, 2, 1], "two parts were stored");
 
     let (calls, sent) = (whisper.calls(), worker.sent());
-    assert_eq!(sent.len(), 1, "the second worker can die, too");
+    assert_eq!(sent.len(), 1, "the second worker may be killed, too");
     worker.deliver(&sent[0].job).await;
     worker.deliver(&lease_check.job).await;
     assert_eq!(
         (whisper.calls(), worker.sent().len()),
         (calls, 0),
-        "there is nothing left to do"
+        "the job is already done"
     );
 }
 
@@ -286,7 +286,7 @@ async fn a_stored_transcript_survives_the_killed_worker_of_its_replacement() {
     worker.deliver(&lease_check.job).await;
     let body = transcript(&stack).await.body;
     assert_ne!(body["timestamp"], "2024-01-15T10:30:00Z");
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     assert_eq!(stack.stack.whisper.calls(), 2 * first + 1);
 }
 
@@ -341,13 +341,13 @@ async fn a_new_process_continues_with_the_parts_of_a_killed_one() {
     );
     let turns = finished.body["turns"].as_array().unwrap();
     for (script, speaker) in both.iter().zip(["agent", "customer"]) {
-        let said = turns.iter().filter(|turn| turn["speaker"] == speaker);
-        let said: Vec<_> = said.map(|turn| turn["text"].as_str().unwrap()).collect();
-        assert_eq!(said.join(" "), script.text());
+        let spoken = turns.iter().filter(|turn| turn["speaker"] == speaker);
+        let spoken: Vec<_> = spoken.map(|turn| turn["text"].as_str().unwrap()).collect();
+        assert_eq!(spoken.join(" "), script.text());
     }
     let requests = whisper.requests();
     let paid: Vec<_> = requests.iter().filter(|part| part.status == Some(200)).collect();
     let files = uploads(&stack).len();
     assert!(files >= 6, "{files}");
-    assert_eq!(paid.len(), files, "no part that was stored is sent again");
+    assert_eq!(paid.len(), files, "no stored part is uploaded again");
 }

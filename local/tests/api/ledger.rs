@@ -147,7 +147,7 @@ async fn a_mark_is_removed_by_a_count_that_began_ten_minutes_after_it() {
     let due = async |at: Timestamp| calls.due_days(at).await.unwrap().len();
     assert_eq!(due(now).await, 4, "three open days and the marked one");
     count_ledger(&calls, now + SignedDuration::from_mins(5)).await;
-    assert_eq!(due(now).await, 4, "the write might not be over");
+    assert_eq!(due(now).await, 4, "the write may still be in progress");
     count_ledger(&calls, now + SignedDuration::from_mins(11)).await;
     assert_eq!(due(now).await, 3);
 }

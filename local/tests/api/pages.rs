@@ -34,14 +34,14 @@ async fn report(calls: &Calls, id: &str, at: Timestamp, fields: &[(Field, Value)
 async fn add_calls(stack: &TestStack, numbers: impl Iterator<Item = i64>) {
     let calls = stack.calls();
     for number in numbers {
-        let begun = start() + SignedDuration::from_hours(number);
+        let started = start() + SignedDuration::from_hours(number);
         let fields = [
-            (Field::StartTime, to_millis(begun).into()),
+            (Field::StartTime, to_millis(started).into()),
             (Field::Status, format!("S{}", number % 10).into()),
             (Field::Outcome, format!("O{}", number % 3).into()),
             (Field::Duration, number.into()),
         ];
-        report(&calls, &format!("call-{number:04}"), begun, &fields).await;
+        report(&calls, &format!("call-{number:04}"), started, &fields).await;
     }
 }
 
@@ -114,7 +114,7 @@ async fn an_offset_is_skipped_by_counting_without_reading_attributes() {
     let before = queries();
     let page = stack.get(&format!("{LIST}&order=asc&limit=5&offset=30")).await.body;
     assert_eq!(ids(&page)[0], "call-0030");
-    assert_eq!(queries() - before, 2, "one that counts, one that reads");
+    assert_eq!(queries() - before, 2, "one query counts and one reads");
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_cursor_of_another_order_filter_or_version_is_rejected() {
         .get(&format!("{LIST}&limit=1&outcome=O1&cursor={cursor}"))
         .await
         .body;
-    assert_eq!(ids(&good), ["call-0001"], "another limit is the same list");
+    assert_eq!(ids(&good), ["call-0001"], "the limit does not change the list");
     // The first character encodes six bits of the version.
     let other_version = format!("B{}", &cursor[1..]);
     for (query, cursor) in [
@@ -238,16 +238,16 @@ async fn phone_and_interaction_filters_combine_with_any_offset() {
     let stack = TestStack::empty().await;
     let calls = stack.calls();
     for number in 0..12_i64 {
-        let begun = start() + SignedDuration::from_hours(number);
+        let started = start() + SignedDuration::from_hours(number);
         let fields = BTreeMap::from([
-            (Field::StartTime, Some(to_millis(begun).into())),
+            (Field::StartTime, Some(to_millis(started).into())),
             (Field::Phone, Some(format!("+1510{}", number % 2).into())),
         ]);
         let reported = Interaction {
             interaction_id: Some("one".into()),
             dispatch_id: DispatchId::parse(&format!("call-{number:04}")),
             fields,
-            at: begun,
+            at: started,
         };
         calls.record_interaction(&reported).await.unwrap();
     }

@@ -16,7 +16,8 @@ use tokio::sync::Semaphore;
 use crate::{
     stack::{TestStack, pass},
     worker::{
-        SID, STATUS, Worker, assert_said, assert_times, job, mono, recording, talk, transcript, transcript_of, uploads,
+        SID, STATUS, Worker, assert_times, assert_transcript, job, mono, recording, talk, transcript, transcript_of,
+        uploads,
     },
 };
 
@@ -45,9 +46,9 @@ fn broken_audio() -> Fault {
 /// A word that occurs once, near this fraction of the recording.
 fn word_near(script: &Script, share: f64) -> &'static str {
     let words = script.words();
-    let once = |word: &str| words.iter().filter(|said| said.word == word).count() == 1;
+    let once = |word: &str| words.iter().filter(|spoken| spoken.word == word).count() == 1;
     let from = (words.len() as f64 * share) as usize;
-    words[from..].iter().find(|said| once(said.word)).unwrap().word
+    words[from..].iter().find(|spoken| once(spoken.word)).unwrap().word
 }
 
 async fn text_in(stack: &TestStack, format: &str) -> (String, String) {
@@ -69,8 +70,12 @@ async fn a_recording_split_at_any_length_has_the_same_words_and_timestamps() {
     stack.stack.twilio.add(whole);
     let worker = Worker::of(&stack, 60.0).await;
     worker.deliver(&job()).await;
-    assert_eq!(stack.stack.whisper.calls(), 1, "short enough to be sent as it is");
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_eq!(
+        stack.stack.whisper.calls(),
+        1,
+        "the recording is short enough to be uploaded unchanged"
+    );
+    assert_transcript(&script, &transcript(&stack).await.body);
 
     for (n, seconds) in [2.0, 2.7, 3.3, 5.0, 7.3, 9.0].into_iter().enumerate() {
         let sid = format!("RE0000000000000{n:03}");
@@ -79,7 +84,7 @@ async fn a_recording_split_at_any_length_has_the_same_words_and_timestamps() {
         let before = stack.stack.whisper.calls();
         worker.deliver(&json!({"recording_sid": sid})).await;
         let answer = transcript_of(&stack, &sid).await;
-        assert_said(&script, &answer.body);
+        assert_transcript(&script, &answer.body);
         let requests = stack.stack.whisper.requests();
         let parts = &requests[before..];
         assert!(parts.len() >= (61.0 / seconds) as usize, "{} parts", parts.len());
@@ -123,7 +128,7 @@ async fn a_recording_below_the_limits_is_uploaded_unchanged() {
         )
         .await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert_eq!(uploads(&stack), [(hex(&Sha256::digest(wav.bytes())), 1)]);
 }
 
@@ -140,7 +145,7 @@ async fn a_recording_above_the_apis_size_limit_is_split() {
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&job()).await;
     let answer = transcript(&stack).await;
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert_eq!(stack.stack.whisper.calls(), 2);
     assert_eq!(answer.body["audio_seconds"], 1640.0);
     let billed = answer.body["billed_seconds"].as_u64().unwrap();
@@ -157,13 +162,13 @@ fn conversation(seconds: f64, seed: u64) -> (Wav, Script, Vec<(usize, String)>) 
         .collect();
     words.sort_by(|one, other| one.1.start.total_cmp(&other.1.start));
     let mut turns: Vec<(usize, String)> = Vec::new();
-    for (channel, said) in &words {
+    for (channel, spoken) in &words {
         match turns.last_mut() {
             Some((last, text)) if last == channel => {
                 text.push(' ');
-                text.push_str(said.word);
+                text.push_str(spoken.word);
             }
-            _ => turns.push((*channel, said.word.to_owned())),
+            _ => turns.push((*channel, spoken.word.to_owned())),
         }
     }
     let together = Script::new(seconds, words.into_iter().map(|(_, word)| (word.start, word.word)));
@@ -255,7 +260,7 @@ async fn a_short_call_has_two_speakers_within_the_request_unless_mixed() {
     let body = json!({"recording_sid": SID, "timestamps": "word", "speakers": false});
     let mixed = stack.post("/api/twilio/transcript/", &body).await;
     assert_eq!((mixed.status.as_u16(), &mixed.body["cached"]), (200, &json!(false)));
-    assert_said(&together, &mixed.body);
+    assert_transcript(&together, &mixed.body);
     assert!(mixed.body.get("turns").is_none());
     assert!(mixed.body["words"][0].get("speaker").is_none());
     assert_eq!(stack.stack.whisper.calls(), 3);
@@ -269,7 +274,7 @@ async fn two_identical_channels_are_one_speaker_and_paid_for_once() {
     let worker = Worker::of(&stack, 60.0).await;
     worker.deliver(&job()).await;
     let answer = transcript(&stack).await;
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert!(answer.body.get("turns").is_none());
     assert_eq!(
         (stack.stack.whisper.calls(), &answer.body["billed_seconds"]),
@@ -288,7 +293,7 @@ async fn mono_media_is_transcribed_although_the_metadata_has_two_channels() {
     let worker = Worker::of(&stack, 60.0).await;
     worker.deliver(&job()).await;
     let answer = transcript(&stack).await;
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert!(answer.body.get("turns").is_none());
     assert_eq!(media_queries(&stack), ["RequestedChannels=2", ""]);
 }
@@ -300,7 +305,7 @@ async fn long_silence_is_neither_uploaded_nor_paid_for() {
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&job()).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     assert_eq!(body["audio_seconds"], 400.0);
     let billed = body["billed_seconds"].as_u64().unwrap();
     assert!((30..40).contains(&billed), "{billed}");
@@ -329,8 +334,8 @@ async fn a_recording_with_only_silence_is_not_uploaded() {
 
 #[tokio::test]
 async fn hallucinations_in_silence_are_dropped_and_counted() {
-    let said = Script::new(40.0, [(1.0, "river"), (1.5, "lemon"), (38.0, "castle")]);
-    for (script, dropped) in [(said, 1), (Script::new(40.0, []), 1)] {
+    let spoken = Script::new(40.0, [(1.0, "river"), (1.5, "lemon"), (38.0, "castle")]);
+    for (script, dropped) in [(spoken, 1), (Script::new(40.0, []), 1)] {
         let stack = TestStack::empty().await;
         // A short recording is streamed including its silence.
         stack.stack.twilio.add(Recording {
@@ -340,7 +345,7 @@ async fn hallucinations_in_silence_are_dropped_and_counted() {
         stack.stack.whisper.invent_in_silence(true);
         let body = json!({"recording_sid": SID, "timestamps": "word"});
         let body = stack.post("/api/twilio/transcript/", &body).await.body;
-        assert_said(&script, &body);
+        assert_transcript(&script, &body);
         assert_eq!(
             (&body["no_speech"], &body["dropped_segments"]),
             (&json!(script.words().is_empty()), &json!(dropped))
@@ -352,7 +357,7 @@ async fn hallucinations_in_silence_are_dropped_and_counted() {
     stack.stack.whisper.invent_in_silence(true);
     Worker::of(&stack, 5.0).await.deliver(&job()).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     assert_eq!(body["dropped_segments"], 0);
 }
 
@@ -400,12 +405,12 @@ async fn a_model_without_timestamps_has_the_same_text_and_the_times_of_its_parts
         texts.map(|(_, text)| text).collect::<Vec<_>>().join(" ")
     };
     for (channel, speaker) in ["agent", "customer"].into_iter().enumerate() {
-        let said: Vec<_> = turns
+        let spoken: Vec<_> = turns
             .iter()
             .filter(|(of, _)| *of == channel)
             .map(|(_, text)| text.as_str())
             .collect();
-        assert_eq!(words_of(speaker, named_turns(&body)), said.join(" "));
+        assert_eq!(words_of(speaker, named_turns(&body)), spoken.join(" "));
     }
 }
 
@@ -448,7 +453,7 @@ async fn the_state_shows_progress_and_the_number_of_concurrent_parts_is_limited(
     };
     let job = job();
     tokio::join!(worker.deliver(&job), watched);
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_transcript(&script, &transcript(&stack).await.body);
     assert!(whisper.calls() > 6);
 }
 
@@ -475,13 +480,13 @@ async fn a_permanently_failed_part_fails_the_job_and_a_retry_pays_only_for_missi
         .filter(|part| part.status == Some(400))
         .count();
     let (tried, paid) = (whisper.calls(), whisper.billed_seconds());
-    assert_eq!(refused, 1, "what would fail again is not tried again");
-    assert!(tried >= 3, "what came before it is there");
+    assert_eq!(refused, 1, "a permanent error is not retried");
+    assert!(tried >= 3, "the earlier parts are stored");
 
     whisper.clear_faults();
     worker.deliver(&job()).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     let times: Vec<_> = uploads(&stack).into_iter().map(|(_, times)| times).collect();
     assert!(times.len() >= 8, "{times:?}");
     assert_eq!(
@@ -515,7 +520,7 @@ async fn a_part_without_remaining_retries_requeues_the_job_and_keeps_its_parts()
     whisper.clear_faults();
     worker.deliver(&again[0].job).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     let requests = whisper.requests();
     let paid = requests.iter().filter(|part| part.status == Some(200));
     assert_eq!(paid.count(), uploads(&stack).len(), "every part is paid for once");
@@ -530,7 +535,7 @@ async fn the_parts_of_a_job_share_a_retry_budget() {
     worker.deliver(&job()).await;
     assert_eq!(stack.get(STATUS).await.body["status"], "queued");
     let (calls, parts) = (stack.stack.whisper.calls(), uploads(&stack).len());
-    assert!(parts >= 8, "enough to use it up: {parts}");
+    assert!(parts >= 8, "the parts use up the retry budget: {parts}");
     assert_eq!(calls, parts + 30);
 }
 
@@ -558,7 +563,10 @@ async fn a_job_longer_than_an_invocation_continues_with_its_stored_parts() {
     );
     let next = worker.sent_work();
     assert_eq!((next.len(), next[0].delay), (1, 0));
-    assert_eq!(next[0].job["attempts"], 0, "progress is no failure");
+    assert_eq!(
+        next[0].job["attempts"], 0,
+        "progress does not count as a failed attempt"
+    );
 
     // Now one part hangs until the deadline.
     whisper.clear_faults();
@@ -574,7 +582,7 @@ async fn a_job_longer_than_an_invocation_continues_with_its_stored_parts() {
 
     worker.deliver(&next[0].job).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     let times: Vec<_> = uploads(&stack).into_iter().map(|(_, times)| times).collect();
     assert_eq!(
         times.iter().sum::<usize>(),

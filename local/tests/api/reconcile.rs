@@ -127,8 +127,8 @@ async fn an_unreadable_object_blocks_nothing_and_is_retried() {
     let environment: Env = stack.stack.environment.iter().map(through).collect();
     round(&environment).await;
     assert_eq!(listed(&stack).await, 2);
-    let told = report(&stack).await;
-    assert_eq!((&told["playable"], &told["not_indexed"]), (&json!(2), &json!(1)));
+    let found = report(&stack).await;
+    assert_eq!((&found["playable"], &found["not_indexed"]), (&json!(2), &json!(1)));
     forbidden.store(false, Ordering::Relaxed);
     round(&environment).await;
     assert_eq!(listed(&stack).await, 3);

@@ -102,7 +102,7 @@ async fn unreadable_objects_block_nothing_and_are_retried_at_growing_intervals()
         round_with(&environment, Limits::default()).await;
         let report = report(&stack).await;
         assert_eq!((&report["playable"], &report["not_indexed"]), (&json!(1), &json!(2)));
-        assert_eq!(report["problems"], json!([]), "nothing else was held up");
+        assert_eq!(report["problems"], json!([]), "nothing else was blocked");
         let failure = &report["failures"][0];
         assert_eq!(
             (&failure["code"], &failure["tries"]),

@@ -663,7 +663,7 @@ async fn a_found_recording_is_written_to_the_index_and_listed() {
         for _ in 0..2 {
             assert_found(&stack.get(&format!("/recordings/{id}")).await, &object.key);
             let listings = stack.stack.aws.calls_of(Service::S3, "ListObjectsV2");
-            assert_eq!(listings, 3 * (searches + 1), "the second answer comes from the table");
+            assert_eq!(listings, 3 * (searches + 1), "the second response comes from the table");
         }
         let list = stack.get("/recordings?limit=100").await.body;
         let row = list["recordings"]
@@ -810,7 +810,7 @@ fn pairing(dispatches: &[i64], recordings: &[(i64, String)]) -> BTreeMap<i64, St
         };
         let mut best = None;
         for d in from..=dispatches.len() {
-            let (pairs, begun, cost, next) = match dispatches.get(d) {
+            let (pairs, started, cost, next) = match dispatches.get(d) {
                 None => (0, 0, 0, from),
                 Some(at) => {
                     let late = began - at;
@@ -823,7 +823,7 @@ fn pairing(dispatches: &[i64], recordings: &[(i64, String)]) -> BTreeMap<i64, St
             };
             let (more, times, costs, mut chosen) = by_brute_force(dispatches, rest, next);
             chosen.insert(0, d);
-            let found = (pairs + more, begun + times, cost + costs, chosen);
+            let found = (pairs + more, started + times, cost + costs, chosen);
             if best.as_ref().is_none_or(|best| found < *best) {
                 best = Some(found);
             }

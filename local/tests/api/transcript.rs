@@ -446,7 +446,7 @@ async fn truncated_media_is_downloaded_again_and_never_transcribed() {
         let refused = stack.post(TRANSCRIPT, &by_sid()).await;
         failed(&refused, "twilio_unavailable");
         assert_eq!(refused.body["retryable"], true);
-        assert_eq!(media_requests(&stack), 3, "tries within tries would multiply");
+        assert_eq!(media_requests(&stack), 3, "nested retries would multiply");
         stack.stack.twilio.clear_faults();
         let next = stack.post(TRANSCRIPT, &by_sid()).await;
         assert_eq!(
@@ -948,7 +948,7 @@ async fn memory_does_not_grow_with_the_audio() {
     assert_eq!(uploads.last().unwrap().file_bytes, 24_000_000);
     let silent = transcribe(of_unknown_length).await;
     assert_eq!((completed(&silent), &silent.body["billed_seconds"]), ("", &json!(0)));
-    assert_eq!(upstreams.stack.whisper.calls(), 2, "there is nothing to send");
+    assert_eq!(upstreams.stack.whisper.calls(), 2, "there is nothing to upload");
     let grown = program.peak_memory() - before;
     assert!(grown < 8, "{grown} MB more at the peak for 24 MB of audio");
 }

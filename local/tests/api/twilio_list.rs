@@ -370,7 +370,7 @@ async fn twilios_pages_are_read_until_enough_rows_match() {
         pages(&stack).len()
     );
     let probes = stack.stack.twilio.requests().len() - pages(&stack).len();
-    assert_eq!(probes, 2, "only rows of the answer are probed");
+    assert_eq!(probes, 2, "only the media of returned rows is checked");
 }
 
 /// Follows `next_page_token` to the last page. `between` is called after each page with its number, from 1.
@@ -378,7 +378,7 @@ async fn walk(stack: &TestStack, query: &str, mut between: impl FnMut(u32)) -> V
     let mut seen = Vec::new();
     let mut path = format!("{LIST}?{query}");
     for page in 1.. {
-        assert!(page < 50, "the walk never ends");
+        assert!(page < 50, "the pagination does not end");
         let list = stack.get(&path).await;
         seen.extend(sids(&list).into_iter().map(str::to_owned));
         let Some(token) = list.body["next_page_token"].as_str() else {
@@ -485,10 +485,10 @@ async fn a_page_token_is_valid_for_its_filters_only_and_forgeries_are_rejected()
         .await;
     assert_eq!(sids(&more), [sid(3)]);
     stack.stack.twilio.remove(&sid(4));
-    let gone = stack
+    let expired = stack
         .get(&format!("{LIST}?limit=2&status=completed&page_token={token}"))
         .await;
-    gone.twilio_error(400, "page_token_expired");
+    expired.twilio_error(400, "page_token_expired");
 }
 
 #[tokio::test]

@@ -46,7 +46,10 @@ fn a_deploy_replaces_no_table() {
     let tables = tables(&documents[0]);
     let recorded: BTreeSet<&str> = TABLES.iter().map(|(name, _)| *name).collect();
     let missing: Vec<_> = recorded.iter().filter(|name| !tables.contains_key(**name)).collect();
-    assert!(missing.is_empty(), "a table that was deployed is gone: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "a deployed table is missing in the template: {missing:?}"
+    );
     for (name, table) in tables {
         let properties = &table["Properties"];
         let types: HashMap<&str, &str> = properties["AttributeDefinitions"]

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     stack::{Answer, StoppedClock, TestStack, answer, serve},
-    worker::{SID, STATUS, Worker, assert_said, job, mono, recording, talk, transcript, uploads},
+    worker::{SID, STATUS, Worker, assert_transcript, job, mono, recording, talk, transcript, uploads},
 };
 
 const TRANSCRIPT: &str = "/api/twilio/transcript/";
@@ -70,7 +70,7 @@ async fn every_form_of_retry_after_of_the_api_is_honored() {
     let past = "Wed, 21 Oct 2015 07:28:00 GMT";
     let far = "Tue, 31 Dec 2999 23:59:59 GMT";
     let stack = stack_with(spoken()).await;
-    for (status, header, value, tries, told) in [
+    for (status, header, value, tries, retry_after) in [
         (429, "retry-after-ms", "0", 3, Some(1)),
         (429, "retry-after-ms", "90000", 1, Some(90)),
         (429, "retry-after", past, 3, Some(1)),
@@ -102,7 +102,7 @@ async fn every_form_of_retry_after_of_the_api_is_honored() {
                 header.is_some_and(|seconds| seconds > 900 * 365 * 24 * 3600),
                 "{context}"
             ),
-            false => assert_eq!(header, told, "{context}"),
+            false => assert_eq!(header, retry_after, "{context}"),
         }
     }
 }
@@ -130,7 +130,7 @@ async fn a_queued_job_waits_as_long_as_the_api_asks() {
 
     stack.stack.whisper.clear_faults();
     worker.deliver(&next[0].job).await;
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_transcript(&script, &transcript(&stack).await.body);
 }
 
 #[tokio::test]
@@ -154,8 +154,8 @@ async fn a_recording_that_twilio_does_not_find_is_requested_once_more() {
     let stack = stack_with(spoken()).await;
     stack.stack.twilio.fault(".json", not_found(), None);
     post(&stack).await.twilio_error(404, "recording_not_found");
-    let looks = stack.stack.twilio.requests().len();
-    assert_eq!(looks, 2);
+    let requests = stack.stack.twilio.requests().len();
+    assert_eq!(requests, 2);
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn a_job_can_wait_for_a_recording_that_does_not_exist_yet_up_to_a_limit() 
     assert_eq!(worker.sent().len(), 1);
     stack.stack.twilio.add(spoken());
     worker.deliver(&again[0].job).await;
-    assert_said(&script(), &transcript(&stack).await.body);
+    assert_transcript(&script(), &transcript(&stack).await.body);
 }
 
 #[tokio::test]

@@ -142,8 +142,8 @@ async fn webhooks_are_acknowledged_only_after_they_are_stored() {
         .recordings_error(503, "database_unavailable");
     let refused = twilio(&stack, "", &other, demo::AUTH_TOKEN).await;
     refused.recordings_error(503, "database_unavailable");
-    let told = report_interaction(&stack, json!({"dispatch_id": ID})).await;
-    told.recordings_error(503, "database_unavailable");
+    let rejected = report_interaction(&stack, json!({"dispatch_id": ID})).await;
+    rejected.recordings_error(503, "database_unavailable");
     faults.set(Service::DynamoDb, None);
     assert_eq!(list(&stack, "").await, Vec::<Value>::new());
     livekit(&stack, &body, &body).await;
@@ -355,7 +355,7 @@ async fn a_failed_recording_that_was_restarted_is_not_a_separate_call() {
 #[tokio::test]
 async fn a_call_that_is_reported_later_is_paired_with_its_recording() {
     // An id that LiveKit generated contains neither number nor time.
-    let told = [
+    let reports = [
         json!({"dispatch_id": "AD_x", "interaction_id": "i-1"}),
         json!({"interaction_id": "i-1", "phone": "+15103455686", "start_time": "2025-08-08T11:44:41Z"}),
     ];
@@ -363,8 +363,8 @@ async fn a_call_that_is_reported_later_is_paired_with_its_recording() {
     stack.put_object(KEY, b"sound");
     let body = egress("EGRESS_COMPLETE");
     livekit(&stack, &body, &body).await;
-    for told in told {
-        report_interaction(&stack, told).await;
+    for report in reports {
+        report_interaction(&stack, report).await;
     }
     let rows = list(&stack, "").await;
     assert_eq!(rows.len(), 1, "{rows:?}");
@@ -444,8 +444,8 @@ async fn interaction_events_are_indexed_and_an_invalid_one_blocks_nothing() {
     };
     let entry = |detail: &str| json!({"Source": "crm", "DetailType": "interaction.updated", "Detail": detail});
     let poison = json!({"status": "COMPLETED"}).to_string();
-    let told = json!({"dispatch_id": ID, "customer_name": "Louis Smith", "something": 1}).to_string();
-    let answer = put(json!([entry("{"), entry(&poison), entry(&told)])).await;
+    let report = json!({"dispatch_id": ID, "customer_name": "Louis Smith", "something": 1}).to_string();
+    let answer = put(json!([entry("{"), entry(&poison), entry(&report)])).await;
     assert_eq!(answer["FailedEntryCount"], 1);
     assert_eq!(answer["Entries"][0]["ErrorCode"], "MalformedDetail");
     let mut rows = Vec::new();
@@ -477,7 +477,7 @@ async fn a_transcript_is_shown_in_the_list_whether_it_or_the_callback_came_first
         };
         if transcript_first {
             assert_eq!(stack.post("/api/twilio/transcript/", &body).await.status, 200);
-            assert_eq!(shown().await, Vec::<Value>::new(), "it is no call by itself");
+            assert_eq!(shown().await, Vec::<Value>::new(), "it is not a separate call");
         }
         twilio(&stack, "", &parameters, demo::AUTH_TOKEN).await;
         if !transcript_first {

@@ -193,7 +193,7 @@ pub(crate) async fn transcript_of(stack: &TestStack, sid: &str) -> Answer {
 
 /// Checks that a transcript has exactly these words at these times.
 #[track_caller]
-pub(crate) fn assert_said(script: &Script, body: &Value) {
+pub(crate) fn assert_transcript(script: &Script, body: &Value) {
     assert_eq!(body["transcript"], script.text());
     assert_times(script, body);
 }
@@ -201,13 +201,13 @@ pub(crate) fn assert_said(script: &Script, body: &Value) {
 /// Checks that a transcript has these words, each within 50 ms of its time.
 #[track_caller]
 pub(crate) fn assert_times(script: &Script, body: &Value) {
-    let heard = body["words"].as_array().unwrap();
-    assert_eq!(heard.len(), script.words().len());
-    for (heard, said) in heard.iter().zip(script.words()) {
-        assert_eq!(heard["word"], said.word);
-        for (name, time) in [("start", said.start), ("end", said.end)] {
-            let off = heard[name].as_f64().unwrap() - time;
-            assert!(off.abs() < 0.05, "{name} of {} at {time} is off by {off}", said.word);
+    let words = body["words"].as_array().unwrap();
+    assert_eq!(words.len(), script.words().len());
+    for (word, spoken) in words.iter().zip(script.words()) {
+        assert_eq!(word["word"], spoken.word);
+        for (name, time) in [("start", spoken.start), ("end", spoken.end)] {
+            let off = word[name].as_f64().unwrap() - time;
+            assert!(off.abs() < 0.05, "{name} of {} at {time} is off by {off}", spoken.word);
         }
     }
 }

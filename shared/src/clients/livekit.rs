@@ -292,7 +292,10 @@ mod tests {
             assert!(verify(&secret(), &token, body).is_err(), "{outcome}");
         }
         let other = br#"{"event":"egress_ended"}"#;
-        assert!(verify(&secret(), &token_of_good, other).is_err(), "the raw bytes count");
+        assert!(
+            verify(&secret(), &token_of_good, other).is_err(),
+            "the raw bytes are hashed"
+        );
     }
 
     #[test]

@@ -325,7 +325,7 @@ impl From<ListError> for ApiError {
             ListError::OffsetTooDeep => Self::bad_request(
                 "offset_too_deep",
                 format!(
-                    "offset must not be greater than {DEEPEST_OFFSET}, counting filtered-out calls; use next_cursor (parameter cursor) instead, or narrow the list with started_after and started_before."
+                    "At most {DEEPEST_OFFSET} calls can be skipped; use next_cursor (parameter cursor) instead of offset, or narrow the list with started_after and started_before."
                 ),
             ),
         }

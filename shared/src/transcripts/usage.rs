@@ -246,7 +246,7 @@ mod tests {
         let cost = Cost::of(44.2, "whisper-1");
         assert_eq!((cost.seconds, cost.micro_usd, cost.usd()), (45, 4500, 0.0045));
         assert_eq!(Cost::of(60.0, "gpt-4o-mini-transcribe").micro_usd, 3000);
-        assert_eq!(Cost::of(60.0, "somebody's").micro_usd, 6000);
+        assert_eq!(Cost::of(60.0, "unknown-model").micro_usd, 6000);
         assert_eq!(Cost::of(-1.0, "whisper-1"), Cost::default());
     }
 }
