@@ -68,6 +68,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let shown = ResponseOptions {
             details: false,
             timestamps: wanted.timestamps,
+            dropped: false,
         };
         let label = RecordingLabel::egress(&id);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))

@@ -70,17 +70,16 @@ pub(super) fn srt(segments: &[Segment], names: &SpeakerNames) -> String {
 pub(super) fn vtt(segments: &[Segment], names: &SpeakerNames) -> String {
     let mut text = "WEBVTT\n\n".to_owned();
     for cue in cues(segments) {
-        let _ = writeln!(
-            text,
-            "{} --> {}",
-            timestamp(cue.start, '.'),
-            timestamp(cue.end, '.')
-        );
+        let _ = writeln!(text, "{} --> {}", timestamp(cue.start, '.'), timestamp(cue.end, '.'));
         for segment in &cue.lines {
             let voice = segment
                 .channel
                 .map(|channel| format!("<v {}>", escaped(&cue_text(&names.of(channel)))));
-            let close = if voice.is_some() && cue.lines.len() > 1 { "</v>" } else { "" };
+            let close = if voice.is_some() && cue.lines.len() > 1 {
+                "</v>"
+            } else {
+                ""
+            };
             let words = escaped(&cue_text(&segment.text));
             let _ = writeln!(text, "{}{words}{close}", voice.unwrap_or_default());
         }
@@ -97,7 +96,11 @@ fn escaped(text: &str) -> String {
 fn cue_text(text: &str) -> String {
     let lines: Vec<String> = text
         .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-        .map(|line| line.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect::<String>())
+        .map(|line| {
+            line.chars()
+                .filter(|letter| !letter.is_control() || *letter == '\t')
+                .collect::<String>()
+        })
         .map(|line| line.trim().to_owned())
         .filter(|line| !line.is_empty())
         .collect();
@@ -175,15 +178,27 @@ mod tests {
     fn parsed(captions: &str) -> Vec<(u64, u64, String)> {
         let time = |text: &str| {
             let parts: Vec<u64> = text.split([':', ',', '.']).map(|part| part.parse().unwrap()).collect();
-            assert!(parts.len() == 4 && parts[1] < 60 && parts[2] < 60 && parts[3] < 1000, "{text}");
+            assert!(
+                parts.len() == 4 && parts[1] < 60 && parts[2] < 60 && parts[3] < 1000,
+                "{text}"
+            );
             ((parts[0] * 60 + parts[1]) * 60 + parts[2]) * 1000 + parts[3]
         };
-        let blocks = captions.trim_start_matches("WEBVTT").split("\n\n").filter(|block| !block.trim().is_empty());
+        let blocks = captions
+            .trim_start_matches("WEBVTT")
+            .split("\n\n")
+            .filter(|block| !block.trim().is_empty());
         let cue = |block: &str| {
-            let mut lines = block.trim_start_matches('\n').lines().skip_while(|line| !line.contains("-->"));
+            let mut lines = block
+                .trim_start_matches('\n')
+                .lines()
+                .skip_while(|line| !line.contains("-->"));
             let (start, end) = lines.next().unwrap().split_once(" --> ").unwrap();
             let text: Vec<&str> = lines.collect();
-            assert!(!text.is_empty() && text.iter().all(|line| !line.contains("-->")), "{block}");
+            assert!(
+                !text.is_empty() && text.iter().all(|line| !line.contains("-->")),
+                "{block}"
+            );
             (time(start), time(end), text.join("\n"))
         };
         blocks.map(cue).collect()

@@ -12,7 +12,7 @@ use crate::{
     clients::{
         queue::RecordingId,
         twilio::{AccountSid, RecordingSid, Twilio},
-        whisper::{Segment, Word},
+        whisper::{DropReason, Dropped, Segment, Word},
     },
     http::{ApiError, Query, Reply, invalid_parameter},
     ids::DispatchId,
@@ -80,6 +80,8 @@ struct TranscriptBody {
     segments: Option<Vec<Spoken>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     words: Option<Vec<SpokenWord>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<Vec<DroppedText>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +102,16 @@ struct Spoken {
 }
 
 #[derive(Debug, Serialize)]
+struct DroppedText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaker: Option<String>,
+    start: f64,
+    end: f64,
+    text: String,
+    reason: DropReason,
+}
+
+#[derive(Debug, Serialize)]
 struct SpokenWord {
     #[serde(skip_serializing_if = "Option::is_none")]
     speaker: Option<String>,
@@ -115,6 +127,8 @@ pub struct ResponseOptions {
     pub details: bool,
     /// `segments` and `words`.
     pub timestamps: Option<Timestamps>,
+    /// `dropped`: what was left out because the model made it up.
+    pub dropped: bool,
 }
 
 impl TranscriptBody {
@@ -145,6 +159,13 @@ impl TranscriptBody {
             end: word.end,
             word: word.word,
         };
+        let dropped_text = |dropped: Dropped| DroppedText {
+            speaker: speaker(dropped.channel),
+            start: dropped.start,
+            end: dropped.end,
+            text: dropped.text,
+            reason: dropped.reason,
+        };
         let speech = transcript.speech;
         let turns = (transcript.speakers > 0).then(|| turns(&speech.segments).into_iter().map(spoken).collect());
         let words = options.timestamps.filter(|shown| *shown == Timestamps::Word);
@@ -167,6 +188,9 @@ impl TranscriptBody {
                 .timestamps
                 .map(|_| speech.segments.into_iter().map(spoken).collect()),
             words: words.map(|_| speech.words.into_iter().map(spoken_word).collect()),
+            dropped: options
+                .dropped
+                .then(|| speech.dropped.into_iter().map(dropped_text).collect()),
         }
     }
 }
@@ -254,6 +278,7 @@ enum Format {
 pub struct TranscriptQuery {
     format: Format,
     timestamps: Option<Timestamps>,
+    include_dropped: bool,
     /// The variant of the options that the transcript was requested with.
     pub variant: Variant,
 }
@@ -281,9 +306,9 @@ enum State {
 }
 
 impl TranscriptQuery {
-    /// Parses `format`, `timestamps` and `variant`.
+    /// Parses `format`, `timestamps`, `include` and `variant`.
     pub fn parse(query: &Query) -> Result<Self, ApiError> {
-        query.only(&["format", "timestamps", "variant"])?;
+        query.only(&["format", "timestamps", "include", "variant"])?;
         let format = match query.get("format").unwrap_or("json") {
             "json" => Format::Json,
             "text" => Format::Text,
@@ -297,12 +322,18 @@ impl TranscriptQuery {
             Some("word") => Some(Timestamps::Word),
             Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
         };
+        let include_dropped = match query.get("include") {
+            None => false,
+            Some("dropped") => true,
+            Some(other) => return Err(invalid_parameter("include", other, "dropped")),
+        };
         let variant = query.get("variant").unwrap_or("default");
         let accepted = "the variant in the status_url of the POST's response";
         let variant = Variant::parse(variant).ok_or_else(|| invalid_parameter("variant", variant, accepted))?;
         Ok(Self {
             format,
             timestamps,
+            include_dropped,
             variant,
         })
     }
@@ -336,6 +367,7 @@ impl TranscriptQuery {
                 let options = ResponseOptions {
                     details: matches!(recording, RecordingId::Twilio(_)),
                     timestamps: self.timestamps,
+                    dropped: self.include_dropped,
                 };
                 State::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
             }

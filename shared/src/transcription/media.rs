@@ -1,6 +1,10 @@
 //! Where a recording's audio comes from, and how it is kept on disk instead of in memory.
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs,
+    io::{self, Seek},
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{
@@ -163,6 +167,13 @@ impl Spooled {
             length,
             format: incoming.format,
         })
+    }
+
+    /// Another handle, for reading it from the start.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(Self { file, ..*self })
     }
 
     /// Its bytes from the start. Each stream has a position of its own: an upload that was refused early may still be reading when the next

@@ -30,7 +30,7 @@ use crate::{
     clients::{
         aws::Aws,
         queue::{Queue, RecordingId},
-        whisper::{Audio, MAX_AUDIO_BYTES, Transcription, Whisper, WhisperError, WhisperOptions, longest_audio},
+        whisper::{Audio, Transcription, Whisper, WhisperError, WhisperOptions},
     },
     config::{ConfigError, Env},
     retry::{RetryBudget, backoff, with_budget, with_retries},
@@ -217,7 +217,7 @@ impl Transcriber {
             language: transcribed.language,
             audio_seconds: transcribed.audio_seconds,
             billed_seconds: transcribed.billed_seconds,
-            cost_usd: Cost::of(transcribed.billed_seconds as f64, &model).usd(),
+            cost_usd: Cost::of(transcribed.billed_seconds as f64, self.whisper.price_per_minute(&model)).usd(),
             dropped_segments: transcribed.dropped_segments,
             speakers: transcribed.speakers,
             model,
@@ -269,7 +269,7 @@ impl Transcriber {
     async fn transcribe_audio(&self, lease: &Lease, work: &Work<'_>) -> (Result<Transcribed, TranscribeError>, bool) {
         match self.transcribe_whole(work).await {
             Ok(Whole::Transcribed(transcribed)) => (Ok(transcribed), false),
-            Ok(Whole::ForParts(file, channels)) => self.transcribe_parts(lease, work, file, channels).await,
+            Ok(Whole::ForParts(file, channels)) => self.transcribe_in_parts(lease, work, file, channels).await,
             Err(error) => (Err(error), false),
         }
     }
@@ -277,11 +277,27 @@ impl Transcriber {
     async fn transcribe_whole(&self, work: &Work<'_>) -> Result<Whole, TranscribeError> {
         let (source, deadline) = (work.source, work.deadline);
         let separate = source.channels > 1 && !work.options.mixed;
-        let short = source.seconds.filter(|seconds| *seconds <= STREAMED);
+        let limits = self.whisper.limits(work.model(self));
+        let too_long = |seconds| limits.longest.is_some_and(|limit| seconds > limit);
+        // Whether the API may take the same recording decoded, or in smaller parts.
+        let is_about_file = |error: &TranscribeError| match error {
+            TranscribeError::Whisper(WhisperError::UnsupportedAudio(_)) => true,
+            TranscribeError::Whisper(WhisperError::TooLarge | WhisperError::TooLong(_)) => {
+                self.whisper.limits(work.model(self)) != limits
+            }
+            _ => false,
+        };
+        let mut refused = None;
+        let short = source
+            .seconds
+            .filter(|seconds| *seconds <= STREAMED && !too_long(*seconds as f64));
         if let Some(seconds) = short.filter(|_| !separate) {
             let streamed = with_retries(ATTEMPTS, deadline, || self.stream(work, seconds as f64));
-            if let Some(transcribed) = streamed.await? {
-                return Ok(Whole::Transcribed(transcribed));
+            match streamed.await {
+                Ok(Some(transcribed)) => return Ok(Whole::Transcribed(transcribed)),
+                Ok(None) => {}
+                Err(error) if is_about_file(&error) => refused = Some(error),
+                Err(error) => return Err(error),
             }
         }
         let file = with_retries(ATTEMPTS, deadline, || async {
@@ -291,24 +307,28 @@ impl Transcriber {
                 .unwrap_or(Err(TranscribeError::OutOfTime))
         });
         let file = file.await?;
-        let limit = longest_audio(work.model(self));
-        let too_long = |seconds| limit.is_some_and(|limit| seconds > limit);
         let known_too_long = source.seconds.is_some_and(|seconds| too_long(seconds as f64));
-        let too_large = file.length > MAX_AUDIO_BYTES || known_too_long;
+        let too_large = file.length > limits.bytes || known_too_long;
         let channels = if separate { Channels::Separate } else { Channels::Mixed };
         // Twilio says how many channels there are. What is in the bucket does not.
         let in_bucket = matches!(source.origin, Origin::Bucket { .. });
         if !in_bucket && (too_large || separate) {
             return Ok(Whole::ForParts(file, channels));
         }
-        let seconds = match analyze_file(&file, channels, deadline).await? {
+        let analyzed = analyze_file(&file, channels, deadline).await?;
+        let (decodable, was_refused) = (analyzed.is_ok(), refused.is_some());
+        if let (Err(error), Some(refused)) = (&analyzed, refused) {
+            tracing::info!(%error, "refused by the transcription API and not decodable here");
+            return Err(refused);
+        }
+        let seconds = match analyzed {
             Ok(analysis) => {
                 let two = separate && analysis.channels > 1 && !analysis.identical_channels;
                 let silent = analysis.seconds - analysis.sent_seconds;
                 if two {
                     return Ok(Whole::ForParts(file, Channels::Separate));
                 }
-                if too_large || silent > WORTH_LEAVING_OUT || too_long(analysis.seconds) {
+                if too_large || silent > WORTH_LEAVING_OUT || too_long(analysis.seconds) || was_refused {
                     return Ok(Whole::ForParts(file, Channels::Mixed));
                 }
                 analysis.seconds
@@ -321,18 +341,21 @@ impl Transcriber {
                 known.unwrap_or(file.length as f64 / LEAST_BYTES_PER_SECOND)
             }
         };
-        let (heard, cost) = self
-            .pay(seconds, work, || {
-                with_budget(&work.retries, ATTEMPTS, deadline, || self.send(work, &file, seconds))
-            })
-            .await?;
-        Ok(Whole::Transcribed(Transcribed::of(heard, cost, seconds)))
+        let paid = self.pay(seconds, work, || {
+            with_budget(&work.retries, ATTEMPTS, deadline, || self.send(work, &file, seconds))
+        });
+        match paid.await {
+            Ok((heard, cost)) => Ok(Whole::Transcribed(Transcribed::of(heard, cost, seconds))),
+            Err(error) if decodable && is_about_file(&error) => Ok(Whole::ForParts(file, Channels::Mixed)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Streams the recording from where it is into the upload, once. `None` when its size is not known or over the limit.
     async fn stream(&self, work: &Work<'_>, seconds: f64) -> Result<Option<Transcribed>, TranscribeError> {
         let incoming = work.source.origin.open(work.is_recent(), work.deadline).await?;
-        let Some(length) = incoming.length.filter(|length| *length <= MAX_AUDIO_BYTES) else {
+        let most = self.whisper.limits(work.model(self)).bytes;
+        let Some(length) = incoming.length.filter(|length| *length <= most) else {
             return Ok(None);
         };
         // An error of the download would look like one of the upload; it is kept here.
@@ -342,6 +365,7 @@ impl Transcriber {
             file_name: file_name(format),
             media_type: format.media_type,
             length,
+            seconds,
             stream: noting(bytes, broken.clone()),
         };
         let paid = self.pay(seconds, work, || async {
@@ -371,6 +395,7 @@ impl Transcriber {
             file_name: file_name(file.format),
             media_type: file.format.media_type,
             length: file.length,
+            seconds,
             stream: file.stream()?,
         };
         let heard = self
@@ -387,15 +412,15 @@ impl Transcriber {
         work: &Work<'_>,
         call: impl FnOnce() -> F,
     ) -> Result<(Transcription, Cost), TranscribeError> {
-        let model = work.model(self);
-        let expected = Cost::of(seconds, model);
+        let price = self.whisper.price_per_minute(work.model(self));
+        let expected = Cost::of(seconds, price);
         let reservation = match self.usage.reserve(expected).await.map_err(TranscribeError::Table)? {
             Reserved::Granted(reservation) => reservation,
             Reserved::OverBudget => return Err(TranscribeError::OverBudget),
         };
         match call().await {
             Ok(heard) => {
-                let cost = heard.duration.map_or(expected, |seconds| Cost::of(seconds, model));
+                let cost = heard.duration.map_or(expected, |seconds| Cost::of(seconds, price));
                 self.usage.settle(reservation, Some(cost)).await;
                 Ok((heard, cost))
             }
@@ -443,16 +468,18 @@ enum Whole {
 
 impl Transcribed {
     fn of(heard: Transcription, cost: Cost, seconds: f64) -> Self {
+        let dropped_segments = heard.dropped.len();
         Self {
             speech: Speech {
                 text: heard.text,
                 segments: heard.segments,
                 words: heard.words,
+                dropped: heard.dropped,
             },
             language: heard.language,
             audio_seconds: heard.duration.or(Some(seconds)),
             billed_seconds: cost.seconds,
-            dropped_segments: heard.dropped_segments,
+            dropped_segments,
             speakers: 0,
         }
     }

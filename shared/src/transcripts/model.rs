@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clients::{
     queue::RecordingId,
-    whisper::{Segment, WhisperOptions, Word},
+    whisper::{Dropped, Segment, WhisperOptions, Word},
 };
 
 /// The key of an item: the recording and the variant of the options.
@@ -126,6 +126,9 @@ pub struct Speech {
     /// Words with timestamps; empty if the model returns none.
     #[serde(default)]
     pub words: Vec<Word>,
+    /// What was left out because the model made it up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
 }
 
 /// The failure code of a recording whose worker was killed too often.

@@ -66,7 +66,10 @@ mod tests {
     fn pieces_are_found_in_order_whatever_the_white_space() {
         let text = " One two.\nOne  two. Drei";
         let places = locate(text, ["One two.", "One two.", "four", "Drei"].into_iter());
-        let found: Vec<_> = places.iter().map(|place| place.clone().map(|place| &text[place])).collect();
+        let found: Vec<_> = places
+            .iter()
+            .map(|place| place.clone().map(|place| &text[place]))
+            .collect();
         assert_eq!(found, [Some("One two."), Some("One  two."), None, Some("Drei")]);
     }
 

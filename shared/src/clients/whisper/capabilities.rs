@@ -202,7 +202,10 @@ impl Capabilities {
         }
         let named = body.seconds_named();
         // The message may name the audio's own length, too.
-        let below = named.iter().copied().filter(|named| *named >= LEAST_SECONDS && *named < sent.seconds * 0.98);
+        let below = named
+            .iter()
+            .copied()
+            .filter(|named| *named >= LEAST_SECONDS && *named < sent.seconds * 0.98);
         let limit = match below.reduce(f64::min) {
             Some(limit) => limit,
             None if !named.is_empty() => return false,
@@ -225,7 +228,11 @@ mod tests {
     }
 
     fn body(message: &str) -> ErrorBody {
-        ErrorBody::read(serde_json::json!({"error": {"message": message}}).to_string().as_bytes())
+        ErrorBody::read(
+            serde_json::json!({"error": {"message": message}})
+                .to_string()
+                .as_bytes(),
+        )
     }
 
     #[test]
@@ -285,19 +292,39 @@ mod tests {
             ("The audio is too long", 12.0, None),
         ] {
             let mut learned = sent.clone();
-            let sent = Sent { capabilities: &sent, bytes: 1_000_000, seconds };
-            assert_eq!(learned.refuse_length(&sent, &body(message)), longest.is_some(), "{message}");
+            let sent = Sent {
+                capabilities: &sent,
+                bytes: 1_000_000,
+                seconds,
+            };
+            assert_eq!(
+                learned.refuse_length(&sent, &body(message)),
+                longest.is_some(),
+                "{message}"
+            );
             assert_eq!(learned.longest, longest, "{message}");
         }
         for (message, bytes, limit) in [
-            ("413: Maximum content size limit (10485760) exceeded", 20_000_000, 10_276_045),
+            (
+                "413: Maximum content size limit (10485760) exceeded",
+                20_000_000,
+                10_276_045,
+            ),
             ("Maximum file size is 10 MB", 20_000_000, 9_800_000),
             ("Request Entity Too Large", 20_000_000, 9_800_000),
-            ("413: Maximum content size limit (26214400) exceeded", 100_000, MAX_AUDIO_BYTES),
+            (
+                "413: Maximum content size limit (26214400) exceeded",
+                100_000,
+                MAX_AUDIO_BYTES,
+            ),
             ("Request Entity Too Large", 100_000, MAX_AUDIO_BYTES),
         ] {
             let mut learned = sent.clone();
-            let sent = Sent { capabilities: &sent, bytes, seconds: 60.0 };
+            let sent = Sent {
+                capabilities: &sent,
+                bytes,
+                seconds: 60.0,
+            };
             learned.refuse_size(&sent, &body(message));
             assert_eq!(learned.bytes, limit, "{message}");
         }

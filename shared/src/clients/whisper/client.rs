@@ -282,7 +282,11 @@ impl Whisper {
         let status = response.status();
         let after = retry_after(response.headers());
         let should_retry = response.headers().get("x-should-retry").map(|value| value == "true");
-        let most = if status.is_success() { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
+        let most = if status.is_success() {
+            MAX_ANSWER_BYTES
+        } else {
+            MAX_ERROR_BYTES
+        };
         let (body, whole) = read_up_to(response, most).await.map_err(connection)?;
         if status.is_success() {
             if !whole {
@@ -368,7 +372,8 @@ fn fields<'a>(
             capabilities.chunking.then_some("auto"),
         ),
     ];
-    let optional = optional.map(|(parameter, name, value)| Some((name, value.filter(|_| capabilities.takes(parameter))?)));
+    let optional =
+        optional.map(|(parameter, name, value)| Some((name, value.filter(|_| capabilities.takes(parameter))?)));
     let format = capabilities.format.fields().iter().copied();
     optional.into_iter().flatten().chain(format)
 }
@@ -381,7 +386,10 @@ mod tests {
     fn the_secret_has_a_key_and_perhaps_the_header_for_it() {
         let header = |secret: &str| serde_json::from_str::<Credentials>(secret).map(|read| read.header);
         let (name, value) = header(r#"{"api_key":" sk-1\n"}"#).unwrap().unwrap();
-        assert_eq!((name.as_str(), value.to_str().unwrap()), ("authorization", "Bearer sk-1"));
+        assert_eq!(
+            (name.as_str(), value.to_str().unwrap()),
+            ("authorization", "Bearer sk-1")
+        );
         let (name, value) = header(r#"{"api_key":"k","header":"api-key"}"#).unwrap().unwrap();
         assert_eq!((name.as_str(), value.to_str().unwrap()), ("api-key", "k"));
         assert!(header(r#"{"api_key":""}"#).unwrap().is_none());

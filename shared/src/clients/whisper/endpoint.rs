@@ -77,10 +77,7 @@ mod tests {
                 "https://api.deepinfra.com/v1/openai/audio/transcriptions",
             ),
             ("http://whisper:8080/inference", "http://whisper:8080/inference"),
-            (
-                "http://litellm:4000",
-                "http://litellm:4000/v1/audio/transcriptions",
-            ),
+            ("http://litellm:4000", "http://litellm:4000/v1/audio/transcriptions"),
             (
                 "https://example.com/speech?key=1",
                 "https://example.com/speech/v1/audio/transcriptions?key=1",

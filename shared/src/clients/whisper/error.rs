@@ -108,7 +108,9 @@ impl WhisperError {
             | Self::ModelNotFound(sentence)
             | Self::Adapted(sentence)
             | Self::Rejected(_, sentence)
-            | Self::Unexpected(sentence) => Some(sentence).filter(|sentence| !sentence.is_empty()).map(String::as_str),
+            | Self::Unexpected(sentence) => Some(sentence)
+                .filter(|sentence| !sentence.is_empty())
+                .map(String::as_str),
             Self::Final(error) => error.server_sentence(),
             _ => None,
         }

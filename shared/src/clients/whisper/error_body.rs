@@ -32,7 +32,11 @@ impl ErrorBody {
         let text = String::from_utf8_lossy(body);
         let Ok(body) = serde_json::from_str::<Value>(&text) else {
             let text = text.trim();
-            let message = if text.starts_with(['<', '{', '[', '"']) { "" } else { text };
+            let message = if text.starts_with(['<', '{', '[', '"']) {
+                ""
+            } else {
+                text
+            };
             return Self {
                 message: message.chars().take(MAX_MESSAGE).collect(),
                 ..Self::default()
@@ -72,7 +76,10 @@ impl ErrorBody {
             found.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
         };
         // FastAPI: `"loc": ["body", "language"]`.
-        let place = error.get("loc").and_then(Value::as_array).and_then(|place| place.last());
+        let place = error
+            .get("loc")
+            .and_then(Value::as_array)
+            .and_then(|place| place.last());
         let param = first(&["param", "parameter"]);
         Self {
             message: first(&["message", "msg", "detail"]),
@@ -115,7 +122,14 @@ impl ErrorBody {
             return Some(Parameter::ChunkingStrategy);
         }
         let refuses = says(&[
-            "support", "invalid", "unknown", "unrecognized", "unexpected", "not allowed", "not permitted", "extra",
+            "support",
+            "invalid",
+            "unknown",
+            "unrecognized",
+            "unexpected",
+            "not allowed",
+            "not permitted",
+            "extra",
         ]);
         if number >= 500 || !refuses {
             return None;
@@ -141,9 +155,15 @@ impl ErrorBody {
         let message = self.message.to_ascii_lowercase();
         self.param == "audio_filesize_mb"
             || self.code == "request_too_large"
-            || ["file size exceeded", "content size limit", "file is too large", "file too large", "entity too large"]
-                .iter()
-                .any(|words| message.contains(words))
+            || [
+                "file size exceeded",
+                "content size limit",
+                "file is too large",
+                "file too large",
+                "entity too large",
+            ]
+            .iter()
+            .any(|words| message.contains(words))
     }
 
     /// Whether the server says that the audio has too many seconds.
@@ -195,16 +215,28 @@ impl ErrorBody {
     ///
     /// It is cut to a line of 200 characters. A message that repeats the prompt, which may have names in it, a key or a URL is not shown.
     pub(super) fn sentence(&self, prompt: Option<&str>) -> String {
-        let line: String = self.message.lines().next().unwrap_or_default().chars().take(200).collect();
+        let line: String = self
+            .message
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(200)
+            .collect();
         let line = line.trim().trim_end_matches('.');
         let repeats = prompt.is_some_and(|prompt| {
             let mut words = prompt.split(|letter: char| !letter.is_alphanumeric());
             words.any(|word| word.chars().count() > 3 && line.contains(word))
         });
-        let secret = line.split(|letter: char| letter.is_whitespace() || "'\"`(),;".contains(letter)).any(|word| {
-            word.starts_with("sk-") || word.contains("://") || word.starts_with("eyJ") || word.contains("***")
-                || (word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        });
+        let secret = line
+            .split(|letter: char| letter.is_whitespace() || "'\"`(),;".contains(letter))
+            .any(|word| {
+                word.starts_with("sk-")
+                    || word.contains("://")
+                    || word.starts_with("eyJ")
+                    || word.contains("***")
+                    || (word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+            });
         let printable = !line.chars().any(char::is_control);
         match repeats || secret || !printable {
             true => String::new(),
@@ -302,11 +334,27 @@ mod tests {
                 Some(Language),
             ),
             // Not about a parameter.
-            (400, r#"{"error":{"message":"Audio file might be corrupted or unsupported"}}"#, None),
-            (400, r#"{"error":{"message":"This model does not support the format you provided.","param":"messages"}}"#, None),
-            (500, r#"{"error":{"message":"Internal server error: language detection is not supported on this worker"}}"#, None),
+            (
+                400,
+                r#"{"error":{"message":"Audio file might be corrupted or unsupported"}}"#,
+                None,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model does not support the format you provided.","param":"messages"}}"#,
+                None,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"Internal server error: language detection is not supported on this worker"}}"#,
+                None,
+            ),
             (429, r#"{"error":{"message":"response_format"}}"#, None),
-            (422, r#"{"detail":[{"loc":["body","file"],"msg":"field required"}]}"#, None),
+            (
+                422,
+                r#"{"detail":[{"loc":["body","file"],"msg":"field required"}]}"#,
+                None,
+            ),
         ] {
             let found = ErrorBody::read(body.as_bytes()).refused_parameter(StatusCode::from_u16(status).unwrap());
             assert_eq!(found, refused, "{status} {body}");
@@ -322,7 +370,10 @@ mod tests {
             }
             .sentence(Some("Ask for Katharina Brandt"))
         };
-        assert_eq!(sentence("Audio file might be corrupted."), "Audio file might be corrupted");
+        assert_eq!(
+            sentence("Audio file might be corrupted."),
+            "Audio file might be corrupted"
+        );
         assert_eq!(sentence("first\nsecond"), "first");
         assert_eq!(sentence(&"x ".repeat(500)).chars().count(), 199);
         for hidden in [
@@ -338,11 +389,23 @@ mod tests {
 
     #[test]
     fn any_body_is_read() {
-        for body in [&b""[..], b"\xff\xfe", b"[]", b"null", b"{}", b"{\"errors\":[]}", b"{\"error\":[1]}", b"<html>"] {
+        for body in [
+            &b""[..],
+            b"\xff\xfe",
+            b"[]",
+            b"null",
+            b"{}",
+            b"{\"errors\":[]}",
+            b"{\"error\":[1]}",
+            b"<html>",
+        ] {
             let read = ErrorBody::read(body);
             assert_eq!(read.sentence(None).contains('<'), false);
         }
         assert_eq!(ErrorBody::read(b"{\"errors\":[{\"message\":\"no\"}]}").message, "no");
-        assert_eq!(ErrorBody::read(b"upstream connect error").message, "upstream connect error");
+        assert_eq!(
+            ErrorBody::read(b"upstream connect error").message,
+            "upstream connect error"
+        );
     }
 }

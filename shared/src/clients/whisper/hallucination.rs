@@ -120,7 +120,15 @@ mod tests {
         use DropReason::{Repetition, Silence};
         assert_eq!(
             reasons_to_drop(&segments),
-            [None, Some(Silence), None, None, Some(Repetition), Some(Repetition), Some(Repetition)]
+            [
+                None,
+                Some(Silence),
+                None,
+                None,
+                Some(Repetition),
+                Some(Repetition),
+                Some(Repetition)
+            ]
         );
     }
 }

@@ -34,3 +34,25 @@ pub(super) fn documented_price_per_minute(model: &str) -> f64 {
 fn is_gpt(model: &str) -> bool {
     model.rsplit('/').next().is_some_and(|name| name.starts_with("gpt-")) && model.contains("transcribe")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_begin_as_openai_documents_its_models_and_with_everything_for_others() {
+        for (model, format, longest, price) in [
+            ("whisper-1", Format::Words, None, 0.006),
+            ("gpt-4o-transcribe", Format::Json, Some(420.0), 0.006),
+            ("openai/gpt-4o-mini-transcribe", Format::Json, Some(420.0), 0.003),
+            ("gpt-4o-transcribe-diarize", Format::Diarized, Some(420.0), 0.006),
+            ("gpt-transcribe", Format::Json, Some(420.0), 0.0045),
+            ("Systran/faster-distil-large-v3", Format::Words, None, 0.006),
+            ("parakeet-tdt-0.6b-v3", Format::Words, None, 0.006),
+        ] {
+            assert_eq!(documented_format(model), format, "{model}");
+            assert_eq!(documented_longest(model), longest, "{model}");
+            assert_eq!(documented_price_per_minute(model), price, "{model}");
+        }
+    }
+}

@@ -31,7 +31,10 @@ fn repaired(text: &str) -> String {
                 if let Some(unit) = escaped_unit(rest) {
                     taken = 6;
                     let pair = (0xd800..0xdc00).contains(&unit)
-                        && rest.get(6..).and_then(escaped_unit).is_some_and(|low| (0xdc00..0xe000).contains(&low));
+                        && rest
+                            .get(6..)
+                            .and_then(escaped_unit)
+                            .is_some_and(|low| (0xdc00..0xe000).contains(&low));
                     if pair {
                         taken = 12;
                     } else if (0xd800..0xe000).contains(&unit) {
@@ -40,7 +43,9 @@ fn repaired(text: &str) -> String {
                 }
             }
             'N' | 'I' | '-' if !in_text => {
-                let word = ["NaN", "-NaN", "Infinity", "-Infinity"].into_iter().find(|word| rest.starts_with(word));
+                let word = ["NaN", "-NaN", "Infinity", "-Infinity"]
+                    .into_iter()
+                    .find(|word| rest.starts_with(word));
                 if let Some(word) = word {
                     taken = word.len();
                     replacement = Some("null");
@@ -70,8 +75,14 @@ mod tests {
     #[test]
     fn what_python_and_broken_tokenizers_write_is_read() {
         for (body, expected) in [
-            (&br#"{"a":NaN,"b":-Infinity,"c":"NaN -Infinity"}"#[..], r#"{"a":null,"b":null,"c":"NaN -Infinity"}"#),
-            (br#"{"a":"\ud83d x","b":"\ud83d\ude00 \" \\"}"#, r#"{"a":"\ufffd x","b":"\ud83d\ude00 \" \\"}"#),
+            (
+                &br#"{"a":NaN,"b":-Infinity,"c":"NaN -Infinity"}"#[..],
+                r#"{"a":null,"b":null,"c":"NaN -Infinity"}"#,
+            ),
+            (
+                br#"{"a":"\ud83d x","b":"\ud83d\ude00 \" \\"}"#,
+                r#"{"a":"\ufffd x","b":"\ud83d\ude00 \" \\"}"#,
+            ),
             (b"{\"a\":\"x\xc3\"}", "{\"a\":\"x\u{fffd}\"}"),
             (b"{\"a\":\"x\ny\"}", r#"{"a":"x y"}"#),
         ] {

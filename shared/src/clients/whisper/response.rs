@@ -58,7 +58,10 @@ pub(super) fn read_transcription(body: &[u8], plain: bool, seconds: f64) -> Resu
     let untrimmed = raw_segments.iter().filter_map(|segment| segment.get("text")?.as_str());
     let text = text.map_or_else(|| joined(untrimmed), str::to_owned);
     let duration = duration(&answer, seconds);
-    let segments = with_all_of_the_text(&text, raw_segments.iter().filter_map(|value| segment(value, unit)).collect());
+    let segments = with_all_of_the_text(
+        &text,
+        raw_segments.iter().filter_map(|value| segment(value, unit)).collect(),
+    );
     let (segments, dropped_places, dropped) = told_apart(segments, duration.or(Some(seconds)));
 
     let mut words = words(&raw_words, unit);
@@ -145,11 +148,11 @@ fn with_all_of_the_text(text: &str, segments: Vec<RawSegment>) -> Vec<RawSegment
 }
 
 /// The segments to keep, the places of the others in the text, and the others, all with repaired times.
-fn told_apart(
-    raw: Vec<RawSegment>,
-    audio_seconds: Option<f64>,
-) -> (Vec<Segment>, Vec<Range<usize>>, Vec<Dropped>) {
-    let texts: Vec<_> = raw.iter().map(|segment| (segment.times, segment.text.as_str())).collect();
+fn told_apart(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segment>, Vec<Range<usize>>, Vec<Dropped>) {
+    let texts: Vec<_> = raw
+        .iter()
+        .map(|segment| (segment.times, segment.text.as_str()))
+        .collect();
     let times = repaired(&texts, audio_seconds);
     let (places, scored): (Vec<_>, Vec<_>) = raw
         .into_iter()
@@ -199,7 +202,10 @@ fn words(raw: &[&Value], unit: f64) -> Vec<Word> {
         (!marker && !text.trim().is_empty()).then(|| (RawTimes::read(value).scaled(unit), text))
     });
     let read: Vec<_> = read.collect();
-    let spaced = read.iter().filter(|(_, text)| text.starts_with(char::is_whitespace)).count();
+    let spaced = read
+        .iter()
+        .filter(|(_, text)| text.starts_with(char::is_whitespace))
+        .count();
     let tokens = spaced * 2 >= read.len() && spaced < read.len();
     let times = repaired(&read, None);
     let mut words: Vec<Word> = Vec::new();

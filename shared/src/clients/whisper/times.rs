@@ -21,7 +21,12 @@ impl RawTimes {
     pub(super) fn read(value: &Value) -> Self {
         let read = |name| value.get(name).and_then(number).filter(|time| *time >= 0.0);
         // LocalAI gives whole nanoseconds.
-        let nanoseconds = |name| value.get(name).and_then(Value::as_u64).is_some_and(|number| number >= 1_000_000);
+        let nanoseconds = |name| {
+            value
+                .get(name)
+                .and_then(Value::as_u64)
+                .is_some_and(|number| number >= 1_000_000)
+        };
         Self {
             start: read("start"),
             end: read("end"),
@@ -49,7 +54,10 @@ pub(super) fn unit_of(times: impl Iterator<Item = RawTimes> + Clone, seconds: f6
     if times.clone().any(|times| times.nanoseconds) {
         return 1e-9;
     }
-    let latest = times.flat_map(|times| [times.start, times.end]).flatten().fold(0.0, f64::max);
+    let latest = times
+        .flat_map(|times| [times.start, times.end])
+        .flatten()
+        .fold(0.0, f64::max);
     let milliseconds = latest > seconds * 30.0 + 60.0 && latest / 1000.0 <= seconds * 1.5 + 30.0;
     if milliseconds { 1e-3 } else { 1.0 }
 }

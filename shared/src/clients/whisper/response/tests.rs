@@ -41,13 +41,25 @@ fn compatible_servers_answers_are_read() {
         let refused = read_transcription(body.as_bytes(), false, 60.0).unwrap_err();
         assert!(refused.is_none(), "{body}");
     }
-    let error = read_transcription(br#"{"error":{"message":"Invalid or unsupported audio file."}}"#, false, 60.0);
-    assert_eq!(error.unwrap_err().unwrap().message, "Invalid or unsupported audio file.");
+    let error = read_transcription(
+        br#"{"error":{"message":"Invalid or unsupported audio file."}}"#,
+        false,
+        60.0,
+    );
+    assert_eq!(
+        error.unwrap_err().unwrap().message,
+        "Invalid or unsupported audio file."
+    );
 }
 
 #[test]
 fn plain_text_is_read_only_where_it_was_asked_for() {
-    for (body, text) in [(" Hello.\n", "Hello."), (r#""Hello.""#, "Hello."), (r#"{"text":"Hello."}"#, "Hello."), ("12", "12")] {
+    for (body, text) in [
+        (" Hello.\n", "Hello."),
+        (r#""Hello.""#, "Hello."),
+        (r#"{"text":"Hello."}"#, "Hello."),
+        ("12", "12"),
+    ] {
         assert_eq!(read_transcription(body.as_bytes(), true, 60.0).unwrap().text, text);
     }
     assert!(read_transcription(b"<!doctype html>", true, 60.0).is_err());
@@ -78,7 +90,10 @@ fn what_is_dropped_is_cut_out_of_the_text_and_kept_apart() {
     assert_eq!(read.text, "Hello, \u{201c}you\u{201d}. Good  bye.");
     assert_eq!(texts(&read), ["Hello, \u{201c}you\u{201d}.", "Good bye."]);
     assert_eq!(read.dropped.len(), 1);
-    assert_eq!((read.dropped[0].start, read.dropped[0].text.as_str()), (2.0, "Thanks for watching."));
+    assert_eq!(
+        (read.dropped[0].start, read.dropped[0].text.as_str()),
+        (2.0, "Thanks for watching.")
+    );
     let words: Vec<_> = read.words.iter().map(|word| word.word.as_str()).collect();
     assert_eq!(words, ["Hello", "Good"]);
 }
@@ -88,7 +103,10 @@ fn all_invention_on_silence_is_an_empty_transcript() {
     let read = read(&json!({"text": "Thank you.", "segments": [
         {"start": 0, "end": 30, "text": "Thank you.", "no_speech_prob": 0.95, "avg_logprob": -1.2},
     ]}));
-    assert_eq!((read.text.as_str(), read.dropped.len(), read.segments.len()), ("", 1, 0));
+    assert_eq!(
+        (read.text.as_str(), read.dropped.len(), read.segments.len()),
+        ("", 1, 0)
+    );
 }
 
 #[test]
@@ -119,13 +137,15 @@ fn segments_in_another_spelling_are_not_doubled() {
 
 #[test]
 fn tokens_of_whisper_cpp_become_words() {
-    let read = read(&json!({"text": " That's it.\n", "segments": [{"start": 0, "end": 5, "text": " That's it.", "words": [
-        {"word": " That", "start": 0.16, "end": 0.31, "probability": 0.3},
-        {"word": "'s", "start": 0.38, "end": 0.49, "probability": 0.8},
-        {"word": " it", "start": 0.5, "end": 0.6},
-        {"word": ".", "start": 0.6, "end": 0.7},
-        {"word": "[_TT_250]", "start": 5, "end": 5},
-    ]}]}));
+    let read = read(
+        &json!({"text": " That's it.\n", "segments": [{"start": 0, "end": 5, "text": " That's it.", "words": [
+            {"word": " That", "start": 0.16, "end": 0.31, "probability": 0.3},
+            {"word": "'s", "start": 0.38, "end": 0.49, "probability": 0.8},
+            {"word": " it", "start": 0.5, "end": 0.6},
+            {"word": ".", "start": 0.6, "end": 0.7},
+            {"word": "[_TT_250]", "start": 5, "end": 5},
+        ]}]}),
+    );
     let words: Vec<_> = read.words.iter().map(|word| (word.word.as_str(), word.end)).collect();
     assert_eq!(words, [("That's", 0.49), ("it.", 0.7)]);
     assert_eq!(read.text, "That's it.");
