@@ -29,7 +29,7 @@ async fn stack_with(server: &Server, base: &str, variables: &[(&str, &str)], sec
     })
     .await;
     stack.stack.twilio.add(Recording {
-        duration: Some(seconds as u64),
+        duration: Some(seconds as u32),
         ..recording(SID, mono(&talk(seconds, 3)))
     });
     stack

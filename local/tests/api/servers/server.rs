@@ -110,13 +110,8 @@ impl Server {
 
 /// Reads the form. The boundary and the fields are taken from the bytes as they are sent.
 async fn read(request: Request) -> (Received, Vec<u8>) {
-    let header = |name: &str| {
-        let value = request.headers().get(name)?;
-        Some(value.to_str().unwrap().to_owned())
-    };
-    let boundary = header("content-type").unwrap();
-    let boundary = format!("--{}", boundary.split_once("boundary=").unwrap().1);
-    let (authorization, api_key) = (header("authorization"), header("api-key"));
+    let boundary = format!("--{}", header(&request, "content-type").unwrap().split_once("boundary=").unwrap().1);
+    let (authorization, api_key) = (header(&request, "authorization"), header(&request, "api-key"));
     let path_and_query = request.uri().to_string();
     let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
     let mut parts = Vec::new();
@@ -151,6 +146,11 @@ async fn read(request: Request) -> (Received, Vec<u8>) {
         refused: false,
     };
     (received, audio)
+}
+
+fn header(request: &Request, name: &str) -> Option<String> {
+    let value = request.headers().get(name)?;
+    Some(value.to_str().unwrap().to_owned())
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
