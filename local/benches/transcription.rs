@@ -49,7 +49,7 @@ struct Observed {
 type SharedObserved = Arc<Mutex<Observed>>;
 
 async fn transcribe(State(seen): State<SharedObserved>, body: Body) -> Json<Value> {
-    let begun = Instant::now();
+    let began = Instant::now();
     {
         let mut seen = seen.lock().expect("nobody panics");
         seen.running += 1;
@@ -60,13 +60,13 @@ async fn transcribe(State(seen): State<SharedObserved>, body: Body) -> Json<Valu
     tokio::time::sleep(RESPONSE_DELAY).await;
     let mut seen = seen.lock().expect("nobody panics");
     seen.running -= 1;
-    seen.took.push(Instant::now().duration_since(begun));
+    seen.took.push(Instant::now().duration_since(began));
     Json(json!({"text": "words"}))
 }
 
 /// The seconds for only reading and decoding the whole file.
 fn decode(mut file: File) -> Result<f64> {
-    let begun = Instant::now();
+    let began = Instant::now();
     file.rewind()?;
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
     let mut format = symphonia::default::get_probe().probe(
@@ -83,7 +83,7 @@ fn decode(mut file: File) -> Result<f64> {
     while let Some(packet) = format.next_packet()? {
         decoder.decode(&packet)?.copy_to_vec_interleaved(&mut samples);
     }
-    Ok(Instant::now().duration_since(begun).as_secs_f64())
+    Ok(Instant::now().duration_since(began).as_secs_f64())
 }
 
 #[tokio::main]
@@ -139,14 +139,14 @@ async fn main() -> Result<()> {
                 Channels::Separate
             },
         };
-        let begun = Instant::now();
+        let began = Instant::now();
         split(
             file.try_clone()?,
             Some("wav"),
             &plan,
             &mut |_| ControlFlow::Continue(()),
         )?;
-        let splitting = Instant::now().duration_since(begun).as_secs_f64();
+        let splitting = Instant::now().duration_since(began).as_secs_f64();
         drop(file);
 
         let sid = format!("RE{:032x}", channels * 100_000 + seconds);
@@ -165,9 +165,9 @@ async fn main() -> Result<()> {
         *seen.lock().expect("nobody panics") = Observed::default();
         let (mut running, _) = Running::start(&worker, &environment, TIMEOUT).await?;
         let event = json!({"Records": [{"messageId": "1", "body": json!({"recording_sid": sid}).to_string()}]});
-        let begun = Instant::now();
+        let began = Instant::now();
         running.invoke(&event.to_string().into()).await?;
-        let whole = Instant::now().duration_since(begun).as_secs_f64();
+        let whole = Instant::now().duration_since(began).as_secs_f64();
         let peak = running.peak()? as f64 * 1024.0 / 1e6;
         drop(running);
         let seen = seen.lock().expect("nobody panics");

@@ -1,6 +1,7 @@
 //! The whole of Call Recordings on one machine. `main.rs` is the `cargo run` that a person starts; the tests start the same [`stack`] on port 0.
 
 pub mod aws;
+pub mod contract;
 pub mod demo;
 pub mod events;
 pub mod functions;

@@ -59,6 +59,8 @@ enum Command {
     Import(Import),
     /// Rebuild the lists of a calls table that an older version has written
     Reindex(Reindex),
+    /// Print the contract, which is committed as openapi.json
+    Openapi,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -127,6 +129,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             );
             return Ok(());
         }
+        Some(Command::Openapi) => {
+            print!("{}", local::contract::text());
+            return Ok(());
+        }
         None => {}
     }
     let (twilio, whisper) = (twilio_from_env()?, whisper_from_env());
@@ -162,6 +168,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         twilio,
         whisper,
         schedules: true,
+        around_api: None,
         environment,
     })
     .await?;

@@ -41,6 +41,8 @@ pub struct Settings {
     pub whisper: Option<TranscriptionApi>,
     /// Run functions on their schedules.
     pub schedules: bool,
+    /// Put around the API, to examine its answers.
+    pub around_api: Option<fn(Router) -> Router>,
     /// Further variables of the functions' environment, which win over the stack's own.
     pub environment: Vec<(String, String)>,
 }
@@ -62,6 +64,7 @@ impl Settings {
             twilio: None,
             whisper: None,
             schedules: false,
+            around_api: None,
             environment: Vec::new(),
         }
     }
@@ -210,6 +213,10 @@ impl Stack {
                     })
                 }
             });
+            let router = match settings.around_api {
+                Some(around) => around(router),
+                None => router,
+            };
             servers.push(start(listener, router));
         }
         Ok(Self {

@@ -35,6 +35,20 @@ impl State {
 
 /// Handles a request. The route `GET /reports/{proxy+}` also matches `/reports/daily/` with a trailing slash, which cannot have its own route in
 /// template.yaml.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/reports/completeness",
+        operation_id = "getCompleteness",
+        tag = "Reports",
+        summary = "Get the completeness report",
+        description = "What the last finished run of the reconciler found: calls without a recording, recordings without a call, and why. Scope: `recordings:read`.",
+        responses((status = 200, description = "The report.", body = shared::reconcile::Report)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "report", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request) == Some("daily") {
         return get_daily_report::handle(&state.daily, request).await;

@@ -41,6 +41,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = DailyReport))]
 struct Report {
     from: Date,
     to: Date,
@@ -48,6 +49,7 @@ struct Report {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ReportedDay))]
 struct Day {
     #[serde(flatten)]
     ledger: LedgerDay,
@@ -56,6 +58,24 @@ struct Day {
 }
 
 /// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/reports/daily",
+        operation_id = "getDailyReport",
+        tag = "Reports",
+        summary = "Get the counts of days",
+        description = "The day ledger: how many calls began on each UTC day. Days without calls may be absent. Scope: `recordings:read`.",
+        params(
+            ("from" = String, Query, description = "First UTC day.", pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", format = Date, example = "2025-08-01"),
+            ("to" = String, Query, description = "Last UTC day, at most 366 days from the first one, both included.", pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", format = Date, example = "2025-08-31"),
+        ),
+        responses((status = 200, description = "The days.", body = Report)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "missing", "value", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;

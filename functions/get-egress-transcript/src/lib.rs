@@ -1,6 +1,8 @@
 //! `GET /recordings/{dispatch_id}/transcript`: the transcript of a LiveKit recording, or its state.
 
 use lambda_http::{Body, Request, Response};
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{StoredTranscript, Timestamps};
 use shared::{
     clients::{aws::Aws, queue::RecordingId},
     config::{ConfigError, Env},
@@ -40,6 +42,31 @@ impl State {
 }
 
 /// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/recordings/{dispatch_id}/transcript",
+        operation_id = "getRecordingTranscript",
+        tag = "Transcripts",
+        summary = "Get the transcript of a LiveKit recording",
+        description = "The stored transcript of a LiveKit recording, or its state. It never costs anything. Scope: `recordings:read`.",
+        params(
+            ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("format" = Option<String>, Query, description = "JSON, plain text or captions. With two channels the speaker stands before each turn.", pattern = "^(json|text|srt|vtt)$"),
+            ("timestamps" = Option<Timestamps>, Query, description = "Adds `segments`, or `segments` and `words`, to the JSON."),
+            ("variant" = Option<String>, Query, description = "The options that the transcript was asked for with, as in `status_url`.", pattern = "^(default|[0-9a-f]{16})$", example = "default"),
+        ),
+        responses((status = 200, description = "The transcript or its state.", content(
+            (StoredTranscript = "application/json"),
+            (String = "text/plain"),
+            (String = "application/x-subrip"),
+            (String = "text/vtt"),
+        ))),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "stored_transcript", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;

@@ -53,6 +53,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RecordingUrls))]
 struct Recording {
     recording_url: String,
     download_url: String,
@@ -61,11 +62,30 @@ struct Recording {
     expires_in: u64,
     expires_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     expires_limited_by: Option<&'static str>,
 }
 
 /// Handles a request. The route `GET /recordings/{proxy+}` also matches `/recordings/{dispatch_id}/transcript/` with a trailing slash. A
 /// separate greedy route below `{dispatch_id}` might also match `/recordings/{dispatch_id}/`, which belongs to this function.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/recordings/{dispatch_id}",
+        operation_id = "getRecording",
+        tag = "Recordings",
+        summary = "Get the URLs of a recording",
+        description = "Presigned URLs for the LiveKit recording of a call: one to play and one to download. Both work for anyone who has them until `expires_at`. Scope: `recordings:read`.",
+        params(
+            ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("expires_in" = Option<u64>, Query, description = "Life of the URLs in seconds.", minimum = 1, maximum = 604800, example = 3600),
+        ),
+        responses((status = 200, description = "The URLs.", body = Recording)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "signer", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request).is_some_and(|tail| tail.ends_with("/transcript")) {
         return get_egress_transcript::handle(&state.transcripts, request).await;

@@ -1,6 +1,8 @@
 //! `GET /api/twilio/transcript/{recording_sid}`: the transcript of a Twilio recording, or its state.
 
 use lambda_http::{Body, Request, Response};
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{StoredTranscript, Timestamps};
 use shared::{
     clients::{
         aws::Aws,
@@ -41,6 +43,31 @@ impl State {
 }
 
 /// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/api/twilio/transcript/{recording_sid}",
+        operation_id = "getTwilioTranscript",
+        tag = "Twilio",
+        summary = "Get the transcript of a Twilio recording",
+        description = "The stored transcript of a Twilio recording, or its state. It never costs anything. Scope: `twilio:transcribe`.",
+        params(
+            ("recording_sid" = String, Path, description = "The SID of the Twilio recording.", pattern = "^RE[0-9A-Fa-f]{16,32}$", example = "RE1234567890abcdef"),
+            ("format" = Option<String>, Query, description = "JSON, plain text or captions. With two channels the speaker stands before each turn.", pattern = "^(json|text|srt|vtt)$"),
+            ("timestamps" = Option<Timestamps>, Query, description = "Adds `segments`, or `segments` and `words`, to the JSON."),
+            ("variant" = Option<String>, Query, description = "The options that the transcript was asked for with, as in `status_url`.", pattern = "^(default|[0-9a-f]{16})$", example = "default"),
+        ),
+        responses((status = 200, description = "The transcript or its state.", content(
+            (StoredTranscript = "application/json"),
+            (String = "text/plain"),
+            (String = "application/x-subrip"),
+            (String = "text/vtt"),
+        ))),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "recording_sid", "value", "stored_transcript", "database", "twilio"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Twilio, request, |request| async move {
         state.access.check(&request, Scope::TwilioTranscribe).await?;

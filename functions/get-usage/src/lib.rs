@@ -35,6 +35,20 @@ impl State {
 }
 
 /// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/api/twilio/usage",
+        operation_id = "getUsage",
+        tag = "Twilio",
+        summary = "Get this month's costs",
+        description = "What transcription cost in the current UTC month, for recordings of both sources. Scope: `twilio:transcribe`.",
+        responses((status = 200, description = "The month's usage.", body = shared::transcripts::usage::MonthUsage)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Twilio, request, |request| async move {
         state.access.check(&request, Scope::TwilioTranscribe).await?;

@@ -66,6 +66,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RecordingList))]
 struct List {
     recordings: Vec<Row>,
     limit: usize,
@@ -77,6 +78,7 @@ struct List {
 
 /// The fields that `include_total` adds.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct Counted {
     /// `null` until the reconciler has counted the closed days.
     total: Option<u64>,
@@ -85,6 +87,7 @@ struct Counted {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ListedCall))]
 struct Row {
     interaction_id: Option<String>,
     customer_name: Option<String>,
@@ -101,6 +104,7 @@ struct Row {
     call_sid: Option<String>,
     has_transcript: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     recording_error: Option<String>,
     /// All recordings of the call. The first one is that of `recording_url`.
     recordings: Vec<Recorded>,
@@ -108,6 +112,7 @@ struct Row {
 
 #[derive(Serialize)]
 #[serde(tag = "source", rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ListedRecording))]
 enum Recorded {
     LiveKit {
         recording_url: String,
@@ -122,6 +127,36 @@ enum Recorded {
 }
 
 /// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/recordings",
+        operation_id = "listRecordings",
+        tag = "Recordings",
+        summary = "List calls",
+        description = "Calls by start time, newest first. Calls without a recording are left out unless `has_recording=false`. Scope: `recordings:read`.",
+        params(
+            ("limit" = Option<u64>, Query, description = "Rows on a page.", minimum = 1, maximum = 100, example = 10),
+            ("offset" = Option<u64>, Query, description = "Rows to skip, at most 100,000. Not together with `cursor`.", minimum = 0, maximum = 4294967295u64),
+            ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before, with the same filters and order."),
+            ("order" = Option<String>, Query, description = "`desc`, the default, is newest first; `asc` is oldest first.", pattern = "^(asc|desc)$"),
+            ("include_total" = Option<bool>, Query, description = "Adds `total`. Not together with a filter other than `has_recording`."),
+            ("status" = Option<String>, Query, description = "Exact match.", min_length = 1, max_length = 256),
+            ("outcome" = Option<String>, Query, description = "Exact match.", min_length = 1, max_length = 256),
+            ("phone" = Option<String>, Query, description = "A phone number with its country code. Only its digits are compared.", pattern = "[0-9]", max_length = 256, example = "+15103455686"),
+            ("interaction_id" = Option<String>, Query, description = "Exact match.", min_length = 1, max_length = 256),
+            ("started_after" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2025-08-08"),
+            ("started_before" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2025-08-08"),
+            ("min_duration" = Option<u64>, Query, description = "Minimum duration in seconds.", minimum = 0, maximum = 4294967295u64),
+            ("has_transcript" = Option<bool>, Query, description = "With or without a stored transcript."),
+            ("has_recording" = Option<bool>, Query, description = "`false`: the calls without a recording."),
+        ),
+        responses((status = 200, description = "A page of calls.", body = List)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "value", "list", "database", "signer"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;

@@ -51,6 +51,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioRecordingList))]
 struct List {
     total_recordings: usize,
     query_parameters: QueryParameters,
@@ -60,6 +61,7 @@ struct List {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct QueryParameters {
     limit: String,
     status: Option<String>,
@@ -68,6 +70,7 @@ struct QueryParameters {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioRecording))]
 struct Row {
     sid: String,
     account_sid: String,
@@ -91,6 +94,7 @@ struct Row {
 }
 
 #[derive(Serialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioSummary))]
 struct Summary {
     completed: usize,
     in_progress: usize,
@@ -101,6 +105,27 @@ struct Summary {
 
 /// Handles a request. The route `GET /api/twilio/{proxy+}` also matches `/api/twilio/usage/` with a trailing slash, which cannot have its own
 /// route in template.yaml.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/api/twilio/recordings",
+        operation_id = "listTwilioRecordings",
+        tag = "Twilio",
+        summary = "List Twilio recordings",
+        description = "The recordings of the Twilio account, each with whether its audio can be fetched. Scope: `twilio:read`.",
+        params(
+            ("limit" = Option<u64>, Query, description = "Rows.", minimum = 1, maximum = 100, example = 50),
+            ("status" = Option<String>, Query, description = "`in-progress` includes paused, stopped and processing; `failed` includes absent.", pattern = "^(completed|in-progress|failed|paused|stopped|processing|absent|deleted)$", example = "completed"),
+            ("date_created_after" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2024-01-15"),
+            ("date_created_before" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2024-01-15"),
+            ("page_token" = Option<String>, Query, description = "`next_page_token` of the answer before, with the same `status` and dates."),
+        ),
+        responses((status = 200, description = "A page of recordings.", body = List)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "value", "page_token", "twilio"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request) == Some("usage") {
         return get_usage::handle(&state.usage, request).await;

@@ -16,6 +16,18 @@ use shared::{
     http::{self, ApiError, ErrorFormat},
 };
 
+/// What became of an event.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)]
+struct Indexed {
+    /// Whether something was stored.
+    indexed: bool,
+    /// Why nothing was stored.
+    #[schema(nullable = false)]
+    reason: Option<String>,
+}
+
 /// The state that is created once and used for every request.
 pub struct State {
     livekit: LiveKit,
@@ -38,6 +50,21 @@ impl State {
 }
 
 /// Handles a request. LiveKit sends a webhook again until the response is a success, so success is returned only after everything is stored.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/webhooks/livekit",
+        operation_id = "livekitWebhook",
+        tag = "Webhooks",
+        summary = "Receive a webhook of LiveKit",
+        description = "For LiveKit alone. Only `egress_ended` events matter; any other event answers 200 with `indexed: false`.",
+        request_body(content = inline(serde_json::Map<String, Value>), content_type = "application/webhook+json", description = "LiveKit's event."),
+        responses((status = 200, description = "Stored or ignored.", body = Indexed)),
+        security(("livekit_token" = [])),
+        extensions(("x-errors" = json!(["request", "livekit", "database", "storage"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         request.expect_tail("livekit")?;

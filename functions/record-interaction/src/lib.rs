@@ -34,6 +34,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InteractionRecorded))]
 struct Recorded {
     interaction_id: Option<String>,
     dispatch_id: Option<String>,
@@ -41,6 +42,52 @@ struct Recorded {
 }
 
 /// Handles a request.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)]
+struct InteractionReport {
+    /// Your id of the call. This or `dispatch_id` is required.
+    #[schema(max_length = 256, pattern = "^[^#]*$")]
+    interaction_id: Option<String>,
+    /// The LiveKit dispatch. Without it the call is matched by number and time.
+    #[schema(pattern = "^[A-Za-z0-9_-]{0,128}$")]
+    dispatch_id: Option<String>,
+    #[schema(max_length = 1000)]
+    customer_name: Option<String>,
+    /// With its country code.
+    #[schema(max_length = 1000, example = "+14155550123")]
+    phone: Option<String>,
+    #[schema(max_length = 1000)]
+    status: Option<String>,
+    #[schema(max_length = 1000)]
+    outcome: Option<String>,
+    /// Seconds.
+    duration: Option<u32>,
+    #[schema(format = DateTime)]
+    start_time: Option<String>,
+    #[schema(format = DateTime)]
+    end_time: Option<String>,
+    /// When this was so, at most a day ahead. Default: now.
+    #[schema(format = DateTime)]
+    updated_at: Option<String>,
+}
+
+/// Answers one request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/interactions",
+        operation_id = "reportInteraction",
+        tag = "Recordings",
+        summary = "Report a call",
+        description = "Reports what is known of a call: an interaction. Of each field the report with the newest `updated_at` counts. A field that is absent stays as it is, `null` empties it. Always needs a key. Scope: `recordings:write`.",
+        request_body = InteractionReport,
+        responses((status = 200, description = "Stored.", body = Recorded)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "body", "interaction", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsWrite).await?;

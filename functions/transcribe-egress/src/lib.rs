@@ -1,6 +1,8 @@
 //! `POST /recordings/{dispatch_id}/transcript`: transcribes a LiveKit recording.
 
 use lambda_http::{Body, Request, Response};
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
     calls::Resolver,
     clients::{
@@ -44,6 +46,28 @@ impl State {
 }
 
 /// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/recordings/{dispatch_id}/transcript",
+        operation_id = "transcribeRecording",
+        tag = "Transcripts",
+        summary = "Transcribe a LiveKit recording",
+        description = "Transcribes the LiveKit recording of a call, or returns its stored transcript. Always needs a key. The body may be empty. Each combination of `language`, `prompt`, `model` and `speakers` is stored and billed separately. Scope: `recordings:transcribe`.",
+        params(
+            ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("Prefer" = Option<String>, Header, description = "`respond-async`: a recording without a stored transcript is always answered 202.", example = "respond-async"),
+        ),
+        request_body(content = Option<TranscriptOptions>, description = "How to transcribe."),
+        responses(
+            (status = 200, description = "The transcript, or with `dry_run` its price.", body = TranscriptOrEstimate),
+            (status = 202, description = "Not ready yet: ask `status_url` again.", body = AcceptedBody),
+        ),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "database", "queue", "transcription"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsTranscribe).await?;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lambda_http::{Body, Request, Response};
 use serde::Deserialize;
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
     clients::{
         aws::Aws,
@@ -53,8 +55,16 @@ impl State {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioTranscriptRequest))]
 struct TranscribeBody {
+    /// The recording. This or `audio_url` is required.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^(RE[0-9A-Fa-f]{16,32})?$", example = "RE1234567890abcdef")
+    )]
     recording_sid: Option<String>,
+    /// URL of a recording of the configured account, on `api.twilio.com` or the configured host.
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     audio_url: Option<String>,
     /// Whether the job waits in the queue for a call that has not ended.
     wait: Option<bool>,
@@ -63,6 +73,27 @@ struct TranscribeBody {
 }
 
 /// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/api/twilio/transcript",
+        operation_id = "transcribeTwilioRecording",
+        tag = "Twilio",
+        summary = "Transcribe a Twilio recording",
+        description = "Transcribes a Twilio recording, or returns its stored transcript. Each combination of `language`, `prompt`, `model` and `speakers` is stored and billed separately. Scope: `twilio:transcribe`.",
+        params(
+            ("Prefer" = Option<String>, Header, description = "`respond-async`: a recording without a stored transcript is always answered 202.", example = "respond-async"),
+        ),
+        request_body(content = TranscribeBody, description = "`recording_sid` or `audio_url` is required; both only if they name the same recording."),
+        responses(
+            (status = 200, description = "The transcript, or with `dry_run` its price.", body = TranscriptOrEstimate),
+            (status = 202, description = "Not ready yet: ask `status_url` again.", body = AcceptedBody),
+        ),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "body", "missing", "recording_sid", "value", "audio_url", "database", "queue", "twilio", "transcription"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Twilio, request, |request| async move {
         state.access.check(&request, Scope::TwilioTranscribe).await?;

@@ -31,6 +31,37 @@ const PATH: &str = "/webhooks/twilio/recording";
 /// The timeout for looking up the call's number. Twilio waits 15 s for the response to a callback.
 const NUMBER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The parameters of a callback that are used.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = TwilioCallback)]
+#[allow(dead_code, non_snake_case)]
+struct Callback {
+    /// The configured account.
+    AccountSid: String,
+    RecordingSid: String,
+    RecordingStatus: String,
+    #[schema(nullable = false)]
+    CallSid: Option<String>,
+    /// Seconds.
+    #[schema(nullable = false)]
+    RecordingDuration: Option<String>,
+    #[schema(nullable = false)]
+    RecordingStartTime: Option<String>,
+    #[schema(nullable = false)]
+    ErrorCode: Option<String>,
+}
+
+/// What became of a callback.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = CallbackStored)]
+#[allow(dead_code)]
+struct Stored {
+    /// `true`: the recording is stored.
+    indexed: bool,
+}
+
 /// The state that is created once and used for every request.
 pub struct State {
     /// The public URL of this API, without a trailing slash.
@@ -61,6 +92,24 @@ impl State {
 
 /// Handles a request. Success is returned only after everything is stored. Whether Twilio retries a failed callback depends on connection
 /// overrides in the callback URL (`#rc=…&rp=…`: <https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides>).
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/webhooks/twilio/recording",
+        operation_id = "twilioCallback",
+        tag = "Webhooks",
+        summary = "Receive a recordingStatusCallback of Twilio",
+        description = "For Twilio alone: the `recordingStatusCallback` of a call.",
+        params(
+            ("dispatch_id" = Option<String>, Query, description = "The dispatch that the recording belongs to. Without it number and time decide.", pattern = "^[A-Za-z0-9_-]{1,128}$"),
+        ),
+        request_body(content = Callback, content_type = "application/x-www-form-urlencoded", description = "Twilio's form."),
+        responses((status = 200, description = "Stored.", body = Stored)),
+        security(("twilio_signature" = [])),
+        extensions(("x-errors" = json!(["request", "callback", "missing", "value", "database", "queue"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         request.expect_tail("recording")?;

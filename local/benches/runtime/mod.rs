@@ -81,7 +81,7 @@ impl Running {
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
             .env("AWS_LAMBDA_LOG_LEVEL", "INFO")
             .stdout(Stdio::null());
-        let begun = Instant::now();
+        let began = Instant::now();
         let mut running = Self {
             timeout,
             process: command.spawn()?,
@@ -90,7 +90,7 @@ impl Running {
             answers,
         };
         let asked = running.next_asked().await?;
-        Ok((running, asked - begun))
+        Ok((running, asked - began))
     }
 
     async fn next_asked(&mut self) -> Result<Instant> {

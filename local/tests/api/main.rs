@@ -6,6 +6,7 @@
 mod auth;
 mod budget;
 mod command_line;
+mod contract;
 mod egress_transcript;
 mod events;
 mod index;

@@ -22,6 +22,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::contract;
+
 /// A running stack and a client for its API.
 pub(crate) struct TestStack {
     pub(crate) stack: Stack,
@@ -53,6 +55,7 @@ impl TestStack {
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let mut settings = Settings::for_tests(dir.path().to_owned());
+        settings.around_api = Some(contract::validated);
         change(&mut settings);
         let stack = Stack::start(settings).await.expect("the stack starts");
         let client = Client::builder().no_proxy().build().expect("a client");

@@ -16,6 +16,7 @@ const MAX_NAME_CHARS: usize = 100;
 
 /// Counts of the calls that began on one UTC day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LedgerDay {
     /// The day.
     pub day: Date,

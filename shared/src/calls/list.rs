@@ -13,7 +13,7 @@ use super::{
 use crate::clients::dynamodb::{get_text, text};
 
 /// The largest supported offset.
-pub const DEEPEST_OFFSET: u64 = 100_000;
+pub const MAX_OFFSET: u64 = 100_000;
 /// The maximum number of rows that one query reads; DynamoDB also ends a query at 1 MB.
 const QUERY_ROWS: usize = 4000;
 /// After this many rows (about 2 MB), a page of a filtered list ends even if it is not full.
@@ -44,7 +44,7 @@ pub enum ListError {
     /// A request to the table failed.
     #[error(transparent)]
     Calls(#[from] CallsError),
-    /// More than [`DEEPEST_OFFSET`] rows would have to be skipped.
+    /// More than [`MAX_OFFSET`] rows would have to be skipped.
     #[error("the offset leads too far into the list")]
     OffsetTooDeep,
 }
@@ -71,7 +71,7 @@ impl Calls {
             rows: Vec::with_capacity(limit + 1),
         };
         match start {
-            ListStart::Offset(offset) if offset > DEEPEST_OFFSET => return Err(ListError::OffsetTooDeep),
+            ListStart::Offset(offset) if offset > MAX_OFFSET => return Err(ListError::OffsetTooDeep),
             ListStart::Offset(offset) => filling.skip = offset,
             ListStart::After(Cursor(row)) => filling.continue_after(row),
         }
@@ -197,7 +197,7 @@ impl Filling<'_> {
     }
 
     fn check_depth(&self) -> Result<(), ListError> {
-        match self.skip > 0 && self.read > DEEPEST_OFFSET {
+        match self.skip > 0 && self.read > MAX_OFFSET {
             true => Err(ListError::OffsetTooDeep),
             false => Ok(()),
         }

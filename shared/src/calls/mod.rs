@@ -42,7 +42,7 @@ pub use error::CallsError;
 pub use interaction::{Field, Interaction};
 pub use ledger::{DueDay, Total};
 pub use ledger_day::LedgerDay;
-pub use list::{CallPage, DEEPEST_OFFSET, ListError, ListStart};
+pub use list::{CallPage, ListError, ListStart, MAX_OFFSET};
 pub use list_filter::{ListFilter, ListOrder};
 pub use model::Call;
 pub use observations::TwilioRecording;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::reply::Reply;
 use crate::{
-    calls::{CallsError, DEEPEST_OFFSET, ListError, ResolveError},
+    calls::{CallsError, ListError, MAX_OFFSET, ResolveError},
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
     },
@@ -123,19 +123,29 @@ impl ApiError {
 
     /// The HTTP response in this format, and the fields for the log line.
     pub(super) fn into_response(self, format: ErrorFormat, request_id: &str) -> (Response<Body>, ErrorLog) {
-        let (error, detail) = match format {
-            ErrorFormat::Twilio => (Some(self.message), None),
-            ErrorFormat::Recordings => (None, Some(self.message)),
-        };
-        let body = ErrorBody {
-            error,
-            detail,
-            details: self.details,
+        let common = ErrorCommon {
             code: &self.code,
             request_id,
             retryable: self.retry.is_some().then_some(true),
         };
-        let mut response = Response::from(Reply::from((self.status, body)));
+        let reply = match format {
+            ErrorFormat::Twilio => Reply::from((
+                self.status,
+                TwilioErrorBody {
+                    error: self.message,
+                    details: self.details,
+                    common,
+                },
+            )),
+            ErrorFormat::Recordings => Reply::from((
+                self.status,
+                RecordingsErrorBody {
+                    detail: self.message,
+                    common,
+                },
+            )),
+        };
+        let mut response = Response::from(reply);
         if let Some(after) = self.retry.flatten() {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -150,18 +160,41 @@ impl ApiError {
     }
 }
 
-/// The body of an error. Each format has its own message field (`error` or `detail`); the other fields are common.
+/// An error of `/api/twilio`.
 #[derive(Serialize)]
-struct ErrorBody<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioApiError))]
+pub(super) struct TwilioErrorBody<'a> {
+    /// What was wrong, and what would be right.
+    error: String,
+    /// More about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     details: Option<String>,
+    #[serde(flatten)]
+    common: ErrorCommon<'a>,
+}
+
+/// An error of every other path.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ApiError))]
+pub(super) struct RecordingsErrorBody<'a> {
+    /// What was wrong, and what would be right.
+    detail: String,
+    #[serde(flatten)]
+    common: ErrorCommon<'a>,
+}
+
+/// What every error has.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(super) struct ErrorCommon<'a> {
+    /// The kind of error, as a stable word for programs.
     code: &'a str,
+    /// The request's id, which the logs have too.
     request_id: &'a str,
+    /// Present, and `true`, where another attempt may succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     retryable: Option<bool>,
 }
 
@@ -325,7 +358,7 @@ impl From<ListError> for ApiError {
             ListError::OffsetTooDeep => Self::bad_request(
                 "offset_too_deep",
                 format!(
-                    "At most {DEEPEST_OFFSET} calls can be skipped; use next_cursor (parameter cursor) instead of offset, or narrow the list with started_after and started_before."
+                    "At most {MAX_OFFSET} calls can be skipped; use next_cursor (parameter cursor) instead of offset, or narrow the list with started_after and started_before."
                 ),
             ),
         }

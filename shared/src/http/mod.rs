@@ -1,6 +1,8 @@
 //! Parses HTTP requests and builds HTTP responses.
 
 pub mod access;
+#[cfg(feature = "openapi")]
+pub mod contract;
 mod error;
 mod query;
 mod reply;

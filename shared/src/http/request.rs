@@ -39,6 +39,11 @@ impl ApiRequest {
         self.key_id.get_or_init(|| id.to_owned());
     }
 
+    /// The path, as the client sent it.
+    pub fn path(&self) -> &str {
+        self.request.raw_http_path()
+    }
+
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()

@@ -34,6 +34,7 @@ pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
 ) -> Response<Body> {
     let log = RequestLog::new(&request);
     let deadline = deadline(&request);
+    let is_head = request.method() == Method::HEAD;
     let key_id = log.key_id.clone();
     let result = async {
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
@@ -47,7 +48,7 @@ pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
                 "The request took too long. Try again, or request less at once.",
             ))
         });
-    match result.map(R::into).and_then(within_limit) {
+    let mut response = match result.map(R::into).and_then(within_limit) {
         Ok(reply) => {
             log.log_success(reply.status);
             reply.into()
@@ -57,18 +58,26 @@ pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
             log.log_error(&error);
             response
         }
+    };
+    if is_head {
+        *response.body_mut() = Body::Empty;
     }
+    response
+}
+
+fn size(body: &Body) -> usize {
+    body.as_ref().len()
 }
 
 fn within_limit(reply: Reply) -> Result<Reply, ApiError> {
-    match reply.body.len() <= MAX_RESPONSE_BODY {
+    match size(&reply.body) <= MAX_RESPONSE_BODY {
         true => Ok(reply),
         false => Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "answer_too_large",
             format!(
                 "The response would have {} bytes; at most {MAX_RESPONSE_BODY} can be sent. Request less: without words or segments, or with format=text, srt or vtt.",
-                reply.body.len()
+                size(&reply.body)
             ),
         )),
     }

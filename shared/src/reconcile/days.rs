@@ -39,6 +39,7 @@ pub struct Tally {
 
 /// A count, and the newest of the counted entries.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Entries {
     /// The number of all entries.
     pub total: u64,
@@ -51,6 +52,7 @@ pub struct Entries {
 
 /// A call without a recording, or a recording without a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Entry {
     /// The call's dispatch id.
     pub dispatch_id: Option<String>,

@@ -13,6 +13,7 @@ const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 /// The thing that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Subject {
     /// An object of the bucket, by key.
     S3Key(String),
@@ -26,6 +27,7 @@ pub enum Subject {
 
 /// A failure and its retries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
     /// The thing that failed.
     #[serde(flatten)]

@@ -18,6 +18,7 @@ const MAX_PROBLEMS: usize = 20;
 
 /// The completeness report for the calls that began in a range of days.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = CompletenessReport))]
 pub struct Report {
     /// When the round finished.
     pub generated_at: Option<Timestamp>,
@@ -59,6 +60,7 @@ pub struct Report {
 
 /// A problem that affects a whole list or service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A stable code for programs.
     pub code: String,
@@ -69,6 +71,7 @@ pub struct Problem {
 /// Files that are not recordings: their number and some examples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IgnoredFiles {
     /// The number of files.
     pub total: u64,
@@ -78,6 +81,7 @@ pub struct IgnoredFiles {
 
 /// A file that is not a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IgnoredFile {
     /// The file's key.
     pub s3_key: String,

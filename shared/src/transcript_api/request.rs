@@ -26,6 +26,7 @@ const MAX_RECORDING_WAIT: Duration = Duration::from_secs(600);
 
 /// Which timestamps a response contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Timestamps {
     /// Timestamps of segments.
@@ -36,9 +37,19 @@ pub enum Timestamps {
 
 /// The fields that every request for a transcript can have.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TranscriptOptions {
+    /// ISO 639-1 code of the language. Without it the model detects the language.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z]{2}$", example = "en"))]
     language: Option<String>,
+    /// Text that guides the model, such as names that occur in the call.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1000))]
     prompt: Option<String>,
+    /// Transcription model. Without it, the deployment's.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[A-Za-z0-9_./:-]{1,100}$", example = "whisper-1")
+    )]
     model: Option<String>,
     /// Which timestamps the response contains.
     pub timestamps: Option<Timestamps>,
@@ -49,6 +60,7 @@ pub struct TranscriptOptions {
     /// Whether only the price is estimated.
     dry_run: Option<bool>,
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     unknown: BTreeMap<String, IgnoredAny>,
 }
 
@@ -125,6 +137,7 @@ pub enum RequestOutcome {
 
 /// The estimated price of a transcript.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Estimate {
     /// Whether the transcript is already stored, so that it costs nothing.
     cached: bool,

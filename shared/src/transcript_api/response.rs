@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 
+#[cfg(feature = "openapi")]
+use super::contract;
 use super::{
     captions,
     request::{Estimate, RequestOutcome, Timestamps},
@@ -58,13 +60,18 @@ impl RecordingLabel {
 
 /// The body with a completed transcript and its price.
 #[derive(Debug, Serialize)]
-struct TranscriptBody {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Transcript))]
+pub struct TranscriptBody {
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Label))]
     label: RecordingLabel,
     transcript: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     recording_details: Option<RecordingDetails>,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::completed))]
     status: &'static str,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     timestamp: String,
     cached: bool,
     language: Option<String>,
@@ -75,26 +82,35 @@ struct TranscriptBody {
     billed_seconds: u64,
     cost_usd: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     turns: Option<Vec<Spoken>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     segments: Option<Vec<Spoken>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     words: Option<Vec<SpokenWord>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     dropped: Option<Vec<DroppedText>>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct RecordingDetails {
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::completed))]
     status: &'static str,
     duration: Option<u64>,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     date_created: Option<String>,
     call_sid: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct Spoken {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     speaker: Option<String>,
     start: f64,
     end: f64,
@@ -102,8 +118,10 @@ struct Spoken {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct DroppedText {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     speaker: Option<String>,
     start: f64,
     end: f64,
@@ -112,8 +130,10 @@ struct DroppedText {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct SpokenWord {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     speaker: Option<String>,
     start: f64,
     end: f64,
@@ -195,26 +215,46 @@ impl TranscriptBody {
     }
 }
 
-/// The body of a response to `POST`.
+/// The body of a response to `POST` with the status 200.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
-enum PostBody {
-    Completed(Box<TranscriptBody>),
-    Accepted {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        status_url: String,
-        estimated_seconds: u64,
-    },
-    Estimated {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        #[serde(flatten)]
-        estimate: Estimate,
-        timestamp: String,
-    },
+pub enum TranscriptOrEstimate {
+    /// The transcript.
+    Transcript(Box<TranscriptBody>),
+    /// With `dry_run`, what it would cost.
+    Estimate(EstimateBody),
+}
+
+/// The body of a response with the status 202.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptAccepted))]
+pub struct AcceptedBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::processing))]
+    status: &'static str,
+    /// Path and query of the transcript's state, below the base URL.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    status_url: String,
+    /// Seconds until the transcript is ready, approximately.
+    estimated_seconds: u64,
+}
+
+/// The price of a transcript. Nothing was done.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptEstimate))]
+pub struct EstimateBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::estimate))]
+    status: &'static str,
+    #[serde(flatten)]
+    estimate: Estimate,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    timestamp: String,
 }
 
 /// The response to a `POST` for a transcript: 200 with the transcript or an estimate, or 202 with the URL of its state.
@@ -226,31 +266,30 @@ pub fn post_reply(
     names: &SpeakerNames,
     options: ResponseOptions,
 ) -> Reply {
-    let (status, body) = match outcome {
+    match outcome {
         RequestOutcome::Completed(transcript, cached) => {
             let body = TranscriptBody::new(label, names, *transcript, cached, options);
-            (StatusCode::OK, PostBody::Completed(Box::new(body)))
+            Reply::from((StatusCode::OK, TranscriptOrEstimate::Transcript(Box::new(body))))
         }
         RequestOutcome::Accepted { estimated_seconds } => {
-            let body = PostBody::Accepted {
+            let body = AcceptedBody {
                 status: "processing",
                 status_url: status_url(&recording, variant),
                 estimated_seconds,
                 recording,
             };
-            (StatusCode::ACCEPTED, body)
+            Reply::from((StatusCode::ACCEPTED, body))
         }
         RequestOutcome::Estimated(estimate) => {
-            let body = PostBody::Estimated {
+            let body = EstimateBody {
                 recording,
                 status: "estimate",
                 estimate,
                 timestamp: to_seconds(Timestamp::now()),
             };
-            (StatusCode::OK, body)
+            Reply::from((StatusCode::OK, TranscriptOrEstimate::Estimate(body)))
         }
-    };
-    Reply::from((status, body))
+    }
 }
 
 /// The URL of a transcript's state, relative to the API's base URL.
@@ -283,26 +322,51 @@ pub struct TranscriptQuery {
     pub variant: Variant,
 }
 
+/// The answer to a `GET`: a transcript or its state.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
-enum State {
+pub enum StoredTranscript {
+    /// The transcript.
     Completed(Box<TranscriptBody>),
-    Pending {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        status_url: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        progress: Option<Progress>,
-    },
-    Failed {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        error: String,
-        code: String,
-        retryable: bool,
-    },
+    /// It is not ready.
+    Pending(PendingBody),
+    /// The last attempt failed.
+    Failed(FailedBody),
+}
+
+/// A transcript that is not ready.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptPending))]
+pub struct PendingBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::pending))]
+    status: &'static str,
+    /// Path and query of this state, below the base URL.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    status_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    progress: Option<Progress>,
+}
+
+/// A transcription that failed.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptFailed))]
+pub struct FailedBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::failed))]
+    status: &'static str,
+    /// The reason, as a sentence.
+    error: String,
+    /// The reason, as a stable code for programs.
+    code: String,
+    /// Whether another `POST` may succeed.
+    retryable: bool,
 }
 
 impl TranscriptQuery {
@@ -353,11 +417,13 @@ impl TranscriptQuery {
         names: &SpeakerNames,
         post_to: &str,
     ) -> Result<Reply, ApiError> {
-        let pending = |recording: RecordingId, status, progress| State::Pending {
-            status_url: status_url(&recording, &self.variant),
-            recording,
-            status,
-            progress,
+        let pending = |recording: RecordingId, status, progress| {
+            StoredTranscript::Pending(PendingBody {
+                status_url: status_url(&recording, &self.variant),
+                recording,
+                status,
+                progress,
+            })
         };
         let state = match known {
             TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript) => {
@@ -369,17 +435,17 @@ impl TranscriptQuery {
                     timestamps: self.timestamps,
                     dropped: self.include_dropped,
                 };
-                State::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
+                StoredTranscript::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
             }
             TranscriptState::Queued(progress) => pending(recording, "queued", progress),
             TranscriptState::InProgress { progress, .. } => pending(recording, "processing", progress),
-            TranscriptState::Failed(failure) => State::Failed {
+            TranscriptState::Failed(failure) => StoredTranscript::Failed(FailedBody {
                 recording,
                 status: "failed",
                 error: format!("Transcription failed: {}", failure.message),
                 code: failure.code,
                 retryable: failure.retryable,
-            },
+            }),
             TranscriptState::Absent => {
                 return Err(ApiError::not_found(
                     "transcript_not_found",
@@ -388,7 +454,10 @@ impl TranscriptQuery {
             }
         };
         match state {
-            State::Pending { status, .. } | State::Failed { status, .. } if !self.wants_json() => {
+            StoredTranscript::Pending(PendingBody { status, .. })
+            | StoredTranscript::Failed(FailedBody { status, .. })
+                if !self.wants_json() =>
+            {
                 let message = format!(
                     "The transcript is not ready (status={status}); send the request without format for details."
                 );

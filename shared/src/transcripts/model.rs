@@ -193,6 +193,7 @@ pub enum TranscriptState {
 
 /// The progress of transcribing a long recording.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// The number of transcribed parts.
     pub parts_done: u32,

@@ -81,6 +81,7 @@ pub enum Reserved {
 
 /// The usage of one month.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MonthUsage {
     /// The UTC month, for example `2025-08`.
     pub month: String,

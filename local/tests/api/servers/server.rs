@@ -110,7 +110,14 @@ impl Server {
 
 /// Reads the form. The boundary and the fields are taken from the bytes as they are sent.
 async fn read(request: Request) -> (Received, Vec<u8>) {
-    let boundary = format!("--{}", header(&request, "content-type").unwrap().split_once("boundary=").unwrap().1);
+    let boundary = format!(
+        "--{}",
+        header(&request, "content-type")
+            .unwrap()
+            .split_once("boundary=")
+            .unwrap()
+            .1
+    );
     let (authorization, api_key) = (header(&request, "authorization"), header(&request, "api-key"));
     let path_and_query = request.uri().to_string();
     let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();

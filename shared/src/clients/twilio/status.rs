@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// A recording's status. Twilio may add new ones, so unknown values are kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioRecordingStatus, example = "completed"))]
 pub struct RecordingStatus(String);
 
 /// The three groups of statuses that the API counts and filters by.

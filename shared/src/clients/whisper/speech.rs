@@ -65,6 +65,7 @@ pub struct Dropped {
 
 /// Why text was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
     /// The model says that nobody speaks there, and was unsure of the words.
