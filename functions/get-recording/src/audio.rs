@@ -47,9 +47,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             Some(other) => return Err(invalid_parameter("download", other, "1")),
         };
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
-        let key = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let found = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
         let presigner = storage.presign.presigner(EXPIRES_IN).await?;
-        let url = presigner.presign_for(request.method().as_str(), &key, is_download)?;
+        let url = presigner.presign_for(request.method().as_str(), &found.recording.key, is_download)?;
         Reply::redirect(&url).map_err(|error| {
             ApiError::internal(
                 "signer_not_configured",

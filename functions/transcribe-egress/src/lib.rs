@@ -95,6 +95,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             details: false,
             timestamps: wanted.timestamps,
             refreshing: false,
+            dropped: false,
         };
         let label = RecordingLabel::egress(&id);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))

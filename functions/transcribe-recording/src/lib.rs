@@ -110,6 +110,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             details: body.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
             timestamps: body.options.timestamps,
             refreshing: false,
+            dropped: false,
         };
         let label = RecordingLabel::twilio(&state.twilio, &account, &sid);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))

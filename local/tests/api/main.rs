@@ -26,6 +26,7 @@ mod race;
 mod reconcile;
 mod reconcile_faults;
 mod recordings;
+mod servers;
 mod stack;
 mod stored;
 mod transcript;

@@ -35,8 +35,8 @@ fn transcript(words: u64, seed: u64) -> Transcript {
     Transcript {
         speech: Speech {
             text: text.join(" "),
-            segments: Vec::new(),
             words,
+            ..Speech::default()
         },
         completed_at: "2025-08-08T12:00:00Z".parse().unwrap(),
         model: "whisper-1".into(),

@@ -76,7 +76,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -85,7 +85,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -94,7 +94,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -106,7 +106,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -127,7 +127,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             "whisper_error",
             false,
             None,
-            1,
+            2,
         ),
         (
             401,
@@ -361,7 +361,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -394,7 +394,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             400,
             &[],
             invalid("Maximum file size exceeded", json!(400)),
-            "whisper_error",
+            "audio_too_large",
             false,
             None,
             1,

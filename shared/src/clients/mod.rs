@@ -2,6 +2,7 @@
 //! routes.
 
 pub mod aws;
+mod body;
 pub mod bucket;
 pub(crate) mod dynamodb;
 pub mod livekit;

@@ -380,11 +380,12 @@ impl<'a> TranscriptRequest<'a> {
     ) -> Result<RequestOutcome, ApiError> {
         let options = &self.job.options;
         let model = options.model.as_deref().unwrap_or(transcriber.whisper.model());
+        let price = transcriber.whisper.price_per_minute(model);
         let cost = match channels {
             None => Some(Cost::default()),
             Some(channels) => {
                 let billed_channels = if options.mixed { 1 } else { channels };
-                seconds.map(|seconds| Cost::of(seconds as f64 * f64::from(billed_channels), model))
+                seconds.map(|seconds| Cost::of(seconds as f64 * f64::from(billed_channels), price))
             }
         };
         let month = transcriber.usage.current_month().await?;
@@ -405,7 +406,8 @@ impl<'a> TranscriptRequest<'a> {
         }
         let options = &self.job.options;
         let model = options.model.as_deref().unwrap_or(transcriber.whisper.model());
-        let cost = Cost::of(source.seconds.unwrap_or_default() as f64, model).usd();
+        let price = transcriber.whisper.price_per_minute(model);
+        let cost = Cost::of(source.seconds.unwrap_or_default() as f64, price).usd();
         let month = transcriber.usage.current_month().await?;
         match month.budget_left_usd {
             Some(left) if left < cost || left <= 0.0 => {

@@ -14,7 +14,7 @@ use crate::{
     clients::{
         queue::RecordingId,
         twilio::{AccountSid, RecordingSid, Twilio},
-        whisper::{Segment, Word},
+        whisper::{DropReason, Dropped, Segment, Word},
     },
     http::{ApiError, Query, Reply, invalid_parameter},
     ids::DispatchId,
@@ -101,6 +101,9 @@ pub struct TranscriptBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     words: Option<Vec<SpokenWord>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    dropped: Option<Vec<DroppedText>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -127,6 +130,18 @@ struct Spoken {
 
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+struct DroppedText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    speaker: Option<String>,
+    start: f64,
+    end: f64,
+    text: String,
+    reason: DropReason,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct SpokenWord {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
@@ -145,6 +160,8 @@ pub struct ResponseOptions {
     pub timestamps: Option<Timestamps>,
     /// `refreshing`: the transcript is being replaced.
     pub refreshing: bool,
+    /// `dropped`: what was left out because the model made it up.
+    pub dropped: bool,
 }
 
 impl TranscriptBody {
@@ -176,6 +193,13 @@ impl TranscriptBody {
             word: word.word,
         };
         let shortfall = transcript.coverage.filter(Coverage::is_incomplete);
+        let dropped_text = |dropped: Dropped| DroppedText {
+            speaker: speaker(dropped.channel),
+            start: dropped.start,
+            end: dropped.end,
+            text: dropped.text,
+            reason: dropped.reason,
+        };
         let speech = transcript.speech;
         let turns = (transcript.speakers > 0).then(|| turns(&speech.segments).into_iter().map(spoken).collect());
         let words = options.timestamps.filter(|shown| *shown == Timestamps::Word);
@@ -201,6 +225,9 @@ impl TranscriptBody {
                 .timestamps
                 .map(|_| speech.segments.into_iter().map(spoken).collect()),
             words: words.map(|_| speech.words.into_iter().map(spoken_word).collect()),
+            dropped: options
+                .dropped
+                .then(|| speech.dropped.into_iter().map(dropped_text).collect()),
         }
     }
 }
@@ -307,6 +334,7 @@ enum Format {
 pub struct TranscriptQuery {
     format: Format,
     timestamps: Option<Timestamps>,
+    include_dropped: bool,
     /// The variant of the options that the transcript was requested with.
     pub variant: Variant,
 }
@@ -359,9 +387,9 @@ pub struct FailedBody {
 }
 
 impl TranscriptQuery {
-    /// Parses `format`, `timestamps` and `variant`.
+    /// Parses `format`, `timestamps`, `include` and `variant`.
     pub fn parse(query: &Query) -> Result<Self, ApiError> {
-        query.only(&["format", "timestamps", "variant"])?;
+        query.only(&["format", "timestamps", "include", "variant"])?;
         let format = match query.get("format").unwrap_or("json") {
             "json" => Format::Json,
             "text" => Format::Text,
@@ -375,12 +403,18 @@ impl TranscriptQuery {
             Some("word") => Some(Timestamps::Word),
             Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
         };
+        let include_dropped = match query.get("include") {
+            None => false,
+            Some("dropped") => true,
+            Some(other) => return Err(invalid_parameter("include", other, "dropped")),
+        };
         let variant = query.get("variant").unwrap_or("default");
         let accepted = "the variant in the status_url of the POST's response";
         let variant = Variant::parse(variant).ok_or_else(|| invalid_parameter("variant", variant, accepted))?;
         Ok(Self {
             format,
             timestamps,
+            include_dropped,
             variant,
         })
     }
@@ -430,6 +464,7 @@ impl TranscriptQuery {
                     details: matches!(recording, RecordingId::Twilio(_)),
                     timestamps: self.timestamps,
                     refreshing,
+                    dropped: self.include_dropped,
                 };
                 StoredTranscript::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
             }

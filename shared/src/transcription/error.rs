@@ -47,6 +47,8 @@ pub(super) enum TranscribeError {
     LeaseLost,
     /// The rest is left to the next invocation.
     OutOfTime,
+    /// The transcription API takes less at once than the recording was cut for. It has to be cut again.
+    LimitsLearned,
 }
 
 impl Classify for TranscribeError {
@@ -77,7 +79,7 @@ impl TranscribeError {
             Self::NotYet | Self::Bucket(BucketError::Unavailable(_) | BucketError::Overwritten) | Self::Table(_) => {
                 true
             }
-            Self::LeaseLost | Self::OutOfTime => true,
+            Self::LeaseLost | Self::OutOfTime | Self::LimitsLearned => true,
             _ => false,
         }
     }
@@ -100,7 +102,7 @@ impl TranscribeError {
             Self::Whisper(error) => error.code(),
             Self::OverBudget => "budget_exceeded",
             Self::Table(_) => "database_unavailable",
-            Self::LeaseLost | Self::OutOfTime => INTERRUPTED,
+            Self::LeaseLost | Self::OutOfTime | Self::LimitsLearned => INTERRUPTED,
         }
     }
 
@@ -125,9 +127,17 @@ impl TranscribeError {
             Self::Whisper(error) => error.user_message(),
             Self::OverBudget => "This month's transcription budget is used up",
             Self::Table(_) => "Stored transcripts can't be reached right now",
-            Self::LeaseLost | Self::OutOfTime => "The transcription was interrupted",
+            Self::LeaseLost | Self::OutOfTime | Self::LimitsLearned => "The transcription was interrupted",
         };
         message.into()
+    }
+
+    /// The transcription API's own sentence, if there is one that can be shown.
+    fn server_sentence(&self) -> Option<&str> {
+        match self {
+            Self::Whisper(error) => error.server_sentence(),
+            _ => None,
+        }
     }
 }
 
@@ -162,7 +172,10 @@ impl From<TranscribeError> for Failure {
     fn from(error: TranscribeError) -> Self {
         Self {
             code: error.code().into(),
-            message: error.user_message().into(),
+            message: match error.server_sentence() {
+                Some(sentence) => format!("{}: {sentence}", error.user_message()),
+                None => error.user_message().into(),
+            },
             retryable: error.is_transient(),
             retry_after: match error.retry() {
                 Retry::After(after) => after,

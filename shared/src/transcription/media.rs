@@ -1,6 +1,10 @@
 //! Where a recording's audio comes from, and how it is kept on disk instead of in memory.
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs,
+    io::{self, Seek},
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{
@@ -190,6 +194,13 @@ impl Spooled {
         };
         let stated = u64::from(u32::from_le_bytes(size)) + 8;
         Ok(read == header.len() && stated.abs_diff(self.length) > 1)
+    }
+
+    /// Another handle, for reading it from the start.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(Self { file, ..*self })
     }
 
     /// Its bytes from the start. Each stream has a position of its own: an upload that was refused early may still be reading when the next

@@ -25,12 +25,14 @@ use super::{
     work::{Transcribed, Transcriber, Work, coverage, peaks},
 };
 use crate::{
-    clients::whisper::{Segment, Transcription, WhisperError, Word, gives_times, longest_audio},
+    clients::whisper::{Dropped, Segment, Transcription, WhisperError, Word},
     retry::with_budget,
     split::{Analysis, Channels, Part, Plan, Recording, SplitError, split},
     transcripts::{Lease, Progress, Speech, StoredPart},
 };
 
+/// How often a recording is cut, at most, for an API that is found to take less each time.
+const CUTS: u32 = 5;
 /// Tries of one part.
 const ATTEMPTS: u32 = 5;
 const FLAC: AudioFormat = AudioFormat {
@@ -73,21 +75,51 @@ struct TranscribedPart {
 }
 
 impl Transcriber {
-    /// Transcribes a file on disk part by part. The second value says whether at least one part was added to those stored.
-    pub(super) async fn transcribe_parts(
+    /// Transcribes a file on disk part by part, and again in smaller parts when the API is found to take less at once. The second value says
+    /// whether at least one part was added to those stored.
+    pub(super) async fn transcribe_in_parts(
         &self,
         lease: &Lease,
         work: &Work<'_>,
         file: Spooled,
         channels: Channels,
     ) -> (Result<Transcribed, TranscribeError>, bool) {
-        let model = work.model(self);
-        let limit = longest_audio(model).map_or(Duration::MAX, Duration::from_secs_f64);
-        let longest = match channels == Channels::Separate && !gives_times(model) {
-            true => TURN.min(self.limits.length),
-            false => limit.min(self.limits.length),
+        let mut any_added = false;
+        for _ in 0..CUTS {
+            let again = match file.try_clone() {
+                Ok(again) => again,
+                Err(error) => return (Err(TranscribeError::Disk(error)), any_added),
+            };
+            let (result, added) = self.transcribe_parts(lease, work, again, channels).await;
+            any_added |= added;
+            if !matches!(result, Err(TranscribeError::LimitsLearned)) {
+                return (result, any_added);
+            }
+        }
+        (Err(TranscribeError::LimitsLearned), any_added)
+    }
+
+    /// The longest part that the API is known to take by now.
+    fn longest_part(&self, work: &Work<'_>, channels: Channels) -> Duration {
+        let limits = self.whisper.limits(work.model(self));
+        let longest = Duration::from_secs_f64(limits.longest_part()).min(self.limits.length);
+        match channels == Channels::Separate && !limits.times {
+            true => TURN.min(longest),
+            false => longest,
+        }
+    }
+
+    async fn transcribe_parts(
+        &self,
+        lease: &Lease,
+        work: &Work<'_>,
+        file: Spooled,
+        channels: Channels,
+    ) -> (Result<Transcribed, TranscribeError>, bool) {
+        let plan = Plan {
+            longest: self.longest_part(work, channels),
+            channels,
         };
-        let plan = Plan { longest, channels };
         let (cut, mut parts) = mpsc::channel(1);
         let cancel = CancelOnDrop::new();
         let (cancelled, promised_seconds) = (cancel.flag(), work.promised_seconds());
@@ -119,7 +151,7 @@ impl Transcriber {
                 part = parts.recv(), if cutting && running.len() < self.limits.at_once => match part {
                     Some(Ok(part)) => {
                         progress.parts_total += 1;
-                        running.push(self.transcribe_part(lease, work, part));
+                        running.push(self.transcribe_part(lease, work, &plan, part));
                     }
                     Some(Err(error)) => failure = Some(TranscribeError::Disk(error)),
                     None => all_cut = true,
@@ -167,6 +199,7 @@ impl Transcriber {
         &self,
         lease: &Lease,
         work: &Work<'_>,
+        plan: &Plan,
         cut: CutPart,
     ) -> Result<TranscribedPart, TranscribeError> {
         let CutPart { part, file } = cut;
@@ -186,13 +219,20 @@ impl Transcriber {
         if Instant::now() + time_for(part.seconds) > work.deadline {
             return Err(TranscribeError::OutOfTime);
         }
+        let takes_parts = || self.longest_part(work, plan.channels) >= plan.longest;
         let paid = self.pay(part.seconds, work, || {
-            with_budget(&work.retries, ATTEMPTS, work.deadline, || {
-                self.send(work, &file, part.seconds)
+            with_budget(&work.retries, ATTEMPTS, work.deadline, || async {
+                match takes_parts() {
+                    true => self.send(work, &file, part.seconds).await,
+                    false => Err(TranscribeError::LimitsLearned),
+                }
             })
         });
         let (transcription, cost) = match paid.await {
             Err(TranscribeError::Whisper(WhisperError::TooShort)) => Default::default(),
+            Err(TranscribeError::Whisper(WhisperError::TooLarge | WhisperError::TooLong(_))) if !takes_parts() => {
+                return Err(TranscribeError::LimitsLearned);
+            }
             paid => paid?,
         };
         let stored = StoredPart {
@@ -200,7 +240,7 @@ impl Transcriber {
             end: part.end,
             billed_seconds: cost.seconds,
             language: transcription.language.clone(),
-            dropped_segments: transcription.dropped_segments,
+            dropped_segments: transcription.dropped.len(),
             speech: placed(transcription, &part),
         };
         // It is paid for: the text goes on into the transcript even when it can't be kept.
@@ -247,12 +287,16 @@ fn placed(transcription: Transcription, part: &Part) -> Speech {
         text: transcription.text,
         segments: transcription.segments,
         words: transcription.words,
+        dropped: transcription.dropped,
     };
     for segment in &mut speech.segments {
         (segment.start, segment.end) = (at(segment.start), at(segment.end));
     }
     for word in &mut speech.words {
         (word.start, word.end) = (at(word.start), at(word.end));
+    }
+    for dropped in &mut speech.dropped {
+        (dropped.start, dropped.end) = (at(dropped.start), at(dropped.end));
     }
     if speech.segments.is_empty() && !speech.text.is_empty() {
         speech.segments.push(Segment {
@@ -281,7 +325,7 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
     for part in parts {
         let channel = (speakers > 0).then_some(part.channel);
         let stored = part.stored;
-        joined.billed_seconds += stored.billed_seconds;
+        joined.billed_seconds = joined.billed_seconds.saturating_add(stored.billed_seconds);
         joined.dropped_segments += stored.dropped_segments;
         joined.language = joined.language.or(stored.language);
         if !stored.speech.text.is_empty() {
@@ -294,10 +338,16 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
             .extend(segments.map(|segment| Segment { channel, ..segment }));
         let words = stored.speech.words.into_iter();
         joined.speech.words.extend(words.map(|word| Word { channel, ..word }));
+        let dropped = stored.speech.dropped.into_iter();
+        joined
+            .speech
+            .dropped
+            .extend(dropped.map(|dropped| Dropped { channel, ..dropped }));
     }
     // Stable: what begins at the same time stays in the order of its channel.
     joined.speech.segments.sort_by(|a, b| a.start.total_cmp(&b.start));
     joined.speech.words.sort_by(|a, b| a.start.total_cmp(&b.start));
+    joined.speech.dropped.sort_by(|a, b| a.start.total_cmp(&b.start));
     joined.speech.text = match speakers {
         0 => texts.into_values().flatten().collect::<Vec<_>>().join(" "),
         _ => {

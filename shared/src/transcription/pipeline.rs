@@ -89,7 +89,7 @@ impl Transcriber {
             language: transcribed.language,
             audio_seconds: transcribed.audio_seconds,
             billed_seconds: transcribed.billed_seconds,
-            cost_usd: Cost::of(transcribed.billed_seconds as f64, &model).usd(),
+            cost_usd: Cost::of(transcribed.billed_seconds as f64, self.whisper.price_per_minute(&model)).usd(),
             dropped_segments: transcribed.dropped_segments,
             speakers: transcribed.speakers,
             coverage: transcribed.coverage,

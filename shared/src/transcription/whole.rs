@@ -27,7 +27,7 @@ use super::{
     work::{Transcribed, Transcriber, Work, coverage, peaks},
 };
 use crate::{
-    clients::whisper::{MAX_AUDIO_BYTES, WhisperError, longest_audio},
+    clients::whisper::{Limits, WhisperError},
     retry::{with_budget, with_retries},
     split::{Analysis, Channels, LONGEST, Plan, Recording, SplitError, analyze},
     transcripts::{Coverage, Lease, Peaks, Speech},
@@ -103,19 +103,35 @@ impl Transcriber {
             Err(error) => return (Err(error), false),
         };
         let whole = match route {
-            Route::Parts(channels) => return self.transcribe_parts(lease, work, file, channels).await,
+            Route::Parts(channels) => return self.transcribe_in_parts(lease, work, file, channels).await,
             Route::Whole(whole) => whole,
         };
+        let limits = self.whisper.limits(work.model(self));
         let transcribed = self.transcribe_whole(work, &file, &whole).await;
         match (whole.problem, transcribed) {
             (Some(Problem::Damage), Ok(None) | Err(TranscribeError::Whisper(WhisperError::UnsupportedAudio(_)))) => {
-                self.transcribe_parts(lease, work, file, Channels::Mixed).await
+                self.transcribe_in_parts(lease, work, file, Channels::Mixed).await
+            }
+            // The API may take the same recording decoded, or in smaller parts.
+            (None, Err(error)) if whole.coverage.is_some() && self.is_about_file(&error, work, &limits) => {
+                self.transcribe_in_parts(lease, work, file, Channels::Mixed).await
             }
             (Some(Problem::Codec(codec)), Err(TranscribeError::Whisper(WhisperError::UnsupportedAudio(_)))) => {
                 (Err(TranscribeError::UnsupportedCodec(codec)), false)
             }
             (_, Ok(transcribed)) => (transcribed.ok_or(TranscribeError::NotAudio), false),
             (_, Err(error)) => (Err(error), false),
+        }
+    }
+
+    /// Whether an error is about the file, and not about its words: its format, or a limit that was not known before.
+    fn is_about_file(&self, error: &TranscribeError, work: &Work<'_>, limits: &Limits) -> bool {
+        match error {
+            TranscribeError::Whisper(WhisperError::UnsupportedAudio(_)) => true,
+            TranscribeError::Whisper(WhisperError::TooLarge | WhisperError::TooLong(_)) => {
+                self.whisper.limits(work.model(self)) != *limits
+            }
+            _ => false,
         }
     }
 
@@ -134,10 +150,10 @@ impl Transcriber {
         let source = work.source;
         let separate = source.channels > 1 && !work.options.mixed;
         let channels = if separate { Channels::Separate } else { Channels::Mixed };
-        let limit = longest_audio(work.model(self));
-        let too_long = |seconds| limit.is_some_and(|limit| seconds > limit);
+        let limits = self.whisper.limits(work.model(self));
+        let too_long = |seconds| limits.longest.is_some_and(|limit| seconds > limit);
         let known_too_long = source.seconds.is_some_and(|seconds| too_long(seconds as f64));
-        let fits = file.length <= MAX_AUDIO_BYTES && file.format.is_accepted() && !known_too_long;
+        let fits = file.length <= limits.bytes && file.format.is_accepted() && !known_too_long;
         let analysis = match analyze_file(file, channels, work.promised_seconds(), work.deadline).await? {
             Ok(analysis) => analysis,
             Err(error @ (SplitError::Unsupported | SplitError::UnsupportedCodec(_))) if fits => {
@@ -206,16 +222,18 @@ impl Transcriber {
             }),
             (None, ..) => None,
         };
+        let dropped_segments = transcription.dropped.len();
         Ok(Some(Transcribed {
             speech: Speech {
                 text: transcription.text,
                 segments: transcription.segments,
                 words: transcription.words,
+                dropped: transcription.dropped,
             },
             language: transcription.language,
             audio_seconds: by_api.or(Some(seconds)),
             billed_seconds: cost.seconds,
-            dropped_segments: transcription.dropped_segments,
+            dropped_segments,
             speakers: 0,
             coverage,
             peaks: whole.peaks.clone(),

@@ -163,6 +163,7 @@ impl Transcriber {
             file_name: file_name(file.format),
             media_type: file.format.media_type,
             length: file.length,
+            seconds,
             stream: file.stream()?,
         };
         let heard = self
@@ -179,15 +180,15 @@ impl Transcriber {
         work: &Work<'_>,
         call: impl FnOnce() -> F,
     ) -> Result<(Transcription, Cost), TranscribeError> {
-        let model = work.model(self);
-        let expected = Cost::of(seconds, model);
+        let price = self.whisper.price_per_minute(work.model(self));
+        let expected = Cost::of(seconds, price);
         let reservation = match self.usage.reserve(expected).await.map_err(TranscribeError::Table)? {
             Reserved::Granted(reservation) => reservation,
             Reserved::OverBudget => return Err(TranscribeError::OverBudget),
         };
         match call().await {
             Ok(heard) => {
-                let cost = heard.duration.map_or(expected, |seconds| Cost::of(seconds, model));
+                let cost = heard.duration.map_or(expected, |seconds| Cost::of(seconds, price));
                 self.usage.settle(reservation, Some(cost)).await;
                 Ok((heard, cost))
             }

@@ -160,7 +160,7 @@ pub(super) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Transcript
 mod tests {
     use super::*;
     use crate::{
-        clients::whisper::{Segment, Word},
+        clients::whisper::{DropReason, Dropped, Segment, Word},
         transcripts::{Coverage, Peaks, Speech},
     };
 
@@ -184,6 +184,13 @@ mod tests {
                     text: words.into(),
                     segments: vec![segment],
                     words: vec![word],
+                    dropped: vec![Dropped {
+                        start: 2.0,
+                        end: 3.5,
+                        text: words.into(),
+                        reason: DropReason::Silence,
+                        channel: None,
+                    }],
                 },
                 language: Some("english".into()),
                 audio_seconds: Some(45.25),
@@ -234,7 +241,8 @@ mod tests {
             pack(&Speech {
                 text,
                 segments: Vec::new(),
-                words
+                words,
+                dropped: Vec::new(),
             })
             .unwrap()
             .len()

@@ -10,7 +10,7 @@ use crate::{
     clients::{
         bucket::RecordingRef,
         twilio::RecordingSid,
-        whisper::{Segment, WhisperOptions, Word},
+        whisper::{Dropped, Segment, WhisperOptions, Word},
     },
     ids::DispatchId,
 };
@@ -199,6 +199,9 @@ pub struct Speech {
     /// Words with timestamps; empty if the model returns none.
     #[serde(default)]
     pub words: Vec<Word>,
+    /// What was left out because the model made it up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
 }
 
 /// The failure code of a recording whose worker was killed too often.

@@ -16,10 +16,13 @@ use crate::{
     clients::{
         aws::Aws,
         dynamodb::{get_number, number, text},
-        whisper::price_per_minute,
     },
     config::{ConfigError, Env},
 };
+
+/// The most that one transcript counts: 100 days of audio, and a million dollars. A wrong number can't turn the sum of a month around.
+const MOST_SECONDS: f64 = 8_640_000.0;
+const MOST_MICRO_USD: f64 = 1e12;
 
 /// The price of transcribing audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,20 +34,26 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The model's price for this many seconds, rounded up to whole seconds.
-    pub fn of(seconds: f64, model: &str) -> Self {
-        let seconds = seconds.max(0.0).ceil();
+    /// The price of this many seconds at this price of a minute in US dollars, rounded up to whole seconds.
+    pub fn of(seconds: f64, price_per_minute: f64) -> Self {
+        let seconds = if seconds.is_nan() {
+            0.0
+        } else {
+            seconds.clamp(0.0, MOST_SECONDS).ceil()
+        };
         Self {
             seconds: seconds as u64,
-            micro_usd: (seconds / 60.0 * price_per_minute(model) * 1e6).round() as u64,
+            micro_usd: (seconds / 60.0 * price_per_minute.max(0.0) * 1e6)
+                .min(MOST_MICRO_USD)
+                .round() as u64,
         }
     }
 
     /// The price that was paid for a stored transcript.
     pub fn of_stored(transcript: &Transcript) -> Self {
         Self {
-            seconds: transcript.billed_seconds,
-            micro_usd: (transcript.cost_usd * 1e6).round() as u64,
+            seconds: transcript.billed_seconds.min(MOST_SECONDS as u64),
+            micro_usd: (transcript.cost_usd * 1e6).clamp(0.0, MOST_MICRO_USD).round() as u64,
         }
     }
 
@@ -243,11 +252,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn started_seconds_are_billed_and_unknown_models_have_the_highest_price() {
-        let cost = Cost::of(44.2, "whisper-1");
+    fn started_seconds_are_billed_and_no_number_turns_a_sum_around() {
+        let cost = Cost::of(44.2, 0.006);
         assert_eq!((cost.seconds, cost.micro_usd, cost.usd()), (45, 4500, 0.0045));
-        assert_eq!(Cost::of(60.0, "gpt-4o-mini-transcribe").micro_usd, 3000);
-        assert_eq!(Cost::of(60.0, "unknown-model").micro_usd, 6000);
-        assert_eq!(Cost::of(-1.0, "whisper-1"), Cost::default());
+        assert_eq!(Cost::of(60.0, 0.003).micro_usd, 3000);
+        assert_eq!(Cost::of(60.0, 0.0).micro_usd, 0);
+        for impossible in [-1.0, f64::NAN, f64::NEG_INFINITY] {
+            assert_eq!(Cost::of(impossible, 0.006), Cost::default());
+        }
+        let most = Cost::of(1e300, 1e300);
+        assert_eq!(
+            (most.seconds, most.micro_usd),
+            (MOST_SECONDS as u64, MOST_MICRO_USD as u64)
+        );
     }
 }

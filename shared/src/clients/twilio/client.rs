@@ -13,7 +13,7 @@ use super::{
     sid::{AccountSid, RecordingSid, is_sid},
 };
 use crate::{
-    clients::{aws::Aws, secrets::Secret},
+    clients::{aws::Aws, body::read_up_to, secrets::Secret},
     config::{ConfigError, Env},
     retry::with_retries,
 };
@@ -23,6 +23,8 @@ const TOKEN_REFRESH: Duration = Duration::from_secs(30);
 /// The timeout of a request for JSON.
 const JSON_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 3;
+/// The most JSON that is read; a page of 1000 recordings has some 2 MB.
+const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
 /// The default of `TWILIO_BASE_URL`.
 pub const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 
@@ -198,8 +200,15 @@ impl Twilio {
 
     async fn json_once<T: DeserializeOwned>(&self, url: Url) -> Result<T, TwilioError> {
         let response = accepted(self.send(Method::GET, url).await?).await?;
-        let body = response.bytes().await.map_err(connection)?;
-        serde_json::from_slice(&body).map_err(|error| TwilioError::Unexpected(error.to_string()))
+        let (body, whole) = read_up_to(response, MAX_JSON_BYTES).await.map_err(connection)?;
+        if !whole {
+            return Err(TwilioError::Unexpected("it is too long".into()));
+        }
+        // The parser's own message could quote the body.
+        serde_json::from_slice(&body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            TwilioError::Unexpected(format!("not the documented JSON at line {line} column {column}"))
+        })
     }
 
     pub(super) async fn send(&self, method: Method, url: Url) -> Result<Response, TwilioError> {

@@ -6,7 +6,10 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
 use crate::{
-    clients::secrets::SecretError,
+    clients::{
+        body::{MAX_ERROR_BYTES, read_up_to},
+        secrets::SecretError,
+    },
     retry::{Classify, Retry, retry_after},
 };
 
@@ -117,7 +120,7 @@ impl TwilioError {
     }
 }
 
-/// Converts a response that is not a success to an error.
+/// Converts a response that is not a success to an error. The caller sets the deadline, within which the error's body is read, too.
 pub(super) async fn accepted(response: Response) -> Result<Response, TwilioError> {
     #[derive(Deserialize)]
     struct Problem {
@@ -132,7 +135,7 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TwilioError
         StatusCode::TOO_MANY_REQUESTS => Err(TwilioError::RateLimited(after)),
         _ if status.is_server_error() => Err(TwilioError::Server(status.as_u16(), after)),
         _ => {
-            let body = response.bytes().await.unwrap_or_default();
+            let (body, _) = read_up_to(response, MAX_ERROR_BYTES).await.unwrap_or_default();
             let code = serde_json::from_slice::<Problem>(&body)
                 .ok()
                 .and_then(|problem| problem.code);

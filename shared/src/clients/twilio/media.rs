@@ -138,8 +138,8 @@ impl Twilio {
         sent: impl Future<Output = Result<Response, TwilioError>>,
         deadline: Instant,
     ) -> Result<Media, TwilioError> {
-        let response = timeout_at(deadline, sent).await;
-        let response = accepted(response.map_err(|_| TwilioError::Timeout)??).await?;
+        let response = timeout_at(deadline, async { accepted(sent.await?).await });
+        let response = response.await.map_err(|_| TwilioError::Timeout)??;
         Ok(Media {
             length: response.content_length(),
             response,

@@ -1,16 +1,16 @@
-//! Why there is no transcription, and what the error bodies of OpenAI and compatible servers mean.
+//! Why there is no transcription, and what the refusals of OpenAI and compatible servers mean.
 
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::Value;
 
+use super::error_body::ErrorBody;
 use crate::{
     clients::secrets::SecretError,
     retry::{Classify, Retry},
 };
 
-/// Why there is no transcription. Messages are the server's own and may name the audio's properties, never its words.
+/// Why there is no transcription. Texts in it are sentences of the server that are safe to show, or empty.
 #[derive(Debug, thiserror::Error)]
 pub enum WhisperError {
     /// The Whisper secret is missing or unusable.
@@ -32,19 +32,22 @@ pub enum WhisperError {
     #[error("the audio is too large for the transcription API")]
     TooLarge,
     /// The audio is longer than the model takes.
-    #[error("the audio is too long for the model: {0}")]
+    #[error("the audio is too long for the model ({0})")]
     TooLong(String),
     /// The audio is shorter than 0.1 s.
     #[error("the audio is too short")]
     TooShort,
     /// The audio can't be decoded, or not under this name.
-    #[error("the audio can't be decoded: {0}")]
+    #[error("the audio can't be decoded ({0})")]
     UnsupportedAudio(String),
     /// The configured model does not exist there.
-    #[error("the transcription API has no such model or endpoint: {0}")]
+    #[error("the transcription API has no such model or endpoint ({0})")]
     ModelNotFound(String),
+    /// A parameter was refused, and another way to ask is known now: the next request takes it.
+    #[error("the transcription API refused a parameter, which is left out or replaced from now on ({0})")]
+    Adapted(String),
     /// Any other refusal.
-    #[error("the transcription API answered HTTP {0}: {1}")]
+    #[error("the transcription API answered HTTP {0} ({1})")]
     Rejected(u16, String),
     /// No connection, or it broke.
     #[error("the connection to the transcription API failed: {0}")]
@@ -65,6 +68,7 @@ impl Classify for WhisperError {
         match self {
             Self::RateLimited(after) | Self::Server(_, after) => Retry::After(*after),
             Self::Connection(_) => Retry::After(None),
+            Self::Adapted(_) => Retry::After(Some(Duration::ZERO)),
             _ => Retry::Never,
         }
     }
@@ -90,9 +94,25 @@ impl WhisperError {
             Self::TooShort => "audio_too_short",
             Self::UnsupportedAudio(_) => "audio_unsupported",
             Self::ModelNotFound(_) => "whisper_model_not_found",
-            Self::Rejected(..) | Self::Unexpected(_) => "whisper_error",
+            Self::Rejected(..) | Self::Unexpected(_) | Self::Adapted(_) => "whisper_error",
             Self::Timeout => "whisper_timeout",
             Self::Final(error) => error.code(),
+        }
+    }
+
+    /// The server's own sentence, if there is one that can be shown.
+    pub fn server_sentence(&self) -> Option<&str> {
+        match self {
+            Self::TooLong(sentence)
+            | Self::UnsupportedAudio(sentence)
+            | Self::ModelNotFound(sentence)
+            | Self::Adapted(sentence)
+            | Self::Rejected(_, sentence)
+            | Self::Unexpected(sentence) => Some(sentence)
+                .filter(|sentence| !sentence.is_empty())
+                .map(String::as_str),
+            Self::Final(error) => error.server_sentence(),
+            _ => None,
         }
     }
 
@@ -110,52 +130,22 @@ impl WhisperError {
             Self::TooShort => "The recording is shorter than the 0.1 seconds that the transcription API needs",
             Self::UnsupportedAudio(_) => "The recording's audio is corrupted or of an unsupported format",
             Self::ModelNotFound(_) => "The transcription API does not have the configured model",
-            Self::Rejected(..) | Self::Unexpected(_) => "The transcription API gave an unexpected answer",
+            Self::Rejected(..) | Self::Unexpected(_) | Self::Adapted(_) => {
+                "The transcription API gave an unexpected answer"
+            }
             Self::Timeout => "The transcription API did not answer in time",
             Self::Final(error) => error.user_message(),
         }
     }
 }
 
-/// An error body, whatever its shape: OpenAI's `{"error": {message, type, code}}`, whisper.cpp's `{"error": "text"}`, FastAPI's `{"detail": ...}`.
-#[derive(Debug, Default)]
-pub(super) struct ErrorBody {
-    message: String,
-    kind: String,
-    code: String,
-}
-
-impl ErrorBody {
-    pub(super) fn read(body: &[u8]) -> Self {
-        let Ok(body) = serde_json::from_slice::<Value>(body) else {
-            return Self::default();
-        };
-        let error = body.get("error").or_else(|| body.get("detail")).unwrap_or(&Value::Null);
-        let text = |value: Option<&Value>| match value {
-            Some(Value::String(text)) => text.chars().take(300).collect(),
-            Some(Value::Number(number)) => number.to_string(),
-            _ => String::new(),
-        };
-        match error {
-            Value::Object(_) => Self {
-                message: text(error.get("message")),
-                kind: text(error.get("type")),
-                code: text(error.get("code")),
-            },
-            Value::Array(list) => Self {
-                message: text(list.first().and_then(|first| first.get("msg"))),
-                ..Self::default()
-            },
-            other => Self {
-                message: text(Some(other)),
-                ..Self::default()
-            },
-        }
-    }
-}
-
-/// The error that this status and body mean.
-pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &ErrorBody) -> WhisperError {
+/// The error that this status and body mean. `prompt` is what a shown message must not repeat.
+pub(super) fn classify(
+    status: StatusCode,
+    after: Option<Duration>,
+    body: &ErrorBody,
+    prompt: Option<&str>,
+) -> WhisperError {
     const BILLING: [&str; 7] = [
         "insufficient_quota",
         "credit_balance_exhausted",
@@ -165,9 +155,10 @@ pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &Error
         "billing_hard_limit_reached",
         "billing_not_active",
     ];
-    let (message, number) = (body.message.as_str(), status.as_u16());
-    let lower = message.to_ascii_lowercase();
+    let number = status.as_u16();
+    let lower = body.message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let sentence = || body.sentence(prompt);
     if let Some(word) = BILLING.iter().find(|word| body.code == **word || body.kind == **word) {
         return WhisperError::Quota((*word).to_owned());
     }
@@ -176,11 +167,20 @@ pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &Error
         // Before the 5xx rule: the body of a 413 may call itself a server_error.
         413 => WhisperError::TooLarge,
         429 => WhisperError::RateLimited(after),
+        // Gateways wrap refusals as 500.
+        400.. if body.is_too_large() => WhisperError::TooLarge,
+        400.. if body.is_too_long() => WhisperError::TooLong(sentence()),
         408 | 409 | 500.. => WhisperError::Server(number, after),
-        404 => WhisperError::ModelNotFound(message.to_owned()),
+        404 => WhisperError::ModelNotFound(sentence()),
         _ if body.code == "audio_too_short" || says(&["too short"]) => WhisperError::TooShort,
-        _ if says(&["longer than", "maximum for this model"]) => WhisperError::TooLong(message.to_owned()),
-        _ if body.code == "model_not_found" => WhisperError::ModelNotFound(message.to_owned()),
+        _ if body.code == "model_not_found"
+            || says(&["decommissioned", "does not support transcriptions", "no such model"]) =>
+        {
+            WhisperError::ModelNotFound(sentence())
+        }
+        _ if body.refused_parameter(status).is_some() || !body.may_be_about_audio() => {
+            WhisperError::Rejected(number, sentence())
+        }
         _ if body.code == "unsupported_format"
             || says(&[
                 "corrupted",
@@ -188,12 +188,16 @@ pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &Error
                 "not supported",
                 "does not support the format",
                 "could not be decoded",
+                "invalid or unsupported audio",
                 "invalid file format",
+                "format not recognised",
+                "failed to read audio",
+                "failed to decode",
             ]) =>
         {
-            WhisperError::UnsupportedAudio(message.to_owned())
+            WhisperError::UnsupportedAudio(sentence())
         }
-        _ => WhisperError::Rejected(number, message.to_owned()),
+        _ => WhisperError::Rejected(number, sentence()),
     }
 }
 
@@ -334,6 +338,43 @@ mod tests {
                 "audio_unsupported",
                 false,
             ),
+            // Parameters are never blamed on the audio.
+            (
+                400,
+                r#"{"error":{"message":"`timestamp_granularities[]` not supported by this model","type":"invalid_request_error"}}"#,
+                "whisper_error",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Language 'xx' is not supported","param":"language"}}"#,
+                "whisper_error",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The model `distil-whisper-large-v3-en` has been decommissioned and is no longer supported.","type":"invalid_request_error"}}"#,
+                "whisper_model_not_found",
+                false,
+            ),
+            (
+                400,
+                r#"{"object":"error","message":"Maximum clip duration (30s) exceeded.","type":"BadRequestError","param":null,"code":400}"#,
+                "audio_too_long",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Maximum file size exceeded (parameter=audio_filesize_mb, value=27.96)","type":"BadRequestError","param":"audio_filesize_mb","code":400}}"#,
+                "audio_too_large",
+                false,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"litellm.BadRequestError: OpenAIException - Maximum clip duration (30s) exceeded","type":"None","param":"None","code":"500"}}"#,
+                "audio_too_long",
+                false,
+            ),
             (
                 400,
                 r#"{"error":{"message":"bad","type":"BadRequestError","param":null,"code":400}}"#,
@@ -345,6 +386,7 @@ mod tests {
                 StatusCode::from_u16(status).unwrap(),
                 None,
                 &ErrorBody::read(body.as_bytes()),
+                None,
             );
             assert_eq!(
                 (error.code(), error.is_transient()),

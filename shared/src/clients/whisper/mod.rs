@@ -3,14 +3,20 @@
 //! Wire format: OpenAI's OpenAPI description, `POST /audio/transcriptions`. Answers are read leniently, since compatible servers
 //! (Groq, vLLM, speaches, whisper.cpp, LocalAI) leave fields out or type them otherwise.
 
+mod alignment;
+mod capabilities;
 mod client;
+mod endpoint;
 mod error;
+mod error_body;
 mod hallucination;
 mod model;
+mod number;
 mod response;
 mod speech;
+mod times;
 
-pub use client::{Audio, MAX_AUDIO_BYTES, Whisper, WhisperOptions};
+pub use capabilities::{Limits, MAX_AUDIO_BYTES};
+pub use client::{Audio, Whisper, WhisperOptions};
 pub use error::WhisperError;
-pub use model::{gives_times, longest_audio, price_per_minute};
-pub use speech::{Segment, Transcription, Word};
+pub use speech::{DropReason, Dropped, Segment, Transcription, Word};

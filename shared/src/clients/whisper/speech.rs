@@ -1,7 +1,6 @@
 //! What the API made of the audio: words and their times.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// What was heard.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,8 +15,8 @@ pub struct Transcription {
     pub segments: Vec<Segment>,
     /// Single words with their times; empty when the model gives none.
     pub words: Vec<Word>,
-    /// Segments left out because the model made them up.
-    pub dropped_segments: usize,
+    /// What was left out because the model made it up.
+    pub dropped: Vec<Dropped>,
 }
 
 /// A stretch of speech.
@@ -48,20 +47,29 @@ pub struct Word {
     pub channel: Option<u8>,
 }
 
-/// A number, also one that the server wrote as text.
-pub(super) fn number(value: &Value) -> Option<f64> {
-    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+/// Text that was left out of the transcript, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Beginning, in seconds of the recording.
+    pub start: f64,
+    /// End, in seconds of the recording.
+    pub end: f64,
+    /// The text that the model returned.
+    pub text: String,
+    /// Why it was left out.
+    pub reason: DropReason,
+    /// As in [`Segment`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u8>,
 }
 
-/// Start and end in seconds. LocalAI gives whole nanoseconds.
-pub(super) fn times(value: &Value) -> Option<(f64, f64)> {
-    let nanoseconds = |value: &Value| value.is_u64() && value.as_f64().is_some_and(|number| number >= 1e6);
-    let (start, end) = (value.get("start")?, value.get("end")?);
-    let scale = if nanoseconds(start) || nanoseconds(end) {
-        1e-9
-    } else {
-        1.0
-    };
-    let (start, end) = (number(start)? * scale, number(end)? * scale);
-    (start.is_finite() && end.is_finite() && start >= 0.0 && end >= start).then_some((start, end))
+/// Why text was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// The model says that nobody speaks there, and was unsure of the words.
+    Silence,
+    /// The same words over and over without a pause, of which the model was unsure.
+    Repetition,
 }

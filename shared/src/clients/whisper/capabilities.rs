@@ -1,0 +1,332 @@
+//! What a server takes: where it begins, and what its answers teach.
+//!
+//! Servers call themselves compatible with OpenAI's API and refuse different parts of it. A refusal costs nothing, so the fullest request is sent
+//! first, and each refusal narrows it by one step that is never taken back. What was learned is kept per model for the life of the environment.
+
+use super::{
+    client::WhisperSettings,
+    error_body::{ErrorBody, Parameter},
+    model::{documented_format, documented_longest},
+};
+
+/// The largest audio file that is sent unless the server is known to take another, in bytes: OpenAI's limit of 26,214,400 is on the whole request
+/// body.
+pub const MAX_AUDIO_BYTES: u64 = 25_690_112;
+/// The smallest limits that are learned. A server that refuses even less is not served by smaller parts.
+const LEAST_BYTES: u64 = 256 * 1024;
+const LEAST_SECONDS: f64 = 10.0;
+
+/// How the transcript is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `verbose_json` with segments and words.
+    Words,
+    /// `verbose_json` as the server gives it without being asked for words.
+    Segments,
+    /// `json`: the text alone.
+    Json,
+    /// `text`: the text alone, as it is.
+    Text,
+    /// `diarized_json`: segments with speakers.
+    Diarized,
+}
+
+impl Format {
+    /// The format for a value of `WHISPER_RESPONSE_FORMAT`.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "verbose_json" => Self::Words,
+            "json" => Self::Json,
+            "text" => Self::Text,
+            "diarized_json" => Self::Diarized,
+            _ => return None,
+        })
+    }
+
+    /// The form fields that ask for the format.
+    pub(super) fn fields(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // Times are always asked for where they can be had: later wishes for them must not cost a second transcription.
+            Self::Words => &[
+                ("response_format", "verbose_json"),
+                ("timestamp_granularities[]", "segment"),
+                ("timestamp_granularities[]", "word"),
+            ],
+            Self::Segments => &[("response_format", "verbose_json")],
+            Self::Json => &[("response_format", "json")],
+            Self::Text => &[("response_format", "text")],
+            Self::Diarized => &[("response_format", "diarized_json")],
+        }
+    }
+
+    /// The next best format after this one is refused. Formats only ever become plainer, so that learning ends.
+    fn next(self, refused: Parameter) -> Option<Self> {
+        match (self, refused) {
+            (Self::Words, Parameter::TimestampGranularities) => Some(Self::Segments),
+            (Self::Words | Self::Segments | Self::Diarized, _) => Some(Self::Json),
+            (Self::Json, _) => Some(Self::Text),
+            (Self::Text, _) => None,
+        }
+    }
+}
+
+/// What a server takes for one model.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Capabilities {
+    pub(super) format: Format,
+    /// Whether answers have times.
+    pub(super) times: bool,
+    /// Whether `chunking_strategy` is sent.
+    pub(super) chunking: bool,
+    /// Parameters that are left out.
+    omitted: Vec<Parameter>,
+    longest: Option<f64>,
+    bytes: u64,
+}
+
+/// How much audio may be sent at once, and whether its words get times.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Whether answers have times.
+    pub times: bool,
+    /// Seconds of audio; `None` if only the size counts.
+    pub longest: Option<f64>,
+    /// Bytes of audio.
+    pub bytes: u64,
+}
+
+impl Limits {
+    /// Seconds of audio that are below the limits in any case: FLAC at 16 kHz is never larger than its samples.
+    pub fn longest_part(&self) -> f64 {
+        let by_size = (self.bytes.saturating_sub(16_384) as f64) / 32_000.0;
+        self.longest.map_or(by_size, |longest| longest.min(by_size))
+    }
+}
+
+/// A request that was refused, as far as it matters for what is learned.
+pub(super) struct Sent<'a> {
+    pub(super) capabilities: &'a Capabilities,
+    pub(super) bytes: u64,
+    pub(super) seconds: f64,
+}
+
+impl Capabilities {
+    /// What is tried first.
+    pub(super) fn new(settings: &WhisperSettings, model: &str) -> Self {
+        let format = settings.format.unwrap_or_else(|| documented_format(model));
+        Self {
+            format,
+            times: matches!(format, Format::Words | Format::Segments | Format::Diarized),
+            chunking: format == Format::Diarized,
+            omitted: Vec::new(),
+            longest: settings.max_seconds.or_else(|| documented_longest(model)),
+            bytes: settings.max_bytes.unwrap_or(MAX_AUDIO_BYTES),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            times: self.times,
+            longest: self.longest,
+            bytes: self.bytes,
+        }
+    }
+
+    /// Whether the parameter is sent.
+    pub(super) fn takes(&self, parameter: Parameter) -> bool {
+        !self.omitted.contains(&parameter)
+    }
+
+    /// Narrows the request after a parameter was refused. `false` if there is no other way to ask.
+    pub(super) fn refuse(&mut self, sent: &Capabilities, parameter: Parameter) -> bool {
+        match parameter {
+            Parameter::ResponseFormat | Parameter::TimestampGranularities => {
+                // Another request may have learned it meanwhile.
+                if self.format != sent.format {
+                    return true;
+                }
+                let Some(next) = self.format.next(parameter) else {
+                    return false;
+                };
+                self.format = next;
+                self.times = next == Format::Segments;
+                true
+            }
+            // Models that diarize want it; a server that wants it not gets it no more.
+            Parameter::ChunkingStrategy => {
+                if self.omitted.contains(&parameter) {
+                    return sent.chunking;
+                }
+                if sent.chunking {
+                    self.omitted.push(parameter);
+                }
+                self.chunking = !sent.chunking;
+                true
+            }
+            Parameter::Language | Parameter::Prompt | Parameter::Temperature => {
+                if !sent.takes(parameter) {
+                    return false;
+                }
+                if self.takes(parameter) {
+                    self.omitted.push(parameter);
+                }
+                true
+            }
+        }
+    }
+
+    /// Lowers the size that is sent at once. `false` if smaller parts would not help.
+    pub(super) fn refuse_size(&mut self, sent: &Sent<'_>, body: &ErrorBody) -> bool {
+        if self.bytes < sent.bytes {
+            return true;
+        }
+        let limit = match body.bytes_named() {
+            // The server does not mean what it says.
+            Some(named) if named >= sent.bytes => return false,
+            Some(named) => named,
+            None => sent.bytes / 2,
+        };
+        // Room for the other fields, since most servers count the whole body.
+        let limit = limit.saturating_sub(limit / 50);
+        if limit < LEAST_BYTES {
+            return false;
+        }
+        self.bytes = limit;
+        true
+    }
+
+    /// Lowers the length that is sent at once. `false` if smaller parts would not help.
+    pub(super) fn refuse_length(&mut self, sent: &Sent<'_>, body: &ErrorBody) -> bool {
+        if self.longest.is_some_and(|longest| longest < sent.seconds) {
+            return true;
+        }
+        let named = body.seconds_named();
+        // The message may name the audio's own length, too.
+        let below = named
+            .iter()
+            .copied()
+            .filter(|named| *named >= LEAST_SECONDS && *named < sent.seconds * 0.98);
+        let limit = match below.reduce(f64::min) {
+            Some(limit) => limit,
+            None if !named.is_empty() => return false,
+            None => sent.seconds / 2.0,
+        };
+        if limit < LEAST_SECONDS {
+            return false;
+        }
+        self.longest = Some(limit);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fullest() -> Capabilities {
+        Capabilities::new(&WhisperSettings::default(), "whisper-1")
+    }
+
+    fn body(message: &str) -> ErrorBody {
+        ErrorBody::read(
+            serde_json::json!({"error": {"message": message}})
+                .to_string()
+                .as_bytes(),
+        )
+    }
+
+    #[test]
+    fn formats_become_plainer_and_learning_ends() {
+        let mut learned = fullest();
+        let mut formats = vec![learned.format];
+        let mut refused = Parameter::TimestampGranularities;
+        while {
+            let sent = learned.clone();
+            learned.refuse(&sent, refused)
+        } {
+            formats.push(learned.format);
+            refused = Parameter::ResponseFormat;
+        }
+        assert_eq!(formats, [Format::Words, Format::Segments, Format::Json, Format::Text]);
+        assert!(!learned.limits().times);
+    }
+
+    #[test]
+    fn side_by_side_refusals_of_one_format_take_one_step() {
+        let mut learned = fullest();
+        let sent = learned.clone();
+        assert!(learned.refuse(&sent, Parameter::ResponseFormat));
+        assert!(learned.refuse(&sent, Parameter::ResponseFormat));
+        assert_eq!(learned.format, Format::Json);
+    }
+
+    #[test]
+    fn a_parameter_is_left_out_once_and_then_no_longer_blamed() {
+        let mut learned = fullest();
+        let sent = learned.clone();
+        assert!(learned.refuse(&sent, Parameter::Temperature));
+        assert!(!learned.takes(Parameter::Temperature) && learned.takes(Parameter::Prompt));
+        let sent = learned.clone();
+        assert!(!learned.refuse(&sent, Parameter::Temperature));
+
+        let sent = learned.clone();
+        assert!(learned.refuse(&sent, Parameter::ChunkingStrategy) && learned.chunking);
+        let sent = learned.clone();
+        assert!(learned.refuse(&sent, Parameter::ChunkingStrategy) && !learned.chunking);
+        let sent = learned.clone();
+        assert!(!learned.refuse(&sent, Parameter::ChunkingStrategy));
+    }
+
+    #[test]
+    fn limits_are_those_that_the_server_names_or_half_of_what_it_refused() {
+        let sent = fullest();
+        for (message, seconds, longest) in [
+            ("Maximum clip duration (30s) exceeded.", 45.0, Some(30.0)),
+            (
+                "audio duration 1830.530612 seconds is longer than 1400 seconds which is the maximum for this model",
+                1830.0,
+                Some(1400.0),
+            ),
+            ("The audio is too long", 600.0, Some(300.0)),
+            ("audio is longer than 1400 seconds", 15.0, None),
+            ("The audio is too long", 12.0, None),
+        ] {
+            let mut learned = sent.clone();
+            let sent = Sent {
+                capabilities: &sent,
+                bytes: 1_000_000,
+                seconds,
+            };
+            assert_eq!(
+                learned.refuse_length(&sent, &body(message)),
+                longest.is_some(),
+                "{message}"
+            );
+            assert_eq!(learned.longest, longest, "{message}");
+        }
+        for (message, bytes, limit) in [
+            (
+                "413: Maximum content size limit (10485760) exceeded",
+                20_000_000,
+                10_276_045,
+            ),
+            ("Maximum file size is 10 MB", 20_000_000, 9_800_000),
+            ("Request Entity Too Large", 20_000_000, 9_800_000),
+            (
+                "413: Maximum content size limit (26214400) exceeded",
+                100_000,
+                MAX_AUDIO_BYTES,
+            ),
+            ("Request Entity Too Large", 100_000, MAX_AUDIO_BYTES),
+        ] {
+            let mut learned = sent.clone();
+            let sent = Sent {
+                capabilities: &sent,
+                bytes,
+                seconds: 60.0,
+            };
+            learned.refuse_size(&sent, &body(message));
+            assert_eq!(learned.bytes, limit, "{message}");
+        }
+    }
+}
