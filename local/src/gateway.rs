@@ -120,7 +120,7 @@ impl Gateway {
             request_id,
             route_key,
             status = response.status().as_u16(),
-            latency_ms = started.elapsed().as_millis(),
+            latency_ms = Instant::now().duration_since(started).as_millis(),
             "request"
         );
         if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -177,7 +177,7 @@ where
             tracing::error!(request_id, %error, "the event is not one that lambda_http can read");
             Err(Refusal::FunctionFailed)
         }
-        Ok(Err(_elapsed)) => Err(Refusal::FunctionTimedOut),
+        Ok(Err(_)) => Err(Refusal::FunctionTimedOut),
         Err(_panicked) => Err(Refusal::FunctionFailed),
     }
 }

@@ -400,7 +400,7 @@ mod tests {
             b"<html>",
         ] {
             let read = ErrorBody::read(body);
-            assert_eq!(read.sentence(None).contains('<'), false);
+            assert!(!read.sentence(None).contains('<'));
         }
         assert_eq!(ErrorBody::read(b"{\"errors\":[{\"message\":\"no\"}]}").message, "no");
         assert_eq!(
