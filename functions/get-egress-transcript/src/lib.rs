@@ -68,7 +68,7 @@ impl State {
             (String = "text/vtt"),
         ))),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "stored_transcript", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "stored_transcript", "database", "storage"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {

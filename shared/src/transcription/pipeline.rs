@@ -71,7 +71,8 @@ impl Transcriber {
             deadline,
             retries: RetryBudget::new(RETRIES),
         };
-        let (transcribed, added) = self.transcribe_audio(&lease, &work).await;
+        // On the heap: as part of this future it would not fit into the stack of a small thread.
+        let (transcribed, added) = Box::pin(self.transcribe_audio(&lease, &work)).await;
         let transcribed = match transcribed {
             Ok(transcribed) => transcribed,
             Err(error) => {

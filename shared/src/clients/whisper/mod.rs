@@ -9,10 +9,12 @@ mod client;
 mod endpoint;
 mod error;
 mod error_body;
+mod format;
 mod hallucination;
 mod model;
 mod number;
 mod response;
+mod settings;
 mod speech;
 mod times;
 

@@ -1,6 +1,6 @@
 //! What OpenAI documents for its own models: where requests begin, before a server's answers teach more, and what they cost.
 
-use super::capabilities::Format;
+use super::format::Format;
 
 /// The fullest response format that OpenAI documents for the model. Models of others are asked for the fullest of all.
 pub(super) fn documented_format(model: &str) -> Format {
