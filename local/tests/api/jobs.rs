@@ -373,7 +373,7 @@ async fn force_transcribes_again_and_a_failure_keeps_the_old_transcript() {
             headers: vec![],
             body: broken.into(),
         },
-        Some(1),
+        Some(2),
     );
     stack
         .post("/api/twilio/transcript/", &forced)

@@ -269,7 +269,8 @@ async fn a_failure_is_not_stored() {
         headers: Vec::new(),
         body: json!({"error": {"message": "Audio file might be corrupted or unsupported"}}).to_string(),
     };
-    stack.stack.whisper.fault(refusal, Some(1));
+    // The file is refused, and so is the decoded audio that is sent after it.
+    stack.stack.whisper.fault(refusal, Some(2));
     failed(&stack.post(TRANSCRIPT, &by_sid()).await, "audio_unsupported");
     let second = stack.post(TRANSCRIPT, &by_sid()).await;
     assert_eq!(

@@ -127,7 +127,7 @@ async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried
             "whisper_error",
             false,
             None,
-            2,
+            3,
         ),
         (
             401,

@@ -105,7 +105,7 @@ async fn two_speakers_stay_in_order_on_a_server_that_turns_out_to_give_no_times(
             ..Behaviour::default()
         },
     ];
-    for behaviour in refuse_then_json {
+    for (index, behaviour) in refuse_then_json.into_iter().enumerate() {
         let server = Server::start(behaviour).await;
         let stack = stack_with(&server, "/v1", &[], 20.0).await;
         let [agent, customer] = [
@@ -117,7 +117,11 @@ async fn two_speakers_stay_in_order_on_a_server_that_turns_out_to_give_no_times(
             duration: Some(120),
             ..recording(SID, wav)
         });
-        let answer = post(&stack, json!({})).await;
+        let mut answer = post(&stack, json!({})).await;
+        if index == 1 {
+            // That answers have no times is known only after the first one, so the next transcription is the first in short parts.
+            answer = post(&stack, json!({"force": true})).await;
+        }
         let turns = answer.body["turns"]
             .as_array()
             .unwrap_or_else(|| panic!("{}", answer.body));
