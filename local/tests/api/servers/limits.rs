@@ -1,7 +1,7 @@
 //! Servers that take only short clips or small files, and settings that say so beforehand.
 
 use local::tones::{Script, Wav};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     post, refused, said,
