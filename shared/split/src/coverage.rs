@@ -1,17 +1,17 @@
-//! How much of what a recording should last was decoded.
+//! Compares the decoded length of a recording with its expected length.
 
-/// A shortfall above this share is reported.
+/// A greater fraction of missing audio is reported.
 const TOLERANCE: f64 = 0.02;
-/// A shorter shortfall, in seconds, is the encoder's delay and padding.
+/// Up to this many missing seconds can be the encoder's delay and padding.
 const SLACK: f64 = 0.15;
 
-/// What was decoded beside what was promised. It tells nothing when the receiver of the parts stopped early.
+/// The decoded and the expected length. The values are meaningless if the receiver of the parts stopped early.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coverage {
-    /// Seconds of the recording that were decoded. Pauses that the container states count; silence in place of damage does not.
+    /// Decoded seconds, including pauses in the container's timestamps and without silence that replaces damaged audio.
     pub decoded_seconds: f64,
-    /// What the container or the size of the file promises, or the provider where it differs from them by more than a second; `None` when nobody
-    /// promises anything.
+    /// The length according to the container or the file's size, or according to the provider if that differs by more than a second; `None` if
+    /// it is unknown.
     pub expected_seconds: Option<f64>,
 }
 
@@ -21,7 +21,7 @@ impl Coverage {
         self.missing_seconds() <= SLACK.max(self.expected_seconds.unwrap_or(0.0) * TOLERANCE)
     }
 
-    /// Seconds that were expected but not decoded.
+    /// The seconds that were expected but not decoded.
     pub fn missing_seconds(&self) -> f64 {
         (self.expected_seconds.unwrap_or(0.0) - self.decoded_seconds).max(0.0)
     }

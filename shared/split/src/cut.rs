@@ -1,4 +1,4 @@
-//! Removes long silence from one channel and cuts the rest into parts.
+//! Removes long silences from one channel and cuts the rest into parts.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use bytes::Bytes;
 
 use super::{Part, Spans, SplitError, flac, part::Span};
 
-/// Frames below this are silent: the mean square of -55 dBFS. Speech into a telephone is around -26 dBFS and faint speech at -45; the noise of an
-/// idle line is below -60. Only what stays below for two seconds is left out.
+/// Frames with a lower mean square (-55 dBFS) are silent. Telephone speech is at about -26 dBFS, faint speech at -45, and the noise of an idle
+/// line below -60. Only silences of at least two seconds are removed.
 const SILENT: f64 = 32768.0 * 32768.0 * 3.162e-6;
 
 /// Lengths in samples.
 #[derive(Clone, Copy)]
 struct Lengths {
-    /// The longest part.
+    /// The maximum length of a part.
     longest: usize,
     /// Loudness is measured in frames of 20 ms.
     frame: usize,
-    /// Silence of two seconds is left out,
+    /// Silences of at least two seconds are removed,
     long: usize,
-    /// but for 0.3 s at both of its edges,
+    /// except for 0.3 s at both edges,
     edge: usize,
-    /// and with half a second put in between.
+    /// and replaced by half a second of silence.
     gap: usize,
-    /// A cut is in the quietest window of 0.3 s, in whole steps,
+    /// A cut is made in the quietest window of 0.3 s,
     window: usize,
-    /// found in steps of 10 ms
+    /// which is searched in steps of 10 ms
     step: usize,
-    /// within 30 s before the limit, in whole steps.
+    /// within 30 s before the maximum length.
     reach: usize,
 }
 
@@ -48,7 +48,7 @@ impl Lengths {
     }
 }
 
-/// Takes one channel's samples and makes its parts.
+/// Creates the parts of one channel from its samples.
 pub(super) struct Cutter {
     channel: u8,
     rate: u32,
@@ -57,20 +57,20 @@ pub(super) struct Cutter {
     /// The samples of an unfinished frame, which starts at `at`.
     frame: Vec<i16>,
     at: u64,
-    /// Silent frames up to `at` that are not yet decided on: all of a silence, or the last of one that is being left out.
+    /// Silent frames before `at` that are not yet sent or removed: a whole silence, or the end of one that is being removed.
     quiet: Vec<i16>,
     leaving_out: bool,
-    /// The part in the making.
+    /// The samples of the current part.
     sent: Vec<i16>,
     spans: Vec<Span>,
-    /// Where in `sent` the last frame ends that is not silent.
+    /// The end of the last frame in `sent` that is not silent.
     loud: usize,
     index: u32,
     parts: Vec<Part>,
 }
 
 impl Cutter {
-    /// `longest` is more than a second. Without `encoding` the parts have no audio.
+    /// `longest` must be more than a second. Without `encoding` the parts have no audio.
     pub(super) fn new(channel: u8, rate: u32, longest: Duration, encoding: bool) -> Self {
         let lengths = Lengths::new(rate, longest);
         Self {
@@ -90,7 +90,7 @@ impl Cutter {
         }
     }
 
-    /// Parts that are ready.
+    /// Takes the finished parts.
     pub(super) fn parts(&mut self) -> std::vec::Drain<'_, Part> {
         self.parts.drain(..)
     }
@@ -114,7 +114,7 @@ impl Cutter {
         if !self.leaving_out {
             self.keep_quiet()?;
         }
-        // A rest of nothing but silence is what a cut in a pause at the very end leaves.
+        // After a cut in a pause at the end of the recording, only silence is left, which is not sent.
         if self.loud > 0 {
             self.cut(self.sent.len())?;
         }
@@ -162,7 +162,7 @@ impl Cutter {
         Ok(())
     }
 
-    /// Puts what was recorded from sample `at` into the part.
+    /// Adds samples that start at sample `at` of the recording to the part.
     fn keep(&mut self, samples: &[i16], mut at: u64) -> Result<(), SplitError> {
         for samples in samples.chunks(self.lengths.frame) {
             if self.sent.len() + samples.len() > self.lengths.longest {
@@ -196,8 +196,8 @@ impl Cutter {
         Ok(())
     }
 
-    /// Where to cut near the end of `sent`: where silence was left out, or else in the middle of the quietest window; of equal ones, of the last.
-    /// In whole numbers, which are the same on every machine.
+    /// Where to cut near the end of `sent`: where a silence was removed, or else in the middle of the quietest window (of equal ones, the last).
+    /// Integer arithmetic gives the same result on every machine.
     fn quietest(&self) -> usize {
         let reach = self.lengths.reach.min(self.sent.len() / 2) / self.lengths.step * self.lengths.step;
         let from = self.sent.len() - reach;
@@ -221,7 +221,7 @@ impl Cutter {
             })
     }
 
-    /// Makes a part of what comes before `point`. A gap at the cut goes to neither side.
+    /// Creates a part from the samples before `point`. A gap at the cut belongs to neither part.
     fn cut(&mut self, point: usize) -> Result<(), SplitError> {
         let point = point as u64;
         let mut rest = Vec::new();
@@ -271,7 +271,7 @@ impl Cutter {
     }
 }
 
-/// The mean square of the samples, less a constant offset.
+/// The mean square of the samples without their constant offset.
 fn variance(samples: &[i16]) -> f64 {
     let (sum, squares) = sums(samples);
     let length = samples.len() as f64;

@@ -1,4 +1,4 @@
-//! Samples to a FLAC file.
+//! Encodes samples as a FLAC file.
 
 use bytes::Bytes;
 use flacenc::{
@@ -14,12 +14,13 @@ use super::SplitError;
 /// Samples in one FLAC frame.
 const BLOCK: usize = 4096;
 
-/// Mono 16-bit FLAC. One frame at a time: the encoder's own loop holds the frames of the whole file, many times its size.
+/// Encodes mono 16-bit FLAC, one frame at a time, because the encoder's own loop holds the frames of the whole file in memory, many times its
+/// size.
 pub(super) fn encode(samples: &[i16], rate: u32) -> Result<Bytes, SplitError> {
     let mut config = config::Encoder::default();
-    // It would make files a fifth smaller and take half as long again.
+    // LPC would make files a fifth smaller and take 50 % more time.
     config.subframe_coding.use_lpc = false;
-    // Higher orders take a sixth longer and are hardly ever chosen for speech.
+    // Higher orders take a sixth more time and are hardly ever chosen for speech.
     config.subframe_coding.fixed.max_order = 2;
     let config = config.into_verified().map_err(|_| SplitError::Encoding)?;
     let mut info = StreamInfo::new(rate as usize, 1, 16).map_err(|_| SplitError::Encoding)?;
@@ -36,7 +37,7 @@ pub(super) fn encode(samples: &[i16], rate: u32) -> Result<Bytes, SplitError> {
     }
     info.set_block_sizes(BLOCK, BLOCK).map_err(|_| SplitError::Encoding)?;
     info.set_total_samples(samples.len());
-    // Without a digest decoders check the frames' own checksums only; computing one is a tenth of the time.
+    // Without an MD5 digest decoders only check the frames' checksums; computing one takes a tenth of the time.
     let mut file = ByteSink::new();
     Stream::with_stream_info(info)
         .write(&mut file)

@@ -1,11 +1,13 @@
-//! Splits a recording file into parts for a transcription API: decoded, at 16 kHz at most, without long silences, cut in pauses.
+//! Splits a recording file into parts for a transcription API: it is decoded, resampled to at most 16 kHz, freed of long silences, and cut at
+//! pauses.
 //!
-//! Read are MP3; WAV and Sun audio with PCM, mu-law, A-law, IMA and MS ADPCM; MP4, Matroska and WebM with AAC-LC, Opus, MP3, FLAC, Vorbis and PCM; Ogg
-//! with Opus, Vorbis and FLAC; FLAC; AAC in ADTS. The bytes are believed before the headers, and what is damaged or cut off is decoded as far as
-//! it goes: [`Coverage`] says what is missing.
+//! Supported formats are MP3; WAV and Sun audio with PCM, mu-law, A-law, IMA and MS ADPCM; MP4, Matroska and WebM with AAC-LC, Opus, MP3, FLAC,
+//! Vorbis and PCM; Ogg with Opus, Vorbis and FLAC; FLAC; AAC in ADTS. If headers and bytes are inconsistent, the bytes count. Damaged or
+//! truncated files are decoded as far as possible; [`Coverage`] contains how much is missing.
 //!
-//! No network and no clock. The functions block, so an async caller runs them in `spawn_blocking`. The file is read as a stream: whatever its
-//! length, memory holds one part's samples per channel. The same file and plan give the same parts, byte for byte.
+//! The crate uses neither network nor clock. The functions block, so async callers must use `spawn_blocking`. The file is read as a stream:
+//! memory contains the samples of one part per channel, independent of the file's length. The same file and plan yield the same parts, byte for
+//! byte.
 
 mod analysis;
 mod coverage;
@@ -32,5 +34,5 @@ pub use pipeline::{analyze, split};
 pub use plan::{Channels, LONGEST, Plan};
 pub use recording::Recording;
 
-/// The most samples per second in a part. Speech recognition uses no more.
+/// The maximum sample rate of a part. Speech recognition uses no higher rate.
 const MAX_RATE: u32 = 16_000;

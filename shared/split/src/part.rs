@@ -1,21 +1,21 @@
-//! A part and how its time maps to the time of the recording.
+//! A part, and the mapping of its time to the time of the recording.
 
 use bytes::Bytes;
 
 /// A piece of one channel.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Position among the parts of its channel, from 0.
+    /// Index among the parts of its channel, from 0.
     pub index: u32,
-    /// The channel in the file, from 0; 0 when they are mixed.
+    /// The channel in the file, from 0; 0 if channels are mixed.
     pub channel: u8,
     /// Where it starts in the recording, in seconds.
     pub start: f64,
     /// Where it ends in the recording, in seconds.
     pub end: f64,
-    /// A FLAC file: mono, 16 bits, at the recording's sample rate but at 16 kHz at most.
+    /// A FLAC file: mono, 16 bits, with the recording's sample rate up to 16 kHz.
     pub audio: Bytes,
-    /// Length of [`Part::audio`] in seconds; less than `end - start` when silence was left out.
+    /// Length of [`Part::audio`] in seconds; less than `end - start` if silence was removed.
     pub seconds: f64,
     /// Maps times of [`Part::audio`] to times of the recording.
     pub spans: Spans,
@@ -28,7 +28,7 @@ impl Part {
     }
 }
 
-/// How the time of a part's audio maps to the time of the recording.
+/// The mapping of the time of a part's audio to the time of the recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spans {
     pub(super) spans: Vec<Span>,
@@ -36,7 +36,7 @@ pub struct Spans {
     pub(super) rate: u32,
 }
 
-/// A stretch of the recording that is in a part without a break, in samples.
+/// A contiguous piece of the recording in a part, in samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) sent: u64,
@@ -45,8 +45,8 @@ pub(super) struct Span {
 }
 
 impl Spans {
-    /// Maps second `sent` of the part's audio to the second of the recording. A time inside the short silence that replaces a long one maps to
-    /// the nearer edge of the long one; a time before or after the audio maps to its start or end. The mapping never decreases.
+    /// Maps a time of the part's audio to the time of the recording, both in seconds. A time within the short silence that replaces a long one
+    /// maps to the nearer edge of the long one; a time before or after the audio maps to its start or end. The mapping is monotonic.
     pub fn recording_time(&self, sent: f64) -> f64 {
         let sent = sent * f64::from(self.rate);
         let within = |span: &Span| span.recorded as f64 + (sent - span.sent as f64).clamp(0.0, span.length as f64);

@@ -1,30 +1,31 @@
-//! The outline of a recording's waveform, for players that draw it.
+//! The waveform of a recording, for display in players.
 
 use super::decode::Block;
 
-/// Points per channel at which neighbours are merged, so that from half of this to all of it remain whatever the recording's length.
+/// The maximum number of points per channel. When it is reached, neighbors are merged, so that a recording of any length has between half of
+/// this and this many points.
 const MAX_POINTS: usize = 1024;
-/// Points per second at first.
+/// The initial number of points per second.
 const FIRST_RATE: u32 = 100;
 
-/// The loudest sample of each stretch of the recording.
+/// The loudest sample of each interval of the recording.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Peaks {
-    /// Length of the stretch that one point stands for.
+    /// Length of the interval of one point in seconds.
     pub seconds_per_point: f64,
-    /// For each channel of the file its points, from 0 for silence to 255 for full scale.
+    /// The points of each channel of the file, from 0 for silence to 255 for full scale.
     pub channels: Vec<Vec<u8>>,
 }
 
-/// Collects points while a recording is decoded.
+/// Collects points during decoding.
 #[derive(Default)]
 pub(super) struct PeakMeter {
     rate: u32,
-    /// Frames in a point.
+    /// The number of frames per point.
     length: u64,
-    /// Frames in the unfinished point.
+    /// The number of frames in the unfinished point.
     frames: u64,
-    /// The magnitude of its loudest sample, for each channel.
+    /// The magnitude of the loudest sample of each channel.
     loudest: Vec<u32>,
     channels: Vec<Vec<u8>>,
 }
@@ -88,7 +89,7 @@ impl PeakMeter {
     }
 }
 
-/// The bits of a sample without its sign. They are ordered as the values are, and compared several times as fast.
+/// The bits of a sample without its sign. They have the same order as the values and are compared several times as fast.
 fn magnitude(sample: f32) -> u32 {
     sample.abs().to_bits()
 }

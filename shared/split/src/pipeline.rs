@@ -1,4 +1,4 @@
-//! From a file to its parts: decode, resample, cut, encode, for each channel.
+//! The pipeline from a file to its parts: decode, resample, cut and encode each channel.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -12,11 +12,11 @@ use super::{
     resample::Resampler,
 };
 
-/// Reads the recording from front to back and hands out its parts as they are cut, in order for each channel, until `emit` breaks.
+/// Reads the recording from start to end and passes its parts to `emit`, in order for each channel, until `emit` breaks.
 ///
-/// [`Channels::Separate`] reads it twice where channels may be identical: up to the first half second that tells them apart.
-/// A damaged or truncated file gives what can be decoded, and [`Analysis::coverage`] says how much is missing. A recording of nothing but
-/// silence has no parts.
+/// With [`Channels::Separate`], the recording is first read up to the first half second in which the channels differ. From a damaged or
+/// truncated file everything that can be decoded is used, and [`Analysis::coverage`] contains how much is missing. A recording with only silence
+/// has no parts.
 pub fn split(
     recording: &Recording<'_>,
     plan: &Plan,
@@ -25,7 +25,7 @@ pub fn split(
     run(recording, plan, true, emit)
 }
 
-/// Like [`split`], but encodes nothing and returns the analysis alone.
+/// Like [`split`], but encodes nothing and returns only the analysis.
 pub fn analyze(recording: &Recording<'_>, plan: &Plan) -> Result<Analysis, SplitError> {
     run(recording, plan, false, &mut |_| ControlFlow::Continue(()))
 }
@@ -90,7 +90,7 @@ fn count(channels: usize) -> u8 {
     u8::try_from(channels).unwrap_or(u8::MAX)
 }
 
-/// A channel's way from the file's samples to parts.
+/// Processes one channel from the file's samples to parts.
 struct Lane {
     channel: usize,
     resampler: Resampler,
@@ -102,7 +102,7 @@ struct Lane {
 
 impl Lane {
     fn new(channel: usize, rate: u32, longest: Duration, encoding: bool) -> Result<Self, SplitError> {
-        // Telephony stays at its own rate: there is nothing to gain above it, and half the bytes to send.
+        // Telephone audio keeps its rate: a higher one adds no information and doubles the size.
         let part_rate = rate.min(MAX_RATE);
         Ok(Self {
             channel,
@@ -139,7 +139,7 @@ impl Lane {
 
     fn cut(&mut self) -> Result<(), SplitError> {
         self.quantized.clear();
-        // Rounds half away from zero, as `f32::round`, which is a call of a function; the cast saturates.
+        // Rounds half away from zero like `f32::round`, which would be a function call; the cast saturates.
         let quantized = self
             .resampled
             .iter()
@@ -149,7 +149,7 @@ impl Lane {
     }
 }
 
-/// Hands parts out and counts them.
+/// Passes parts to the receiver and counts them.
 struct Emitted<'a> {
     emit: &'a mut dyn FnMut(Part) -> ControlFlow<()>,
     seconds: f64,

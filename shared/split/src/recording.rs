@@ -2,15 +2,15 @@
 
 use std::{fs::File, sync::atomic::AtomicBool};
 
-/// A recording file and what its caller knows of it.
+/// A recording file and its known metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording<'a> {
-    /// The file. Its position is moved.
+    /// The file. Its position is changed.
     pub file: &'a File,
-    /// Extension of its name, without a dot: a hint to its format.
+    /// The extension of its name without a dot, as a hint to its format.
     pub extension: Option<&'a str>,
-    /// Length by the provider's account, which may be rounded to whole seconds.
+    /// The length according to the provider, which may be rounded to whole seconds.
     pub promised_seconds: Option<f64>,
-    /// Set to true from another thread, it ends the call within a packet with [`SplitError::Cancelled`](crate::SplitError::Cancelled).
+    /// If another thread sets this to true, the call ends within one packet with [`SplitError::Cancelled`](crate::SplitError::Cancelled).
     pub cancelled: &'a AtomicBool,
 }

@@ -1,21 +1,21 @@
-//! Any sample rate to another, with times kept: output sample n is the signal at n / rate seconds.
+//! Resampling that preserves times: output sample n is the signal at n / rate seconds.
 
 use rubato::{Fft, FixedSync, Resampler as _, audioadapter_buffers::direct::SequentialSlice};
 
 use super::SplitError;
 
-/// Input samples at once, about.
+/// The approximate number of input samples per step.
 const CHUNK: usize = 1024;
 
-/// One channel's converter, fed in pieces of any size.
+/// The resampler of one channel, for input in pieces of any size.
 pub(crate) struct Resampler {
     from: u32,
     to: u32,
-    /// `None` when there is nothing to convert.
+    /// `None` if the rates are equal.
     fft: Option<Fft<f32>>,
     input: Vec<f32>,
     output: Vec<f32>,
-    /// Output samples still to leave out: the converter's delay.
+    /// Output samples that must still be skipped because of the resampler's delay.
     delay: usize,
     taken: u64,
     given: u64,
@@ -39,7 +39,7 @@ impl Resampler {
         })
     }
 
-    /// Output samples that are due for the input so far but were not given yet.
+    /// The number of output samples for the input so far that were not returned yet.
     pub(crate) fn pending(&self) -> u64 {
         self.total().saturating_sub(self.given)
     }
@@ -48,7 +48,7 @@ impl Resampler {
         self.taken * u64::from(self.to) / u64::from(self.from)
     }
 
-    /// Converts what can be converted so far.
+    /// Resamples the input, as far as possible.
     pub(crate) fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) -> Result<(), SplitError> {
         self.taken += samples.len() as u64;
         if self.fft.is_none() {
@@ -60,7 +60,7 @@ impl Resampler {
         self.convert(out)
     }
 
-    /// Gives the rest: as many samples in all as the input lasts.
+    /// Returns the remaining samples, so that the output has the same length as the input.
     pub(crate) fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), SplitError> {
         let Some(fft) = &self.fft else {
             return Ok(());

@@ -1,13 +1,13 @@
-//! Transcripts of version 0.1, which are stored under the dispatch id that they were asked for with.
+//! Transcripts of version 0.1, which are stored under the dispatch id of the request.
 //!
-//! Such an item does not say which object was read: the dispatch may have had the recording of its redial at that time, and the object may have
-//! been overwritten since. It is served for the recording that the call has now only if that is certain:
+//! Such an item does not contain the object that was transcribed: the dispatch may have been paired with the recording of a redial at that time,
+//! and the object may have been overwritten since. The transcript is returned for the call's current recording only if both conditions hold:
 //!
-//! - the dispatch id is of the pattern, and this recording is the only one of the number in the bucket that could be this dispatch's;
-//! - S3 says that the object was last written at least [`LONGEST_READ`] before the transcript was completed, and its ETag is the one resolved.
+//! - the dispatch id contains time and number, and this recording is the only one of the number in the bucket that can belong to the dispatch;
+//! - the object was last modified at least [`LONGEST_READ`] before the transcript was completed, and it still has the resolved ETag.
 //!
-//! Then the transcript is copied to the recording's own id, and marked in the index, so that this is examined once. In every other case the item
-//! is left alone and not served.
+//! The transcript is then copied to the recording's id and marked in the index, so that this check is made only once. Otherwise the item is
+//! neither changed nor returned.
 
 use std::time::Duration;
 
@@ -22,23 +22,23 @@ use crate::{
     },
 };
 
-/// From the reading of the audio to the completion of its transcript, at most: an invocation of the worker.
+/// The maximum time between reading the audio and completing its transcript: one invocation of the worker.
 const LONGEST_READ: Duration = Duration::from_secs(15 * 60);
-/// How long copying may take.
+/// The duration of the lease for copying a transcript.
 const COPYING: Duration = Duration::from_secs(10);
 
-/// Why it is not known whether there is a transcript of version 0.1.
+/// Looking up a transcript of version 0.1 failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// The index or the bucket did not answer.
+    /// A request to the index or the bucket failed.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// The table did not answer.
+    /// A request to the transcripts table failed.
     #[error(transparent)]
     Transcripts(#[from] TranscriptsError),
 }
 
-/// The state of the transcript of a call's recording, which may be one of version 0.1.
+/// The state of the transcript of a call's recording, including transcripts of version 0.1.
 pub async fn transcript_state(
     resolver: &Resolver,
     transcripts: &Transcripts,

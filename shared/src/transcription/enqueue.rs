@@ -1,4 +1,4 @@
-//! Putting a recording into the queue.
+//! Sends transcription jobs to the queue.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use crate::{
     transcripts::{AudioId, TranscriptId, Transcripts, TranscriptsError, Variant},
 };
 
-/// How long a queued job counts as queued. After that its message is lost, and the next request may queue it again.
+/// How long a job counts as queued. After that its message must be lost, and the next request queues it again.
 pub const QUEUED_VALID: Duration = Duration::from_secs(6 * 3600);
 /// Why a job could not be queued.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
-    /// The queue.
+    /// The message could not be sent.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The table.
+    /// The state could not be stored.
     #[error(transparent)]
     Transcripts(#[from] TranscriptsError),
 }
 
-/// What it takes to queue recordings as soon as they are completed.
+/// Queues Twilio recordings when they are completed.
 pub struct AutoTranscribe {
     queue: Queue,
     transcripts: Transcripts,
 }
 
 impl AutoTranscribe {
-    /// Reads `AUTO_TRANSCRIBE` (`false` when absent); `None` when it is `false`.
+    /// Reads `AUTO_TRANSCRIBE` (default `false`); `None` if it is `false`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
         match env.optional("AUTO_TRANSCRIBE").unwrap_or("false") {
             "true" => Ok(Some(Self {
@@ -62,8 +62,8 @@ impl AutoTranscribe {
     }
 }
 
-/// Puts a job into the queue, then stores that the transcript of this audio is queued, for at most `valid`. In this order: a stored state without a
-/// message would wait for nobody.
+/// Sends a job to the queue, and then stores that the transcript of this audio is queued for at most `valid`. In the other order, a failure to
+/// send would leave a queued state without a message.
 pub async fn enqueue(
     queue: &Queue,
     transcripts: &Transcripts,

@@ -1,4 +1,4 @@
-//! Why one attempt to transcribe failed, and what is told of it.
+//! Errors of one attempt to transcribe, and the failures that are stored and returned for them.
 
 use std::{borrow::Cow, fmt, io, time::Duration};
 
@@ -10,22 +10,22 @@ use crate::{
     transcripts::{Failure, INTERRUPTED, TranscriptsError},
 };
 
-/// Code of the failure of an object that was overwritten between its resolution and its reading.
+/// The failure code for an object that was overwritten after it was resolved and before it was read.
 pub const OVERWRITTEN: &str = "recording_overwritten";
 
-/// The pause before media that Twilio does not have yet is asked for again.
+/// The pause before requesting media again that Twilio does not have yet.
 const NOT_YET: Duration = Duration::from_secs(1);
 
-/// Why one attempt failed.
+/// Why an attempt failed.
 #[derive(Debug)]
 pub(super) enum TranscribeError {
-    /// Twilio did not give the audio.
+    /// The download from Twilio failed.
     Twilio(TwilioError),
-    /// Twilio does not have the audio of a call that has just ended. Media can lag behind its metadata.
+    /// Twilio does not have the audio of a call that has just ended. Media can be available later than the metadata.
     NotYet,
-    /// The bucket did not give the audio.
+    /// The download from the bucket failed.
     Bucket(BucketError),
-    /// What came is no audio, or none that can be decoded.
+    /// The file is not audio, or it can't be decoded.
     NotAudio,
     /// The audio is in a codec that neither this system nor the transcription API decodes.
     UnsupportedCodec(String),
@@ -33,19 +33,19 @@ pub(super) enum TranscribeError {
     Implausible,
     /// The audio is empty.
     Empty,
-    /// The audio could not be kept on disk.
+    /// The audio could not be stored on disk.
     Disk(io::Error),
-    /// A part could not be made.
+    /// A part could not be encoded.
     Encoding,
-    /// The transcription API did not take it.
+    /// The request to the transcription API failed.
     Whisper(WhisperError),
-    /// The month's budget does not hold it.
+    /// The price exceeds the remaining monthly budget.
     OverBudget,
-    /// The budget could not be asked.
+    /// The transcripts table did not respond.
     Table(TranscriptsError),
-    /// Someone else has the lease by now.
+    /// Another process holds the lease now.
     LeaseLost,
-    /// The rest is left to the next invocation.
+    /// There is not enough time; the next invocation continues.
     OutOfTime,
     /// The transcription API takes less at once than the recording was cut for. It has to be cut again.
     LimitsLearned,
@@ -64,7 +64,7 @@ impl Classify for TranscribeError {
 }
 
 impl TranscribeError {
-    /// Whether it was time that ran out, not a try that failed.
+    /// Whether the deadline was reached, as opposed to a failed attempt.
     pub(super) fn is_timeout(&self) -> bool {
         matches!(
             self,
@@ -84,7 +84,7 @@ impl TranscribeError {
         }
     }
 
-    /// A stable word for programs.
+    /// A stable code for programs.
     fn code(&self) -> &'static str {
         match self {
             Self::Twilio(TwilioError::NotFound) | Self::NotYet => "media_not_found",
@@ -106,7 +106,7 @@ impl TranscribeError {
         }
     }
 
-    /// What to tell a caller.
+    /// The message for the caller.
     fn user_message(&self) -> Cow<'static, str> {
         let message = match self {
             Self::UnsupportedCodec(codec) => return format!("The recording's codec cannot be decoded: {codec}").into(),

@@ -1,4 +1,4 @@
-//! Where a recording's audio comes from, and how it is kept on disk instead of in memory.
+//! Opens the audio of a recording, and stores it on disk instead of in memory.
 
 use std::{
     fs,
@@ -20,50 +20,50 @@ use crate::clients::{
     twilio::{RecordingSid, Twilio, TwilioError},
 };
 
-/// Bytes read from a file at once.
+/// The number of bytes that are read from a file in one step.
 const CHUNK: usize = 64 * 1024;
-/// Bytes that tell what a file is.
+/// The number of bytes from which the format of a file is detected.
 const MAGIC: usize = 12;
 
-/// Where the audio is.
+/// Where the audio is stored.
 pub enum Origin<'a> {
-    /// With Twilio.
+    /// At Twilio.
     Twilio {
         /// The client.
         twilio: &'a Twilio,
         /// The recording.
         sid: &'a RecordingSid,
-        /// Whether to ask for a channel for each side of the call.
+        /// Whether to request a separate channel for each side of the call.
         both_channels: bool,
     },
-    /// In the customer's own storage, by Twilio's account of it.
+    /// In the customer's external storage, at the URL that Twilio returned.
     External {
         /// The client.
         twilio: &'a Twilio,
-        /// The address.
+        /// The URL of the audio.
         url: Url,
     },
     /// In the recordings bucket.
     Bucket {
         /// The client.
         bucket: &'a RecordingsBucket,
-        /// The object, which has to have this ETag still.
+        /// The object, which must still have this ETag.
         recording: RecordingRef,
     },
 }
 
-/// Audio that is coming in, its beginning known.
+/// An open download of audio, whose format is known.
 pub(super) struct Incoming {
-    /// What it is, by its first bytes.
+    /// The format, detected from the first bytes.
     pub(super) format: AudioFormat,
-    /// All of it.
+    /// All bytes, including the first ones.
     pub(super) bytes: BoxStream<'static, Result<Bytes, TranscribeError>>,
 }
 
-/// The format of an audio file, by its first bytes.
+/// The format of an audio file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AudioFormat {
-    /// The extension by which the transcription API knows it.
+    /// The extension by which the transcription API recognizes the format.
     pub(super) extension: &'static str,
     /// The media type.
     pub(super) media_type: &'static str,
@@ -114,7 +114,7 @@ impl AudioFormat {
 }
 
 impl Origin<'_> {
-    /// Opens the audio and reads as much as tells what it is. `recent`: the call ended just now, so that its media may be on its way.
+    /// Opens the audio and detects its format. With `recent` the call has just ended, so its media may not be available yet.
     pub(super) async fn open(&self, recent: bool, deadline: Instant) -> Result<Incoming, TranscribeError> {
         let from_twilio = |error| match error {
             TwilioError::NotFound if recent => TranscribeError::NotYet,
@@ -160,7 +160,7 @@ where
     Ok((first.freeze(), bytes))
 }
 
-/// An audio file on disk, without a name, gone when it is dropped.
+/// An audio file on disk, without a name, which is deleted when this value is dropped.
 pub(super) struct Spooled {
     pub(super) file: fs::File,
     pub(super) length: u64,
@@ -168,7 +168,7 @@ pub(super) struct Spooled {
 }
 
 impl Spooled {
-    /// Keeps audio that is coming in.
+    /// Stores a download on disk.
     pub(super) async fn keep(mut incoming: Incoming) -> Result<Self, TranscribeError> {
         let mut file = File::from_std(tempfile::tempfile().map_err(TranscribeError::Disk)?);
         let mut length = 0;
@@ -203,8 +203,8 @@ impl Spooled {
         Ok(Self { file, ..*self })
     }
 
-    /// Its bytes from the start. Each stream has a position of its own: an upload that was refused early may still be reading when the next
-    /// one begins.
+    /// The file's bytes from the start. Each stream has its own position, because an upload that was rejected early may still be reading when
+    /// the next one begins.
     pub(super) fn stream(
         &self,
     ) -> Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static, TranscribeError> {

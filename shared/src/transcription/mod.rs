@@ -1,4 +1,4 @@
-//! Transcribing one recording: under a lease, by a request or by the queue's worker. Knows no HTTP and no routes.
+//! Transcribes a recording under a lease, for a request or for the worker. This module does not depend on HTTP.
 
 mod adopt;
 mod enqueue;

@@ -1,7 +1,8 @@
-//! A long recording in parts: cut while it is read, transcribed side by side, stored one by one, joined by time.
+//! Transcribes a long recording in parts: it is cut while it is read, the parts are transcribed concurrently, each part is stored, and the
+//! results are joined by time.
 //!
-//! A part that is transcribed is stored before anything else happens with it. Whoever takes over cuts the recording again, which gives the
-//! same parts, and pays for those alone that are not stored.
+//! Each part is stored immediately after it is transcribed. A worker that continues the job cuts the recording again, which yields the same
+//! parts, and pays only for the parts that are not stored.
 
 use std::{
     collections::BTreeMap,
@@ -33,14 +34,14 @@ use crate::{
 
 /// How often a recording is cut, at most, for an API that is found to take less each time.
 const CUTS: u32 = 5;
-/// Tries of one part.
+/// The maximum number of attempts for a part.
 const ATTEMPTS: u32 = 5;
 const FLAC: AudioFormat = AudioFormat {
     extension: "flac",
     media_type: "audio/flac",
 };
 
-/// A part on disk; `part.audio` is empty.
+/// A part whose audio is in a file on disk; `part.audio` is empty.
 struct CutPart {
     part: Part,
     file: Spooled,
@@ -66,7 +67,7 @@ impl CutPart {
     }
 }
 
-/// What [`Transcriber::transcribe_part`] made: the part, and whether it has been added to those that are stored.
+/// A transcribed part, and whether it was added to the stored parts.
 struct TranscribedPart {
     channel: u8,
     index: u32,
@@ -166,7 +167,7 @@ impl Transcriber {
                             failure = failure.or(Some(error));
                         }
                     }
-                    // What was begun is finished and kept; nothing new is begun.
+                    // Parts in progress are finished and stored; no new part is begun.
                     Err(error) => failure = failure.or(Some(error)),
                 },
                 else => break,
@@ -243,7 +244,7 @@ impl Transcriber {
             dropped_segments: transcription.dropped.len(),
             speech: placed(transcription, &part),
         };
-        // It is paid for: the text goes on into the transcript even when it can't be kept.
+        // The part is paid for, so its text is used in the transcript even if it can't be stored.
         let kept = self
             .transcripts
             .put_part(lease, part.channel, part.index, &stored)
@@ -255,11 +256,11 @@ impl Transcriber {
     }
 }
 
-/// The longest part of one speaker where words have no times: its place is then all that is known of them, and short parts keep a
-/// conversation's order.
+/// The maximum length of a part if the model returns no timestamps and the channels are separate. Only the position of a part is then known, and
+/// short parts preserve the order of a conversation.
 const TURN: Duration = Duration::from_secs(30);
 
-/// What the API usually needs for so much audio. A part that can't be done in the time that is left is not begun.
+/// The time that the API usually takes for this many seconds. A part is not begun if less time is left.
 fn time_for(seconds: f64) -> Duration {
     Duration::from_secs_f64(3.0 + seconds / 20.0)
 }
@@ -279,9 +280,9 @@ fn cut_parts(
     })
 }
 
-/// The words of a part, in the recording's time.
+/// The text of a part, with timestamps relative to the start of the recording.
 fn placed(transcription: Transcription, part: &Part) -> Speech {
-    // To the millisecond: more is noise, and digits.
+    // Rounded to milliseconds, because further digits are noise.
     let at = |seconds| (part.recording_time(seconds) * 1000.0).round() / 1000.0;
     let mut speech = Speech {
         text: transcription.text,
@@ -309,7 +310,7 @@ fn placed(transcription: Transcription, part: &Part) -> Speech {
     speech
 }
 
-/// All parts as one transcript: each channel's in their order, the channels' segments in the order of time.
+/// Joins all parts to one transcript: the parts of each channel in order, and the segments of the channels by time.
 fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channels) -> Transcribed {
     parts.sort_by_key(|part| (part.channel, part.index));
     let told_apart = channels == Channels::Separate && analysis.channels > 1 && !analysis.identical_channels;
@@ -344,7 +345,7 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
             .dropped
             .extend(dropped.map(|dropped| Dropped { channel, ..dropped }));
     }
-    // Stable: what begins at the same time stays in the order of its channel.
+    // The sort is stable: segments with the same start stay in the order of their channels.
     joined.speech.segments.sort_by(|a, b| a.start.total_cmp(&b.start));
     joined.speech.words.sort_by(|a, b| a.start.total_cmp(&b.start));
     joined.speech.dropped.sort_by(|a, b| a.start.total_cmp(&b.start));

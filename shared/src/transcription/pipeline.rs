@@ -21,28 +21,28 @@ use crate::{
 
 /// Attempts to store a transcript, the first included.
 const ATTEMPTS: u32 = 3;
-/// Retries of all parts of a recording together, within one invocation.
+/// The retries that all parts of a recording share within one invocation.
 const RETRIES: u32 = 30;
-/// A lease outlives its invocation by this, so that nobody takes over while the result is being written.
+/// The lease expires this long after the invocation's deadline, so that no other worker claims it while the result is being stored.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
 
-/// How a try to transcribe under the lease ended.
+/// The outcome of an attempt to transcribe.
 #[derive(Debug)]
 pub enum Outcome {
-    /// With a transcript, new or stored (`true`).
+    /// A transcript; `true` if it was already stored.
     Completed(Box<Transcript>, bool),
-    /// Someone else is at work, at most until then.
+    /// Another process holds the lease, at most until this time.
     Busy(Timestamp),
-    /// It waits in the queue.
+    /// A job for it waits in the queue.
     Queued,
-    /// Time ran out, perhaps after some parts (`true`); the lease is still held and must be given back.
+    /// The deadline was reached. `true` if parts were stored before. The caller still holds the lease and must release it.
     OutOfTime(Lease, bool),
-    /// It failed, perhaps after some parts (`true`); the lease is still held and must be given back.
+    /// The attempt failed. `true` if parts were stored before. The caller still holds the lease and must release it.
     Failed(Lease, Failure, bool),
 }
 
 impl Transcriber {
-    /// Takes the lease and transcribes.
+    /// Claims the lease and transcribes the recording.
     pub async fn transcribe(
         &self,
         source: &RecordingSource<'_>,
@@ -60,7 +60,7 @@ impl Transcriber {
             }
             ClaimResult::Refused(TranscriptState::InProgress { until, .. }) => return Ok(Outcome::Busy(until)),
             ClaimResult::Refused(TranscriptState::Queued { .. }) => return Ok(Outcome::Queued),
-            // It ended between the refusal and its reading; the caller tries again.
+            // The lease ended after the claim was refused; the caller retries.
             ClaimResult::Refused(TranscriptState::Failed(_) | TranscriptState::Absent) => {
                 return Ok(Outcome::Busy(Timestamp::now()));
             }
@@ -114,7 +114,7 @@ impl Transcriber {
                     tracing::warn!(%error, "transcript not stored yet");
                     tokio::time::sleep(backoff(tries)).await;
                 }
-                // It is paid for: the caller gets it, though the next one will pay again.
+                // The transcript is paid for, so the caller gets it although it is not stored and the next request will pay again.
                 Err(error) => {
                     tracing::error!(%error, "transcript not stored");
                     return Ok(Outcome::Completed(Box::new(transcript), false));
@@ -125,7 +125,7 @@ impl Transcriber {
         Ok(Outcome::Completed(Box::new(transcript), false))
     }
 
-    /// Shows in the index that there is a transcript, which does not depend on it.
+    /// Marks the recording as transcribed in the index. A failure is only logged, because the transcript is stored.
     async fn mark_in_index(&self, source: &RecordingSource<'_>) {
         let marked = match &source.audio {
             AudioId::Object(recording) => self.calls.mark_object_transcribed(recording).await,
@@ -140,8 +140,8 @@ impl Transcriber {
     }
 }
 
-/// Seconds that a transcription is expected to take. The API hears some 20 seconds of speech in one; the parts of a long recording go side
-/// by side, after it has been read.
+/// The estimated duration of a transcription in seconds. The API processes about 20 seconds of speech per second; the parts of a long recording
+/// are transcribed concurrently.
 pub fn estimated_seconds(recorded: Option<u64>) -> u64 {
     let recorded = recorded.unwrap_or_default();
     let part = PART.as_secs();

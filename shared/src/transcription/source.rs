@@ -1,4 +1,4 @@
-//! From a recording's id to the source of its audio, or to why it can't be transcribed now.
+//! The source of a recording's audio, or why the recording can't be transcribed now.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::{
     transcripts::{AudioId, Failure},
 };
 
-/// What keeps a recording from being transcribed now; `None` when nothing does.
+/// Why a recording can't be transcribed now; `None` if it can.
 pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
     let status = &recording.status;
     if !status.is_completed() {
@@ -35,24 +35,24 @@ pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
     None
 }
 
-/// A recording to transcribe, and what is known of it before its audio is read.
+/// A recording to transcribe, and its known metadata.
 pub struct RecordingSource<'a> {
-    /// Which audio it is.
+    /// The identity of the audio.
     pub audio: AudioId,
-    /// Where its audio is.
+    /// Where the audio is stored.
     pub origin: Origin<'a>,
-    /// Its length in seconds.
+    /// The recording's length in seconds.
     pub seconds: Option<u64>,
-    /// Its channels, at most.
+    /// The maximum number of channels.
     pub channels: u32,
-    /// When it was made.
+    /// When the recording was created.
     pub created: Option<Timestamp>,
-    /// Its Twilio call.
+    /// Twilio's SID of the call.
     pub call_sid: Option<String>,
 }
 
 impl<'a> RecordingSource<'a> {
-    /// A Twilio recording without an [`not_ready`].
+    /// The source of a Twilio recording for which [`not_ready`] returns `None`.
     pub fn twilio(twilio: &'a Twilio, sid: &'a RecordingSid, recording: &Recording, options: &WhisperOptions) -> Self {
         let channels = recording.channels.unwrap_or(1);
         let origin = match twilio.media_place(recording) {
@@ -73,7 +73,7 @@ impl<'a> RecordingSource<'a> {
         }
     }
 
-    /// The recording of a call over LiveKit, with the length that its interaction reported.
+    /// The source of a LiveKit recording, with the length that its interaction reported.
     pub fn egress(bucket: &'a RecordingsBucket, found: &CallRecording) -> Self {
         let seconds = found.call.as_ref().and_then(|call| call.duration);
         Self {
@@ -83,7 +83,7 @@ impl<'a> RecordingSource<'a> {
                 recording: found.recording.clone(),
             },
             seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()),
-            // Perhaps: LiveKit can record the agent on a channel of its own.
+            // There may be two: LiveKit can record the agent on a separate channel.
             channels: 2,
             created: None,
             call_sid: None,

@@ -26,34 +26,34 @@ use crate::{
     },
 };
 
-/// How long Twilio may take to have the media of a call that is over.
+/// How long after a call's end its media may still be missing at Twilio.
 const MEDIA_LAG: Duration = Duration::from_secs(15 * 60);
-/// Audio in one part.
+/// The default maximum length of a part.
 pub(super) const PART: Duration = Duration::from_secs(600);
-/// Parts on their way at once.
+/// The default maximum number of concurrent parts.
 const PARTS_AT_ONCE: usize = 20;
 
-/// What it takes to transcribe.
+/// The clients and tables for transcribing.
 pub struct Transcriber {
     /// The transcription API.
     pub whisper: Whisper,
-    /// The table.
+    /// The transcripts table.
     pub transcripts: Transcripts,
-    /// The queue.
+    /// The transcription queue.
     pub queue: Queue,
-    /// What is spent, and the budget.
+    /// The usage counters and the monthly budget.
     pub usage: Usage,
-    /// The index of calls, which shows what has a transcript.
+    /// The index of calls, in which transcribed recordings are marked.
     pub calls: Calls,
     pub(super) limits: PartLimits,
 }
 
-/// How recordings are sent in parts.
+/// The limits for splitting recordings into parts.
 #[derive(Debug, Clone, Copy)]
 pub struct PartLimits {
-    /// The most audio in one part.
+    /// The maximum length of a part.
     pub length: Duration,
-    /// Parts that are on their way at once.
+    /// The maximum number of concurrent parts.
     pub at_once: usize,
 }
 
@@ -96,7 +96,7 @@ pub(super) fn peaks(analysis: &Analysis) -> Peaks {
     }
 }
 
-/// One try to transcribe.
+/// The inputs of one attempt to transcribe.
 pub(super) struct Work<'a> {
     pub(super) source: &'a RecordingSource<'a>,
     pub(super) options: &'a WhisperOptions,
@@ -109,7 +109,7 @@ impl Work<'_> {
         self.options.model.as_deref().unwrap_or(transcriber.whisper.model())
     }
 
-    /// Whether the media may still be on its way to Twilio: the recording ended just now.
+    /// Whether the recording has just ended, so that Twilio may not have its media yet.
     pub(super) fn is_recent(&self) -> bool {
         let length = Duration::from_secs(self.source.seconds.unwrap_or_default());
         let ended = self.source.created.map(|began| began + length);
@@ -122,7 +122,8 @@ impl Work<'_> {
         self.source.seconds.filter(|_| stated).map(|seconds| seconds as f64)
     }
 
-    /// Until when a call with so much audio may take: many times what is usual, so that one that hangs does not take all of an invocation.
+    /// The deadline of an API call with this many seconds of audio. It is many times the usual duration, so that a call that hangs does not use
+    /// up the whole invocation.
     fn call_ends(&self, seconds: f64) -> Instant {
         let longest = Duration::from_secs_f64(60.0 + seconds / 2.0);
         self.deadline.min(Instant::now() + longest)
@@ -135,7 +136,7 @@ impl Transcriber {
         Self::new(env, aws, PartLimits::default())
     }
 
-    /// Reads the environment, for recordings that are cut with these limits.
+    /// The same with these limits for splitting recordings into parts.
     pub fn new(env: &Env, aws: &Aws, limits: PartLimits) -> Result<Self, ConfigError> {
         Ok(Self {
             whisper: Whisper::from_env(env, aws)?,
@@ -147,12 +148,12 @@ impl Transcriber {
         })
     }
 
-    /// Reads the secrets ahead of the first request.
+    /// Reads the secrets before the first request.
     pub async fn preload(&self) {
         self.whisper.preload().await;
     }
 
-    /// Sends a file of so many seconds as it is, once.
+    /// Uploads a file of this many seconds once, without retrying.
     pub(super) async fn send(
         &self,
         work: &Work<'_>,
@@ -173,7 +174,7 @@ impl Transcriber {
         heard.map_err(TranscribeError::Whisper)
     }
 
-    /// Makes a paid call of about so many seconds: counts its price first, and corrects it afterwards.
+    /// Makes a paid call for about this many seconds: reserves its price first, and corrects the price afterwards.
     pub(super) async fn pay<F: Future<Output = Result<Transcription, TranscribeError>>>(
         &self,
         seconds: f64,
@@ -192,7 +193,7 @@ impl Transcriber {
                 self.usage.settle(reservation, Some(cost)).await;
                 Ok((heard, cost))
             }
-            // The API may have done its work, and charged for it.
+            // The API may have transcribed the audio and charged for it.
             Err(error @ TranscribeError::Whisper(WhisperError::Timeout | WhisperError::Unexpected(_))) => {
                 self.usage.settle(reservation, Some(expected)).await;
                 Err(error)
@@ -205,7 +206,7 @@ impl Transcriber {
     }
 }
 
-/// By its extension the API knows the format. The recording's own name could be a customer's number.
+/// The file name of the upload. The API detects the format by the extension. The recording's own name may contain a customer's number.
 fn file_name(format: AudioFormat) -> String {
     format!("audio.{}", format.extension)
 }

@@ -1,4 +1,4 @@
-//! What follows after the format changed in the middle of a recording, in the format that the recording began with.
+//! Converts audio after a format change within a recording to the format with which the recording began.
 
 use crate::{SplitError, resample::Resampler};
 
@@ -13,7 +13,7 @@ pub(crate) struct Format {
 pub(super) struct Adapter {
     from: Format,
     to: Format,
-    /// One for each channel of the result.
+    /// One resampler for each channel of the result.
     resamplers: Vec<Resampler>,
     channel: Vec<f32>,
     converted: Vec<Vec<f32>>,
@@ -37,12 +37,12 @@ impl Adapter {
         self.from
     }
 
-    /// Frames that were put in but have not come out yet.
+    /// The number of frames that were pushed but not returned yet.
     pub(super) fn pending(&self) -> u64 {
         self.resamplers.first().map_or(0, Resampler::pending)
     }
 
-    /// The samples that can be converted so far.
+    /// Converts samples, as far as possible.
     pub(super) fn push(&mut self, samples: &[f32]) -> Result<&[f32], SplitError> {
         let (from, to) = (self.from.channels, self.to.channels);
         for (target, (resampler, converted)) in self.resamplers.iter_mut().zip(&mut self.converted).enumerate() {
@@ -51,7 +51,7 @@ impl Adapter {
             if from <= to {
                 self.channel.extend(frames.map(|frame| frame[target % from]));
             } else {
-                // Several channels become one of their mean.
+                // The mean of all channels is one channel.
                 let count = (target..from).step_by(to).count() as f32;
                 self.channel
                     .extend(frames.map(|frame| frame[target..].iter().step_by(to).sum::<f32>() / count));
@@ -61,7 +61,7 @@ impl Adapter {
         Ok(self.interleave())
     }
 
-    /// The rest.
+    /// Converts the remaining samples.
     pub(super) fn finish(&mut self) -> Result<&[f32], SplitError> {
         for (resampler, converted) in self.resamplers.iter_mut().zip(&mut self.converted) {
             resampler.finish(converted)?;

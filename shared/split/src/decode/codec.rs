@@ -1,4 +1,4 @@
-//! Packets to samples.
+//! Decodes packets to samples.
 
 use symphonia::core::{
     codecs::audio::{
@@ -20,7 +20,7 @@ use super::{
 /// The decoder of a track.
 pub(super) enum Codec {
     Opus(Box<Opus>),
-    /// What most telephone recordings are: samples of 16 bits. This is several times as fast as the general decoder.
+    /// 16-bit samples, the most common format of telephone recordings. This is several times as fast as the general decoder.
     Pcm16(Format),
     Other(Box<dyn AudioDecoder>),
 }
@@ -30,7 +30,7 @@ impl Codec {
         let parameters = &track.parameters;
         let codecs = symphonia::default::get_codecs();
         let unsupported = || match parameters.codec {
-            // The headers of the one are damaged; the other is what the MPEG demuxer takes chance patterns for.
+            // A damaged Opus header, or random bytes that the MPEG demuxer detects as MP1.
             CODEC_ID_OPUS | CODEC_ID_MP1 => SplitError::Unsupported,
             codec if codec != CODEC_ID_AAC && codecs.get_audio_decoder(codec).is_some() => SplitError::Unsupported,
             _ => SplitError::UnsupportedCodec(names::track(parameters)),
@@ -50,14 +50,14 @@ impl Codec {
                 channels: channels.count(),
             }));
         }
-        // What belongs to the recording is decided by `Decoding::trim`: the MP3 demuxer takes a guessed length for the end.
+        // `Decoding::trim` removes padding, because the MP3 demuxer would trim at an estimated length.
         codecs
             .make_audio_decoder(parameters, &AudioDecoderOptions::default().gapless(false))
             .map(Self::Other)
             .map_err(|_| unsupported())
     }
 
-    /// Puts the packet's samples into `samples`, interleaved; `None` when it is damaged.
+    /// Decodes the packet to interleaved samples; `None` if it is damaged.
     pub(super) fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Option<Format> {
         samples.clear();
         match self {
@@ -89,7 +89,7 @@ impl Codec {
         }
     }
 
-    /// Whether any bytes are samples.
+    /// Whether any bytes are valid samples.
     pub(super) fn is_pcm(&self) -> bool {
         match self {
             Self::Opus(_) => false,
@@ -98,7 +98,7 @@ impl Codec {
         }
     }
 
-    /// Samples that the encoder put before the recording, in seconds.
+    /// The encoder's delay before the recording in seconds.
     pub(super) fn pre_skip(&self) -> f64 {
         match self {
             Self::Opus(decoder) => f64::from(decoder.pre_skip) / f64::from(opus::CLOCK),

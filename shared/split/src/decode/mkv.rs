@@ -1,7 +1,7 @@
-//! Matroska and WebM files without what is broken in them.
+//! Repairs Matroska and WebM files by omitting damaged elements.
 //!
-//! The demuxer refuses a file that is shorter than it says, as every file is that was cut off, and gives up at damage. So it is given the parts of
-//! the file that are whole, in elements of unknown size.
+//! The demuxer rejects a file that is shorter than its headers, such as every truncated file, and stops at damage. It therefore reads only the
+//! intact elements, in parent elements of unknown size.
 
 use std::{
     fs::File,
@@ -19,16 +19,16 @@ const TRACKS: u32 = 0x1654_ae6b;
 const CLUSTER: u32 = 0x1f43_b675;
 /// Children of a cluster: timestamp, simple block, block group, previous size, position, silent tracks.
 const CLUSTERED: [u32; 6] = [0xe7, 0xa3, 0xa0, 0xab, 0xa7, 0x5854];
-/// Void and checksum can stand anywhere.
+/// Void and checksum elements can be anywhere.
 const ANYWHERE: [u32; 2] = [0xec, 0xbf];
 
-/// What is given to the demuxer, and whether anything was left out.
+/// The pieces for the demuxer, and whether anything was omitted.
 pub(super) struct Repaired {
     pub(super) pieces: Vec<Piece>,
     pub(super) damaged: bool,
 }
 
-/// Leaves out what is broken; `None` when the file is no Matroska or has no description of its tracks.
+/// Omits damaged elements; `None` if the file is not Matroska or has no track headers.
 pub(super) fn repair(file: &File, cancelled: &AtomicBool) -> io::Result<Option<Repaired>> {
     let mut elements = Elements::new(file)?;
     let Some(Element { id: EBML, body, .. }) = elements.at(0)? else {
@@ -54,7 +54,7 @@ pub(super) fn repair(file: &File, cancelled: &AtomicBool) -> io::Result<Option<R
                 repaired.pieces.push(Piece::File(at..element.body.end));
                 at = element.body.end;
             }
-            // Cues, tags and the like have names of four bytes.
+            // Cues, tags and other top-level elements have ids of four bytes.
             Some(element) if element.whole && (element.id >> 28 == 1 || ANYWHERE.contains(&element.id)) => {
                 at = element.body.end;
             }
@@ -68,7 +68,7 @@ pub(super) fn repair(file: &File, cancelled: &AtomicBool) -> io::Result<Option<R
     Ok(has_tracks.then_some(repaired))
 }
 
-/// The start of an element that goes on until another of its kind or the end of the file.
+/// The header of an element of unknown size, which ends at the next element of its kind or at the end of the file.
 fn unknown_size(id: u32) -> Piece {
     let size = [0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     Piece::Literal([&id.to_be_bytes()[..], &size].concat())
@@ -77,7 +77,7 @@ fn unknown_size(id: u32) -> Piece {
 struct Element {
     id: u32,
     body: Range<u64>,
-    /// Whether its size is known and the file has all of it.
+    /// Whether its size is known and the file contains the whole element.
     whole: bool,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Elements<'a> {
         Ok(())
     }
 
-    /// The element that starts here; `None` when there is none.
+    /// The element at this position; `None` if there is none.
     fn at(&mut self, at: u64) -> io::Result<Option<Element>> {
         self.seek(at)?;
         let mut head = Vec::with_capacity(12);
@@ -131,7 +131,7 @@ impl<'a> Elements<'a> {
         Ok(parse())
     }
 
-    /// Where the last whole child ends of the cluster whose first is here.
+    /// The end of the last complete child of the cluster whose first child is at `start`.
     fn end_of_cluster(&mut self, start: u64) -> io::Result<u64> {
         let mut end = start;
         while let Some(child) = self.at(end)? {
@@ -144,7 +144,7 @@ impl<'a> Elements<'a> {
         Ok(end)
     }
 
-    /// Where the next cluster starts, or the file ends.
+    /// The start of the next cluster, or the end of the file.
     fn find_cluster(&mut self, mut from: u64) -> io::Result<u64> {
         let name = CLUSTER.to_be_bytes();
         let mut bytes = Vec::new();

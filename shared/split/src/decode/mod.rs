@@ -1,4 +1,4 @@
-//! Any recording file to samples, one packet at a time.
+//! Decodes recording files to samples, one packet at a time.
 
 mod adapt;
 mod codec;
@@ -33,19 +33,19 @@ use stream::Stream;
 /// Sample rates that a recording can have, in Hz.
 const RATES: Range<u32> = 1_000..400_000;
 const MAX_CHANNELS: usize = 32;
-/// Faults of the container in a row after which the rest is given up.
+/// After this many consecutive errors of the container, decoding stops.
 const MAX_FAULTS: u32 = 100;
-/// A jump of the timestamps longer than this is a fault of the file, not a pause, in seconds.
+/// A longer jump of the timestamps, in seconds, is an error of the file and not a pause.
 const MAX_JUMP: f64 = 3600.0;
-/// No codec needs fewer bytes for a second, not even for silence. A file that claims more time than that is crafted.
+/// No codec needs fewer bytes for a second, not even for silence. A file with a longer length in its headers is malicious.
 const MIN_BYTES_PER_SECOND: f64 = 8.0;
-/// What even the smallest file may claim, in seconds.
+/// The length in seconds that even the smallest file may have.
 const MIN_LIMIT: f64 = 600.0;
 
-/// How far a provider's length may be off, in seconds.
+/// The allowed error of a provider's length in seconds.
 const ROUNDING: f64 = 1.0;
 
-/// Samples in order, interleaved, -1 to 1.
+/// Interleaved samples in order, from -1 to 1.
 pub(crate) struct Block<'a> {
     pub(crate) rate: u32,
     pub(crate) channels: usize,
@@ -55,12 +55,12 @@ pub(crate) struct Block<'a> {
 /// Receives the blocks in order; `Break` ends the decoding.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(Block<'_>) -> Result<ControlFlow<()>, SplitError>;
 
-/// What was read.
+/// The result of decoding a file.
 pub(crate) struct Decoded {
-    /// Length of the recording, with its pauses and with silence in place of damage.
+    /// Length of the recording, including pauses and silence that replaces damaged audio.
     pub(crate) seconds: f64,
     pub(crate) channels: usize,
-    /// Packets that could not be decoded. Their time is kept, as silence.
+    /// Packets that could not be decoded and were replaced by silence.
     pub(crate) corrupt: u64,
     pub(crate) format_changes: u32,
     pub(crate) coverage: Coverage,
@@ -108,7 +108,7 @@ pub(crate) fn decode(recording: &Recording<'_>, sink: Sink<'_>) -> Result<Decode
     }
 }
 
-/// Calls a demuxer or decoder. A file on which it panics cannot be decoded; the caller's own panics are not caught.
+/// Calls a demuxer or decoder, and converts a panic to an error. Panics of the receiver are not caught.
 fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, SplitError> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| SplitError::Unsupported)
 }
@@ -118,33 +118,33 @@ struct Decoding<'a, 'b> {
     demuxer: Demuxer<'a>,
     stream: Stream,
     output: Output<'b>,
-    /// Bytes that packets may still have. A crafted index makes many packets of the same bytes, or of none.
+    /// The remaining number of bytes that packets may have. A malicious index can define many packets with the same bytes or without bytes.
     budget: u64,
     limit: f64,
     faults: u32,
-    /// Whether something was damaged since the last packet that was decoded.
+    /// Whether there was damage since the last decoded packet.
     damaged: bool,
     good: u64,
     good_bytes: u64,
     corrupt: u64,
     format_changes: u32,
-    /// Those of them that the file has lost, so that no decoder is to blame.
+    /// The corrupt packets whose bytes the file has lost, as opposed to those that the decoder can't decode.
     blank: u64,
-    /// Frames of silence at the end that a truncated file may lack.
+    /// Frames of silence at the end that may be missing in a truncated file.
     missing: u64,
-    /// What the container promises in all, in seconds.
+    /// The total length according to the container in seconds.
     expected: Option<f64>,
 }
 
 enum Event {
     Packet(Packet),
-    /// A chained file goes on with another track.
+    /// A chained file continues with another stream.
     NewStream,
     End,
 }
 
-/// What to expect of a file that promises so many seconds and whose provider promises so many, rounded to whole ones. Where they differ the
-/// provider is right: headers are left behind by recorders that died, joined files, or just computed the wrong size.
+/// The expected length, from the length in the file and the provider's length, which is rounded to seconds. If they differ, the provider's
+/// length is used, because headers can be wrong after a crash of the recorder, in joined files, or because of a wrongly computed size.
 fn expected(by_file: Option<f64>, by_provider: Option<f64>) -> Option<f64> {
     match (by_file, by_provider) {
         (Some(file), Some(provider)) if (file - provider).abs() > ROUNDING => Some(provider - ROUNDING),
@@ -214,14 +214,14 @@ impl Decoding<'_, '_> {
         })
     }
 
-    /// Adds up what the container promises.
+    /// Adds the stream's length according to the container.
     fn promise(&mut self) {
         if let Some(promised) = self.stream.promised() {
             self.expected = Some(self.expected.unwrap_or(0.0) + promised);
         }
     }
 
-    /// Reads the next link of a chained file; false when there is none that can be read.
+    /// Opens the next stream of a chained file; `false` if there is none that can be read.
     fn restart(&mut self) -> Result<bool, SplitError> {
         let track = self.demuxer.track(self.recording.file);
         let opened = track.and_then(|track| guarded(|| Codec::new(&track))?.map(|codec| (track, codec)));
@@ -234,7 +234,7 @@ impl Decoding<'_, '_> {
         Ok(true)
     }
 
-    /// The track's next packet. A truncated file ends where it breaks off.
+    /// The track's next packet. A truncated file ends where it was cut off.
     fn next(&mut self) -> Result<Event, SplitError> {
         loop {
             if self.recording.cancelled.load(Relaxed) {
@@ -243,7 +243,7 @@ impl Decoding<'_, '_> {
             let demuxer = &mut self.demuxer;
             match guarded(|| demuxer.next_packet())? {
                 Ok(Some(packet)) => {
-                    // What a truncated file lacks costs nothing to read.
+                    // The missing bytes of a truncated file do not count.
                     let blank = packet.data.iter().all(|byte| *byte == 0);
                     let cost = if blank { 1 } else { packet.data.len() as u64 };
                     self.budget = self.budget.checked_sub(cost).ok_or(SplitError::Implausible)?;
@@ -261,7 +261,7 @@ impl Decoding<'_, '_> {
                 Err(Error::IoError(error)) if error.raw_os_error().is_some() => return Err(SplitError::Io(error)),
                 Err(Error::IoError(_)) => return Ok(Event::End),
                 Err(_) if self.faults < MAX_FAULTS => {
-                    // Several faults in a row are one damage.
+                    // Several consecutive errors count as one damage.
                     self.corrupt += u64::from(self.faults == 0);
                     self.faults += 1;
                     self.damaged = true;
@@ -291,7 +291,7 @@ impl Decoding<'_, '_> {
         let Some(format) = format else {
             return self.damaged_packet(packet);
         };
-        // A decoder can give up on a frame without an error.
+        // A decoder can drop a frame without an error.
         if samples.is_empty() && self.stream.track.clock == Clock::Counted {
             return self.damaged_packet(packet);
         }
@@ -308,7 +308,7 @@ impl Decoding<'_, '_> {
             samples.len() / format.channels,
             matches!(next, Event::Packet(_)),
         );
-        // Silence is missing when nothing else follows it.
+        // Silence counts as missing if only silence follows.
         self.missing = match self.stream.may_be_missing(packet) {
             true => self.missing + frames.len() as u64,
             false => 0,
@@ -319,7 +319,8 @@ impl Decoding<'_, '_> {
         )
     }
 
-    /// Makes a new decoder when MPEG frames change. False for a frame that the next one does not confirm: it is a chance pattern in damage.
+    /// Creates a new decoder if the format of MPEG frames changes. Returns `false` if the next frame does not have the new format, because then
+    /// the header is a random pattern in damaged bytes.
     fn follow_format(&mut self, packet: &Packet, next: &Event) -> Result<bool, SplitError> {
         let header = self.stream.mpeg_header(packet);
         if header.is_none() || self.stream.header == header {
@@ -336,7 +337,8 @@ impl Decoding<'_, '_> {
         Ok(true)
     }
 
-    /// Counts a packet that cannot be decoded. Where only packets count time, silence takes its place at once, elsewhere with the next packet.
+    /// Counts a packet that can't be decoded. If time is counted by packets, it is replaced by silence immediately, otherwise with the next
+    /// packet.
     fn damaged_packet(&mut self, packet: &Packet) -> Result<ControlFlow<()>, SplitError> {
         self.corrupt += 1;
         self.damaged = true;
@@ -348,7 +350,7 @@ impl Decoding<'_, '_> {
         self.output.silence(frames, true)
     }
 
-    /// Puts silence where the container's clock has a pause, or packets could not be decoded.
+    /// Inserts silence for pauses in the container's timestamps and for packets that could not be decoded.
     fn fill_gap(&mut self, packet: &Packet) -> Result<ControlFlow<()>, SplitError> {
         if self.stream.track.clock == Clock::Counted {
             return Ok(ControlFlow::Continue(()));
@@ -356,7 +358,7 @@ impl Decoding<'_, '_> {
         let rate = f64::from(self.output.rate());
         let position = self.output.position().saturating_sub(self.stream.base) as f64 / rate;
         let missing = self.stream.start_of(packet) - position;
-        // Clocks of containers are coarse: some milliseconds are not a pause.
+        // Timestamps of containers are imprecise, so a few milliseconds are not a pause.
         if !(0.02..=MAX_JUMP).contains(&missing) {
             return Ok(ControlFlow::Continue(()));
         }
@@ -365,14 +367,14 @@ impl Decoding<'_, '_> {
         self.output.silence(frames, damage)
     }
 
-    /// Which of the packet's frames belong to the recording; the others are the encoder's delay and padding.
+    /// The packet's frames that belong to the recording, without the encoder's delay and padding.
     fn trim(&self, packet: &Packet, frames: usize, more: bool) -> Range<usize> {
         let stream = &self.stream;
         let rate = stream.format.map_or(0.0, |format| f64::from(format.rate));
         let to_frames = |seconds: f64| (seconds * rate).round().max(0.0) as usize;
         let lead = (-stream.start_of(packet)).max(packet.trim_start.get() as f64 * stream.tick());
         let start = match stream.track.clock {
-            // Timestamps that are counted are right at the start only.
+            // Counted timestamps are reliable only at the start.
             Clock::Counted if packet.pts.get() >= 0 => 0,
             _ => to_frames(lead).min(frames),
         };

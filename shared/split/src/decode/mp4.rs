@@ -1,4 +1,4 @@
-//! Where the sound of an MP4 starts: its edit list, which the demuxer does not read.
+//! Reads the start of the audio from an MP4's edit list, which the demuxer ignores.
 
 use std::{
     fs::File,
@@ -6,8 +6,8 @@ use std::{
     ops::Range,
 };
 
-/// The timestamp of the first audio track (in its own clock) that is the recording's time zero: after the encoder's delay, before a pause at
-/// the start (then it is negative). `None` when the file does not say, or is no MP4.
+/// The timestamp of the first audio track, in its own time scale, at which the recording starts: after the encoder's delay, or before a pause at
+/// the start (then it is negative). `None` if the file has no edit list or is not an MP4.
 pub(super) fn media_start(mut file: &File) -> Option<i64> {
     let (movie, track, media) = sound(file)?;
     let movie_clock = clock(file, movie, b"mvhd")?;
@@ -34,7 +34,7 @@ pub(super) fn media_start(mut file: &File) -> Option<i64> {
     None
 }
 
-/// The kind of the first audio track's samples, such as `mp4a`; `None` when the file is no MP4 or has no audio.
+/// The sample entry of the first audio track, such as `mp4a`; `None` if the file is not an MP4 or has no audio.
 pub(super) fn sample_entry(mut file: &File) -> Option<[u8; 4]> {
     let (_, _, media) = sound(file)?;
     let mut inner = media;
@@ -45,7 +45,7 @@ pub(super) fn sample_entry(mut file: &File) -> Option<[u8; 4]> {
     read(file)
 }
 
-/// How many bytes the file's last box lacks. The demuxer refuses a file that is shorter than its boxes, as every file is that was cut off.
+/// The number of missing bytes in the file's last box. The demuxer rejects a file that is shorter than its boxes, such as every truncated file.
 pub(super) fn missing(mut file: &File) -> Option<u64> {
     let length = file.metadata().ok()?.len();
     let mut at = 0;
@@ -66,7 +66,7 @@ pub(super) fn missing(mut file: &File) -> Option<u64> {
     None
 }
 
-/// The movie, its first audio track, and the media of that.
+/// The movie box, its first audio track, and that track's media box.
 fn sound(mut file: &File) -> Option<(Range<u64>, Range<u64>, Range<u64>)> {
     let length = file.metadata().ok()?.len();
     file.rewind().ok()?;
@@ -111,7 +111,7 @@ fn boxes(range: Range<u64>, kind: &'static [u8; 4]) -> Boxes {
 }
 
 impl Boxes {
-    /// What the next one holds.
+    /// The content of the next box.
     fn next(&mut self, mut file: &File) -> Option<Range<u64>> {
         while self.rest.end.saturating_sub(self.rest.start) >= 8 {
             file.seek(SeekFrom::Start(self.rest.start)).ok()?;

@@ -1,4 +1,4 @@
-//! Where the frames of an MPEG audio file are: between its tags, and behind whatever stands before them.
+//! Locates the frames of an MPEG audio file between tags and other bytes.
 
 use std::{
     fs::File,
@@ -6,10 +6,10 @@ use std::{
     ops::Range,
 };
 
-/// How far behind tags and zeros the first frame is searched.
+/// The number of bytes after tags and zeros in which the first frame is searched.
 const SEARCH: u64 = 1 << 20;
 
-/// The file without the zeros and tags around it.
+/// The range of the file without zeros and tags at its start and end.
 pub(super) fn without_tags(file: &File) -> io::Result<Range<u64>> {
     let length = file.metadata()?.len();
     let mut start = 0;
@@ -22,20 +22,20 @@ pub(super) fn without_tags(file: &File) -> io::Result<Range<u64>> {
     }
 }
 
-/// Where the first frame is, from `start` on.
+/// The position of the first frame from `start` on.
 pub(super) fn first_frame(file: &File, start: u64) -> io::Result<Option<u64>> {
     let head = read(file, start, SEARCH)?;
     let found = (0..head.len()).find(|at| is_frame(&head, *at));
     Ok(found.map(|at| start + at as u64))
 }
 
-/// Whether the first frame, which is at `start`, says how many follow.
+/// Whether the first frame, at `start`, contains the number of frames.
 pub(super) fn has_length_tag(file: &File, start: u64) -> io::Result<bool> {
     let head = read(file, start, 256)?;
     Ok(head.windows(4).any(|tag| matches!(tag, b"Xing" | b"Info" | b"VBRI")))
 }
 
-/// The first byte from `from` on that is not zero; `from` when there is none.
+/// The position of the first byte from `from` on that is not zero; `from` if there is none.
 fn first_byte(mut file: &File, from: u64) -> io::Result<u64> {
     file.seek(SeekFrom::Start(from))?;
     let (mut at, mut buffer) = (from, [0; 8192]);
@@ -58,7 +58,7 @@ fn read(mut file: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the ID3v2 or APE tag ends that starts here, if one does.
+/// The end of an ID3v2 or APE tag at this position, or the position itself.
 fn after_tag(file: &File, at: u64) -> io::Result<u64> {
     let size = match read(file, at, 16)?[..] {
         [b'I', b'D', b'3', _, _, _, a, b, c, d, ..] => {
@@ -74,7 +74,7 @@ fn after_tag(file: &File, at: u64) -> io::Result<u64> {
     Ok(at + size)
 }
 
-/// Where the APE and ID3v1 tags at the end start.
+/// The start of APE and ID3v1 tags at the end.
 fn before_tags(file: &File, start: u64, mut end: u64) -> io::Result<u64> {
     if end >= start + 128 && read(file, end - 128, 3)? == b"TAG" {
         end -= 128;
@@ -82,7 +82,7 @@ fn before_tags(file: &File, start: u64, mut end: u64) -> io::Result<u64> {
     if end >= start + 32
         && let [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', _, _, _, _, a, b, c, d] = read(file, end - 32, 16)?[..]
     {
-        // The size covers the footer; a header of 32 bytes may stand before it.
+        // The size includes the footer; there may be an additional header of 32 bytes.
         end = end
             .saturating_sub(u64::from(u32::from_le_bytes([a, b, c, d])) + 32)
             .max(start);
@@ -90,7 +90,7 @@ fn before_tags(file: &File, start: u64, mut end: u64) -> io::Result<u64> {
     Ok(end)
 }
 
-/// Whether a frame starts here, by its header and those of the two that follow, as far as the file goes.
+/// Whether a frame starts here, according to its header and the headers of the next two frames, if the file has them.
 fn is_frame(bytes: &[u8], at: usize) -> bool {
     let Some((kind, mut length)) = header(bytes, at) else {
         return false;
@@ -105,7 +105,7 @@ fn is_frame(bytes: &[u8], at: usize) -> bool {
     true
 }
 
-/// What the frames of a file have in common (version, layer and rate), and the length of this one in bytes.
+/// The header fields that are the same in all frames of a file (version, layer and rate), and the length of this frame in bytes.
 fn header(bytes: &[u8], at: usize) -> Option<([u8; 2], usize)> {
     const FIRST: [usize; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
     const SECOND: [usize; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];

@@ -1,4 +1,4 @@
-//! Names of codecs that are not decoded, for messages.
+//! Names of codecs without a decoder, for error messages.
 
 use std::{
     fs::File,
@@ -28,7 +28,7 @@ pub(super) fn wav(tag: u16) -> String {
     name.into()
 }
 
-/// The codec of a track that has no decoder.
+/// The name of a track's codec.
 pub(super) fn track(parameters: &AudioCodecParameters) -> String {
     let name = match parameters.codec {
         CODEC_ID_AAC => return aac(parameters.extra_data.as_deref().unwrap_or_default()),
@@ -54,7 +54,7 @@ fn aac(config: &[u8]) -> String {
         [] => 2,
     };
     match kind {
-        // Spectral band replication can also be announced behind an ordinary configuration.
+        // Spectral band replication can also be signaled after an ordinary configuration.
         2 | 5 => "HE-AAC".into(),
         29 => "HE-AAC v2".into(),
         42 => "xHE-AAC".into(),
@@ -72,7 +72,7 @@ pub(super) fn file(file: &File) -> SplitError {
     name.map_or(SplitError::Unsupported, SplitError::UnsupportedCodec)
 }
 
-/// The format of a file for which there is no demuxer, by how it starts.
+/// The format of a file without a demuxer, detected from its first bytes.
 pub(super) fn magic(mut file: &File) -> io::Result<Option<&'static str>> {
     let mut head = Vec::new();
     file.rewind()?;
@@ -99,13 +99,13 @@ fn is_transport_stream(head: &[u8]) -> bool {
     head.len() > 3 * 188 && head.chunks(188).all(|packet| packet[0] == 0x47)
 }
 
-/// Bare GSM frames of 33 bytes have no header, but each starts with the same four bits.
+/// Raw GSM frames of 33 bytes have no header, but each starts with the same four bits.
 fn is_gsm(head: &[u8], mut file: &File) -> bool {
     let whole = file.seek(SeekFrom::End(0)).is_ok_and(|length| length % 33 == 0);
     whole && head.len() >= 330 && head.chunks_exact(33).all(|frame| frame[0] >> 4 == 0xd)
 }
 
-/// The codec of an MP4 by its sample entry; `None` when it is one that can be decoded, so that something else is wrong.
+/// The codec of an MP4 from its sample entry; `None` if it can be decoded, so that the error has another cause.
 fn mp4_entry(entry: [u8; 4]) -> Option<String> {
     let name = match &entry {
         b"mp4a" | b"Opus" | b"fLaC" | b".mp3" | b"sowt" | b"twos" | b"raw " | b"lpcm" | b"in24" | b"in32" | b"fl32"

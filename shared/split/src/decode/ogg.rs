@@ -1,7 +1,7 @@
-//! The pages of an Ogg file that are whole, and where its streams end.
+//! Finds the intact pages of an Ogg file and the ends of its streams.
 //!
-//! The demuxer skips a damaged page, but not at the start of a stream, and refuses a file whose last pages are damaged when it looks for the end.
-//! So it is given whole pages only, and no chance to look ahead.
+//! The demuxer skips damaged pages except at the start of a stream, and rejects a file with damaged last pages when it seeks to the end. It
+//! therefore reads only intact pages and can't seek.
 
 use std::{
     collections::VecDeque,
@@ -20,11 +20,11 @@ const HEADER: usize = 27;
 
 pub(super) struct Pages {
     pub(super) pieces: Vec<Piece>,
-    /// Streams in the order in which they start: serial number and the timestamp at the end of their last page.
+    /// The streams in order of their start: serial number, and timestamp at the end of the last page.
     pub(super) ends: VecDeque<(u32, u64)>,
 }
 
-/// Finds the pages that are whole, by their checksums.
+/// Finds the intact pages by their checksums.
 pub(super) fn valid_pages(mut file: &File, cancelled: &AtomicBool) -> io::Result<Pages> {
     file.rewind()?;
     let mut reader = BufReader::new(file);
@@ -34,9 +34,9 @@ pub(super) fn valid_pages(mut file: &File, cancelled: &AtomicBool) -> io::Result
     let mut page = Vec::new();
     while !cancelled.load(Relaxed) && read_page(&mut reader, &mut page)? {
         if !is_valid(&page) {
-            // Its header can still say how far the stream should go.
+            // The header of a damaged page can still contain the end of the stream.
             note_end(&page, &mut ends);
-            // What was read after the first byte may hold the start of another page.
+            // The bytes after the first one may contain the start of another page.
             let skip = page[1..]
                 .iter()
                 .position(|byte| *byte == b'O')
@@ -63,7 +63,7 @@ pub(super) fn valid_pages(mut file: &File, cancelled: &AtomicBool) -> io::Result
     })
 }
 
-/// Reads as much as a page has that starts here; false at the end.
+/// Reads a page, as far as the file contains it; `false` at the end of the file.
 fn read_page(reader: &mut impl Read, page: &mut Vec<u8>) -> io::Result<bool> {
     page.clear();
     reader.by_ref().take(HEADER as u64).read_to_end(page)?;
@@ -76,7 +76,7 @@ fn read_page(reader: &mut impl Read, page: &mut Vec<u8>) -> io::Result<bool> {
     Ok(!page.is_empty())
 }
 
-/// Whether the page has all of its bytes and they are those that its checksum is of.
+/// Whether the page is complete and its checksum is right.
 fn is_valid(page: &[u8]) -> bool {
     let Some(&[_, _, _, _, a, b, c, d, segments]) = page.get(18..HEADER) else {
         return false;
@@ -89,14 +89,14 @@ fn is_valid(page: &[u8]) -> bool {
         return false;
     }
     let mut sum = Crc32::new(0);
-    // The checksum is computed with zeros in its own place.
+    // The checksum is computed with zeros in the checksum field.
     sum.process_buf_bytes(&page[..22]);
     sum.process_buf_bytes(&[0; 4]);
     sum.process_buf_bytes(&page[26..]);
     sum.crc() == u32::from_le_bytes([a, b, c, d])
 }
 
-/// Notes until when the stream of a page goes.
+/// Stores the end of the page's stream.
 fn note_end(page: &[u8], ends: &mut VecDeque<(u32, u64)>) {
     let Some(&[a, b, c, d, e, f, g, h, i, j, k, l]) = page.get(6..18).filter(|_| page.starts_with(b"OggS")) else {
         return;

@@ -1,4 +1,4 @@
-//! From a file to its demuxer and its audio track.
+//! Opens a file: selects the demuxer and the audio track.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ use super::{
     wav::{self, Blocks, Wav},
 };
 
-/// How many times its own length a truncated MP4 may lack.
+/// A truncated MP4 may lack at most this many times its length.
 const MAX_MISSING: u64 = 1000;
 
 /// Reads packets.
@@ -39,43 +39,43 @@ pub(super) enum Demuxer<'a> {
 /// A file that symphonia reads.
 pub(super) struct Container<'a> {
     reader: Box<dyn FormatReader + 'a>,
-    /// Where its bytes start in the file, and how many there are.
+    /// The range of its bytes in the file.
     start: u64,
     length: u64,
-    /// Whether broken pieces were left out.
+    /// Whether damaged pieces were omitted.
     repaired: bool,
-    /// Whether there are zeros in the place of its end.
+    /// Whether its missing end is replaced by zeros.
     truncated: bool,
-    /// Of an Ogg file.
+    /// The ends of the streams of an Ogg file.
     ends: VecDeque<(u32, u64)>,
 }
 
-/// How timestamps are to be read.
+/// The meaning of timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clock {
-    /// The container states when each packet is played; it may leave pauses between them.
+    /// The container has a timestamp for each packet, possibly with pauses between packets.
     Stated,
-    /// The same, but a pause is a piece that is missing: Ogg has no others, and a repaired file had it there.
+    /// The same, but a pause means missing packets, as always in Ogg files and in repaired files.
     Gapless,
-    /// Packets follow each other; their timestamps are counted by the demuxer, at the rate that the file began with.
+    /// Packets follow each other without pauses. The demuxer counts their timestamps with the sample rate of the first packet.
     Counted,
 }
 
-/// The audio track of a file, or of one link of a chained file.
+/// The audio track of a file, or of one stream of a chained file.
 pub(super) struct Track {
     pub(super) id: u32,
     pub(super) parameters: AudioCodecParameters,
     pub(super) time_base: Option<TimeBase>,
-    /// Whether the file says how much its encoder added at the end.
+    /// Whether the file contains the length of the encoder's padding at the end.
     pub(super) padded: bool,
     pub(super) clock: Clock,
-    /// Whether zeros at the end are what the file lacks.
+    /// Whether zeros at the end replace missing bytes.
     pub(super) truncated: bool,
     /// Bytes of a frame that are not in its packet.
     pub(super) frame_header: u64,
-    /// The timestamp of the recording's first sample where the container states it.
+    /// The timestamp of the recording's first sample, if the container has it.
     pub(super) origin: Option<i64>,
-    /// The timestamp of its end where the container states it.
+    /// The timestamp of its end, if the container has it.
     pub(super) end: Option<f64>,
 }
 
@@ -123,7 +123,7 @@ pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitEr
             let range = mpeg::without_tags(file)?;
             match mpeg::first_frame(file, range.start)? {
                 Some(frame) => probe(recording, frame, whole(frame..range.end), Some("mp3")),
-                // Some demuxer would find a pattern of its own in most files.
+                // In most files some demuxer would detect its pattern by chance.
                 None => match names::magic(file)? {
                     Some(name) => Err(SplitError::UnsupportedCodec(name.into())),
                     None => probe(recording, range.start, whole(range), recording.extension),
@@ -171,12 +171,12 @@ fn container<'a>(
     })
 }
 
-/// What a file says that it is.
+/// The detected kind of a file.
 enum Magic {
     Ogg,
     Matroska,
     Movie,
-    /// Another format that its demuxer finds by itself.
+    /// Another format, which its demuxer detects.
     Other,
     None,
 }
@@ -196,7 +196,7 @@ fn magic(mut file: &File) -> io::Result<Magic> {
 }
 
 impl Demuxer<'_> {
-    /// Bytes between the file's tags.
+    /// The number of bytes between the file's tags.
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Container(container) => container.length,
@@ -204,7 +204,7 @@ impl Demuxer<'_> {
         }
     }
 
-    /// Whether broken pieces of the file were left out, so that [`Demuxer::length`] is less than the file's.
+    /// Whether damaged pieces of the file were omitted, so that [`Demuxer::length`] is less than the file's length.
     pub(super) fn is_repaired(&self) -> bool {
         matches!(self, Self::Container(container) if container.repaired)
     }
@@ -257,12 +257,12 @@ impl Demuxer<'_> {
         let frames = track.num_frames.or(track.duration.map(|duration| duration.get()));
         let media = reader.media_info();
         let end = match (frames, media.duration, media.time_base, track.time_base) {
-            // Without a tag it is only guessed from the first frames.
+            // Without a length tag it is only an estimate from the first frames.
             _ if clock == Clock::Counted && !mpeg::has_length_tag(file, *start)? => None,
             (Some(frames), ..) => Some(frames as f64),
             _ if format == FORMAT_ID_OGG => {
                 let stream = ends.iter().position(|(serial, _)| *serial == track.id);
-                // Those before it are of other tracks, or of links that were read.
+                // The entries before it are other tracks, or streams that were already read.
                 let end = stream.and_then(|stream| ends.drain(..=stream).next_back());
                 end.map(|(_, granule)| granule as f64)
             }
@@ -287,7 +287,7 @@ impl Demuxer<'_> {
     }
 }
 
-/// Seconds of one tick.
+/// The length of a tick in seconds.
 pub(super) fn seconds(base: TimeBase) -> f64 {
     f64::from(base.numer.get()) / f64::from(base.denom.get())
 }

@@ -1,34 +1,35 @@
-//! Opus packets to samples.
+//! Decodes Opus packets.
 
 use ropus::{Channels, DecodeMode, Decoder, OpusMSDecoder};
 
 use crate::SplitError;
 
-/// Opus decodes to any of its rates. Speech recognition needs no more than this, so nothing has to be resampled.
+/// Opus can be decoded at this rate directly. Speech recognition needs no higher rate, so no resampling is necessary.
 pub(super) const RATE: u32 = 16_000;
-/// Timestamps and the header count at this rate.
+/// The rate of timestamps and header fields.
 pub(super) const CLOCK: u32 = 48_000;
-/// Frames of the longest packet, 120 ms.
+/// The number of frames of the longest packet, 120 ms.
 const MAX_FRAMES: usize = RATE as usize * 120 / 1000;
 
 pub(super) struct Opus {
     decoder: Streams,
     channels: usize,
-    /// Samples at [`CLOCK`] to leave out at the start.
+    /// Samples at [`CLOCK`] to skip at the start.
     pub(super) pre_skip: u16,
-    /// Where each channel of the usual order is in the order of Vorbis, which Opus uses for more than two.
+    /// The index of each channel in the channel order of Vorbis, which Opus uses for more than two channels.
     order: &'static [usize],
     output: Vec<i16>,
 }
 
 enum Streams {
     One(Box<Decoder>),
-    /// The decoder and the gain, which it does not apply itself.
+    /// The decoder, and the gain, which the decoder does not apply.
     Several(Box<OpusMSDecoder>, f32),
 }
 
 impl Opus {
-    /// `head` is the OpusHead packet of an Ogg or Matroska file, or what the MP4 demuxer makes of its `dOps` box. `channels` is the container's count.
+    /// `head` is the OpusHead packet of an Ogg or Matroska file, or the MP4 demuxer's data from the `dOps` box. `channels` is the number of
+    /// channels in the container.
     pub(super) fn new(head: &[u8], channels: usize) -> Result<Self, SplitError> {
         let head = Head::parse(head).unwrap_or(Head {
             channels: channels.clamp(1, 2),
@@ -70,7 +71,7 @@ impl Opus {
         self.channels
     }
 
-    /// Appends the packet's samples, interleaved; `None` when it is damaged.
+    /// Appends the packet's interleaved samples; `None` if it is damaged.
     pub(super) fn decode(&mut self, packet: &[u8], samples: &mut Vec<f32>) -> Option<()> {
         if packet.is_empty() {
             return None;
@@ -97,7 +98,7 @@ struct Head {
     pre_skip: u16,
     /// In 1/256 dB.
     gain: i16,
-    /// Streams, coupled streams, and the decoded channel for each of the file's.
+    /// Streams, coupled streams, and the decoded channel for each channel of the file.
     mapping: Option<(u8, u8, Vec<u8>)>,
 }
 
@@ -128,7 +129,7 @@ impl Head {
     }
 }
 
-/// From the order of Vorbis to front left, front right, center, low frequencies, the rest.
+/// Maps the channel order of Vorbis to front left, front right, center, low frequencies, and the others.
 fn order(channels: usize) -> &'static [usize] {
     match channels {
         3 => &[0, 2, 1],

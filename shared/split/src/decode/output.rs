@@ -1,4 +1,4 @@
-//! Hands decoded samples to the receiver, in one format, and counts them.
+//! Passes decoded samples to the receiver in one format, and counts them.
 
 use std::ops::ControlFlow;
 
@@ -9,17 +9,17 @@ use super::{
     adapt::{Adapter, Format},
 };
 
-/// What was handed out.
+/// The output of decoding.
 pub(super) struct Output<'a> {
     sink: Sink<'a>,
-    /// The format that the recording began with.
+    /// The format at the start of the recording.
     pub(super) format: Option<Format>,
-    /// For what comes in another one.
+    /// Converts samples in another format.
     adapter: Option<Adapter>,
     pub(super) frames: u64,
-    /// Those of them that are silence in place of damage.
+    /// The frames that are silence in place of damaged audio.
     pub(super) lost: u64,
-    /// The most that is plausible, in seconds.
+    /// The maximum plausible length in seconds.
     limit: f64,
 }
 
@@ -35,17 +35,17 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Samples per second, once they are known.
+    /// The sample rate; 0 until it is known.
     pub(super) fn rate(&self) -> u32 {
         self.format.map_or(0, |format| format.rate)
     }
 
-    /// Frames of the recording up to here.
+    /// The number of frames so far.
     pub(super) fn position(&self) -> u64 {
         self.frames + self.adapter.as_ref().map_or(0, Adapter::pending)
     }
 
-    /// Hands samples out.
+    /// Passes samples to the receiver.
     pub(super) fn push(&mut self, format: Format, samples: &[f32]) -> Result<ControlFlow<()>, SplitError> {
         let own = *self.format.get_or_insert(format);
         if self.adapter.as_ref().is_some_and(|adapter| adapter.from() != format) && self.flush()?.is_break() {
@@ -63,7 +63,7 @@ impl<'a> Output<'a> {
         flow
     }
 
-    /// Hands silence out: a pause, or what is in the place of damage.
+    /// Passes silence to the receiver: a pause, or a replacement for damaged audio.
     pub(super) fn silence(&mut self, mut frames: u64, damage: bool) -> Result<ControlFlow<()>, SplitError> {
         let Some(format) = self.format else {
             return Ok(ControlFlow::Continue(()));
@@ -83,7 +83,7 @@ impl<'a> Output<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Hands out what is still being converted.
+    /// Passes the samples that are still being converted to the receiver.
     pub(super) fn flush(&mut self) -> Result<ControlFlow<()>, SplitError> {
         match (self.adapter.take(), self.format) {
             (Some(mut adapter), Some(format)) => self.emit(format, adapter.finish()?),

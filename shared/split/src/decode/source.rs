@@ -1,4 +1,4 @@
-//! The bytes that a demuxer reads.
+//! The byte source of a demuxer.
 
 use std::{
     fs::File,
@@ -9,17 +9,18 @@ use std::{
 
 use symphonia::core::io::MediaSource;
 
-/// How many times its own length a file may be read. Demuxers seek and read some bytes again; a crafted file can make them do so without end.
+/// The maximum number of bytes read, as a multiple of the file's length. Demuxers seek and read some bytes again; a malicious file can make them
+/// do so endlessly.
 const MAX_READS: u64 = 64;
 const MIN_BUDGET: u64 = 16 << 20;
 
-/// A piece of what a demuxer reads.
+/// A piece of the byte source.
 pub(super) enum Piece {
     /// Bytes of the file.
     File(Range<u64>),
-    /// Bytes in the place of what the file has.
+    /// Bytes that replace those of the file.
     Literal(Vec<u8>),
-    /// Zeros in the place of what the file should have.
+    /// Zeros that replace missing bytes.
     Zeros(u64),
 }
 
@@ -33,10 +34,10 @@ impl Piece {
     }
 }
 
-/// Pieces of a file as if they were one. Reading fails after the caller cancelled, so that a demuxer that searches a long file stops as well.
+/// Reads pieces of a file as one source. Reads fail after cancellation, so that a demuxer that searches a long file stops as well.
 pub(super) struct Bytes<'a> {
     file: &'a File,
-    /// With the position at which each starts.
+    /// The pieces with their start positions.
     pieces: Vec<(u64, Piece)>,
     length: u64,
     at: u64,
@@ -65,7 +66,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// The same for a demuxer that is not to look ahead.
+    /// Makes the source unseekable, so that the demuxer does not read ahead.
     pub(super) fn streamed(self) -> Self {
         Self {
             seekable: false,
@@ -95,7 +96,7 @@ impl Read for Bytes<'_> {
         let buffer = &mut buffer[..length];
         let read = match piece {
             Piece::File(range) => {
-                // Others read the same file and move its position.
+                // Other readers of the same file change its position.
                 self.file.seek(SeekFrom::Start(range.start + offset))?;
                 self.file.read(buffer)?
             }

@@ -1,7 +1,7 @@
-//! WAV files, read as they are rather than as their headers say.
+//! Lenient parsing of WAV files with wrong sizes in their headers.
 //!
-//! Recorders that crash, stream or patch their headers late leave sizes behind that are zero, too small, too large or placeholders. A chunk's
-//! size is believed only where the bytes around it agree.
+//! Recorders that crash, stream or update their headers late write sizes that are zero, too small, too large or placeholders. A chunk's size is
+//! used only if the bytes at its end are consistent with it.
 
 use std::{
     fs::File,
@@ -20,17 +20,17 @@ use crate::SplitError;
 
 use super::names;
 
-/// Sizes from here on are placeholders of writers that did not know the size, such as 0x7fffffff and 0xffffffff.
+/// Sizes from this value on are placeholders for an unknown size, such as 0x7fffffff and 0xffffffff.
 const PLACEHOLDER: u64 = 0x7fff_0000;
 const MAX_CHANNELS: RangeInclusive<u16> = 1..=32;
-/// Frames in one packet, about.
+/// The approximate number of frames in a packet.
 const PACKET: u64 = 4096;
 
-/// What a WAV file holds.
+/// The content of a WAV file.
 pub(super) enum Wav {
     /// Samples, or blocks of them.
     Blocks(Blocks),
-    /// A file of another format: MPEG audio is stored so.
+    /// A nested file of another format, such as MPEG audio.
     Nested(Range<u64>),
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Wav {
 pub(super) struct Blocks {
     pub(super) parameters: AudioCodecParameters,
     pub(super) rate: u32,
-    /// Frames that the header promises; `None` when it promises nothing.
+    /// The number of frames according to the header, if it is known.
     pub(super) promised: Option<u64>,
     data: Range<u64>,
     block_bytes: u64,
@@ -46,7 +46,7 @@ pub(super) struct Blocks {
     at: u64,
 }
 
-/// Reads the headers; `None` when the file is no WAV.
+/// Parses the headers; `None` if the file is not WAV.
 pub(super) fn open(file: &File) -> Result<Option<Wav>, SplitError> {
     let mut chunks = Chunks::new(file)?;
     let Some(head) = chunks.bytes::<12>(0)? else {
@@ -82,7 +82,7 @@ pub(super) fn open(file: &File) -> Result<Option<Wav>, SplitError> {
     Err(SplitError::Unsupported)
 }
 
-/// Reads the header of a Sun audio file, which telephony uses beside WAV; `None` when the file is none.
+/// Parses the header of a Sun audio file, another format in telephony; `None` if the file is not one.
 pub(super) fn open_au(file: &File) -> Result<Option<Blocks>, SplitError> {
     let mut chunks = Chunks::new(file)?;
     let Some(head) = chunks.bytes::<24>(0)?.filter(|head| head.starts_with(b".snd")) else {
@@ -156,7 +156,7 @@ impl<'a> Chunks<'a> {
         Ok(header.map(|[a, b, c, d, size @ ..]| ([a, b, c, d], u64::from(u32::from_le_bytes(size)))))
     }
 
-    /// Whether a chunk starts here, or a tag that editors append. Samples can look like a name, but then hardly give a size that fits.
+    /// Whether a chunk or an appended tag starts here. Samples can look like a chunk name, but then the size is hardly ever plausible.
     fn starts_chunk(&mut self, at: u64) -> io::Result<bool> {
         let Some((name, size)) = self.header(at)? else {
             return Ok(false);
@@ -168,7 +168,7 @@ impl<'a> Chunks<'a> {
         ) || fits())
     }
 
-    /// Where the chunk after one of `size` bytes at `body` starts. Chunks of odd size are padded, but not by every writer.
+    /// The start of the chunk after one of `size` bytes at `body`. Chunks of odd size should be padded, but not every writer does that.
     fn after(&mut self, body: u64, size: u64) -> io::Result<u64> {
         let end = body + size;
         let padded = end + size % 2;
@@ -179,7 +179,7 @@ impl<'a> Chunks<'a> {
         Ok(if unpadded { end } else { padded })
     }
 
-    /// Searches for the samples when a chunk before them is longer than the file.
+    /// Searches for the data chunk if a chunk before it is longer than the file.
     fn find_data(&mut self, from: u64) -> io::Result<u64> {
         let bytes = self.prefix(from, 1 << 20)?;
         let found = bytes.windows(4).position(|name| name == b"data");
@@ -189,7 +189,7 @@ impl<'a> Chunks<'a> {
     /// The samples of a data chunk of `size` bytes.
     fn data(&mut self, start: u64, size: u64) -> io::Result<Range<u64>> {
         let end = start.saturating_add(size);
-        // A size of zero or too small is what a recorder leaves that died before it could patch its header.
+        // A recorder that crashed before it could update the header leaves a size of zero or one that is too small.
         let believed = size < PLACEHOLDER || size > u64::from(u32::MAX);
         let believed = believed && end < self.length && {
             let rest = self.length - end;
@@ -214,7 +214,7 @@ impl Format {
         let read = || {
             let tag = short(0)?;
             Some(Self {
-                // The extensible format has the tag in its last field.
+                // The extensible format has the format tag in its last field.
                 tag: if tag == 0xfffe { short(24)? } else { tag },
                 channels: short(2)?,
                 rate: wide(4)?,
@@ -230,7 +230,7 @@ impl Format {
     fn wav(&self, data: Range<u64>, size: u64) -> Result<Wav, SplitError> {
         let channels = u64::from(self.channels);
         let block = u64::from(self.block);
-        // Some writers fill in only the block's size, or a sample size that is smaller than its place in the block.
+        // Some writers set only the block's size, or a sample size that is smaller than the sample's space in the block.
         let stated = u64::from(self.bits).div_ceil(8);
         let sample = match block / channels {
             size if block % channels == 0 && (stated.max(1)..=4).contains(&size) => size,
@@ -255,7 +255,7 @@ impl Format {
     }
 }
 
-/// Blocks of 4-bit samples behind a header per channel that holds some samples of its own.
+/// Blocks of 4-bit samples after a header for each channel, which contains some samples itself.
 fn adpcm(
     codec: AudioCodecId,
     block: u64,
@@ -268,7 +268,7 @@ fn adpcm(
 }
 
 impl Blocks {
-    /// `size` is how many bytes the header promises.
+    /// `size` is the number of bytes according to the header.
     fn new(
         codec: AudioCodecId,
         channels: u16,
@@ -297,14 +297,14 @@ impl Blocks {
         }
     }
 
-    /// The next packet of whole blocks. The last block may be cut short: it is filled up, and what was filled in is to be trimmed.
+    /// The next packet of complete blocks. A truncated last block is padded, and the padding must be trimmed.
     pub(super) fn next_packet(&mut self, mut source: impl Read) -> io::Result<Option<Packet>> {
         let rest = self.data.end.saturating_sub(self.at);
-        // Nothing can be decoded from a piece of a single sample.
+        // A part of a single sample can't be decoded.
         if rest == 0 || self.block_frames == 1 && rest < self.block_bytes {
             return Ok(None);
         }
-        // A damaged block is a packet of its own, so that it takes no others with it.
+        // Each block is a separate packet, so that a damaged block does not affect others.
         let blocks = if self.block_frames > 1 {
             1
         } else {
@@ -333,7 +333,7 @@ impl Blocks {
         Ok(Some(packet))
     }
 
-    /// Where its bytes are in the file.
+    /// The range of its bytes in the file.
     pub(super) fn range(&self) -> Range<u64> {
         self.data.clone()
     }

@@ -26,7 +26,7 @@ fn channels_are_cut_on_their_own() {
 #[test]
 fn identical_channels_are_sent_once() {
     let left = signal(8_000, 20.0, voice);
-    // A codec's trace.
+    // Small differences, as caused by a codec.
     let right: Vec<_> = left
         .iter()
         .enumerate()

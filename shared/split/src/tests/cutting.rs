@@ -65,7 +65,7 @@ fn long_silence_is_not_sent_at_the_start_in_the_middle_and_at_the_end() {
     let samples = signal(8_000, 100.0, |t| if speech(t) { voice(t) } else { 0.0 });
     let (parts, analysis) = parts(wav(8_000, 1, &samples), plan(600.0, Channels::Mixed));
     let [part] = &parts[..] else { panic!("{}", parts.len()) };
-    // Each side of each silence keeps 0.3 s; half a second stands for the one in the middle.
+    // Each side of each silence keeps 0.3 s, and half a second replaces the silence in the middle.
     assert!((part.start - 29.7).abs() < 0.03, "{}", part.start);
     assert!((part.end - 65.3).abs() < 0.03, "{}", part.end);
     assert!((part.seconds - (0.3 + 5.0 + 0.3 + 0.5 + 0.3 + 5.0 + 0.3)).abs() < 0.08);

@@ -18,7 +18,7 @@ fn a_truncated_file_gives_the_audio_that_is_there() {
 fn damage_in_the_middle_is_skipped_and_times_after_it_hold() {
     let (whole, _) = parts(file(MONO), plan(600.0, Channels::Mixed));
     let mut damaged = MONO.to_vec();
-    // Side information and main data of some of its frames of 288 bytes, but not their headers.
+    // Overwrites the side information and main data of some of the 288-byte frames, but not their headers.
     let first = 10 + usize::from(MONO[8]) * 128 + usize::from(MONO[9]);
     for frame in 100..110 {
         let at = first + frame * 288;
@@ -71,7 +71,7 @@ fn a_receiver_that_stops_in_the_silence_of_damage_gets_a_coverage() {
     damaged[length / 50..length * 9 / 10].fill(0);
     let file = file(&damaged);
     let decoded = decode(&recording(&file), &mut |block| {
-        // Silence comes by the second, packets are shorter.
+        // Silence is passed in blocks of a second, packets are shorter.
         Ok(match block.samples.len() {
             0..16_000 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),

@@ -1,4 +1,4 @@
-//! Headers that lie about the bytes behind them.
+//! Headers that are inconsistent with the following bytes.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn own_chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [chunk(name, body.len() as u32, body), pad].concat()
 }
 
-/// A WAV of these chunks.
+/// A WAV file with these chunks.
 fn riff(name: &[u8; 4], size: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
     [name, &size.to_le_bytes()[..], b"WAVE", &chunks.concat()].concat()
 }
@@ -257,7 +257,7 @@ fn zeros_and_tags_around_mp3_frames_are_no_part_of_the_recording() {
     let mp3 = include_bytes!("../../fixtures/mono16.mp3");
     let id3 = |size: usize| {
         let length = [size >> 21, size >> 14 & 127, size >> 7 & 127, size & 127].map(|byte| byte as u8);
-        // A cover picture is full of patterns that look like frames.
+        // A cover picture has many patterns that look like frames.
         let body: Vec<u8> = (0..size)
             .map(|n| if n % 9 < 2 { 0xff } else { 0xfb ^ n as u8 })
             .collect();

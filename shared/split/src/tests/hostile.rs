@@ -1,4 +1,4 @@
-//! Files that are made to burn time or memory, and callers that go away.
+//! Malicious files that consume time or memory, and cancellation.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// An MP4 of samples of 16 bits whose sample tables are these.
+/// An MP4 with 16-bit samples and these sample tables.
 fn mp4(stts: &[u32], sizes: &[u32], chunks: &[u32], edits: &[u32], data: &[u8]) -> Vec<u8> {
     let entry = {
         let fields = [
@@ -59,7 +59,7 @@ fn mp4(stts: &[u32], sizes: &[u32], chunks: &[u32], edits: &[u32], data: &[u8]) 
     .concat()
 }
 
-/// The file is refused, or short work.
+/// Checks that the file is rejected or processed quickly.
 fn assert_bounded(name: &str, bytes: &[u8]) {
     match analyze(&recording(&file(bytes)), &plan(600.0, Channels::Mixed)) {
         Ok(analysis) => {

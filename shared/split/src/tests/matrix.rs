@@ -1,8 +1,8 @@
-//! Container x codec x channels x rate, over the files of `fixtures/`, which its `make` makes.
+//! All combinations of container, codec, channels and rate in `fixtures/`, which `fixtures/make` generates.
 
 use super::*;
 
-/// When the tone sounds on each channel of a stereo fixture; on one of mono all of them.
+/// The times of the tone on each channel of a stereo fixture; a mono fixture has all of them.
 const LEFT: [(f64, f64); 2] = [(0.5, 1.0), (2.0, 2.4)];
 const RIGHT: [(f64, f64); 2] = [(1.2, 1.7), (2.5, 2.9)];
 
@@ -54,7 +54,7 @@ pub(super) const READABLE: &[Fixture] = &[
     fixture(fixture!("mp3.wav"), 1, 16_000),
 ];
 
-/// When a channel is loud, from start to end, in seconds.
+/// Start and end, in seconds, of the loud intervals of a channel.
 pub(super) fn bursts(samples: &[f32], channel: usize, channels: usize, rate: u32) -> Vec<(f64, f64)> {
     let window = rate as usize / 100 * channels;
     let mut bursts: Vec<(f64, f64)> = Vec::new();
@@ -71,7 +71,7 @@ pub(super) fn bursts(samples: &[f32], channel: usize, channels: usize, rate: u32
     bursts
 }
 
-/// All samples of a file, interleaved, with their rate and channels.
+/// All interleaved samples of a file with rate and channels.
 pub(super) fn samples(file: &File) -> (Vec<f32>, u32, usize, decode::Decoded) {
     let (mut samples, mut rate, mut channels) = (Vec::new(), 0, 0);
     let decoded = decode(&recording(file), &mut |block| {
@@ -87,7 +87,7 @@ fn assert_near(name: &str, found: &[(f64, f64)], expected: &[(f64, f64)]) {
     assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
     for (found, expected) in found.iter().zip(expected) {
         let far = (found.0 - expected.0).abs().max((found.1 - expected.1).abs());
-        // These do not say how long the encoder's delay is.
+        // These formats do not contain the length of the encoder's delay.
         let bare = ["mp3", "aac.adts", "mkv"].iter().any(|kind| name.contains(kind));
         assert!(
             far < if bare { 0.15 } else { 0.03 },
@@ -177,7 +177,7 @@ fn an_mp3_that_changes_between_mono_and_stereo_or_its_rate_is_decoded_to_its_end
         assert!((decoded.seconds - seconds).abs() < 0.1, "{name}: {} s", decoded.seconds);
         assert!(decoded.coverage.is_complete(), "{name}: {:?}", decoded.coverage);
         assert!(decoded.corrupt <= 2, "{name}: {} corrupt packets", decoded.corrupt);
-        // A tone of one of two channels is half as loud when they are mixed.
+        // A tone on one of two channels has half the amplitude after mixing.
         let louder: Vec<_> = samples.iter().map(|sample| sample * 1.5).collect();
         let last = *bursts(&louder, channels - 1, channels, rate).last().unwrap();
         let start = decoded.seconds - 3.12;
@@ -236,7 +236,7 @@ fn the_coverage_of_a_truncated_file_is_reported() {
 #[test]
 fn a_truncated_file_of_any_kind_gives_the_audio_that_is_there() {
     for Fixture { name, bytes, .. } in READABLE {
-        // The index of these is at their end.
+        // These files have their index at the end.
         if ["opus.mp4", "aac.m4a"].contains(name) {
             continue;
         }
@@ -251,7 +251,7 @@ fn a_truncated_file_of_any_kind_gives_the_audio_that_is_there() {
     }
 }
 
-/// Zeros in the place of an eighth of the file.
+/// The file with an eighth of its bytes replaced by zeros.
 fn damaged(bytes: &[u8]) -> File {
     let mut damaged = bytes.to_vec();
     let middle = damaged.len() / 2;
@@ -262,7 +262,7 @@ fn damaged(bytes: &[u8]) -> File {
 #[test]
 fn the_coverage_of_a_damaged_file_is_reported() {
     for Fixture { name, bytes, .. } in READABLE {
-        // Samples and blocks of ADPCM can be decoded whatever they hold.
+        // PCM and ADPCM can be decoded with any content.
         let pcm = name.ends_with(".au") || name.ends_with(".wav") && !name.starts_with("mp3");
         match analyze(&recording(&damaged(bytes)), &plan(600.0, Channels::Mixed)) {
             Ok(analysis) => {

@@ -48,13 +48,13 @@ fn wav(rate: u32, channels: u16, samples: &[f64]) -> File {
     file
 }
 
-/// A signal of `seconds` by its value at each second.
+/// A signal of this length, given as a function of time.
 fn signal(rate: u32, seconds: f64, value: impl Fn(f64) -> f64) -> Vec<f64> {
     let samples = (seconds * f64::from(rate)) as usize;
     (0..samples).map(|n| value(n as f64 / f64::from(rate))).collect()
 }
 
-/// A voice of sorts: loud, wavering, never silent for long.
+/// A signal like a voice: loud, with changing amplitude, and never silent for long.
 fn voice(t: f64) -> f64 {
     (TAU * 220.0 * t).sin() * (0.12 + 0.1 * (TAU * 0.7 * t).sin())
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Stretches of noise and of silence, in milliseconds.
+/// Intervals of noise and silence in milliseconds.
 fn stretches() -> impl Strategy<Value = Vec<(bool, u32)>> {
     prop::collection::vec((any::<bool>(), 1_u32..5_000), 1..12)
 }
@@ -53,7 +53,7 @@ proptest! {
         }
         left_out.push(reached as usize..recording.len());
         for lost in left_out {
-            // But for what shares a frame of 20 ms with silence.
+            // Except samples in the same frame of 20 ms as silence.
             let loud = recording[lost.clone()].iter().filter(|sample| sample.unsigned_abs() > 8).count();
             prop_assert!(loud == 0, "{loud} of {lost:?}");
         }

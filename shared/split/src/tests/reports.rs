@@ -1,4 +1,4 @@
-//! Recordings that other tools were reported to cut, refuse or hang on, one of each kind.
+//! Recordings from bug reports of other tools that truncated, rejected or hung on them, one of each kind.
 
 use super::{matrix::named, *};
 
@@ -34,14 +34,14 @@ fn samples(seconds: f64) -> Vec<i16> {
         .collect()
 }
 
-/// mila 151, meeting-transcriber 384: AVAudioFile fills in the sizes when it is closed, and not when the recorder is killed.
+/// mila 151, meeting-transcriber 384: AVAudioFile writes the sizes only when the file is closed, not if the recorder is killed.
 #[test]
 fn a_wav_that_was_never_closed_has_all_its_samples() {
     let analysis = analyzed(&file(&wav(4_044, 4_088, 0, &samples(10.0))), Channels::Mixed);
     assert_eq!(analysis.seconds, 10.0);
 }
 
-/// wavfix 12: samples behind a data chunk of size 0 that look like the name of a chunk.
+/// wavfix 12: samples after a data chunk of size 0 that look like a chunk name.
 #[test]
 fn samples_that_look_like_a_chunk_are_samples() {
     let mut samples = samples(3.0);
@@ -56,7 +56,7 @@ fn samples_that_look_like_a_chunk_are_samples() {
     }
 }
 
-/// record 96: the data chunk's size is the file's. parrot.py 69: it is twice what was recorded; only the provider knows better.
+/// record 96: the data chunk has the size of the file. parrot.py 69: it has twice the recorded size; only the provider knows the length.
 #[test]
 fn a_data_chunk_that_claims_too_much_gives_what_is_there() {
     let samples = samples(3.0);
@@ -91,7 +91,7 @@ fn a_size_that_wrapped_around_is_not_believed() {
     assert_eq!(analysis.seconds, 60.0);
 }
 
-/// MPD 1200, Kokoro-FastAPI 57, openreader 129: joined MP3 files of which the first says how long it alone is.
+/// MPD 1200, Kokoro-FastAPI 57, openreader 129: joined MP3 files, of which the first has a tag with only its own length.
 #[test]
 fn joined_mp3_files_with_length_tags_are_decoded_to_the_last() {
     let tagged = named("tagged.mp3");
@@ -116,7 +116,7 @@ fn an_mp3_whose_length_tag_is_zero_is_decoded() {
     );
 }
 
-/// Symphonia 68: the first frames need the bits of frames that are not there.
+/// Symphonia 68: the first frames need bits of missing frames.
 #[test]
 fn an_mp3_that_starts_in_the_middle_is_decoded() {
     let mp3 = named("mono16.mp3");
@@ -142,7 +142,7 @@ fn tags_with_impossible_sizes_do_not_end_the_program() {
     }
 }
 
-/// Kokoro-FastAPI 447: the last page of an Ogg was never written.
+/// Kokoro-FastAPI 447: the last page of an Ogg file is missing.
 #[test]
 fn an_ogg_without_its_last_page_is_decoded_and_incomplete_by_the_provider_s_length() {
     let ogg = named("opus.ogg");
@@ -178,7 +178,7 @@ fn a_transport_stream_is_named() {
     assert!(matches!(result, Err(SplitError::UnsupportedCodec(name)) if name == "MPEG transport stream"));
 }
 
-/// The last block of ADPCM is as long as it needs to be.
+/// The last ADPCM block may be shorter than the others.
 #[test]
 fn a_last_block_of_adpcm_that_is_cut_short_is_decoded() {
     for name in ["ima.wav", "ms.wav", "ima.mono.wav", "ms.mono.wav"] {

@@ -1,14 +1,14 @@
-//! Where the texts of segments stand in the whole text.
+//! Locates the texts of segments in the whole text.
 
 use std::ops::Range;
 
-/// Segments that may be missing from the text until it counts as another text.
+/// If more consecutive segments than this are missing, the text is treated as a different text.
 const MOST_MISSING: usize = 50;
 
-/// The places of the pieces in the text, in their order; `None` for a piece that is not there. White space makes no difference.
+/// The ranges of the pieces in the text, in order; `None` for a piece that is not found. White space is ignored.
 pub(super) fn locate<'a>(text: &str, pieces: impl Iterator<Item = &'a str>) -> Vec<Option<Range<usize>>> {
     let mut dense = String::with_capacity(text.len());
-    // For each byte of `dense`, its place in the text.
+    // For each byte of `dense`, its index in the text.
     let mut places = Vec::with_capacity(text.len());
     for (place, letter) in text.char_indices().filter(|(_, letter)| !letter.is_whitespace()) {
         dense.push(letter);
@@ -31,7 +31,7 @@ pub(super) fn locate<'a>(text: &str, pieces: impl Iterator<Item = &'a str>) -> V
     pieces.collect()
 }
 
-/// The text without these places, which are in order.
+/// The text without these ranges, which must be in order.
 pub(super) fn without(text: &str, places: &[Range<usize>]) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut from = 0;
@@ -44,7 +44,7 @@ pub(super) fn without(text: &str, places: &[Range<usize>]) -> String {
     kept.trim().to_owned()
 }
 
-/// Texts as one, with a space between two unless there is white space already, or a script that has none.
+/// Joins texts with a space between two of them, unless there is white space already or the script has no spaces.
 pub(super) fn joined<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::new();
     for piece in pieces {

@@ -1,7 +1,7 @@
-//! What a server takes: where it begins, and what its answers teach.
+//! The capabilities of a server: the initial assumptions, and what is learned from its responses.
 //!
-//! Servers call themselves compatible with OpenAI's API and refuse different parts of it. A refusal costs nothing, so the fullest request is sent
-//! first, and each refusal narrows it by one step that is never taken back. What was learned is kept per model for the life of the environment.
+//! Compatible servers support different parts of OpenAI's API. A rejected request costs nothing, so the first request uses all features, and
+//! each rejection removes one of them permanently. The result is cached per model as long as the Lambda environment exists.
 
 use super::{
     error_body::{ErrorBody, Parameter},
@@ -10,47 +10,46 @@ use super::{
     settings::WhisperSettings,
 };
 
-/// The largest audio file that is sent unless the server is known to take another, in bytes: OpenAI's limit of 26,214,400 is on the whole request
-/// body.
+/// The default maximum size of an uploaded audio file in bytes. OpenAI's limit of 26,214,400 applies to the whole request body.
 pub const MAX_AUDIO_BYTES: u64 = 25_690_112;
-/// The smallest limits that are learned. A server that refuses even less is not served by smaller parts.
+/// The smallest limits that are learned. Smaller parts would not help with a server that rejects even these.
 const LEAST_BYTES: u64 = 256 * 1024;
 const LEAST_SECONDS: f64 = 10.0;
 
-/// What a server takes for one model.
+/// The capabilities of a server for one model.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Capabilities {
     pub(super) format: Format,
-    /// Whether answers have times.
+    /// Whether responses have timestamps.
     pub(super) times: bool,
     /// Whether `chunking_strategy` is sent.
     pub(super) chunking: bool,
-    /// Parameters that are left out.
+    /// Parameters that are not sent.
     omitted: Vec<Parameter>,
     longest: Option<f64>,
     bytes: u64,
 }
 
-/// How much audio may be sent at once, and whether its words get times.
+/// The limits of one upload, and whether its response has timestamps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Whether answers have times.
+    /// Whether responses have timestamps.
     pub times: bool,
-    /// Seconds of audio; `None` if only the size counts.
+    /// The maximum length in seconds; `None` if only the size is limited.
     pub longest: Option<f64>,
-    /// Bytes of audio.
+    /// The maximum size in bytes.
     pub bytes: u64,
 }
 
 impl Limits {
-    /// Seconds of audio that are below the limits in any case: FLAC at 16 kHz is never larger than its samples.
+    /// A length in seconds that is always within the limits, because FLAC at 16 kHz is never larger than its samples.
     pub fn longest_part(&self) -> f64 {
         let by_size = (self.bytes.saturating_sub(16_384) as f64) / 32_000.0;
         self.longest.map_or(by_size, |longest| longest.min(by_size))
     }
 }
 
-/// A request that was refused, as far as it matters for what is learned.
+/// The properties of a rejected request from which capabilities are learned.
 pub(super) struct Sent<'a> {
     pub(super) capabilities: &'a Capabilities,
     pub(super) bytes: u64,
@@ -58,7 +57,7 @@ pub(super) struct Sent<'a> {
 }
 
 impl Capabilities {
-    /// What is tried first.
+    /// The initial assumptions for a model.
     pub(super) fn new(settings: &WhisperSettings, model: &str) -> Self {
         let format = settings.format.unwrap_or_else(|| documented_format(model));
         Self {
@@ -84,11 +83,11 @@ impl Capabilities {
         !self.omitted.contains(&parameter)
     }
 
-    /// Narrows the request after a parameter was refused. `false` if there is no other way to ask.
+    /// Updates the capabilities after a parameter was rejected. `false` if there is no alternative.
     pub(super) fn refuse(&mut self, sent: &Capabilities, parameter: Parameter) -> bool {
         match parameter {
             Parameter::ResponseFormat | Parameter::TimestampGranularities => {
-                // Another request may have learned it meanwhile.
+                // A concurrent request may have learned this already.
                 if self.format != sent.format {
                     return true;
                 }
@@ -99,7 +98,7 @@ impl Capabilities {
                 self.times = next == Format::Segments;
                 true
             }
-            // Models that diarize want it; a server that wants it not gets it no more.
+            // Diarization models require this parameter. If the server rejects it, it is not sent any more.
             Parameter::ChunkingStrategy => {
                 if self.omitted.contains(&parameter) {
                     return sent.chunking;
@@ -122,18 +121,18 @@ impl Capabilities {
         }
     }
 
-    /// Lowers the size that is sent at once. `false` if smaller parts would not help.
+    /// Lowers the maximum size. `false` if smaller parts would not help.
     pub(super) fn refuse_size(&mut self, sent: &Sent<'_>, body: &ErrorBody) -> bool {
         if self.bytes < sent.bytes {
             return true;
         }
         let limit = match body.bytes_named() {
-            // The server does not mean what it says.
+            // The server's message is not plausible.
             Some(named) if named >= sent.bytes => return false,
             Some(named) => named,
             None => sent.bytes / 2,
         };
-        // Room for the other fields, since most servers count the whole body.
+        // Leaves room for the other fields, because most servers limit the whole body.
         let limit = limit.saturating_sub(limit / 50);
         if limit < LEAST_BYTES {
             return false;
@@ -142,13 +141,13 @@ impl Capabilities {
         true
     }
 
-    /// Lowers the length that is sent at once. `false` if smaller parts would not help.
+    /// Lowers the maximum length. `false` if smaller parts would not help.
     pub(super) fn refuse_length(&mut self, sent: &Sent<'_>, body: &ErrorBody) -> bool {
         if self.longest.is_some_and(|longest| longest < sent.seconds) {
             return true;
         }
         let named = body.seconds_named();
-        // The message may name the audio's own length, too.
+        // The message may also contain the audio's length.
         let below = named
             .iter()
             .copied()

@@ -40,13 +40,13 @@ use crate::{
 
 const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
 const DEFAULT_MODEL: &str = "whisper-1";
-/// The largest answer that is read; the text of a day of speech is well below it.
+/// The maximum size of a response that is read; the text of a day of speech is much smaller.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
-/// Models of which capabilities are kept. Callers choose the names.
+/// The maximum number of models whose capabilities are cached, because callers choose the names.
 const MAX_MODELS: usize = 100;
 
-/// The Whisper secret: `{"api_key"}`, optionally with `"header"`, the header that has the key as it is, such as Azure's `api-key`. An empty key
-/// sends no header, for servers that want none.
+/// The Whisper secret: `{"api_key"}`, optionally with `"header"`, the name of a header for the plain key, such as Azure's `api-key`. With an
+/// empty key no header is sent, for servers that need none.
 #[derive(Deserialize)]
 #[serde(try_from = "RawCredentials")]
 struct Credentials {
@@ -79,33 +79,33 @@ impl TryFrom<RawCredentials> for Credentials {
     }
 }
 
-/// An audio file on its way to the API.
+/// An audio file to upload.
 pub struct Audio<S> {
-    /// Name with the extension by which the API knows the format.
+    /// File name, by whose extension the API recognizes the format.
     pub file_name: String,
     /// Media type, for example `audio/mpeg`.
     pub media_type: &'static str,
     /// Exact size in bytes.
     pub length: u64,
-    /// Length in seconds, as well as it is known.
+    /// The known or estimated length in seconds.
     pub seconds: f64,
     /// The bytes.
     pub stream: S,
 }
 
-/// How to transcribe. What is `None` is left to the server.
+/// Options of a transcription. The server chooses the options that are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WhisperOptions {
     /// Language of the speech, ISO 639-1, for example `en`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// Words and names to expect.
+    /// Text that guides the model, such as names to expect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// Model other than the configured one.
+    /// A model other than the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Two channels are transcribed as one, instead of each on its own.
+    /// Whether two channels are mixed instead of being transcribed separately.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
 }
@@ -117,12 +117,12 @@ pub struct Whisper {
     model: String,
     secret: Secret<Credentials>,
     settings: WhisperSettings,
-    /// What answers have taught, by model.
+    /// The learned capabilities by model.
     learned: Mutex<HashMap<String, Capabilities>>,
 }
 
 impl Whisper {
-    /// Reads `WHISPER_SECRET`, `WHISPER_BASE_URL`, `WHISPER_MODEL` and what is said of the server: `WHISPER_RESPONSE_FORMAT`,
+    /// Reads `WHISPER_SECRET`, `WHISPER_BASE_URL`, `WHISPER_MODEL` and the properties of the server: `WHISPER_RESPONSE_FORMAT`,
     /// `WHISPER_MAX_SECONDS`, `WHISPER_MAX_BYTES`, `WHISPER_PRICE_PER_MINUTE`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         let base = env.optional("WHISPER_BASE_URL").unwrap_or(DEFAULT_BASE_URL);
@@ -147,12 +147,12 @@ impl Whisper {
         })
     }
 
-    /// Reads the key ahead of the first request.
+    /// Reads the key before the first request.
     pub async fn preload(&self) {
         self.secret.preload().await;
     }
 
-    /// The model that transcribes.
+    /// The configured model.
     pub fn model(&self) -> &str {
         &self.model
     }
@@ -163,7 +163,7 @@ impl Whisper {
         said.unwrap_or_else(|| documented_price_per_minute(model))
     }
 
-    /// How much audio may be sent at once, as far as it is known by now.
+    /// The currently known limits of one upload.
     pub fn limits(&self, model: &str) -> Limits {
         self.capabilities(model).limits()
     }
@@ -174,7 +174,7 @@ impl Whisper {
         known.unwrap_or_else(|| Capabilities::new(&self.settings, model))
     }
 
-    /// Changes what is known of a model. Returns what `change` returns.
+    /// Changes the capabilities of a model, and returns the result of `change`.
     fn learn(&self, model: &str, change: impl FnOnce(&mut Capabilities) -> bool) -> bool {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if learned.len() >= MAX_MODELS && !learned.contains_key(model) {
@@ -184,9 +184,9 @@ impl Whisper {
         change(known.or_insert_with(|| Capabilities::new(&self.settings, model)))
     }
 
-    /// Sends the audio once, as it streams in; not retried here, since the stream is used up.
+    /// Uploads the audio once while it is streamed. There are no retries here, because the stream can't be read again.
     ///
-    /// A refused parameter or limit changes what the next request asks for: see [`WhisperError::Adapted`] and [`Whisper::limits`].
+    /// If the server rejects a parameter or a limit, the next request is adapted: see [`WhisperError::Adapted`] and [`Whisper::limits`].
     pub async fn transcribe<S, E>(
         &self,
         audio: Audio<S>,
@@ -252,13 +252,13 @@ impl Whisper {
                     self.learn_times(model, sent, &transcription);
                     Ok(transcription)
                 }
-                // An error with status 200 means what it would mean with status 400.
+                // An error with status 200 is treated like one with status 400.
                 Err(Some(error)) => Err(self.refusal(StatusCode::BAD_REQUEST, None, &error, model, sent, options)),
                 Err(None) => Err(WhisperError::Unexpected("it is no transcription".into())),
             };
         }
         let error = self.refusal(status, after, &ErrorBody::read(&body), model, sent, options);
-        // OpenAI's own word on whether to retry, which its SDKs follow too.
+        // OpenAI's SDKs follow this header as well.
         Err(match (should_retry, error) {
             (Some(true), WhisperError::Rejected(..)) => WhisperError::Server(status.as_u16(), after),
             (Some(false), error @ (WhisperError::Server(..) | WhisperError::RateLimited(_))) => {
@@ -268,7 +268,7 @@ impl Whisper {
         })
     }
 
-    /// The error for a refusal, after learning from it.
+    /// Learns from a rejected request, and returns its error.
     fn refusal(
         &self,
         status: StatusCode,
@@ -299,7 +299,7 @@ impl Whisper {
         error
     }
 
-    /// Some servers take every format and answer with the text alone.
+    /// Some servers accept every format and return only the text.
     fn learn_times(&self, model: &str, sent: &Sent<'_>, answer: &Transcription) {
         let without = !answer.text.is_empty() && answer.segments.is_empty() && answer.words.is_empty();
         if sent.capabilities.times && without {
@@ -311,7 +311,7 @@ impl Whisper {
     }
 }
 
-/// The fields that ask for the transcript, without model and file.
+/// The form fields except model and file.
 fn fields<'a>(
     capabilities: &Capabilities,
     options: &'a WhisperOptions,

@@ -1,15 +1,15 @@
-//! Where the API is, from the configured base URL.
+//! The URL of the endpoint, derived from the configured base URL.
 
 use reqwest::Url;
 
-/// What `WHISPER_BASE_URL` must be.
+/// The format of `WHISPER_BASE_URL`, for error messages.
 pub(super) const EXPECTED: &str = "an http or https URL with a host and without a user name or fragment, such as https://api.openai.com/v1 or \
                                    https://NAME.openai.azure.com/openai/deployments/whisper?api-version=2024-06-01";
 
-/// The URL of `audio/transcriptions` below the base URL; `None` if the base URL can't be used.
+/// The URL of `audio/transcriptions` below the base URL; `None` if the base URL is invalid.
 ///
-/// A base URL with a version (`/v1`), a deployment (Azure), or the name of the service as its last segment is the folder of the endpoints. Any
-/// other has them below `/v1`. A query is kept, and a URL of the endpoint itself is used as it is.
+/// If the base URL ends in a version (`/v1`), a deployment (Azure), or the name of the service, the endpoint is directly below it, and otherwise
+/// below `/v1`. A query string is preserved, and the URL of the endpoint itself is used unchanged.
 pub(super) fn endpoint(base: &str) -> Option<Url> {
     let mut url = Url::parse(base.trim()).ok()?;
     let usable = matches!(url.scheme(), "http" | "https")

@@ -1,4 +1,4 @@
-//! Why there is no transcription, and what the refusals of OpenAI and compatible servers mean.
+//! Errors of the transcription API, and the classification of errors of OpenAI and compatible servers.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::{
     retry::{Classify, Retry},
 };
 
-/// Why there is no transcription. Texts in it are sentences of the server that are safe to show, or empty.
+/// A request to the transcription API failed. Strings in variants are messages of the server that are safe to show, or empty.
 #[derive(Debug, thiserror::Error)]
 pub enum WhisperError {
     /// The Whisper secret is missing or unusable.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The server refused the key, or this network or region.
+    /// The server rejected the key, the network or the region.
     #[error("the transcription API refused the credentials (HTTP {0})")]
     Unauthorized(u16),
-    /// The account has no credit or has reached a spending limit. Trying again can't help.
+    /// The account has no credit or has reached a spending limit. A retry can't help.
     #[error("the transcription API refused for reasons of billing ({0})")]
     Quota(String),
     /// Too many requests or tokens per minute.
@@ -28,37 +28,37 @@ pub enum WhisperError {
     /// The server is overloaded or broken.
     #[error("the transcription API answered HTTP {0}")]
     Server(u16, Option<Duration>),
-    /// The file is over the server's size limit.
+    /// The file exceeds the server's size limit.
     #[error("the audio is too large for the transcription API")]
     TooLarge,
-    /// The audio is longer than the model takes.
+    /// The audio is longer than the model accepts.
     #[error("the audio is too long for the model ({0})")]
     TooLong(String),
     /// The audio is shorter than 0.1 s.
     #[error("the audio is too short")]
     TooShort,
-    /// The audio can't be decoded, or not under this name.
+    /// The server can't decode the audio, or does not recognize its format by the file name.
     #[error("the audio can't be decoded ({0})")]
     UnsupportedAudio(String),
-    /// The configured model does not exist there.
+    /// The server does not have the configured model.
     #[error("the transcription API has no such model or endpoint ({0})")]
     ModelNotFound(String),
-    /// A parameter was refused, and another way to ask is known now: the next request takes it.
+    /// The server rejected a parameter. The next request is sent without it or with another value.
     #[error("the transcription API refused a parameter, which is left out or replaced from now on ({0})")]
     Adapted(String),
-    /// Any other refusal.
+    /// The server rejected the request for another reason.
     #[error("the transcription API answered HTTP {0} ({1})")]
     Rejected(u16, String),
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     #[error("the connection to the transcription API failed: {0}")]
     Connection(String),
-    /// No answer in time.
+    /// The server did not respond before the deadline.
     #[error("the transcription API did not answer in time")]
     Timeout,
-    /// An error that would be retried, had the server not asked for the opposite.
+    /// An error that is usually transient, for which the server asked not to retry.
     #[error("{0}, not to be retried")]
     Final(Box<WhisperError>),
-    /// A success that can't be read.
+    /// A successful response could not be parsed.
     #[error("the transcription API's answer was not understood: {0}")]
     Unexpected(String),
 }
@@ -75,12 +75,12 @@ impl Classify for WhisperError {
 }
 
 impl WhisperError {
-    /// Whether a later request may fare better.
+    /// Whether a later request may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never
     }
 
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Secret(SecretError::Unavailable(..)) => "whisper_secret_unavailable",
@@ -100,7 +100,7 @@ impl WhisperError {
         }
     }
 
-    /// The server's own sentence, if there is one that can be shown.
+    /// The server's message, if it is safe to show.
     pub fn server_sentence(&self) -> Option<&str> {
         match self {
             Self::TooLong(sentence)
@@ -116,7 +116,7 @@ impl WhisperError {
         }
     }
 
-    /// What to tell a caller.
+    /// The message for the caller.
     pub fn user_message(&self) -> &'static str {
         match self {
             Self::Secret(SecretError::Unavailable(..)) => "The transcription API's key can't be read right now",
@@ -139,7 +139,7 @@ impl WhisperError {
     }
 }
 
-/// The error that this status and body mean. `prompt` is what a shown message must not repeat.
+/// Classifies a status and an error body. `prompt` must not appear in a shown message.
 pub(super) fn classify(
     status: StatusCode,
     after: Option<Duration>,
@@ -164,10 +164,10 @@ pub(super) fn classify(
     }
     match number {
         401 | 403 => WhisperError::Unauthorized(number),
-        // Before the 5xx rule: the body of a 413 may call itself a server_error.
+        // The body of a 413 may have the type server_error.
         413 => WhisperError::TooLarge,
         429 => WhisperError::RateLimited(after),
-        // Gateways wrap refusals as 500.
+        // Gateways return rejections as 500.
         400.. if body.is_too_large() => WhisperError::TooLarge,
         400.. if body.is_too_long() => WhisperError::TooLong(sentence()),
         408 | 409 | 500.. => WhisperError::Server(number, after),
@@ -338,7 +338,7 @@ mod tests {
                 "audio_unsupported",
                 false,
             ),
-            // Parameters are never blamed on the audio.
+            // Errors about parameters are not errors of the audio.
             (
                 400,
                 r#"{"error":{"message":"`timestamp_granularities[]` not supported by this model","type":"invalid_request_error"}}"#,

@@ -1,9 +1,9 @@
-//! The bodies of refusals: what is wrong with which parameter, in whatever shape a server says it.
+//! Parses error bodies in the formats of different servers.
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// A parameter that a server can refuse.
+/// A parameter that a server can reject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parameter {
     ResponseFormat,
@@ -14,8 +14,8 @@ pub(super) enum Parameter {
     Temperature,
 }
 
-/// An error body: OpenAI's `{"error": {message, type, param, code}}`, vLLM's the same at the top level, whisper.cpp's `{"error": "text"}`,
-/// FastAPI's `{"detail": ...}`, a gateway's `{"errors": [...]}`, or plain text.
+/// An error body: OpenAI's `{"error": {message, type, param, code}}`, the same fields at the top level (vLLM), `{"error": "text"}`
+/// (whisper.cpp), `{"detail": ...}` (FastAPI), `{"errors": [...]}` (gateways), or plain text.
 #[derive(Debug, Default)]
 pub(super) struct ErrorBody {
     pub(super) message: String,
@@ -24,7 +24,7 @@ pub(super) struct ErrorBody {
     param: String,
 }
 
-/// The most of a message that is read.
+/// Messages are truncated to this length.
 const MAX_MESSAGE: usize = 2000;
 
 impl ErrorBody {
@@ -45,7 +45,7 @@ impl ErrorBody {
         Self::find(&body).unwrap_or_default()
     }
 
-    /// The error in the body of a success, for servers that answer errors with status 200.
+    /// The error in a body with status 200, which some servers return.
     pub(super) fn in_success(body: &Value) -> Option<Self> {
         let has_error = ["error", "errors", "detail"]
             .iter()
@@ -89,10 +89,10 @@ impl ErrorBody {
         }
     }
 
-    /// The parameter that the server refuses; `None` if the refusal is about something else.
+    /// The rejected parameter; `None` if the error is about something else.
     ///
-    /// Gateways wrap a server's 400 as 500. A broken server that mentions a language is still a broken server, so that such an answer is read as a
-    /// refusal only when it names what only a refusal names.
+    /// Gateways return a server's 400 as 500. A message of a 500 that only mentions a language can also be a fault of the server, so such a
+    /// response counts as a rejection only if its wording is unambiguous.
     pub(super) fn refused_parameter(&self, status: StatusCode) -> Option<Parameter> {
         let number = status.as_u16();
         if matches!(number, 401 | 403 | 404 | 408 | 409 | 413 | 429) || number < 400 {
@@ -145,12 +145,12 @@ impl ErrorBody {
         }
     }
 
-    /// Whether the refusal is about the audio and not about another parameter.
+    /// Whether the error can be about the audio and not about another parameter.
     pub(super) fn may_be_about_audio(&self) -> bool {
         matches!(self.param.as_str(), "" | "file" | "audio" | "messages")
     }
 
-    /// Whether the server says that the file has too many bytes.
+    /// Whether the message says that the file is too large.
     pub(super) fn is_too_large(&self) -> bool {
         let message = self.message.to_ascii_lowercase();
         self.param == "audio_filesize_mb"
@@ -166,7 +166,7 @@ impl ErrorBody {
             .any(|words| message.contains(words))
     }
 
-    /// Whether the server says that the audio has too many seconds.
+    /// Whether the message says that the audio is too long.
     pub(super) fn is_too_long(&self) -> bool {
         let message = self.message.to_ascii_lowercase();
         [
@@ -186,7 +186,7 @@ impl ErrorBody {
             || (message.contains("duration") && message.contains("exceed"))
     }
 
-    /// The size that the message names, in bytes.
+    /// The size in the message, in bytes.
     pub(super) fn bytes_named(&self) -> Option<u64> {
         let named = numbers(&self.message).filter_map(|(number, unit)| {
             let bytes = match unit.as_str() {
@@ -201,7 +201,7 @@ impl ErrorBody {
         named.min()
     }
 
-    /// The lengths that the message names, in seconds.
+    /// The lengths in the message, in seconds.
     pub(super) fn seconds_named(&self) -> Vec<f64> {
         let named = numbers(&self.message).filter_map(|(number, unit)| match unit.as_str() {
             "s" | "sec" | "secs" | "second" | "seconds" => Some(number),
@@ -211,9 +211,10 @@ impl ErrorBody {
         named.filter(|seconds| *seconds >= 1.0).collect()
     }
 
-    /// The server's own sentence, for the log and for callers; empty if there is none that can be shown.
+    /// The server's message for the log and for callers; empty if it is not safe to show.
     ///
-    /// It is cut to a line of 200 characters. A message that repeats the prompt, which may have names in it, a key or a URL is not shown.
+    /// It is truncated to one line of 200 characters. A message that contains a key, a URL, or parts of the prompt, which may have names in it,
+    /// is not shown.
     pub(super) fn sentence(&self, prompt: Option<&str>) -> String {
         let line: String = self
             .message
@@ -245,7 +246,7 @@ impl ErrorBody {
     }
 }
 
-/// A text or number; gateways in Python write `"None"`.
+/// A string or number. Python gateways send `"None"` for a missing value.
 fn text(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) if text != "None" && text != "null" => text.chars().take(MAX_MESSAGE).collect(),
@@ -254,7 +255,7 @@ fn text(value: Option<&Value>) -> String {
     }
 }
 
-/// The numbers of a text with the word that follows each, in lower case.
+/// The numbers in a text, each with the following word in lower case.
 fn numbers(text: &str) -> impl Iterator<Item = (f64, String)> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -295,7 +296,7 @@ mod tests {
                 r#"{"object":"error","message":"Currently only support response_format `text` or `json`","type":"BadRequestError","param":null,"code":400}"#,
                 Some(ResponseFormat),
             ),
-            // LiteLLM in front of it.
+            // LiteLLM as a gateway for vLLM.
             (
                 500,
                 r#"{"error":{"message":"litellm.BadRequestError: OpenAIException - Currently only support response_format `text` or `json`. Received Model Group=whisper-tiny\nAvailable Model Group Fallbacks=None LiteLLM Retried: 1 times, LiteLLM Max Retries: 2","type":"None","param":"None","code":"500"}}"#,

@@ -2,16 +2,16 @@
 
 use super::error_body::Parameter;
 
-/// How the transcript is asked for.
+/// The requested response format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// `verbose_json` with segments and words.
     Words,
-    /// `verbose_json` as the server gives it without being asked for words.
+    /// `verbose_json` without requesting word timestamps.
     Segments,
-    /// `json`: the text alone.
+    /// `json`: only the text.
     Json,
-    /// `text`: the text alone, as it is.
+    /// `text`: only the text, without JSON.
     Text,
     /// `diarized_json`: segments with speakers.
     Diarized,
@@ -29,10 +29,10 @@ impl Format {
         })
     }
 
-    /// The form fields that ask for the format.
+    /// The form fields for the format.
     pub(super) fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            // Times are always asked for where they can be had: later wishes for them must not cost a second transcription.
+            // Timestamps are always requested if the model supports them, so that a later request for them needs no second transcription.
             Self::Words => &[
                 ("response_format", "verbose_json"),
                 ("timestamp_granularities[]", "segment"),
@@ -45,7 +45,7 @@ impl Format {
         }
     }
 
-    /// The next best format after this one is refused. Formats only ever become plainer, so that learning ends.
+    /// The next format to try after this one was rejected. Formats only become simpler, so that learning terminates.
     pub(super) fn next(self, refused: Parameter) -> Option<Self> {
         match (self, refused) {
             (Self::Words, Parameter::TimestampGranularities) => Some(Self::Segments),

@@ -1,27 +1,27 @@
-//! Segments that the model made up: words on silence, and the same words over and over.
+//! Detects hallucinated segments: text on silence, and repetitions.
 //!
-//! Text is dropped only if the model itself was unsure of it. Whisper's `compression_ratio` is no evidence: it is that of a window of 30 s, counted
-//! in bytes of UTF-8, and ordinary speech in many scripts exceeds Whisper's own threshold.
+//! Text is dropped only if the model's confidence is low. Whisper's `compression_ratio` is not used: it refers to a window of 30 s and to UTF-8
+//! bytes, and ordinary speech in many scripts exceeds Whisper's threshold.
 
 use super::speech::{DropReason, Segment};
 
-/// Whisper's own threshold for a segment that is probably silence.
+/// Whisper's default threshold for a segment that is probably silence.
 const NO_SPEECH: f64 = 0.6;
-/// Whisper's own threshold for words that it is unsure of.
+/// Whisper's default threshold for low confidence.
 const UNSURE: f64 = -1.0;
-/// The longest pause, in seconds, between words that repeat without a pause.
+/// The maximum pause in seconds between repetitions that count as consecutive.
 const PAUSE: f64 = 0.5;
-/// How often a loop within one segment says its words at least, and how many words it has at most.
+/// The minimum number of repetitions in a loop within one segment, and the maximum number of repeated words.
 const LOOPS: usize = 5;
 const LOOP_WORDS: usize = 8;
 
-/// A segment with the model's opinion of it.
+/// A segment with the model's scores.
 #[derive(Debug, Clone)]
 pub(super) struct ScoredSegment {
     pub(super) segment: Segment,
-    /// The probability that nobody speaks.
+    /// The probability that there is no speech.
     pub(super) no_speech: Option<f64>,
-    /// The average logarithm of the words' probability.
+    /// The average log probability of the words.
     pub(super) logprob: Option<f64>,
 }
 
@@ -35,7 +35,7 @@ impl ScoredSegment {
     }
 }
 
-/// How often people say the same in a row. Short answers they do repeat.
+/// How many consecutive repetitions are plausible. People do repeat short answers.
 fn allowed_repetitions(text: &str) -> usize {
     match text.split_whitespace().count() {
         ..3 => 5,
@@ -43,7 +43,7 @@ fn allowed_repetitions(text: &str) -> usize {
     }
 }
 
-/// Whether the text says up to eight words over and over and nothing else.
+/// Whether the text consists only of repetitions of up to eight words.
 fn is_loop(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
     (1..=LOOP_WORDS).any(|length| {
@@ -51,7 +51,7 @@ fn is_loop(text: &str) -> bool {
     })
 }
 
-/// Why each segment is dropped; `None` for those that stay.
+/// The reason why each segment is dropped; `None` for segments that are kept.
 pub(super) fn reasons_to_drop(segments: &[ScoredSegment]) -> Vec<Option<DropReason>> {
     let mut said = 1;
     let mut reasons = Vec::with_capacity(segments.len());

@@ -1,7 +1,7 @@
 //! The transcription endpoint of OpenAI and of servers compatible with it.
 //!
-//! Wire format: OpenAI's OpenAPI description, `POST /audio/transcriptions`. Answers are read leniently, since compatible servers
-//! (Groq, vLLM, speaches, whisper.cpp, LocalAI) leave fields out or type them otherwise.
+//! The wire format is OpenAI's OpenAPI description of `POST /audio/transcriptions`. Responses are parsed leniently, because compatible servers
+//! (Groq, vLLM, speaches, whisper.cpp, LocalAI) omit fields or use other types.
 
 mod alignment;
 mod capabilities;

@@ -1,8 +1,8 @@
-//! What OpenAI documents for its own models: where requests begin, before a server's answers teach more, and what they cost.
+//! Properties of models according to OpenAI's documentation: initial capabilities and prices.
 
 use super::format::Format;
 
-/// The fullest response format that OpenAI documents for the model. Models of others are asked for the fullest of all.
+/// The most complete response format that OpenAI documents for the model, or the most complete format for models of other providers.
 pub(super) fn documented_format(model: &str) -> Format {
     if is_gpt(model) && model.contains("diarize") {
         Format::Diarized
@@ -13,15 +13,15 @@ pub(super) fn documented_format(model: &str) -> Format {
     }
 }
 
-/// The longest audio in seconds that is sent to the model at once; `None` when only the file's size counts.
+/// The maximum length in seconds of one upload for the model; `None` if only the file's size is limited.
 ///
-/// The gpt models take 1400 s, but they answer with at most 2,000 tokens, which fast speech fills in eight minutes; the rest would be missing
-/// without a word.
+/// The gpt models accept 1400 s, but they return at most 2,000 tokens, which fast speech exceeds after eight minutes; the rest would be missing
+/// without an error.
 pub(super) fn documented_longest(model: &str) -> Option<f64> {
     is_gpt(model).then_some(420.0)
 }
 
-/// The price of a minute of audio in USD according to OpenAI. Unknown models count as the most expensive, so that a budget holds.
+/// OpenAI's price for a minute of audio in USD. Unknown models count as the most expensive one, so that a budget is not exceeded.
 pub(super) fn documented_price_per_minute(model: &str) -> f64 {
     match model {
         "gpt-transcribe" => 0.0045,
@@ -30,7 +30,7 @@ pub(super) fn documented_price_per_minute(model: &str) -> f64 {
     }
 }
 
-/// Whether the model is one of OpenAI's gpt models, perhaps behind a gateway that puts a provider's name in front.
+/// Whether the model is one of OpenAI's gpt models, possibly with the prefix of a gateway's provider.
 fn is_gpt(model: &str) -> bool {
     model.rsplit('/').next().is_some_and(|name| name.starts_with("gpt-")) && model.contains("transcribe")
 }

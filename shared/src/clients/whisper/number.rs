@@ -1,14 +1,14 @@
-//! Numbers of servers, and JSON that is almost JSON.
+//! Lenient parsing of numbers and JSON.
 
 use serde_json::Value;
 
-/// A finite number, also one that the server wrote as text.
+/// A finite number; servers may send it as a string.
 pub(super) fn number(value: &Value) -> Option<f64> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     number.is_finite().then_some(number)
 }
 
-/// Parses JSON. Python's `NaN` and `Infinity` count as `null`, and bytes or escapes that are no text as U+FFFD.
+/// Parses JSON in which Python's `NaN` and `Infinity` count as `null`, and invalid bytes or escapes as U+FFFD.
 pub(super) fn lenient_json(body: &[u8]) -> Option<Value> {
     if let Ok(value) = serde_json::from_slice(body) {
         return Some(value);
@@ -51,7 +51,7 @@ fn repaired(text: &str) -> String {
                     replacement = Some("null");
                 }
             }
-            // Control characters are not allowed in texts, and are no words.
+            // Control characters are not allowed in strings and contain no text.
             _ if in_text && letter.is_control() => replacement = Some(" "),
             _ => {}
         }

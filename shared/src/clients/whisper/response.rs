@@ -1,4 +1,4 @@
-//! The success of the API, read leniently: a text or segments are required, and nothing else.
+//! Lenient parsing of successful responses: only a text or segments are required.
 
 use std::ops::Range;
 
@@ -13,19 +13,19 @@ use super::{
     times::{RawTimes, repaired, unit_of},
 };
 
-/// A segment as the server gave it, or a piece of the text that no segment has.
+/// A segment from the server, or a piece of the text that no segment contains.
 struct RawSegment {
     text: String,
     times: RawTimes,
     no_speech: Option<f64>,
     logprob: Option<f64>,
-    /// Its place in the whole text.
+    /// Its range in the whole text.
     place: Option<Range<usize>>,
 }
 
-/// Reads the body of a success about audio of about so many seconds. `plain` says that text was asked for, not JSON.
+/// Parses the body of a successful response. `seconds` is the approximate length of the audio. With `plain`, text was requested and not JSON.
 ///
-/// An error is the error that the body contains; `None` if it is no transcription at all.
+/// The error is the one in the body, or `None` if the body is not a transcription.
 pub(super) fn read_transcription(body: &[u8], plain: bool, seconds: f64) -> Result<Transcription, Option<ErrorBody>> {
     let answer = lenient_json(body);
     let answer = match answer {
@@ -91,13 +91,13 @@ fn text_alone(text: &str) -> Transcription {
     }
 }
 
-/// The answer to `response_format=text`. A page of HTML is a proxy's, not a transcript.
+/// The response to `response_format=text`. An HTML page comes from a proxy and is not a transcript.
 fn plain_text(body: &[u8]) -> Option<Transcription> {
     let text = String::from_utf8_lossy(body);
     (!text.trim_start().starts_with('<')).then(|| text_alone(&text))
 }
 
-/// The length that the server measured, unless it can't be: a bill is made from it.
+/// The length that the server returned, if it is plausible, because the price is derived from it.
 fn duration(answer: &Value, seconds: f64) -> Option<f64> {
     let measured = answer.get("duration").and_then(number);
     let measured = measured.or_else(|| number(answer.get("usage")?.get("seconds")?));
@@ -116,9 +116,9 @@ fn segment(value: &Value, unit: f64) -> Option<RawSegment> {
     })
 }
 
-/// The segments with their places in the text, and with segments for what stands between them.
+/// The segments with their ranges in the text, and additional segments for the text between them.
 ///
-/// Next to a segment that is not in the text, nothing is added: the text has the same words there in another spelling.
+/// Nothing is added next to a segment that is not found in the text, because the text probably contains it in another spelling.
 fn with_all_of_the_text(text: &str, segments: Vec<RawSegment>) -> Vec<RawSegment> {
     if segments.is_empty() {
         return segments;
@@ -147,7 +147,7 @@ fn with_all_of_the_text(text: &str, segments: Vec<RawSegment>) -> Vec<RawSegment
     whole
 }
 
-/// The segments to keep, the places of the others in the text, and the others, all with repaired times.
+/// The segments to keep, the ranges of the dropped ones in the text, and the dropped ones, all with repaired times.
 fn told_apart(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segment>, Vec<Range<usize>>, Vec<Dropped>) {
     let texts: Vec<_> = raw
         .iter()
@@ -167,7 +167,7 @@ fn told_apart(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segment>
             let scored = ScoredSegment {
                 segment,
                 no_speech: raw.no_speech,
-                // A segment without times of its own may be anywhere, so that there is no evidence against it.
+                // A segment without timestamps may be anywhere, so that it can't be classified as a hallucination.
                 logprob: raw.logprob.filter(|_| raw.times.are_whole()),
             };
             (raw.place, scored)
@@ -194,7 +194,7 @@ fn told_apart(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segment>
     (kept, dropped_places, dropped)
 }
 
-/// The words. whisper.cpp gives tokens, of which those without a space before them continue a word.
+/// The words. whisper.cpp returns tokens, and tokens without a leading space continue a word.
 fn words(raw: &[&Value], unit: f64) -> Vec<Word> {
     let read = raw.iter().filter_map(|value| {
         let text = value.get("word").or_else(|| value.get("text"))?.as_str()?;

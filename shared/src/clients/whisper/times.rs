@@ -1,15 +1,15 @@
-//! Times of segments and words: read in whatever unit, and repaired where they are missing or can't be.
+//! Timestamps of segments and words: parsed in any unit, and repaired if they are missing or impossible.
 
 use serde_json::Value;
 
 use super::number::number;
 
-/// No recording is longer, in seconds.
+/// The maximum length of a recording in seconds.
 const LONGEST: f64 = 200_000.0;
-/// How long words without an end may take.
+/// The assumed duration of words without an end.
 const SECONDS_PER_WORD: f64 = 0.4;
 
-/// Start and end as the server gave them, in its unit.
+/// Start and end from the server, in its unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct RawTimes {
     pub(super) start: Option<f64>,
@@ -20,7 +20,7 @@ pub(super) struct RawTimes {
 impl RawTimes {
     pub(super) fn read(value: &Value) -> Self {
         let read = |name| value.get(name).and_then(number).filter(|time| *time >= 0.0);
-        // LocalAI gives whole nanoseconds.
+        // LocalAI returns whole nanoseconds.
         let nanoseconds = |name| {
             value
                 .get(name)
@@ -43,13 +43,13 @@ impl RawTimes {
         }
     }
 
-    /// Whether both are there and in order.
+    /// Whether both exist and are in order.
     pub(super) fn are_whole(&self) -> bool {
         matches!((self.start, self.end), (Some(start), Some(end)) if end > start)
     }
 }
 
-/// Seconds in the unit of an answer about audio of about so many seconds.
+/// The length of the server's unit in seconds, estimated from the approximate length of the audio.
 pub(super) fn unit_of(times: impl Iterator<Item = RawTimes> + Clone, seconds: f64) -> f64 {
     if times.clone().any(|times| times.nanoseconds) {
         return 1e-9;
@@ -62,8 +62,8 @@ pub(super) fn unit_of(times: impl Iterator<Item = RawTimes> + Clone, seconds: f6
     if milliseconds { 1e-3 } else { 1.0 }
 }
 
-/// Times for texts in their order. A missing start is the end before it; a missing end, or one that is not after its start, is the next start, the
-/// end of the audio, or what the words take.
+/// Repairs the times of texts in order. A missing start is set to the previous end; an end that is missing or not after its start is set to the
+/// next start, the end of the audio, or the assumed duration of the words.
 pub(super) fn repaired(texts: &[(RawTimes, &str)], audio_seconds: Option<f64>) -> Vec<(f64, f64)> {
     let mut repaired = Vec::with_capacity(texts.len());
     let mut before = 0.0_f64;

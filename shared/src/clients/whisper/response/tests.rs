@@ -28,7 +28,7 @@ fn compatible_servers_answers_are_read() {
         (r#"{"text":"Hi","duration":NaN}"#, "Hi", None),
         (r#"{"segments":[]}"#, "", None),
         (r#"{"segments":[{"text":" One."},{"text":" Two."}]}"#, "One. Two.", None),
-        // Numbers that no recording has.
+        // Implausible numbers.
         (r#"{"text":"Hi","duration":45e9}"#, "Hi", None),
         (r#"{"text":"Hi","duration":1e18}"#, "Hi", None),
         (r#"{"text":"Hi","duration":-3}"#, "Hi", None),
