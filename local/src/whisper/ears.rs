@@ -213,7 +213,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
-    use shared::split::{Channels, Plan, Recording, split};
+    use shared::split::{AudioFile, Channels, Plan, split};
 
     use super::super::audio;
     use super::tones::{Script, Wav};
@@ -349,7 +349,7 @@ mod tests {
             };
             let mut words = [Vec::new(), Vec::new()];
             let context = format!("{channels:?}, at most {longest} s");
-            let recording = Recording {
+            let recording = AudioFile {
                 file: &file,
                 extension: None,
                 promised_seconds: None,
