@@ -133,6 +133,7 @@ async fn main() -> Result<()> {
         let decoding = decode(file.try_clone()?)?;
         let plan = Plan {
             longest: LONGEST,
+            longest_span: None,
             channels: if channels == 1 {
                 Channels::Mixed
             } else {

@@ -15,6 +15,8 @@ const SILENT: f64 = 32768.0 * 32768.0 * 3.162e-6;
 struct Lengths {
     /// The maximum length of a part.
     longest: usize,
+    /// The maximum stretch of the recording that a part covers.
+    span: u64,
     /// Loudness is measured in frames of 20 ms.
     frame: usize,
     /// Silences of at least two seconds are removed,
@@ -32,11 +34,13 @@ struct Lengths {
 }
 
 impl Lengths {
-    fn new(rate: u32, longest: Duration) -> Self {
+    fn new(rate: u32, longest: Duration, span: Option<Duration>) -> Self {
         let second = rate as usize;
+        let samples = |length: Duration| (length.as_secs_f64() * f64::from(rate)) as usize;
         let step = second / 100;
         Self {
-            longest: (longest.as_secs_f64() * f64::from(rate)) as usize,
+            longest: samples(longest),
+            span: span.map_or(u64::MAX, |span| samples(span) as u64),
             frame: second / 50,
             long: 2 * second,
             edge: second * 3 / 10,
@@ -70,9 +74,9 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    /// `longest` must be more than a second. Without `encoding` the parts have no audio.
-    pub(super) fn new(channel: u8, rate: u32, longest: Duration, encoding: bool) -> Self {
-        let lengths = Lengths::new(rate, longest);
+    /// `longest` and `span` must be more than a second. Without `encoding` the parts have no audio.
+    pub(super) fn new(channel: u8, rate: u32, longest: Duration, span: Option<Duration>, encoding: bool) -> Self {
+        let lengths = Lengths::new(rate, longest, span);
         Self {
             channel,
             rate,
@@ -165,7 +169,10 @@ impl Cutter {
     /// Adds samples that start at sample `at` of the recording to the part.
     fn keep(&mut self, samples: &[i16], mut at: u64) -> Result<(), SplitError> {
         for samples in samples.chunks(self.lengths.frame) {
-            if self.sent.len() + samples.len() > self.lengths.longest {
+            while !self.sent.is_empty()
+                && (self.sent.len() + samples.len() > self.lengths.longest
+                    || self.covered(at + samples.len() as u64) > self.lengths.span)
+            {
                 self.cut(self.quietest())?;
             }
             let sent = self.sent.len() as u64;
@@ -186,8 +193,16 @@ impl Cutter {
         Ok(())
     }
 
+    /// The stretch of the recording from the start of the current part to sample `end`.
+    fn covered(&self, end: u64) -> u64 {
+        self.spans.first().map_or(0, |first| end - first.recorded)
+    }
+
     fn gap(&mut self) -> Result<(), SplitError> {
-        if self.sent.len() + self.lengths.gap + self.lengths.edge > self.lengths.longest {
+        let resumed = self.at + self.lengths.frame as u64;
+        if self.sent.len() + self.lengths.gap + self.lengths.edge > self.lengths.longest
+            || self.covered(resumed) > self.lengths.span
+        {
             self.cut(self.sent.len())?;
         }
         if !self.sent.is_empty() {

@@ -1,6 +1,6 @@
 //! The pipeline from a file to its parts: decode, resample, cut and encode each channel.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::ops::ControlFlow;
 
 use super::{
     Analysis, AudioFile, Channels, MAX_RATE, Part, Plan, SplitError,
@@ -41,7 +41,11 @@ fn run(
         Channels::Separate => has_identical_channels(recording)?,
     };
     let separate = plan.channels == Channels::Separate;
-    let longest = plan.longest.clamp(SHORTEST, LONGEST);
+    let plan = Plan {
+        longest: plan.longest.clamp(SHORTEST, LONGEST),
+        longest_span: plan.longest_span.map(|span| span.max(SHORTEST)),
+        channels: plan.channels,
+    };
     let mut lanes: Vec<Lane> = Vec::new();
     let mut peaks = PeakMeter::default();
     let mut total = Emitted {
@@ -55,7 +59,7 @@ fn run(
         if lanes.is_empty() {
             let count = if separate && !identical { block.channels } else { 1 };
             lanes = (0..count)
-                .map(|channel| Lane::new(channel, block.rate, longest, encoding))
+                .map(|channel| Lane::new(channel, block.rate, &plan, encoding))
                 .collect::<Result<_, _>>()?;
         }
         for lane in &mut lanes {
@@ -101,13 +105,13 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(channel: usize, rate: u32, longest: Duration, encoding: bool) -> Result<Self, SplitError> {
+    fn new(channel: usize, rate: u32, plan: &Plan, encoding: bool) -> Result<Self, SplitError> {
         // Telephone audio keeps its rate: a higher one adds no information and doubles the size.
         let part_rate = rate.min(MAX_RATE);
         Ok(Self {
             channel,
             resampler: Resampler::new(rate, part_rate)?,
-            cutter: Cutter::new(count(channel), part_rate, longest, encoding),
+            cutter: Cutter::new(count(channel), part_rate, plan.longest, plan.longest_span, encoding),
             mono: Vec::new(),
             resampled: Vec::new(),
             quantized: Vec::new(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The maximum length of a part. Even for noise, its FLAC file is smaller than the API's limit of 25 MB.
 pub const LONGEST: Duration = Duration::from_secs(780);
-/// The minimum value of [`Plan::longest`].
+/// The minimum value of [`Plan::longest`] and [`Plan::longest_span`].
 pub(super) const SHORTEST: Duration = Duration::from_secs(2);
 
 /// How to split a file.
@@ -12,6 +12,9 @@ pub(super) const SHORTEST: Duration = Duration::from_secs(2);
 pub struct Plan {
     /// The maximum length of a part's audio; clamped to between 2 s and [`LONGEST`].
     pub longest: Duration,
+    /// The maximum stretch of the recording that a part covers, removed silences included; at least 2 s. `None` means that only the length of the
+    /// audio is limited.
+    pub longest_span: Option<Duration>,
     /// How to treat several channels.
     pub channels: Channels,
 }

@@ -100,13 +100,13 @@ impl Transcriber {
         (Err(TranscribeError::LimitsLearned), any_added)
     }
 
-    /// The longest part that the API is known to take by now.
-    fn longest_part(&self, work: &Work<'_>, channels: Channels) -> Duration {
+    /// The parts that the API is known to take by now.
+    fn plan(&self, work: &Work<'_>, channels: Channels) -> Plan {
         let limits = self.whisper.limits(work.model(self));
-        let longest = Duration::from_secs_f64(limits.longest_part()).min(self.limits.length);
-        match channels == Channels::Separate && !limits.times {
-            true => TURN.min(longest),
-            false => longest,
+        Plan {
+            longest: Duration::from_secs_f64(limits.longest_part()).min(self.limits.length),
+            longest_span: (channels == Channels::Separate && !limits.times).then_some(TURN),
+            channels,
         }
     }
 
@@ -117,10 +117,7 @@ impl Transcriber {
         file: Spooled,
         channels: Channels,
     ) -> (Result<Transcribed, TranscribeError>, bool) {
-        let plan = Plan {
-            longest: self.longest_part(work, channels),
-            channels,
-        };
+        let plan = self.plan(work, channels);
         let (cut, mut parts) = mpsc::channel(1);
         let cancel = CancelOnDrop::new();
         let (cancelled, promised_seconds) = (cancel.flag(), work.promised_seconds());
@@ -220,7 +217,10 @@ impl Transcriber {
         if Instant::now() + time_for(part.seconds) > work.deadline {
             return Err(TranscribeError::OutOfTime);
         }
-        let takes_parts = || self.longest_part(work, plan.channels) >= plan.longest;
+        let takes_parts = || {
+            let known = self.plan(work, plan.channels);
+            known.longest >= plan.longest && known.longest_span == plan.longest_span
+        };
         let paid = self.pay(part.seconds, work, || {
             with_budget(&work.retries, ATTEMPTS, work.deadline, || async {
                 match takes_parts() {
@@ -236,6 +236,10 @@ impl Transcriber {
             }
             paid => paid?,
         };
+        // The server accepted the format, but its response has no timestamps: the order of the turns would be lost.
+        if part.end - part.start > TURN.as_secs_f64() && !takes_parts() && transcription.is_without_times() {
+            return Err(TranscribeError::LimitsLearned);
+        }
         let stored = StoredPart {
             start: part.start,
             end: part.end,
@@ -256,7 +260,7 @@ impl Transcriber {
     }
 }
 
-/// The maximum length of a part if the model returns no timestamps and the channels are separate. Only the position of a part is then known, and
+/// The maximum stretch of the recording in a part if the model returns no timestamps and the channels are separate. Only the position of a part is then known, and
 /// short parts preserve the order of a conversation.
 const TURN: Duration = Duration::from_secs(30);
 

@@ -250,6 +250,7 @@ async fn analyze_file(
 ) -> Result<Analysis, TranscribeError> {
     let plan = Plan {
         longest: LONGEST,
+        longest_span: None,
         channels,
     };
     let handle = file.file.try_clone().map_err(TranscribeError::Disk)?;

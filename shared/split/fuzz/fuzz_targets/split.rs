@@ -32,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let plan = Plan {
         longest: Duration::from_secs(20),
+        longest_span: None,
         channels: if choice & 1 == 0 { Channels::Mixed } else { Channels::Separate },
     };
     let mut sent = 0.0;

@@ -62,6 +62,7 @@ fn voice(t: f64) -> f64 {
 fn plan(longest: f64, channels: Channels) -> Plan {
     Plan {
         longest: Duration::from_secs_f64(longest),
+        longest_span: None,
         channels,
     }
 }

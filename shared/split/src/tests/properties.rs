@@ -11,7 +11,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn no_sample_is_lost_or_sent_twice(stretches in stretches(), longest in 2_000_u64..12_000, piece in 1_usize..5_000) {
+    fn no_sample_is_lost_or_sent_twice(
+        stretches in stretches(),
+        longest in 2_000_u64..12_000,
+        span in prop::option::of(2_000_u64..20_000),
+        piece in 1_usize..5_000,
+    ) {
         let mut state = 7_u32;
         let mut recording = Vec::new();
         for (loud, milliseconds) in stretches {
@@ -21,7 +26,7 @@ proptest! {
                 recording.push(if loud { noise / 8 } else { noise / 8_192 });
             }
         }
-        let mut cutter = Cutter::new(0, 16_000, Duration::from_millis(longest), true);
+        let mut cutter = Cutter::new(0, 16_000, Duration::from_millis(longest), span.map(Duration::from_millis), true);
         let longest = longest as usize * 16;
         let mut parts = Vec::new();
         for samples in recording.chunks(piece) {
@@ -50,6 +55,8 @@ proptest! {
                 reached = span.recorded + span.length;
             }
             prop_assert_eq!(sent, samples.len());
+            let covered = reached - part.spans.spans[0].recorded;
+            prop_assert!(span.is_none_or(|span| covered <= span * 16), "{covered}");
         }
         left_out.push(reached as usize..recording.len());
         for lost in left_out {

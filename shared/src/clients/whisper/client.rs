@@ -301,8 +301,7 @@ impl Whisper {
 
     /// Some servers accept every format and return only the text.
     fn learn_times(&self, model: &str, sent: &Sent<'_>, answer: &Transcription) {
-        let without = !answer.text.is_empty() && answer.segments.is_empty() && answer.words.is_empty();
-        if sent.capabilities.times && without {
+        if sent.capabilities.times && answer.is_without_times() {
             self.learn(model, |known| {
                 known.times = false;
                 true

@@ -19,6 +19,13 @@ pub struct Transcription {
     pub dropped: Vec<Dropped>,
 }
 
+impl Transcription {
+    /// Whether there is text whose position within the audio is unknown.
+    pub fn is_without_times(&self) -> bool {
+        !self.text.is_empty() && self.segments.is_empty() && self.words.is_empty()
+    }
+}
+
 /// A segment of speech.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
