@@ -22,8 +22,10 @@ use local::{
     demo,
     serve::{Reach, bind, serve},
     stack::{Settings, Stack, TranscriptionApi},
-    tones::{Script, Wav},
-    twilio::{Media, Recording},
+    standins::{
+        tones::{Script, Wav},
+        twilio::{Media, Recording},
+    },
 };
 use runtime::{Result, Running, build};
 use serde_json::{Value, json};
@@ -149,7 +151,7 @@ async fn main() -> Result<()> {
         drop(file);
 
         let sid = format!("RE{:032x}", channels * 100_000 + seconds);
-        let row = demo::twilio_recordings()
+        let row = demo::twilio_recordings(demo::DOCUMENTED_TIME)
             .into_iter()
             .next()
             .ok_or("no demo recording")?;

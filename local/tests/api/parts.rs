@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use local::{
     demo,
-    tones::{LEXICON, Script, Wav},
-    twilio::{Media, Recording},
-    whisper::Fault,
+    standins::{
+        tones::{LEXICON, Script, Wav},
+        twilio::{Media, Recording},
+        whisper::Fault,
+    },
 };
 use reqwest::Method;
 use serde_json::{Value, json};

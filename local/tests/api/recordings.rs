@@ -11,7 +11,8 @@ use aws_sdk_s3::{config::SharedCredentialsProvider, presigning::PresigningConfig
 use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
 use local::{
     aws::{self, Service},
-    demo, seed,
+    clips, demo,
+    stack::{account, demo_data},
 };
 use proptest::{
     prelude::*,
@@ -145,7 +146,7 @@ async fn the_urls_play_seek_and_download() {
         body["recording_url"].as_str().unwrap(),
         body["download_url"].as_str().unwrap(),
     );
-    let sound = demo::CLIPS.iter().find(|clip| clip.mp4_seconds == 180).unwrap();
+    let sound = clips::CLIPS.iter().find(|clip| clip.mp4_seconds == 180).unwrap();
     let sound = sound.mp4.unwrap();
 
     let whole = stack.fetch(play).send().await.unwrap();
@@ -187,7 +188,7 @@ async fn a_url_that_was_changed_is_refused() {
     let signature = parameter(&body["download_url"], "X-Amz-Signature").unwrap();
     let (kept, last) = signature.split_at(signature.len() - 1);
     let other_signature = format!("{kept}{}", if last == "0" { "1" } else { "0" });
-    let other_recording = demo::calls()
+    let other_recording = demo::calls(demo::DOCUMENTED_TIME)
         .into_iter()
         .filter_map(|call| call.recording)
         .map(|(key, _)| key)
@@ -231,7 +232,7 @@ async fn an_expired_url_is_refused() {
             .expires_in(Duration::from_secs(life))
             .build()
             .unwrap();
-        let get = client.get_object().bucket(seed::BUCKET).key(KEY);
+        let get = client.get_object().bucket(account::BUCKET).key(KEY);
         let url = get.presigned(presigning).await.unwrap().uri().to_owned();
         assert_eq!(stack.fetch(&url).send().await.unwrap().status(), status, "of {life} s");
     }
@@ -239,7 +240,7 @@ async fn an_expired_url_is_refused() {
 
 #[tokio::test]
 async fn the_signer_signs_when_there_is_one_and_the_function_itself_when_there_is_none() {
-    for (signer, id) in [(seed::SIGNER_SECRET, "local-signer/"), ("", "local/")] {
+    for (signer, id) in [(account::SIGNER_SECRET, "local-signer/"), ("", "local/")] {
         let stack = TestStack::with_environment([("SIGNER_SECRET", signer)]).await;
         stack.put_object(KEY, b"sound");
         let body = stack.get(&format!("/recordings/{ID}?expires_in=604800")).await.body;
@@ -426,7 +427,7 @@ async fn an_id_without_a_pattern_is_looked_up_and_not_searched() {
         start_time: Timestamp::from_second(NOON).ok(),
         ..Call::default()
     };
-    seed::index_call(&stack.calls(), &call).await.unwrap();
+    demo_data::index_call(&stack.calls(), &call).await.unwrap();
     let bucket = RecordingsBucket::from_env(&stack.stack.environment, &stack.aws()).unwrap();
     index_object(&stack.calls(), &bucket.unwrap(), &key, None)
         .await
@@ -570,7 +571,7 @@ async fn a_recording_that_a_known_later_call_explains_better_is_not_the_earlier_
     };
     for later_first in [false, true] {
         let stack = TestStack::empty().await;
-        seed::index_call(&stack.calls(), &later).await.unwrap();
+        demo_data::index_call(&stack.calls(), &later).await.unwrap();
         stack.put_object(&key(PHONE, NOON + 123), b"sound");
         let mut order = [NOON, NOON + 120];
         if later_first {
@@ -593,7 +594,7 @@ async fn the_earlier_call_has_its_recording_though_a_later_one_is_known() {
         dispatch_id: format!("dispatch_{}_{PHONE}", NOON + 120),
         ..Call::default()
     };
-    seed::index_call(&stack.calls(), &later).await.unwrap();
+    demo_data::index_call(&stack.calls(), &later).await.unwrap();
     stack.put_object(&key(PHONE, NOON + 100), b"sound");
     stack.put_object(&key(PHONE, NOON + 123), b"sound");
     assert_found(&stack.get(&path(NOON, PHONE)).await, &key(PHONE, NOON + 100));
@@ -609,7 +610,7 @@ async fn one_recording_is_never_given_to_two_known_calls() {
                 dispatch_id: format!("dispatch_{dispatched}_{PHONE}"),
                 ..Call::default()
             };
-            seed::index_call(&stack.calls(), &call).await.unwrap();
+            demo_data::index_call(&stack.calls(), &call).await.unwrap();
         }
         // As far from one as from the other; recording begins after its dispatch.
         stack.put_object(&key(PHONE, NOON + 2), b"sound");
@@ -638,7 +639,7 @@ async fn a_redial_within_seconds_leaves_each_call_its_own_recording() {
                 dispatch_id: format!("dispatch_{unix}_{PHONE}"),
                 ..Call::default()
             };
-            seed::index_call(&stack.calls(), &call).await.unwrap();
+            demo_data::index_call(&stack.calls(), &call).await.unwrap();
         }
         for _ in 0..2 {
             for call in order {
@@ -732,7 +733,7 @@ async fn a_call_known_without_its_recording_keeps_what_was_known() {
         end_time: Timestamp::from_second(NOON + 180).ok(),
         ..Call::default()
     };
-    seed::index_call(&stack.calls(), &call).await.unwrap();
+    demo_data::index_call(&stack.calls(), &call).await.unwrap();
     assert_eq!(stack.get("/recordings").await.body["recordings"], json!([]));
     assert_not_found(&stack.get(&format!("/recordings/{ID}")).await);
     stack.put_object(KEY, b"sound");
@@ -926,7 +927,7 @@ fn the_search_agrees_with_a_plain_reading_of_its_rules() {
                 dispatch_id: format!("dispatch_{unix}_{phone}"),
                 ..Call::default()
             };
-            runtime.block_on(seed::index_call(&stack.calls(), &call)).unwrap();
+            runtime.block_on(demo_data::index_call(&stack.calls(), &call)).unwrap();
             known.dispatches.insert(unix);
         }
         for dispatch in &dispatches {

@@ -9,9 +9,9 @@ use std::{
 
 use axum::Router;
 use local::{
-    demo, seed,
+    demo,
     serve::Reach,
-    stack::{Settings, Stack},
+    stack::{Settings, Stack, account},
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -127,14 +127,14 @@ impl TestStack {
 
     /// Puts a recording into the bucket as the embedded S3 keeps it, without a request.
     pub(crate) fn put_object(&self, key: &str, bytes: &[u8]) {
-        let path = self._dir.path().join("s3").join(seed::BUCKET).join(key);
+        let path = self._dir.path().join("s3").join(account::BUCKET).join(key);
         std::fs::create_dir_all(path.parent().expect("a key in the bucket")).expect("a folder");
         std::fs::write(path, bytes).expect("an object");
     }
 
     /// Removes a recording from the bucket, without a request.
     pub(crate) fn remove_object(&self, key: &str) {
-        let removed = std::fs::remove_file(self._dir.path().join("s3").join(seed::BUCKET).join(key));
+        let removed = std::fs::remove_file(self._dir.path().join("s3").join(account::BUCKET).join(key));
         assert!(removed.is_ok() || removed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
     }
 
