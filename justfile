@@ -1,4 +1,4 @@
-# The commands people type. `just` lists them; https://just.systems installs it. Each recipe is one or two plain commands.
+# The most common commands. `just` lists them (installation: https://just.systems). Each recipe is one or two plain commands.
 
 _list:
     @{{ just_executable() }} --list --unsorted

@@ -1,9 +1,9 @@
-//! What a page of the list costs in a large index: `cargo bench -p local --bench index`, with a number of calls after `--` if not 100,000. A million
-//! take some minutes and 8 GB in the folder for temporary files (`TMPDIR`).
+//! Measures the cost of a page of the list in a large index: `cargo bench -p local --bench index`, with the number of calls after `--` (default
+//! 100,000). A million calls take some minutes and 8 GB in the folder for temporary files (`TMPDIR`).
 //!
-//! Rows are copies of one that the index itself made, loaded into a database file past its API. Then the pages are read as `list-recordings` reads
-//! them, through a proxy that has DynamoDB say what each request consumed. CPU time is that of the thread that reads the pages; the database has
-//! threads of its own.
+//! The rows are copies of a row that the index wrote, loaded directly into the database file. The pages are then read as by `list-recordings`,
+//! through a proxy that makes DynamoDB report the consumed capacity of each request. CPU time is that of the thread that reads the pages; the
+//! database runs on other threads.
 
 use std::{
     error::Error,
@@ -34,18 +34,18 @@ use shared::{
     time::to_millis,
 };
 
-/// Calls in the index, unless the command line says otherwise.
+/// The default number of calls in the index.
 const CALLS: i64 = 100_000;
-/// Days that they are spread over, ten hours of each.
+/// The number of days over which the calls are distributed, within ten hours of each day.
 const DAYS: i64 = 365;
-/// Days before them with one call each.
+/// The number of earlier days with one call each.
 const QUIET_DAYS: i64 = 30;
-/// Times that each page is read; the median is printed.
+/// How often each page is read; the median is printed.
 const RUNS: usize = 41;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Capacity units and requests since it was reset.
+/// Capacity units and requests since the last reset.
 type Meter = Arc<Mutex<(f64, u32)>>;
 
 async fn metered(State(meter): State<Meter>, request: Request, next: Next) -> Response {
@@ -67,7 +67,7 @@ async fn metered(State(meter): State<Meter>, request: Request, next: Next) -> Re
     Response::from_parts(parts, Body::from(body))
 }
 
-/// Call number `number` of the sample's kind.
+/// A call like the sample, with this number.
 struct Like {
     number: i64,
     start: Timestamp,
@@ -75,7 +75,7 @@ struct Like {
 }
 
 impl Like {
-    /// The first calls are those of the quiet days.
+    /// The first calls are on the quiet days.
     fn new(number: i64, per_day: i64) -> Self {
         let (day, of_day) = match number < QUIET_DAYS {
             true => (number - QUIET_DAYS, 0),
@@ -122,7 +122,7 @@ impl Like {
         }
     }
 
-    /// The sample's item with this call's names in place of its own; now and then something rarer than the usual.
+    /// The sample's item with this call's names in place of its own, and with rare values for some of the calls.
     fn item(&self, sample: &Item, names: &[String; 4]) -> Item {
         let own = self.names();
         let renamed = |text: &str| {
@@ -200,7 +200,7 @@ impl Bench {
             *self.meter.lock().map_err(|_| "poisoned")? = (0.0, 0);
             let (began, used) = (Instant::now(), cpu()?);
             found = Some(self.calls.list(&filter, order, start.clone(), limit).await?);
-            times.push((cpu()? - used, began.elapsed()));
+            times.push((cpu()? - used, Instant::now().duration_since(began)));
         }
         let page = found.ok_or("no run")?;
         self.print(name, page.calls.len(), times)?;
@@ -223,7 +223,7 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
-    // The pages are read on this thread, and everything else is done on others.
+    // The pages are read on this thread, and everything else runs on other threads.
     let others = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let this = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     this.block_on(bench(&others))
@@ -273,7 +273,7 @@ async fn bench(others: &tokio::runtime::Runtime) -> Result<()> {
     drop(database);
     println!(
         "{count} calls on {DAYS} days loaded in {:.0} s\n",
-        began.elapsed().as_secs_f64()
+        Instant::now().duration_since(began).as_secs_f64()
     );
 
     println!("| page | rows | read units | requests | CPU ms | ms |\n| --- | --- | --- | --- | --- | --- |");
@@ -387,7 +387,7 @@ async fn bench(others: &tokio::runtime::Runtime) -> Result<()> {
             *bench.meter.lock().map_err(|_| "poisoned")? = (0.0, 0);
             let (began, used) = (Instant::now(), cpu()?);
             bench.calls.total(false).await?;
-            times.push((cpu()? - used, began.elapsed()));
+            times.push((cpu()? - used, Instant::now().duration_since(began)));
         }
         bench.print(name, 0, times)
     };
@@ -400,7 +400,7 @@ async fn bench(others: &tokio::runtime::Runtime) -> Result<()> {
     }
     bench.calls.finish_ledger_round(now).await?;
     let (units, requests) = *bench.meter.lock().map_err(|_| "poisoned")?;
-    let closed = began.elapsed();
+    let closed = Instant::now().duration_since(began);
     *bench.meter.lock().map_err(|_| "poisoned")? = (0.0, 0);
     for due in bench.calls.due_days(now).await? {
         bench.calls.count_day(&due, now, |_| {}).await?;

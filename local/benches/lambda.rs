@@ -1,9 +1,9 @@
-//! What the functions cost: file size, start, CPU per warm request, memory. On Linux: `cargo bench --profile dev -p local --bench lambda`.
-//! (`--profile dev` is for the benchmark itself and the local stack, which need not be built once more.)
+//! Measures file size, start-up time, CPU time per warm request and memory of the functions. On Linux: `cargo bench --profile dev -p local
+//! --bench lambda`. (`--profile dev` avoids building the benchmark itself and the local stack again.)
 //!
-//! The functions are built as they are deployed (one `cargo build --release` each, so that no features come in from elsewhere) and run as
-//! processes against a small Runtime API on loopback, with the embedded AWS and the demo data behind them. A function that does nothing is
-//! measured alongside: figures move with the machine, the ratio hardly does.
+//! The functions are built as they are deployed (with a separate `cargo build --release` each, so that features of other packages are not
+//! unified) and run as processes with a small Runtime API on loopback, the embedded AWS and the demo data. A function that does nothing is
+//! measured alongside: the results depend on the machine, but the ratio hardly does.
 
 mod runtime;
 
@@ -24,29 +24,29 @@ use shared::{
     config::Env,
 };
 
-/// How often each function is started, in turn with the others.
+/// How often each function is started, alternating with the others.
 const STARTS: usize = 40;
-/// Requests before those that are measured.
+/// The number of requests before the measured ones.
 const WARM_UP: usize = 20;
-/// Batches of warm requests, so that a disturbance shows as the distance between the least and the median.
+/// The number of batches of warm requests. Disturbances show as a difference between the minimum and the median.
 const BATCHES: usize = 10;
-/// How long a function may take for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The rows of the longest page that a list can have.
+/// The timeout of each step of a function.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The maximum number of rows on a page of a list.
 const PAGE: u64 = 100;
 
-/// What is measured of a function.
+/// A function and its measurements.
 struct Measured {
     name: &'static str,
     /// Requests in a batch.
     requests: usize,
     binary: PathBuf,
     event: Bytes,
-    /// Process to first `/next`.
+    /// Time from the start of the process to the first `/next`.
     starts: Vec<Duration>,
-    /// CPU of one warm request, user and system; one value for each batch.
+    /// CPU time of one warm request, user and system; one value for each batch.
     warm: Vec<Duration>,
-    /// The most memory that was ever resident, in KiB.
+    /// The peak resident memory in KiB.
     peak: u64,
 }
 
@@ -65,7 +65,7 @@ impl Measured {
     }
 
     async fn start(&self, environment: &[(String, String)]) -> Result<(Running, Duration)> {
-        Running::start(&self.binary, environment, PATIENCE)
+        Running::start(&self.binary, environment, TIMEOUT)
             .await
             .map_err(|error| format!("{}: {error}", self.name).into())
     }
@@ -94,7 +94,7 @@ fn with_query(event: &[u8], query: &str) -> Result<Bytes> {
     Ok(event.to_string().into())
 }
 
-/// Puts more calls of one day into the index than one page has.
+/// Adds more calls of one day to the index than fit on one page.
 async fn load_calls(environment: &Env) -> Result<()> {
     let calls = Calls::from_env(environment, &Aws::from_env(environment)?)?;
     for number in 0..PAGE + 20 {
@@ -128,7 +128,7 @@ fn cpu(running: &Running) -> Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-fn least_and_median(mut values: Vec<Duration>) -> (f64, f64) {
+fn minimum_and_median(mut values: Vec<Duration>) -> (f64, f64) {
     values.sort();
     let milliseconds = |value: Duration| value.as_secs_f64() * 1000.0;
     (milliseconds(values[0]), milliseconds(values[values.len() / 2]))
@@ -140,8 +140,8 @@ fn print(functions: Vec<Measured>) -> Result<()> {
     let mut bare_start = None;
     for function in functions {
         let file = fs::metadata(&function.binary)?.len() as f64 / 1e6;
-        let (start, median_start) = least_and_median(function.starts);
-        let (warm, median_warm) = least_and_median(function.warm);
+        let (start, median_start) = minimum_and_median(function.starts);
+        let (warm, median_warm) = minimum_and_median(function.warm);
         let of_bare = median_start / *bare_start.get_or_insert(median_start);
         let peak = function.peak as f64 * 1024.0 / 1e6;
         println!(
@@ -157,7 +157,7 @@ fn print(functions: Vec<Measured>) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // A transcript is read only after it was made.
+    // The transcript must exist before it is read.
     let mut functions = Vec::new();
     for (function, event, requests) in [
         ("bare-function", "get-recording", 200),
@@ -177,7 +177,7 @@ async fn main() -> Result<()> {
     page.event = with_query(&page.event, &format!("limit={PAGE}"))?;
     functions.push(page);
     let state = tempfile::tempdir()?;
-    let mut settings = Settings::for_tests(state.path().to_owned());
+    let mut settings = Settings::new(state.path().to_owned());
     settings.aws_only = true;
     settings.empty = false;
     settings.environment = vec![("RECORDINGS_AUTH".into(), "required".into())];

@@ -1,10 +1,10 @@
-//! Time and memory of a transcription against the length of the recording. On Linux:
-//! `cargo bench --profile dev -p local --bench transcription`.
+//! Measures time and memory of a transcription by the length of the recording. On Linux: `cargo bench --profile dev -p local --bench
+//! transcription`.
 //!
-//! The worker is built as it is deployed and run as a process at a small Runtime API, with the embedded AWS, the stand-in Twilio, and in place
-//! of Whisper a server that reads the upload and answers after a while, as the real one does. Decoding alone, and splitting (which is decoding,
-//! resampling, cutting and encoding), are measured by themselves, on the same machine and recording; what is left of the whole is the download,
-//! the uploads and the answers.
+//! The worker is built as it is deployed and run as a process with a small Runtime API, the embedded AWS, the stand-in for Twilio, and a server
+//! in place of Whisper that reads the upload and responds after a delay, as OpenAI does. Decoding alone, and splitting (decoding, resampling,
+//! cutting and encoding), are also measured separately with the same recording; the rest of the total time is spent on the download, the uploads
+//! and the responses.
 
 mod runtime;
 
@@ -12,7 +12,7 @@ use std::{
     fs::File,
     io::{Seek, Write},
     ops::ControlFlow,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -29,28 +29,29 @@ use local::{
 };
 use runtime::{Result, Running, build};
 use serde_json::{Value, json};
-use shared::split::{Channels, LONGEST, Plan, split};
+use shared::split::{self, Channels, LONGEST, Plan, split};
 use symphonia::core::{formats::FormatOptions, formats::probe::Hint, io::MediaSourceStream, meta::MetadataOptions};
 use tokio::sync::watch;
 
-/// How long the worker may take.
-const PATIENCE: Duration = Duration::from_secs(900);
-/// How long the stand-in for Whisper takes for each upload once it has it: what the real one takes for a part of ten minutes.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// The timeout of the worker.
+const TIMEOUT: Duration = Duration::from_secs(900);
+/// The delay of the stand-in for Whisper after each upload, which is the time that OpenAI takes for a part of ten minutes.
+const RESPONSE_DELAY: Duration = Duration::from_secs(30);
 const LENGTHS: [(&str, u32); 4] = [("1 min", 60), ("10 min", 600), ("1 h", 3600), ("3 h", 10_800)];
 
-/// What the stand-in saw: how long each request took, from its first byte to its answer, and how many there were at once at most.
+/// The observations of the stand-in: the duration of each request, from its first byte to the response, and the maximum number of concurrent
+/// requests.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     took: Vec<Duration>,
     running: usize,
     at_once: usize,
 }
 
-type Shared = Arc<Mutex<Seen>>;
+type SharedObserved = Arc<Mutex<Observed>>;
 
-async fn transcribe(State(seen): State<Shared>, body: Body) -> Json<Value> {
-    let begun = Instant::now();
+async fn transcribe(State(seen): State<SharedObserved>, body: Body) -> Json<Value> {
+    let began = Instant::now();
     {
         let mut seen = seen.lock().expect("nobody panics");
         seen.running += 1;
@@ -58,16 +59,16 @@ async fn transcribe(State(seen): State<Shared>, body: Body) -> Json<Value> {
     }
     let mut chunks = body.into_data_stream();
     while let Some(Ok(_)) = chunks.next().await {}
-    tokio::time::sleep(ANSWER_TIME).await;
+    tokio::time::sleep(RESPONSE_DELAY).await;
     let mut seen = seen.lock().expect("nobody panics");
     seen.running -= 1;
-    seen.took.push(begun.elapsed());
+    seen.took.push(Instant::now().duration_since(began));
     Json(json!({"text": "words"}))
 }
 
-/// Seconds to read and decode the whole file, and nothing else.
+/// The seconds for only reading and decoding the whole file.
 fn decode(mut file: File) -> Result<f64> {
-    let begun = Instant::now();
+    let began = Instant::now();
     file.rewind()?;
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
     let mut format = symphonia::default::get_probe().probe(
@@ -84,13 +85,13 @@ fn decode(mut file: File) -> Result<f64> {
     while let Some(packet) = format.next_packet()? {
         decoder.decode(&packet)?.copy_to_vec_interleaved(&mut samples);
     }
-    Ok(begun.elapsed().as_secs_f64())
+    Ok(Instant::now().duration_since(began).as_secs_f64())
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let worker = build("transcription-worker")?;
-    let seen = Shared::default();
+    let seen = SharedObserved::default();
     let listener = bind(0, Reach::Machine).await?;
     let whisper = listener.url();
     let router = Router::new()
@@ -99,11 +100,11 @@ async fn main() -> Result<()> {
         .with_state(seen.clone());
     let (stop, mut stopped) = watch::channel(false);
     let server = tokio::spawn(serve(listener, router, async move {
-        // An error means that the benchmark has ended, which stops it too.
+        // An error means that the benchmark has ended, which stops the server as well.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }));
     let state = tempfile::tempdir()?;
-    let mut settings = Settings::for_tests(state.path().to_owned());
+    let mut settings = Settings::new(state.path().to_owned());
     settings.aws_only = true;
     settings.whisper = Some(TranscriptionApi {
         api_key: "benchmark".into(),
@@ -140,14 +141,15 @@ async fn main() -> Result<()> {
                 Channels::Separate
             },
         };
-        let begun = Instant::now();
-        split(
-            file.try_clone()?,
-            Some("wav"),
-            &plan,
-            &mut |_| ControlFlow::Continue(()),
-        )?;
-        let splitting = begun.elapsed().as_secs_f64();
+        let began = Instant::now();
+        let recording = split::Recording {
+            file: &file,
+            extension: Some("wav"),
+            promised_seconds: None,
+            cancelled: &AtomicBool::new(false),
+        };
+        split(&recording, &plan, &mut |_| ControlFlow::Continue(()))?;
+        let splitting = Instant::now().duration_since(began).as_secs_f64();
         drop(file);
 
         let sid = format!("RE{:032x}", channels * 100_000 + seconds);
@@ -163,12 +165,12 @@ async fn main() -> Result<()> {
             media: Media::Tones(wav),
             ..row
         });
-        *seen.lock().expect("nobody panics") = Seen::default();
-        let (mut running, _) = Running::start(&worker, &environment, PATIENCE).await?;
+        *seen.lock().expect("nobody panics") = Observed::default();
+        let (mut running, _) = Running::start(&worker, &environment, TIMEOUT).await?;
         let event = json!({"Records": [{"messageId": "1", "body": json!({"recording_sid": sid}).to_string()}]});
-        let begun = Instant::now();
+        let began = Instant::now();
         running.invoke(&event.to_string().into()).await?;
-        let whole = begun.elapsed().as_secs_f64();
+        let whole = Instant::now().duration_since(began).as_secs_f64();
         let peak = running.peak()? as f64 * 1024.0 / 1e6;
         drop(running);
         let seen = seen.lock().expect("nobody panics");

@@ -1,8 +1,8 @@
-//! How many new calls several writers report in a second: `cargo bench -p local --bench writers`.
+//! Measures how many new calls several writers can report per second: `cargo bench -p local --bench writers`.
 //!
-//! Beside the index as it is, the write path of version 0.1: each new call in one transaction with the counters of all time, its month, its day and
-//! its hour, which every writer touches. DynamoDB rejects a transaction that meets another on an item; the local database puts one after the other
-//! instead, so its conflicts stay at zero and its rate shows only the work. How many transactions meet on an item is counted by the proxy.
+//! The current index is compared with the write path of version 0.1, in which each new call is one transaction with the counters of all calls,
+//! its month, its day and its hour, which every writer changes. DynamoDB rejects a transaction that conflicts with another on an item. The local
+//! database serializes them, so it has no conflicts and its rate shows only the work. The proxy counts how many writes conflict on an item.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,25 +38,25 @@ use shared::{
 };
 
 const WRITERS: [usize; 4] = [1, 4, 16, 64];
-/// Calls reported in each measurement, by all writers together.
+/// The number of calls in each measurement, reported by all writers together.
 const CALLS: usize = 1920;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What the proxy has seen.
+/// The observations of the proxy.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     writes: u64,
     rejected: u64,
-    /// Writes that touched an item which another write was touching.
-    met: u64,
-    /// Writes under way, by item.
-    touched: HashMap<String, u32>,
+    /// The number of writes to an item during another write to it.
+    conflicts: u64,
+    /// Writes in progress, by item.
+    in_progress: HashMap<String, u32>,
 }
 
-type Meter = Arc<Mutex<Seen>>;
+type Meter = Arc<Mutex<Observed>>;
 
-/// The ids of the items that a write touches.
+/// The ids of the items that a write changes.
 fn items(target: &str, body: &Value) -> Vec<String> {
     let id = |item: &Value| item["id"]["S"].as_str().map(str::to_owned);
     match target {
@@ -84,31 +84,31 @@ async fn metered(State(meter): State<Meter>, request: Request, next: Next) -> Re
     }
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let touched = items(&target, &serde_json::from_slice(&body).unwrap_or_default());
+    let changed = items(&target, &serde_json::from_slice(&body).unwrap_or_default());
     if let Ok(mut seen) = meter.lock() {
         seen.writes += 1;
-        let mut met = false;
-        for id in &touched {
-            let writes = seen.touched.entry(id.clone()).or_default();
+        let mut conflicts = false;
+        for id in &changed {
+            let writes = seen.in_progress.entry(id.clone()).or_default();
             *writes += 1;
-            met |= *writes > 1;
+            conflicts |= *writes > 1;
         }
-        seen.met += u64::from(met);
+        seen.conflicts += u64::from(conflicts);
     }
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     if let Ok(mut seen) = meter.lock() {
         seen.rejected += u64::from(!answer.status().is_success());
-        for id in &touched {
-            if let Some(writes) = seen.touched.get_mut(id) {
+        for id in &changed {
+            if let Some(writes) = seen.in_progress.get_mut(id) {
                 *writes -= 1;
             }
         }
-        seen.touched.retain(|_, writes| *writes > 0);
+        seen.in_progress.retain(|_, writes| *writes > 0);
     }
     answer
 }
 
-/// A new call to a number of its own, now.
+/// A new call, now, to a number that no other call has.
 fn call(number: usize) -> Result<Interaction> {
     let start = Timestamp::now() + SignedDuration::from_millis(number as i64);
     Ok(Interaction {
@@ -123,12 +123,12 @@ fn call(number: usize) -> Result<Interaction> {
     })
 }
 
-/// Writes a row as version 0.1 did: together with its counters.
+/// Writes a row together with its counters, as version 0.1 did.
 async fn write_with_counters(client: &Client, call: &Interaction) -> Result<()> {
     let id = call.dispatch_id.as_ref().map(DispatchId::to_string).unwrap_or_default();
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let phone = id.rsplit('_').next().unwrap_or_default();
-    // Then as now, the item and its neighbours are read before a write, and once more after it.
+    // Version 0.1 also read the item and its neighbors before a write and once more after it.
     let read = async || {
         let get = client.get_item().table_name(account::CALLS_TABLE).key("id", text(&id));
         get.consistent_read(true).send().await?;
@@ -215,7 +215,7 @@ async fn main() -> Result<()> {
             for done in try_join_all(work.map(tokio::spawn)).await? {
                 done?;
             }
-            let seconds = began.elapsed().as_secs_f64();
+            let seconds = Instant::now().duration_since(began).as_secs_f64();
             let seen = meter.lock().map_err(|_| "poisoned")?;
             println!(
                 "| {} | {writers} | {:.0} | {} | {} | {} |",
@@ -227,7 +227,7 @@ async fn main() -> Result<()> {
                 CALLS as f64 / seconds,
                 seen.writes,
                 seen.rejected,
-                seen.met
+                seen.conflicts
             );
             server.abort();
         }

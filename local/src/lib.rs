@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod cli;
 pub mod clips;
+pub mod contract;
 pub mod demo;
 pub mod gateway;
 pub mod serve;

@@ -1,4 +1,4 @@
-//! Batches of SQS messages: each message is processed by itself, and those that failed are reported to be delivered again.
+//! Batches of SQS messages. Each message is processed on its own, and SQS delivers only the failed ones again.
 
 use std::{
     fmt::Display,
@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-/// Kept back from the invocation's deadline, so that the report of what failed is sent in time. Without it the whole batch is delivered again.
+/// Time reserved before the invocation's deadline for returning the list of failed messages. If Lambda stops the function before that, SQS
+/// delivers the whole batch again.
 const MARGIN: Duration = Duration::from_secs(3);
 
 /// An SQS event, as Lambda delivers it.
@@ -27,7 +28,7 @@ struct Message {
     body: String,
 }
 
-/// The messages of a batch that are to be delivered again (`ReportBatchItemFailures`).
+/// The messages of a batch that SQS must deliver again (`ReportBatchItemFailures`).
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
@@ -40,8 +41,8 @@ struct ItemFailure {
     item_identifier: String,
 }
 
-/// Processes the bodies of a batch at the same time, until shortly before `deadline`. A message whose processing fails, or does not end in time,
-/// is reported: SQS delivers it again and, after the queue's `maxReceiveCount`, moves it to the dead-letter queue.
+/// Processes all messages of a batch concurrently, until shortly before `deadline`. A message whose processing fails or does not finish in time
+/// is reported as failed: SQS delivers it again and, after the queue's `maxReceiveCount`, moves it to the dead-letter queue.
 pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(
     batch: &Batch,
     deadline: SystemTime,
@@ -55,7 +56,7 @@ pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(
         let error = match timeout(time, process(message.body.clone())).await {
             Ok(Ok(())) => return None,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "it was not processed in time".to_owned(),
+            Err(_) => "it was not processed before the deadline".to_owned(),
         };
         tracing::warn!(
             message_id = message.message_id,
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_that_does_not_end_in_time_is_delivered_again_and_the_others_are_not() {
+    async fn a_message_that_exceeds_the_deadline_is_delivered_again_and_the_others_are_not() {
         let process_one = |body: String| async move {
             if body == "endless" {
                 std::future::pending::<()>().await;

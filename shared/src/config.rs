@@ -1,12 +1,12 @@
-//! The environment contract, read once while a function starts. ARCHITECTURE.md lists every variable.
+//! Environment variables, read once when a function starts. ARCHITECTURE.md lists all of them.
 
 use std::collections::HashMap;
 
-/// A function's environment variables. Holds AWS keys, so it can't be printed.
+/// A function's environment variables. They include AWS keys, so the type implements neither `Debug` nor `Display`.
 #[derive(Clone)]
 pub struct Env(HashMap<String, String>);
 
-/// What is wrong with the environment; the message names the variable.
+/// A required variable is missing or has an unusable value; the message names the variable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The variable is absent or empty.
@@ -17,16 +17,16 @@ pub enum ConfigError {
     Invalid {
         /// The variable's name.
         name: &'static str,
-        /// What would be accepted.
+        /// Which values are accepted.
         expected: &'static str,
     },
-    /// An HTTP client could not be made, for example because no root certificates are installed.
-    #[error("no HTTP client could be made: {0}")]
+    /// The HTTP client could not be created, for example because no root certificates are installed.
+    #[error("the HTTP client could not be created: {0}")]
     HttpClient(String),
 }
 
 impl Env {
-    /// The variables of this process; those that are not UTF-8 are left out.
+    /// The variables of this process, without those that are not UTF-8.
     pub fn process() -> Self {
         Self(
             std::env::vars_os()
@@ -35,12 +35,12 @@ impl Env {
         )
     }
 
-    /// All variables with their values, for a process that is to have them.
+    /// All variables with their values, to pass on to a child process.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The variable's value; `None` when it is absent or empty, since CloudFormation can declare a variable but not leave it out.
+    /// The variable's value. An empty variable counts as absent, because template.yaml passes optional parameters with an empty default.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_variable_is_an_absent_one_and_the_error_names_it() {
+    fn an_empty_variable_counts_as_absent_and_the_error_names_it() {
         let env = Env::from_iter([("CALLS_TABLE", "")]);
         assert_eq!(env.optional("CALLS_TABLE"), None);
         let error = env.required("CALLS_TABLE").unwrap_err();

@@ -1,11 +1,11 @@
-//! Dispatch ids, and what they have in common with the names of recordings.
+//! Dispatch ids, and the parsers they share with the names of recordings.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The id that a LiveKit agent dispatch was given: 1 to 128 letters, digits, `_` or `-`.
+/// The id of a LiveKit agent dispatch: 1 to 128 letters, digits, `_` or `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DispatchId(String);
@@ -18,7 +18,7 @@ impl TryFrom<String> for DispatchId {
     }
 }
 
-/// What a dispatch id of the form `dispatch_{unix}_{phone}` says about its call.
+/// The time and the phone number in a dispatch id of the form `dispatch_{unix}_{phone}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatchPattern {
     /// When the call was dispatched, in Unix seconds.
@@ -28,10 +28,10 @@ pub struct DispatchPattern {
 }
 
 impl DispatchId {
-    /// What a dispatch id is, for those who sent something else.
+    /// The format of a dispatch id, for error messages.
     pub const EXPECTED: &str = "1 to 128 letters, digits, underscores or hyphens, like dispatch_1754653479_15103455686";
 
-    /// Accepts what can be a dispatch id; `None` for anything else.
+    /// Parses a dispatch id; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         ((1..=128).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.to_owned()))
@@ -42,7 +42,7 @@ impl DispatchId {
         &self.0
     }
 
-    /// The dispatch time and phone number, when the id is of the form that carries them.
+    /// The dispatch time and phone number, if the id has the form `dispatch_{unix}_{phone}`.
     pub fn pattern(&self) -> Option<DispatchPattern> {
         let (unix, phone) = self.0.strip_prefix("dispatch_")?.split_once('_')?;
         let phone = is_phone(phone).then(|| phone.to_owned())?;
@@ -59,7 +59,7 @@ impl fmt::Display for DispatchId {
     }
 }
 
-/// The media type of a recording, by the extension of its name; `None` when it is no audio file that egress writes.
+/// The media type of a recording, from the extension of its name; `None` if LiveKit egress writes no audio files with that extension.
 pub fn media_type(name: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
         "mp4" | "m4a" => Some("audio/mp4"),
@@ -71,7 +71,7 @@ pub fn media_type(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The digits of a phone number, whatever stands between them.
+/// The digits of a phone number, without `+`, spaces and punctuation.
 pub fn digits(phone: &str) -> String {
     phone.chars().filter(char::is_ascii_digit).collect()
 }
@@ -80,7 +80,7 @@ fn is_phone(text: &str) -> bool {
     (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Unix seconds that are also a valid time, with room for the search window around them.
+/// Parses Unix seconds. The value plus seven days must still be a valid timestamp, so that search windows around it cannot overflow.
 pub(crate) fn parse_unix(text: &str) -> Option<i64> {
     let digits = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let unix = digits.then(|| text.parse::<i64>().ok())??;
@@ -93,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_documented_dispatch_id_names_its_call() {
+    fn the_documented_dispatch_id_has_a_time_and_a_phone_number() {
         let id = DispatchId::parse("dispatch_1754653479_15103455686").unwrap();
         assert_eq!(
             id.pattern(),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_without_a_phone_is_an_id_without_a_pattern() {
+    fn an_id_in_another_form_is_valid_but_has_no_pattern() {
         for text in [
             "dispatch_1754653479",
             "AD_x7Fq",
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_reach_beyond_a_name_is_no_dispatch_id() {
+    fn an_id_with_other_characters_or_a_wrong_length_is_rejected() {
         for text in [
             "",
             "a/b",
@@ -137,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parsers_panic(text in ".*") {
+        fn the_parsers_never_panic(text in ".*") {
             if let Some(id) = DispatchId::parse(&text) {
                 id.pattern();
             }

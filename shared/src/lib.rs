@@ -1,5 +1,5 @@
-//! What the Call Recordings functions have in common, in floors: a module imports from the floors below its own only. ARCHITECTURE.md
-//! shows the floors, and `tests/floors.rs` holds the modules to them.
+//! The code that the Call Recordings functions share, in floors: a module imports only from the floors below its own. ARCHITECTURE.md shows the
+//! floors, and `tests/floors.rs` checks the imports.
 
 pub mod batch;
 pub mod calls;

@@ -1,4 +1,4 @@
-//! What the names of recordings say: the phone number, the time and the direction of a call, by configurable patterns.
+//! Parses the names of recordings: configurable patterns extract the phone number, the time and the direction of a call.
 
 use std::fmt::Write;
 
@@ -11,13 +11,13 @@ use crate::{
     ids::{media_type, parse_unix},
 };
 
-/// The patterns of `RECORDING_NAME_PATTERNS` when it is absent: the documented name first, then those that LiveKit makes of the rooms
+/// The default of `RECORDING_NAME_PATTERNS`: the documented name first, then the names that LiveKit's file name templates produce for the rooms
 /// `outbound-{phone}`, `inbound-{phone}` and `call-_{phone}_…`.
 pub const DEFAULT_PATTERNS: &str = "outbound-{phone}_{unix}, {direction}-{phone}_{unix}, {direction}-{phone}-{time}, \
      {direction}-{phone}_{time}, {direction}-{phone}-{utc}, {direction}-{phone}_{utc}, call-_{phone}_{any}-{time}, \
      call-_{phone}_{any}_{time}, call-_{phone}_{any}-{utc}, call-_{phone}_{any}_{utc}, call-_{phone}_{any}_{unix}, {phone}-{time}";
 
-/// What each placeholder of a pattern stands for.
+/// The regular expression of each placeholder.
 const PLACEHOLDERS: [(&str, &str); 6] = [
     ("{phone}", r"\+?(?<phone>[0-9]{1,20})"),
     ("{unix}", r"(?<unix>[0-9]{1,13})"),
@@ -27,17 +27,17 @@ const PLACEHOLDERS: [(&str, &str); 6] = [
     ("{any}", r"[^/]+?"),
 ];
 
-/// Who called whom.
+/// The direction of a call, seen from the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The customer called.
     Inbound,
-    /// The customer was called.
+    /// The agent called the customer.
     Outbound,
 }
 
-/// What the name of a recording says. All of it may be missing.
+/// The values found in the name of a recording. Each of them may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingName {
     /// The customer's phone number, digits only, no `+`.
@@ -55,16 +55,16 @@ pub struct RecordingName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ignored {
-    /// Its extension is not that of an audio file.
+    /// The file's extension is not that of an audio file.
     NotAudio,
-    /// It is audio, no pattern matches its name, and the deployment indexes names that match only.
+    /// It is an audio file whose name matches no pattern, and `INDEX_UNMATCHED_AUDIO` is `false`.
     UnmatchedName,
-    /// It is empty.
+    /// The file is empty.
     Empty,
 }
 
 impl Ignored {
-    /// The reason in a sentence.
+    /// The reason as a sentence.
     pub fn reason(self) -> &'static str {
         match self {
             Self::NotAudio => "The name has no extension of an audio file.",
@@ -73,7 +73,7 @@ impl Ignored {
         }
     }
 
-    /// The reason as a word for programs.
+    /// The reason as a stable code for programs.
     pub fn code(self) -> &'static str {
         match self {
             Self::NotAudio => "not_audio",
@@ -84,7 +84,7 @@ impl Ignored {
 }
 
 impl RecordingName {
-    /// Reads the last segment of a key as `outbound-{phone}_{unix}.{extension}`. `None` when it is anything else.
+    /// Parses the last segment of a key as `outbound-{phone}_{unix}.{extension}`; `None` if it has another form.
     pub fn documented(key: &str) -> Option<Self> {
         let name = key.rsplit('/').next()?;
         media_type(name)?;
@@ -98,24 +98,24 @@ impl RecordingName {
         })
     }
 
-    /// The phone number and the time, where the name has both.
+    /// The phone number and the time, if the name has both.
     pub fn place(&self) -> Option<(String, i64)> {
         self.phone.clone().zip(self.unix)
     }
 }
 
-/// The patterns that a deployment reads the names of recordings by.
+/// The name patterns of a deployment.
 #[derive(Debug, Clone)]
 pub struct RecordingNames {
     patterns: Vec<Pattern>,
-    /// Whether audio whose name matches no pattern is indexed, too.
+    /// Whether audio files whose names match no pattern are indexed as well.
     unmatched: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Pattern {
     regex: Regex,
-    /// Of a pattern that names it.
+    /// The direction written literally in the pattern, such as `outbound-{phone}`.
     direction: Option<Direction>,
 }
 
@@ -140,14 +140,14 @@ impl RecordingNames {
         })
     }
 
-    /// Patterns from their text; `None` when one of them can't be used.
+    /// Parses patterns separated by commas or white space; `None` if one of them is invalid.
     pub fn new(patterns: &str, unmatched: bool) -> Option<Self> {
         let patterns = patterns.split([',', ' ', '\n']).filter(|pattern| !pattern.is_empty());
         let patterns = patterns.map(Pattern::new).collect::<Option<Vec<Pattern>>>()?;
         Some(Self { patterns, unmatched }).filter(|names| !names.patterns.is_empty())
     }
 
-    /// What a key says, or why its object is not indexed.
+    /// The values found in a key, or why its object is not indexed.
     pub fn read(&self, key: &str) -> Result<RecordingName, Ignored> {
         let Some((stem, _)) = key.rsplit_once('.').filter(|_| media_type(key).is_some()) else {
             return Err(Ignored::NotAudio);
@@ -180,7 +180,7 @@ impl Pattern {
         })
     }
 
-    /// What a key without its extension says; `None` when it does not match.
+    /// Matches a key without its extension; `None` if it does not match.
     fn read(&self, stem: &str) -> Option<RecordingName> {
         let found = self.regex.captures(stem)?;
         let text = |name: &str| found.name(name).map(|found| found.as_str());
@@ -206,7 +206,7 @@ fn direction(text: &str) -> Option<Direction> {
     }
 }
 
-/// Unix seconds from seconds, or from milliseconds, which have 13 digits.
+/// Unix seconds from a number of seconds or, if it has 13 digits, of milliseconds.
 fn seconds(text: &str) -> Option<i64> {
     match text.len() {
         13 => parse_unix(&text[..10]),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_name_says_phone_and_time_whoever_reads_it() {
+    fn the_documented_name_is_parsed_alike_with_and_without_patterns() {
         let expected = name("15103455686", 1_754_653_479, Some(Direction::Outbound));
         for extension in ["mp4", "mp3", "ogg", "MP4"] {
             let key = format!("egress-recordings/2025/08/08/outbound-15103455686_1754653479.{extension}");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_that_livekit_makes_of_its_templates_say_phone_and_time() {
+    fn names_from_livekit_templates_contain_phone_and_time() {
         let (outbound, inbound) = (Some(Direction::Outbound), Some(Direction::Inbound));
         for (key, direction) in [
             ("outbound-15103455686-2025-08-08T114439.ogg", outbound),
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_has_patterns_of_its_own_and_folders_may_be_part_of_them() {
+    fn a_deployment_can_configure_patterns_that_include_folders() {
         let names = RecordingNames::new("{direction}/{any}/{phone}.{unix}, in_{phone}", false).unwrap();
         let key = "egress-recordings/inbound/team-a/15103455686.1754653479.wav";
         assert_eq!(
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_cannot_be_read_is_refused_at_start() {
+    fn an_invalid_pattern_is_rejected() {
         for bad in ["", "{number}", "a{", "{phone}_{phone}", "}"] {
             assert!(RecordingNames::new(bad, true).is_none(), "{bad}");
         }
     }
 
     #[test]
-    fn times_that_are_no_times_match_nothing() {
+    fn invalid_times_match_no_pattern() {
         for key in [
             "outbound-15103455686-2025-13-08T114439.ogg",
             "outbound-15103455686_99999999999999999.ogg",
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_and_participants_named_after_a_number_say_it() {
+    fn a_phone_number_is_read_from_room_and_participant_names() {
         for room in [
             "outbound-15103455686",
             "inbound-+15103455686",
@@ -352,7 +352,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parsers_panic(text in ".*") {
+        fn the_parsers_never_panic(text in ".*") {
             let key = format!("{text}.mp4");
             let _ = (RecordingName::documented(&key), defaults().read(&key), number_of_room(&text));
         }

@@ -1,4 +1,4 @@
-//! Retries with jitter that honour `Retry-After` and stop before a deadline.
+//! Retries with jitter that honor `Retry-After` and stop before a deadline.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -12,27 +12,27 @@ use tokio::time::Instant;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
 
-/// What an error says about trying again.
+/// Whether an operation that failed is worth retrying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Another try would fail the same way.
+    /// A retry would fail the same way.
     Never,
-    /// Another try may succeed, not before the given time has passed.
+    /// A retry may succeed, but not before the given time has passed, if there is one.
     After(Option<Duration>),
 }
 
-/// An error that knows whether another try can help.
+/// An error that knows whether a retry can help.
 pub trait Classify {
-    /// Whether, and how soon, to try again.
+    /// Whether and when to retry.
     fn retry(&self) -> Retry;
 }
 
-/// How many retries a piece of work may still make, however many calls it consists of.
+/// The number of retries that all calls of one job may still make together.
 #[derive(Debug)]
 pub struct RetryBudget(AtomicU32);
 
 impl RetryBudget {
-    /// This many.
+    /// A budget of this many retries.
     pub fn new(retries: u32) -> Self {
         Self(AtomicU32::new(retries))
     }
@@ -43,7 +43,7 @@ impl RetryBudget {
     }
 }
 
-/// Calls `operation` up to `attempts` times. Gives up early, with the last error, when the next try would start after `deadline`.
+/// Calls `operation` up to `attempts` times. Returns the last error early if the next attempt would start after `deadline`.
 pub async fn with_retries<T, E: Classify, F: Future<Output = Result<T, E>>>(
     attempts: u32,
     deadline: Instant,
@@ -52,7 +52,7 @@ pub async fn with_retries<T, E: Classify, F: Future<Output = Result<T, E>>>(
     with_budget(&RetryBudget::new(u32::MAX), attempts, deadline, operation).await
 }
 
-/// As [`with_retries`], and gives up also when the budget has no retry left.
+/// Like [`with_retries`], but also stops when the budget is used up.
 pub async fn with_budget<T, E: Classify, F: Future<Output = Result<T, E>>>(
     budget: &RetryBudget,
     attempts: u32,
@@ -68,7 +68,7 @@ pub async fn with_budget<T, E: Classify, F: Future<Output = Result<T, E>>>(
         let Retry::After(asked) = error.retry() else {
             return Err(error);
         };
-        // Those that were told to come back at the same time should not.
+        // Jitter, because many clients may have received the same Retry-After.
         let delay = match asked {
             Some(asked) => asked.saturating_add(Duration::from_millis(fastrand::u64(
                 ..=asked.as_millis().min(1000) as u64,
@@ -92,7 +92,7 @@ pub fn backoff(attempt: u32) -> Duration {
     ceiling.mul_f64(0.75 + 0.25 * fastrand::f64())
 }
 
-/// How long an answer asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date. A date that is past asks for no wait.
+/// The wait that a response asks for: `retry-after-ms`, or `Retry-After` in seconds or as a date. A date in the past means no wait.
 pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let parsed = |text: &str, unit: f64| Duration::try_from_secs_f64(text.parse::<f64>().ok()? * unit).ok();
@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    async fn tries_until(deadline: Duration, attempts: u32, retry: Retry) -> (u32, Duration) {
+    async fn attempts_until(deadline: Duration, attempts: u32, retry: Retry) -> (u32, Duration) {
         let (start, mut tries) = (Instant::now(), 0);
         let result: Result<(), _> = with_retries(attempts, start + deadline, || {
             tries += 1;
@@ -126,36 +126,38 @@ mod tests {
         })
         .await;
         assert_eq!(result, Err(Failure(retry)));
-        (tries, start.elapsed())
+        (tries, Instant::now().duration_since(start))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_final_error_is_not_retried() {
-        assert_eq!(tries_until(Duration::from_secs(60), 5, Retry::Never).await.0, 1);
+        assert_eq!(attempts_until(Duration::from_secs(60), 5, Retry::Never).await.0, 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retry_after_is_waited_out() {
-        let (tries, waited) = tries_until(Duration::from_secs(60), 3, Retry::After(Some(Duration::from_secs(7)))).await;
+    async fn a_retry_waits_as_long_as_retry_after_asks() {
+        let (tries, waited) =
+            attempts_until(Duration::from_secs(60), 3, Retry::After(Some(Duration::from_secs(7)))).await;
         assert_eq!(tries, 3);
         assert!((14..=16).contains(&waited.as_secs()), "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_try_starts_after_the_deadline() {
-        let (tries, waited) = tries_until(Duration::from_secs(10), 9, Retry::After(Some(Duration::from_secs(7)))).await;
+    async fn no_attempt_starts_after_the_deadline() {
+        let (tries, waited) =
+            attempts_until(Duration::from_secs(10), 9, Retry::After(Some(Duration::from_secs(7)))).await;
         assert_eq!(tries, 2);
         assert!((7..=8).contains(&waited.as_secs()), "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_beyond_all_time_ends_the_tries() {
-        let (tries, waited) = tries_until(Duration::from_secs(10), 9, Retry::After(Some(Duration::MAX))).await;
+    async fn an_enormous_retry_after_ends_the_retries() {
+        let (tries, waited) = attempts_until(Duration::from_secs(10), 9, Retry::After(Some(Duration::MAX))).await;
         assert_eq!((tries, waited), (1, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_share_the_retries_of_their_job() {
+    async fn calls_of_one_job_share_its_retry_budget() {
         let (budget, mut tries) = (RetryBudget::new(3), 0);
         for _ in 0..5 {
             let result: Result<(), _> = with_budget(&budget, 3, Instant::now() + Duration::from_secs(60), || {
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_retry_after_is_read() {
+    fn every_form_of_retry_after_is_parsed() {
         let read = |name: &'static str, value: &str| {
             let headers = [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect();
             retry_after(&headers)

@@ -1,15 +1,15 @@
-//! Dates as the two documents print them, and as callers may write them.
+//! Formats dates for responses and parses the dates that callers send.
 
 use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp, civil, fmt::temporal, tz::TimeZone};
 
-/// `2024-01-15T10:30:00Z`, as in the Twilio document.
+/// `2024-01-15T10:30:00Z`, the format of the Twilio endpoints.
 pub fn to_seconds(time: Timestamp) -> String {
     format!("{time:.0}")
 }
 
-/// `2025-08-08T12:44:39.000Z`, as in the recordings document.
+/// `2025-08-08T12:44:39.000Z`, the format of the recordings endpoints.
 pub fn to_millis(time: Timestamp) -> String {
     format!("{time:.3}")
 }
@@ -19,7 +19,7 @@ pub fn utc_day(time: Timestamp) -> civil::Date {
     TimeZone::UTC.to_datetime(time).date()
 }
 
-/// A point or a whole day that a caller names.
+/// A date parameter: a moment or a whole day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DateInput {
     /// A whole UTC day.
@@ -29,7 +29,8 @@ pub enum DateInput {
 }
 
 impl DateInput {
-    /// Reads an ISO 8601 date or date-time; no zone means UTC. A `+` of an offset that the query string turned into a space is put back.
+    /// Parses an ISO 8601 date or date-time; without a zone it is UTC. A space before the offset is read as `+`, because an unescaped `+` in a
+    /// query string decodes to a space.
     pub fn parse(text: &str) -> Option<Self> {
         static PARSER: temporal::DateTimeParser = temporal::DateTimeParser::new();
         let text = &*with_plus(text);
@@ -39,14 +40,14 @@ impl DateInput {
         }
         let moment = PARSER.parse_timestamp(text).ok().or_else(|| {
             let local = PARSER.parse_datetime(text).ok()?;
-            // A date-time with a zone that parse_timestamp refused must not lose that zone here.
+            // parse_datetime ignores a zone. Text with a zone that parse_timestamp rejected is therefore rejected here as well.
             let zoneless = !text.ends_with(['z', 'Z', ']']) && !text.get(10..)?.contains(['+', '-']);
             zoneless.then(|| TimeZone::UTC.to_timestamp(local).ok())?
         })?;
         in_range(utc_day(moment)).map(|_| Self::Moment(moment))
     }
 
-    /// The first moment that counts as "on or after".
+    /// The first moment that counts as on or after this date.
     pub fn start(self) -> Timestamp {
         match self {
             Self::Day(date) => midnight(date),
@@ -54,7 +55,7 @@ impl DateInput {
         }
     }
 
-    /// The first moment that no longer counts as "before": the end of a whole day, or the moment itself.
+    /// The first moment after this date: the end of a whole day, or the moment itself.
     pub fn end(self) -> Timestamp {
         match self {
             Self::Day(date) => midnight(date) + SignedDuration::from_hours(24),
@@ -63,7 +64,7 @@ impl DateInput {
     }
 }
 
-/// A date-time with the `+` of its offset, which an unescaped query string turns into a space.
+/// Restores the `+` of an offset, which decodes to a space when it is not escaped in a query string.
 pub fn with_plus(text: &str) -> Cow<'_, str> {
     match text.rsplit_once(' ') {
         Some((moment, offset)) if moment.contains(['T', 't', ' ']) && !offset.is_empty() => {
@@ -100,14 +101,14 @@ mod tests {
             "2024-01-15T12:30:00+02:00",
             "2024-01-15T12:30:00 02:00",
         ] {
-            let moment = DateInput::parse(text).unwrap_or_else(|| panic!("{text} is not read"));
+            let moment = DateInput::parse(text).unwrap_or_else(|| panic!("{text} is not parsed"));
             assert_eq!(to_seconds(moment.start()), "2024-01-15T10:30:00Z", "{text}");
             assert_eq!(moment.start(), moment.end());
         }
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn invalid_dates_are_rejected() {
         for text in [
             "",
             "yesterday",
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_printed_as_the_documents_print_them() {
+    fn times_are_printed_in_the_documented_formats() {
         let time: Timestamp = "2025-08-08T12:44:39Z".parse().unwrap();
         let later = time + SignedDuration::from_millis(999);
         assert_eq!(to_seconds(later), "2025-08-08T12:44:39Z", "never in the future");

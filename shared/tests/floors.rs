@@ -1,5 +1,4 @@
-//! The floors of ARCHITECTURE.md: a module imports from the floors below its own only, and no two files import each other, however many others
-//! stand between them.
+//! Checks the floors of ARCHITECTURE.md: a module imports only from the floors below its own, and there are no import cycles between files.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +13,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The lists of floors, lowest first, in ARCHITECTURE.md: the crate's folder, and the modules of each floor.
+/// The list of floors of a crate in ARCHITECTURE.md, lowest first, with the modules of each floor.
 fn floors(of: &str) -> Vec<Vec<String>> {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let list = page
@@ -34,7 +33,7 @@ fn root() -> PathBuf {
 /// A module's path from the crate's root.
 type Module = Vec<String>;
 
-/// The modules of a crate, and what each imports.
+/// The modules of a crate with their imports.
 fn imports(source: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
     let mut files = Vec::new();
     collect(source, &mut files);
@@ -47,7 +46,7 @@ fn imports(source: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
         };
         found.visit_file(&syn::parse_file(&text).unwrap());
         let known = |path: Module| {
-            // The longest beginning of the path that is a module.
+            // The longest prefix of the path that is a module.
             (1..=path.len())
                 .rev()
                 .map(|length| path[..length].to_vec())
@@ -81,7 +80,7 @@ fn module_of(source: &Path, file: &Path) -> Module {
     module
 }
 
-/// The paths into the crate that a file names outside its tests.
+/// The paths into the crate that a file imports outside its tests.
 struct Imports {
     module: Module,
     paths: Vec<Module>,
@@ -154,7 +153,7 @@ impl<'ast> Visit<'ast> for Imports {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
             Item::Use(item) => {
-                // What a folder hands on from its own files is no import.
+                // Re-exports of a folder's own files are not imports.
                 let mut path = Vec::new();
                 self.add_tree(&item.tree, &mut path);
             }
@@ -192,7 +191,7 @@ fn upward(floors: &[Vec<String>], imports: &BTreeMap<Module, BTreeSet<Module>>) 
     found
 }
 
-/// Files that import from their own folder's `mod.rs`, which hands on what they have themselves.
+/// Files that import from the `mod.rs` of their own folder, which re-exports the file's own items.
 fn from_own_folder(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
     let parent = |module: &Module| module[..module.len() - 1].to_vec();
     let names = |module: &&Module| imports[*module].contains(&parent(module));
@@ -200,8 +199,8 @@ fn from_own_folder(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> 
     found.map(|module| module.join("::")).collect()
 }
 
-/// Files that import each other, however many others stand between them.
-fn circles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+/// The import cycles between files.
+fn cycles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
     let mut found = BTreeSet::new();
     for start in imports.keys() {
         let mut ways = vec![vec![start.clone()]];
@@ -209,7 +208,7 @@ fn circles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
         while let Some(way) = ways.pop() {
             let last = way.last().unwrap();
             for next in &imports[last] {
-                // A folder and its files are one thing from outside.
+                // From outside, a folder and its files count as one module.
                 if next == start {
                     let names: Vec<String> = way.iter().map(|module| module.join("::")).collect();
                     found.insert(names.join(" -> "));
@@ -223,7 +222,7 @@ fn circles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
 }
 
 #[test]
-fn imports_of_shared_run_downwards_without_a_circle() {
+fn imports_of_shared_go_downwards_without_cycles() {
     {
         let krate = "shared";
         let imports = imports(&root().join("shared/src"));
@@ -238,12 +237,12 @@ fn imports_of_shared_run_downwards_without_a_circle() {
             Vec::<String>::new(),
             "{krate}: name the file, not its folder"
         );
-        assert_eq!(circles(&imports), Vec::<String>::new(), "circles of {krate}");
+        assert_eq!(cycles(&imports), Vec::<String>::new(), "import cycles of {krate}");
     }
 }
 
 #[test]
-fn an_upward_import_and_a_circle_are_noticed() {
+fn an_upward_import_and_a_cycle_are_detected() {
     let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
     let imports = |pairs: &[(&str, &str)]| {
         let mut imports: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
@@ -264,9 +263,9 @@ fn an_upward_import_and_a_circle_are_noticed() {
         ["high imports beside"]
     );
     assert_eq!(upward(&floors, &imports(&[("other", "low")])), ["other is on no floor"]);
-    assert!(circles(&imports(&[("low::a", "low::b"), ("low::b", "low::c")])).is_empty());
+    assert!(cycles(&imports(&[("low::a", "low::b"), ("low::b", "low::c")])).is_empty());
     assert_eq!(
-        circles(&imports(&[
+        cycles(&imports(&[
             ("low::a", "low::b"),
             ("low::b", "low::c"),
             ("low::c", "low::a")

@@ -1,4 +1,4 @@
-//! `GET /reports/completeness`: what the reconciler found last.
+//! `GET /reports/completeness`: the reconciler's last report.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use shared::{
     },
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -33,7 +33,22 @@ impl State {
     }
 }
 
-/// Answers one request. `GET /reports/{proxy+}` brings that for `/reports/daily/` here as well, where no route of its own survives a deploy.
+/// Handles a request. The route `GET /reports/{proxy+}` also matches `/reports/daily/` with a trailing slash, which cannot have its own route in
+/// template.yaml.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/reports/completeness",
+        operation_id = "getCompleteness",
+        tag = "Reports",
+        summary = "Get the completeness report",
+        description = "The report of the reconciler's last finished round: calls without a recording, recordings without a call, and the reasons. Scope: `recordings:read`.",
+        responses((status = 200, description = "The report.", body = shared::reconcile::Report)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "report", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request) == Some("daily") {
         return get_daily_report::handle(&state.daily, request).await;

@@ -1,4 +1,4 @@
-//! `GET /reports/daily`: how many calls began on each day, and what is known of them, by the day ledger.
+//! `GET /reports/daily`: the day ledger's counts of the calls of each day.
 
 use jiff::civil::Date;
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -14,10 +14,10 @@ use shared::{
     },
 };
 
-/// The most days of one report.
-const MOST_DAYS: i32 = 366;
+/// The maximum number of days in a report.
+const MAX_DAYS: i32 = 366;
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -41,6 +41,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = DailyReport))]
 struct Report {
     from: Date,
     to: Date,
@@ -48,14 +49,33 @@ struct Report {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ReportedDay))]
 struct Day {
     #[serde(flatten)]
     ledger: LedgerDay,
-    /// `seconds` in minutes, to a tenth.
+    /// `seconds` in minutes, with one decimal place.
     minutes: f64,
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/reports/daily",
+        operation_id = "getDailyReport",
+        tag = "Reports",
+        summary = "Get the counts of days",
+        description = "The day ledger: counts of the calls that began on each UTC day. Days without calls may be missing. Scope: `recordings:read`.",
+        params(
+            ("from" = String, Query, description = "First UTC day.", pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", format = Date, example = "2025-08-01"),
+            ("to" = String, Query, description = "Last UTC day, at most 366 days from the first one, both included.", pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", format = Date, example = "2025-08-31"),
+        ),
+        responses((status = 200, description = "The days.", body = Report)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "missing", "value", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;
@@ -66,10 +86,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             return Err(ApiError::bad_request("invalid_parameter", "from must not be after to."));
         }
         let days = (to - from).get_days() + 1;
-        if days > MOST_DAYS {
+        if days > MAX_DAYS {
             return Err(ApiError::bad_request(
                 "invalid_parameter",
-                format!("from and to must be at most {MOST_DAYS} days apart, both included; these are {days}."),
+                format!("from and to must be at most {MAX_DAYS} days apart, both included; these are {days}."),
             ));
         }
         let ledger = state.calls.ledger_days(from, to).await?;

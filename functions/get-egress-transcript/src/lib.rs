@@ -1,7 +1,10 @@
-//! `GET /recordings/{dispatch_id}/transcript`: the transcript of a call over LiveKit, or how far it is.
+//! `GET /recordings/{dispatch_id}/transcript`: the transcript of a LiveKit recording, or its state.
 
 use lambda_http::{Body, Request, Response};
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{StoredTranscript, Timestamps};
 use shared::{
+    calls::Resolver,
     clients::{aws::Aws, queue::RecordingId},
     config::{ConfigError, Env},
     http::{
@@ -10,13 +13,14 @@ use shared::{
     },
     ids::DispatchId,
     transcript_api::{RecordingLabel, TranscriptQuery},
-    transcription::SpeakerNames,
-    transcripts::{TranscriptId, Transcripts},
+    transcription::{SpeakerNames, transcript_state},
+    transcripts::{TranscriptState, Transcripts},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
+    resolver: Option<Resolver>,
     transcripts: Transcripts,
     names: SpeakerNames,
 }
@@ -33,13 +37,40 @@ impl State {
     pub fn new(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         Ok(Self {
             access: Access::for_recordings(env, aws)?,
+            resolver: Resolver::from_env(env, aws)?,
             transcripts: Transcripts::from_env(env, aws)?,
             names: SpeakerNames::from_env(env),
         })
     }
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/recordings/{dispatch_id}/transcript",
+        operation_id = "getRecordingTranscript",
+        tag = "Transcripts",
+        summary = "Get the transcript of a LiveKit recording",
+        description = "The stored transcript of a LiveKit recording, or its state. It never costs anything. Scope: `recordings:read`.",
+        params(
+            ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("format" = Option<String>, Query, description = "JSON, plain text or captions. With two channels each turn begins with its speaker.", pattern = "^(json|text|srt|vtt)$"),
+            ("timestamps" = Option<Timestamps>, Query, description = "Adds `segments`, or `segments` and `words`, to the JSON."),
+            ("include" = Option<String>, Query, description = "Adds `dropped`, the text that was left out because the model invented it, to the JSON.", pattern = "^dropped$"),
+            ("variant" = Option<String>, Query, description = "The variant of the options that the transcript was requested with, as in `status_url`.", pattern = "^(default|[0-9a-f]{16})$", example = "default"),
+        ),
+        responses((status = 200, description = "The transcript or its state.", content(
+            (StoredTranscript = "application/json"),
+            (String = "text/plain"),
+            (String = "application/x-subrip"),
+            (String = "text/vtt"),
+        ))),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "stored_transcript", "database", "storage"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;
@@ -47,10 +78,11 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
         let query = TranscriptQuery::parse(&request.query)?;
         let recording = RecordingId::Egress(id.clone());
-        let known = state
-            .transcripts
-            .get(&TranscriptId::new(&recording, &query.variant))
-            .await?;
+        let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
+        let known = match resolver.find_version(&id).await? {
+            Some(found) => transcript_state(resolver, &state.transcripts, &id, &found, &query.variant).await?,
+            None => TranscriptState::Absent,
+        };
         let label = query.wants_json().then(|| RecordingLabel::egress(&id));
         query.answer(recording, known, label, &state.names, "POST to this path")
     })

@@ -1,4 +1,6 @@
-//! `GET /recordings/{dispatch_id}`: two presigned URLs for one call's recording.
+//! `GET /recordings/{dispatch_id}`: presigned URLs for playing and downloading a call's recording.
+
+pub mod audio;
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
@@ -18,7 +20,7 @@ use shared::{
     time::to_millis,
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     storage: Option<Storage>,
@@ -53,22 +55,48 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RecordingUrls))]
 struct Recording {
     recording_url: String,
     download_url: String,
     dispatch_id: String,
     s3_key: String,
+    /// Path of the recording's audio below the base URL, which does not expire.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    stable_url: String,
     expires_in: u64,
     expires_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     expires_limited_by: Option<&'static str>,
 }
 
-/// Answers one request. `GET /recordings/{proxy+}` brings that for `/recordings/{dispatch_id}/transcript/` here as well: a greedy route of its
-/// own below `{dispatch_id}` might take `/recordings/{dispatch_id}/` away from this one.
+/// Handles a request. The route `GET /recordings/{proxy+}` also matches `/recordings/{dispatch_id}/transcript/` with a trailing slash. A
+/// separate greedy route below `{dispatch_id}` might also match `/recordings/{dispatch_id}/`, which belongs to this function.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/recordings/{dispatch_id}",
+        operation_id = "getRecording",
+        tag = "Recordings",
+        summary = "Get the URLs of a recording",
+        description = "Presigned URLs for the LiveKit recording of a call: one to play and one to download. Anyone who has them can use both until `expires_at`. Scope: `recordings:read`.",
+        params(
+            ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("expires_in" = Option<u64>, Query, description = "Lifetime of the URLs in seconds.", minimum = 1, maximum = 604800, example = 3600),
+        ),
+        responses((status = 200, description = "The URLs.", body = Recording)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "signer", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request).is_some_and(|tail| tail.ends_with("/transcript")) {
         return get_egress_transcript::handle(&state.transcripts, request).await;
+    }
+    if http::route_ends_with(&request, "/audio") || http::tail(&request).is_some_and(|tail| tail.ends_with("/audio")) {
+        return audio::handle(state, request).await;
     }
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;
@@ -77,13 +105,15 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         request.query.only(&["expires_in"])?;
         let expires_in = request.query.integer("expires_in", 3600, 1..=MAX_EXPIRES_IN)?;
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
-        let key = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let found = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let key = found.recording.key;
         let presigner = storage.presign.presigner(expires_in).await?;
         let recording = Recording {
             recording_url: presigner.presign(&key)?,
             download_url: presigner.presign_download(&key)?,
             dispatch_id: text,
             s3_key: key,
+            stable_url: audio::stable_url(&id),
             expires_in: presigner.expiry.seconds,
             expires_at: to_millis(presigner.expiry.at()),
             expires_limited_by: presigner.expiry.limited_by,

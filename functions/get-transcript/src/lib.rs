@@ -1,6 +1,8 @@
-//! `GET /api/twilio/transcript/{recording_sid}`: a transcript, or how far it is.
+//! `GET /api/twilio/transcript/{recording_sid}`: the transcript of a Twilio recording, or its state.
 
 use lambda_http::{Body, Request, Response};
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{StoredTranscript, Timestamps};
 use shared::{
     clients::{
         aws::Aws,
@@ -14,10 +16,10 @@ use shared::{
     },
     transcript_api::{RecordingLabel, TranscriptQuery},
     transcription::SpeakerNames,
-    transcripts::{TranscriptId, TranscriptState, Transcripts},
+    transcripts::{AudioId, TranscriptId, Transcripts},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     twilio: Twilio,
@@ -40,7 +42,33 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/api/twilio/transcript/{recording_sid}",
+        operation_id = "getTwilioTranscript",
+        tag = "Twilio",
+        summary = "Get the transcript of a Twilio recording",
+        description = "The stored transcript of a Twilio recording, or its state. It never costs anything. Scope: `twilio:transcribe`.",
+        params(
+            ("recording_sid" = String, Path, description = "The SID of the Twilio recording.", pattern = "^RE[0-9A-Fa-f]{16,32}$", example = "RE1234567890abcdef"),
+            ("format" = Option<String>, Query, description = "JSON, plain text or captions. With two channels each turn begins with its speaker.", pattern = "^(json|text|srt|vtt)$"),
+            ("timestamps" = Option<Timestamps>, Query, description = "Adds `segments`, or `segments` and `words`, to the JSON."),
+            ("include" = Option<String>, Query, description = "Adds `dropped`, the text that was left out because the model invented it, to the JSON.", pattern = "^dropped$"),
+            ("variant" = Option<String>, Query, description = "The variant of the options that the transcript was requested with, as in `status_url`.", pattern = "^(default|[0-9a-f]{16})$", example = "default"),
+        ),
+        responses((status = 200, description = "The transcript or its state.", content(
+            (StoredTranscript = "application/json"),
+            (String = "text/plain"),
+            (String = "application/x-subrip"),
+            (String = "text/vtt"),
+        ))),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "recording_sid", "value", "stored_transcript", "database", "twilio"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Twilio, request, |request| async move {
         state.access.check(&request, Scope::TwilioTranscribe).await?;
@@ -50,16 +78,15 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let recording = RecordingId::Twilio(sid.clone());
         let known = state
             .transcripts
-            .get(&TranscriptId::new(&recording, &query.variant))
+            .get(&TranscriptId::new(&AudioId::Twilio(sid.clone()), &query.variant))
             .await?;
-        let label =
-            match query.wants_json() && matches!(known, TranscriptState::Completed(_) | TranscriptState::Stale(_)) {
-                true => {
-                    let account = state.twilio.account_sid().await.map_err(no_account)?;
-                    Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
-                }
-                false => None,
-            };
+        let label = match query.wants_json() && known.stored().is_some() {
+            true => {
+                let account = state.twilio.account_sid().await.map_err(no_account)?;
+                Some(RecordingLabel::twilio(&state.twilio, &account, &sid))
+            }
+            false => None,
+        };
         query.answer(
             recording,
             known,

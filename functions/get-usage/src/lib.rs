@@ -1,4 +1,4 @@
-//! `GET /api/twilio/usage/`: what this month's transcription has cost, and what it has not.
+//! `GET /api/twilio/usage/`: the cost of this month's transcriptions, and what stored transcripts and unbilled audio saved.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use shared::{
@@ -11,7 +11,7 @@ use shared::{
     transcripts::usage::Usage,
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     usage: Usage,
@@ -34,13 +34,27 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/api/twilio/usage",
+        operation_id = "getUsage",
+        tag = "Twilio",
+        summary = "Get this month's costs",
+        description = "The cost of transcription in the current UTC month, for recordings of both sources. Scope: `twilio:transcribe`.",
+        responses((status = 200, description = "The month's usage.", body = shared::transcripts::usage::MonthUsage)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Twilio, request, |request| async move {
         state.access.check(&request, Scope::TwilioTranscribe).await?;
         request.expect_tail("usage")?;
         request.query.only(&[])?;
-        Ok((StatusCode::OK, state.usage.this_month().await?))
+        Ok((StatusCode::OK, state.usage.current_month().await?))
     })
     .await
 }

@@ -1,4 +1,4 @@
-//! The EventBridge event `interaction.updated`, by way of an SQS queue: what another system knows of a call.
+//! Processes the EventBridge event `interaction.updated` from an SQS queue: another system's report about a call.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use shared::{
     config::{ConfigError, Env},
 };
 
-/// What every event needs, made once.
+/// The state that is created once and used for every event.
 pub struct State {
     calls: Calls,
 }
@@ -27,10 +27,10 @@ impl State {
     }
 }
 
-/// An EventBridge event. What `detail` has besides the documented fields is ignored.
+/// An EventBridge event. Unknown fields in `detail` are ignored.
 #[derive(Debug, Deserialize)]
 struct Event {
-    /// Counts as the time of the report when `detail` has no `updated_at`.
+    /// The time of the report, unless `detail` has `updated_at`.
     time: Timestamp,
     detail: Map<String, Value>,
 }
@@ -38,15 +38,15 @@ struct Event {
 /// Why an event was not indexed.
 #[derive(Debug, thiserror::Error)]
 enum EventError {
-    /// It will never be: what is wrong with it.
+    /// The event is invalid. Delivering it again does not help.
     #[error("the event can't be used: {0}")]
     Invalid(String),
-    /// It may be if it is delivered again.
+    /// The table did not respond. Delivering the event again may help.
     #[error(transparent)]
     Calls(#[from] CallsError),
 }
 
-/// Indexes the events of a batch. Nothing is acknowledged before it is stored; a message that is no usable event goes to the dead-letter queue.
+/// Indexes the events of a batch. A message is acknowledged only after its event is stored; an invalid message goes to the dead-letter queue.
 pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchResponse {
     batch::process(&batch, deadline, async |body| index(state, &body).await).await
 }

@@ -1,34 +1,34 @@
-//! The two forms in which S3's events arrive.
+//! The two formats of S3 events.
 
 use serde::Deserialize;
 
-/// An object that appeared or was deleted.
+/// An object that was created or deleted.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ObjectEvent {
     pub(crate) bucket: String,
     pub(crate) key: String,
-    /// Says which of two events for one key is the newer.
+    /// Orders the events of one key.
     pub(crate) sequencer: Option<String>,
 }
 
-/// Why a message can't be read.
+/// A message could not be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("the message is not an event of S3: {0}")]
+#[error("the message is not an S3 event: {0}")]
 pub struct EventError(#[from] serde_json::Error);
 
-/// Either form, by the fields it has.
+/// The formats are distinguished by their fields.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Form {
-    /// From EventBridge, with keys as they are: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
+enum Format {
+    /// An EventBridge event, whose key is not encoded: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html>
     EventBridge { detail: Detail },
-    /// From S3 itself, with keys encoded as in forms:
+    /// An S3 notification, whose keys are form-encoded:
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>
     Notification {
         #[serde(rename = "Records")]
         records: Vec<Record>,
     },
-    /// What S3 sends when a notification is configured.
+    /// The message that S3 sends when a notification is configured.
     Test {
         #[serde(rename = "Event")]
         _event: TestEvent,
@@ -64,19 +64,19 @@ struct Object {
 }
 
 impl ObjectEvent {
-    /// Reads the body of a message.
-    pub(crate) fn read(body: &str) -> Result<Vec<Self>, EventError> {
+    /// Parses the body of a message.
+    pub(crate) fn parse(body: &str) -> Result<Vec<Self>, EventError> {
         let event = |detail: Detail, key: String| Self {
             bucket: detail.bucket.name,
             key,
             sequencer: detail.object.sequencer,
         };
         Ok(match serde_json::from_str(body)? {
-            Form::EventBridge { mut detail } => {
+            Format::EventBridge { mut detail } => {
                 let key = std::mem::take(&mut detail.object.key);
                 vec![event(detail, key)]
             }
-            Form::Notification { records } => {
+            Format::Notification { records } => {
                 let decoded = |record: Record| {
                     let spaced = record.s3.object.key.replace('+', " ");
                     let key = percent_encoding::percent_decode_str(&spaced)
@@ -86,7 +86,7 @@ impl ObjectEvent {
                 };
                 records.into_iter().map(decoded).collect()
             }
-            Form::Test { .. } => Vec::new(),
+            Format::Test { .. } => Vec::new(),
         })
     }
 }
@@ -96,11 +96,11 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Vec<ObjectEvent> {
-        ObjectEvent::read(body).unwrap()
+        ObjectEvent::parse(body).unwrap()
     }
 
     #[test]
-    fn keys_of_eventbridge_are_as_they_are_and_keys_of_notifications_are_decoded() {
+    fn keys_in_notifications_are_decoded_and_keys_in_eventbridge_events_are_not() {
         let detail = r#""bucket": {"name": "b"}, "object": {"key": "a+b%20c.mp4", "sequencer": "1"}"#;
         let bridge = read(&format!(
             r#"{{"detail-type": "Object Created", "detail": {{{detail}}}}}"#
@@ -119,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn the_test_event_of_a_new_notification_says_nothing() {
+    fn the_test_event_of_a_new_notification_is_ignored() {
         let body = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2014-10-13T15:57:02.089Z","Bucket":"b"}"#;
         assert_eq!(read(body), []);
     }
 
     #[test]
-    fn what_is_no_event_is_an_error() {
+    fn a_message_that_is_not_an_event_is_an_error() {
         for body in [
             "",
             "{",
@@ -134,7 +134,7 @@ mod tests {
             r#"{"detail": {"bucket": {"name": "b"}}}"#,
             r#"{"Event": "s3:Other"}"#,
         ] {
-            assert!(ObjectEvent::read(body).is_err(), "{body}");
+            assert!(ObjectEvent::parse(body).is_err(), "{body}");
         }
     }
 }

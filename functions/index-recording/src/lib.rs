@@ -1,6 +1,6 @@
-//! S3's events, by way of an SQS queue: an object appeared in the bucket, or was deleted.
+//! Processes S3 events from an SQS queue: an object was created or deleted.
 //!
-//! An event only says which object to ask S3 about: what `HeadObject` answers is indexed. So events may come twice, late or in any order.
+//! An event only names the object. The response of `HeadObject` is indexed, so events may be delivered twice, late or in any order.
 
 mod event;
 
@@ -15,7 +15,7 @@ use shared::{
 
 use event::{EventError, ObjectEvent};
 
-/// What every event needs, made once.
+/// The state that is created once and used for every event.
 pub struct State {
     calls: Calls,
     bucket: RecordingsBucket,
@@ -35,22 +35,22 @@ impl State {
 /// Why an event was not indexed.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// It never will be: what is wrong with it.
+    /// The message is invalid. Delivering it again does not help.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// It may be if it is delivered again.
+    /// The table or the bucket did not respond. Delivering the event again may help.
     #[error(transparent)]
     Index(#[from] ResolveError),
 }
 
-/// Indexes the objects of a batch as they are now. Nothing is acknowledged before it is stored.
+/// Indexes the current state of the objects in a batch. A message is acknowledged only after its objects are stored.
 pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchResponse {
     batch::process(&batch, deadline, async |body| index(state, &body).await).await
 }
 
-/// Indexes what one message is about.
+/// Indexes the objects of one message.
 pub async fn index(state: &State, body: &str) -> Result<(), IndexError> {
-    for event in ObjectEvent::read(body)? {
+    for event in ObjectEvent::parse(body)? {
         if event.bucket != state.bucket.name() {
             tracing::warn!(bucket = event.bucket, "event of another bucket ignored");
             continue;

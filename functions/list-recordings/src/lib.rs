@@ -1,4 +1,4 @@
-//! `GET /recordings`: calls by their start, newest first: those that can be played, unless asked otherwise.
+//! `GET /recordings`: a list of calls sorted by start time. The default is the calls that can be played, newest first.
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -16,10 +16,11 @@ use shared::{
         access::{Access, Scope},
         invalid_parameter,
     },
+    ids::DispatchId,
     time::{DateInput, to_millis},
 };
 
-/// Life of the listed URLs in seconds: the document's default.
+/// The lifetime of the listed URLs in seconds, the documented default.
 const EXPIRES_IN: u64 = 3600;
 const PARAMETERS: [&str; 14] = [
     "limit",
@@ -38,7 +39,7 @@ const PARAMETERS: [&str; 14] = [
     "has_recording",
 ];
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -66,6 +67,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RecordingList))]
 struct List {
     recordings: Vec<Row>,
     limit: usize,
@@ -75,16 +77,18 @@ struct List {
     total: Option<Counted>,
 }
 
-/// What `include_total` adds.
+/// The fields that `include_total` adds.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct Counted {
     /// `null` until the reconciler has counted the closed days.
     total: Option<u64>,
-    /// When the closed days in it were counted; the last three days are counted by the request.
+    /// When the closed days were last counted. The request itself counts the open days.
     total_as_of: String,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ListedCall))]
 struct Row {
     interaction_id: Option<String>,
     customer_name: Option<String>,
@@ -101,19 +105,25 @@ struct Row {
     call_sid: Option<String>,
     has_transcript: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     recording_error: Option<String>,
-    /// All of them, the one that `recording_url` plays first.
+    /// All recordings of the call. The first one is that of `recording_url`.
     recordings: Vec<Recorded>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "source", rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ListedRecording))]
 enum Recorded {
     LiveKit {
         recording_url: String,
+        /// Path of the recording's audio below the base URL, which does not expire.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false, format = "uri-reference"))]
+        stable_url: Option<String>,
         expires_at: String,
     },
-    /// Its URL asks for Twilio credentials, or is exchanged for a transcript.
+    /// The URL requires Twilio credentials. It can also be sent to the transcript endpoint.
     Twilio {
         recording_url: Option<String>,
         sid: String,
@@ -121,7 +131,37 @@ enum Recorded {
     },
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/recordings",
+        operation_id = "listRecordings",
+        tag = "Recordings",
+        summary = "List calls",
+        description = "Calls by start time, newest first. Calls without a recording are listed only with `has_recording=false`. Scope: `recordings:read`.",
+        params(
+            ("limit" = Option<u64>, Query, description = "Rows on a page.", minimum = 1, maximum = 100, example = 10),
+            ("offset" = Option<u64>, Query, description = "Rows to skip, at most 100,000. Not together with `cursor`.", minimum = 0, maximum = 4294967295u64),
+            ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page, with the same filters and order."),
+            ("order" = Option<String>, Query, description = "`desc`, the default, is newest first; `asc` is oldest first.", pattern = "^(asc|desc)$"),
+            ("include_total" = Option<bool>, Query, description = "Adds `total`. Not together with a filter other than `has_recording`."),
+            ("status" = Option<String>, Query, description = "Exact match.", min_length = 1, max_length = 256),
+            ("outcome" = Option<String>, Query, description = "Exact match.", min_length = 1, max_length = 256),
+            ("phone" = Option<String>, Query, description = "A phone number with its country code. Only its digits are compared.", pattern = "[0-9]", max_length = 256, example = "+15103455686"),
+            ("interaction_id" = Option<String>, Query, description = "Exact match.", min_length = 1, max_length = 256),
+            ("started_after" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2025-08-08"),
+            ("started_before" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2025-08-08"),
+            ("min_duration" = Option<u64>, Query, description = "Minimum duration in seconds.", minimum = 0, maximum = 4294967295u64),
+            ("has_transcript" = Option<bool>, Query, description = "With or without a stored transcript."),
+            ("has_recording" = Option<bool>, Query, description = "`false`: the calls without a recording."),
+        ),
+        responses((status = 200, description = "A page of calls.", body = List)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "value", "list", "database", "signer"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;
@@ -139,7 +179,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         if with_total && !filter.is_whole() {
             return Err(ApiError::bad_request(
                 "invalid_parameter",
-                "include_total counts whole lists; has_recording is the only filter it goes with.",
+                "include_total counts whole lists; the only filter that it can be combined with is has_recording.",
             ));
         }
         let start = match request.query.get("cursor") {
@@ -151,7 +191,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 ));
             }
             Some(text) => {
-                let accepted = "the next_cursor of an earlier answer to the same filters and order";
+                let accepted = "the next_cursor of an earlier response for the same filters and order";
                 let cursor = Cursor::decode(text, &filter, order);
                 ListStart::After(cursor.ok_or_else(|| invalid_parameter("cursor", text, accepted))?)
             }
@@ -241,6 +281,7 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
     if let Some(key) = &call.s3_key {
         recordings.push(Recorded::LiveKit {
             recording_url: presigner.presign(key)?,
+            stable_url: DispatchId::parse(&call.dispatch_id).map(|id| format!("/recordings/{id}/audio")),
             expires_at: to_millis(presigner.expiry.at()),
         });
     }
@@ -256,6 +297,7 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
         Some(Recorded::LiveKit {
             recording_url,
             expires_at,
+            ..
         }) => (Some("livekit"), Some(recording_url.clone()), Some(expires_at.clone())),
         Some(Recorded::Twilio { recording_url, .. }) => (Some("twilio"), recording_url.clone(), None),
         None => (None, None, None),

@@ -1,4 +1,4 @@
-//! `GET /api/twilio/recordings/`: the account's recordings, filtered, each with whether its audio can be fetched.
+//! `GET /api/twilio/recordings/`: the account's recordings, with filters, and whether the audio of each can be fetched.
 
 mod query;
 
@@ -22,14 +22,14 @@ use shared::{
 };
 use tokio::time::{Instant, timeout_at};
 
-/// Rows read from Twilio at once when only some of them will match.
+/// The page size for requests to Twilio when filters exclude some of the recordings.
 const FILTERED_PAGE_SIZE: u64 = 200;
-/// Kept back from paging for the media probes.
+/// The part of a request's time that is reserved for checking the media.
 const PROBE_BUDGET: Duration = Duration::from_secs(8);
-/// Concurrent probes: Twilio limits an account's concurrency, and each new TLS connection costs CPU.
-const PROBES_AT_ONCE: usize = 16;
+/// Media checks that run concurrently. Twilio limits an account's concurrency, and each new TLS connection costs CPU time.
+const CONCURRENT_PROBES: usize = 16;
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     twilio: Twilio,
@@ -51,6 +51,7 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioRecordingList))]
 struct List {
     total_recordings: usize,
     query_parameters: QueryParameters,
@@ -60,6 +61,7 @@ struct List {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct QueryParameters {
     limit: String,
     status: Option<String>,
@@ -68,6 +70,7 @@ struct QueryParameters {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioRecording))]
 struct Row {
     sid: String,
     account_sid: String,
@@ -91,6 +94,7 @@ struct Row {
 }
 
 #[derive(Serialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioSummary))]
 struct Summary {
     completed: usize,
     in_progress: usize,
@@ -99,7 +103,29 @@ struct Summary {
     inaccessible_media: usize,
 }
 
-/// Answers one request. `GET /api/twilio/{proxy+}` brings that for `/api/twilio/usage/` here as well, where no route of its own survives a deploy.
+/// Handles a request. The route `GET /api/twilio/{proxy+}` also matches `/api/twilio/usage/` with a trailing slash, which cannot have its own
+/// route in template.yaml.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/api/twilio/recordings",
+        operation_id = "listTwilioRecordings",
+        tag = "Twilio",
+        summary = "List Twilio recordings",
+        description = "The recordings of the Twilio account, and whether the audio of each can be fetched. Scope: `twilio:read`.",
+        params(
+            ("limit" = Option<u64>, Query, description = "Rows.", minimum = 1, maximum = 100, example = 50),
+            ("status" = Option<String>, Query, description = "`in-progress` includes paused, stopped and processing; `failed` includes absent.", pattern = "^(completed|in-progress|failed|paused|stopped|processing|absent|deleted)$", example = "completed"),
+            ("date_created_after" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2024-01-15"),
+            ("date_created_before" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2024-01-15"),
+            ("page_token" = Option<String>, Query, description = "`next_page_token` of the previous response, with the same `status` and dates."),
+        ),
+        responses((status = 200, description = "A page of recordings.", body = List)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "value", "page_token", "twilio"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     if http::tail(&request) == Some("usage") {
         return get_usage::handle(&state.usage, request).await;
@@ -131,7 +157,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                 .into_iter()
                 .map(|recording| row(&state.twilio, &account, recording, probes_end)),
         )
-        .buffered(PROBES_AT_ONCE)
+        .buffered(CONCURRENT_PROBES)
         .collect()
         .await;
 
@@ -153,7 +179,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     .await
 }
 
-/// Reads Twilio's pages until `limit` rows match, the pages end, or time is up. The position says where more may be.
+/// Reads Twilio's pages until `limit` recordings match, the last page is read, or the deadline passes. Returns the position of the next page, if
+/// there may be one.
 async fn collect(
     twilio: &Twilio,
     filter: &RecordingFilter,
@@ -181,9 +208,9 @@ async fn collect(
             .unwrap_or(Err(TwilioError::Timeout))
         {
             Ok(page) => page,
-            // What has been read is a good answer, even if nothing matched, and the token says where to go on.
+            // The pages read so far are a valid response, even if nothing matched, and the token names the next page.
             Err(error) if error.is_transient() && !read.is_empty() => {
-                tracing::warn!(%error, "list cut short");
+                tracing::warn!(%error, "Twilio's list was not read completely");
                 return Ok((found, Some(position)));
             }
             Err(TwilioError::Rejected { status: 400, .. }) if from_token && read.is_empty() => {
@@ -194,12 +221,12 @@ async fn collect(
         read.insert(position.page.as_str().to_owned());
         if page.next.as_ref().is_some_and(|next| read.contains(next.as_str())) {
             return Err(upstream(TwilioError::Unexpected(
-                "its pages lead back to one read before".into(),
+                "next_page_uri leads to a page that was already read".into(),
             )));
         }
         let mut rows = page.recordings.into_iter().peekable();
         if let Some(after) = &position.after {
-            // New recordings push rows from page to page: the row may have moved to the next one.
+            // New recordings shift older ones to later pages, so the row may be on the next page.
             if !rows.by_ref().any(|row| row.sid == *after) {
                 let Some(next) = page.next else {
                     return Err(query::expired_token());
@@ -242,7 +269,7 @@ async fn row(twilio: &Twilio, account: &AccountSid, recording: Recording, deadli
     let status_code = match twilio.probe_media(account, &recording.sid, deadline).await {
         Ok(status) => Some(status),
         Err(error) => {
-            tracing::warn!(%error, "media probe without an answer");
+            tracing::warn!(%error, "no response to the media check");
             None
         }
     };
@@ -291,9 +318,9 @@ impl Summary {
     }
 }
 
-/// Twilio's faults are 500 by the document; the code tells them apart.
+/// The documented status for all errors of Twilio is 500; `code` distinguishes them.
 fn upstream(error: TwilioError) -> ApiError {
-    // A list that does not exist means that the configured account does not.
+    // Twilio has no such list if it does not know the configured account.
     let (code, sentence) = match error {
         TwilioError::NotFound => ("twilio_unauthorized", "Twilio does not know the configured account"),
         _ => (error.code(), error.user_message()),

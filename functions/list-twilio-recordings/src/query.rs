@@ -1,4 +1,4 @@
-//! Which recordings are asked for, and where in Twilio's list to go on.
+//! The filters and the page token of a request.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{Timestamp, ToSpan};
@@ -9,21 +9,21 @@ use shared::{
     time::{DateInput, utc_day, with_plus},
 };
 
-/// The filters of one list, as given and as understood.
+/// The filters of a request, as received and parsed.
 pub(crate) struct RecordingFilter {
     status: Option<String>,
     created_from: Option<Timestamp>,
     created_until: Option<Timestamp>,
-    /// The parameters as given, by which a page token is bound to its list.
+    /// The parameters as received. A page token is valid only for the same parameters.
     given: [Option<String>; 3],
 }
 
-/// A place in Twilio's list.
+/// A position in Twilio's list.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Position {
     /// The page.
     pub(crate) page: PageQuery,
-    /// SID of the last row of the page that was given out already.
+    /// SID of the last recording of the page that was already returned.
     pub(crate) after: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Position {
     }
 }
 
-/// A page token, before it is made opaque.
+/// The content of a page token.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Token {
@@ -82,17 +82,17 @@ impl RecordingFilter {
         })
     }
 
-    /// Status, first and last moment as the caller gave them.
+    /// Status, first and last date as received.
     pub(crate) fn given(&self) -> &[Option<String>; 3] {
         &self.given
     }
 
-    /// Whether rows of a page may have to be left out.
+    /// Whether recordings on a page may have to be excluded.
     pub(crate) fn is_selective(&self) -> bool {
         self.given.iter().any(Option::is_some)
     }
 
-    /// The first page of the days in question. Twilio's reading of a day's ends is unclear, so one day more is asked for.
+    /// The first page of the requested days. It is not documented whether Twilio includes the last day, so the request includes one more day.
     pub(crate) fn first_page(&self, page_size: u64) -> PageQuery {
         let before = self.created_until.map(|until| utc_day(until).saturating_add(1.day()));
         PageQuery::first(page_size, self.created_from.map(utc_day), before)
@@ -111,12 +111,12 @@ impl RecordingFilter {
                 .is_none_or(|until| created.is_some_and(|created| created < until))
     }
 
-    /// Where the list begins: `None` at the start, else where the request's `page_token` says.
+    /// The position of the request's `page_token`; `None` if there is none.
     pub(crate) fn start(&self, query: &Query) -> Result<Option<Position>, ApiError> {
         let Some(text) = query.get("page_token") else {
             return Ok(None);
         };
-        let invalid = || invalid_parameter("page_token", text, "the next_page_token of an earlier answer");
+        let invalid = || invalid_parameter("page_token", text, "the next_page_token of an earlier response");
         let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
         let token: Token = serde_json::from_slice(&json).map_err(|_| invalid())?;
         let page = PageQuery::parse(&token.page).ok_or_else(invalid)?;
@@ -130,7 +130,7 @@ impl RecordingFilter {
         if token.filter != self.given {
             return Err(ApiError::bad_request(
                 "invalid_parameter",
-                "page_token belongs to a list with other filters; give the same status and dates as before.",
+                "page_token belongs to a list with other filters; send the same status and dates as before.",
             ));
         }
         Ok(Some(Position {
@@ -139,7 +139,7 @@ impl RecordingFilter {
         }))
     }
 
-    /// The opaque form of a position in this list.
+    /// Encodes a position in this list as a page token.
     pub(crate) fn token(&self, position: &Position) -> String {
         let token = Token {
             page: position.page.as_str().to_owned(),
@@ -153,6 +153,6 @@ impl RecordingFilter {
 pub(crate) fn expired_token() -> ApiError {
     ApiError::bad_request(
         "page_token_expired",
-        "page_token points to a place in Twilio's list that is gone; start again without it.",
+        "page_token names a position in Twilio's list that no longer exists; start again without it.",
     )
 }

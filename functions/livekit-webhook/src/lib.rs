@@ -1,4 +1,4 @@
-//! `POST /webhooks/livekit`: a recording ended, well or not.
+//! `POST /webhooks/livekit`: a LiveKit egress ended, with or without a recording.
 
 use lambda_http::{
     Body, Request, Response,
@@ -16,7 +16,19 @@ use shared::{
     http::{self, ApiError, ErrorFormat},
 };
 
-/// What every request needs, made once.
+/// The result of an event.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)]
+struct Indexed {
+    /// Whether something was stored.
+    indexed: bool,
+    /// Why nothing was stored.
+    #[schema(nullable = false)]
+    reason: Option<String>,
+}
+
+/// The state that is created once and used for every request.
 pub struct State {
     livekit: LiveKit,
     calls: Calls,
@@ -37,7 +49,22 @@ impl State {
     }
 }
 
-/// Answers one request. LiveKit sends a webhook again until the answer is a success, which it is only once everything is stored.
+/// Handles a request. LiveKit sends a webhook again until the response is a success, so success is returned only after everything is stored.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/webhooks/livekit",
+        operation_id = "livekitWebhook",
+        tag = "Webhooks",
+        summary = "Receive a webhook from LiveKit",
+        description = "Only for LiveKit. Only `egress_ended` events are processed; other events return 200 with `indexed: false`.",
+        request_body(content = inline(serde_json::Map<String, Value>), content_type = "application/webhook+json", description = "LiveKit's event."),
+        responses((status = 200, description = "Stored or ignored.", body = Indexed)),
+        security(("livekit_token" = [])),
+        extensions(("x-errors" = json!(["request", "livekit", "database", "storage"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         request.expect_tail("livekit")?;
@@ -76,11 +103,11 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     .await
 }
 
-/// Stores that there is no recording. Why it can't be stored, if so.
+/// Stores that there is no recording. Returns the reason if that is not possible.
 async fn record_failure(state: &State, failed: &FailedEgress) -> Result<Option<&'static str>, ApiError> {
     let bucket = state.bucket.as_ref();
     let key = failed.key.as_deref();
     let name = bucket.zip(key).and_then(|(bucket, key)| bucket.name_of(key).ok());
     let is_stored = state.calls.record_failed_egress(failed, name.as_ref()).await?;
-    Ok((!is_stored).then_some("Neither the file's name nor the webhook says the phone number and the time."))
+    Ok((!is_stored).then_some("Neither the file's name nor the webhook contains the phone number and the time."))
 }

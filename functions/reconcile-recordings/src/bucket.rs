@@ -1,4 +1,4 @@
-//! The walks over the bucket's keys: those of the last days in every round, all others over many rounds.
+//! Lists the bucket: the keys of the last days in every round, and all keys in a sweep over many rounds.
 
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use shared::{
@@ -10,17 +10,17 @@ use shared::{
 
 use crate::{
     ReconcileError, State, first_recent,
-    work::{Fault, each},
+    work::{Fault, process_all},
 };
 
-/// A file that was written so long before the last round was seen by it.
+/// The last round is assumed to have listed every file that was written this long before it began.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(6);
-/// A file that was written so long before the last walk over everything began was seen by it.
+/// The last sweep is assumed to have listed every file that was written this long before it began.
 const SWEEP_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
-/// A walk over everything begins at most this often.
+/// The minimum time between the starts of two sweeps.
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// One page of the bucket's keys of the last days. Objects that the round before this one has seen are not compared again.
+/// Lists one page of the keys of the last days. Objects that the round before has compared are not compared again.
 pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<String>) -> Result<Step, ReconcileError> {
     let today = utc_day(at.began);
     let next = Step::Twilio(today, None);
@@ -28,7 +28,7 @@ pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<Str
         return Ok(next);
     };
     let folder = |day: Date| format!("{}{}", bucket.prefix(), day.strftime("%Y/%m/%d"));
-    // Behind the folder of tomorrow, which a clock that is fast or another zone may have begun: `0` comes after `/`.
+    // The end is after tomorrow's folder, which a fast clock or another time zone may have created: `0` sorts after `/`.
     let (first, end) = (
         folder(first_recent(at, at.objects_read)),
         format!("{}0", folder(today.saturating_add(1.days()))),
@@ -38,7 +38,7 @@ pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<Str
         .await
     {
         Ok(page) => page,
-        Err(error) => return unread(at, &error, next),
+        Err(error) => return report_problem(at, &error, next),
     };
     let seen = at.objects_read.map(|read| read.saturating_sub(OVERLAP).unwrap_or(read));
     let recordings = page
@@ -47,7 +47,7 @@ pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<Str
         .filter(|recording| recording.key < end)
         .collect();
     if let Err(fault) = compare(state, bucket, at, recordings, seen).await {
-        return ended(at, fault, next);
+        return report_outage(at, fault, next);
     }
     match page.last.filter(|last| *last < end) {
         Some(last) => Ok(Step::Objects(Some(last))),
@@ -58,17 +58,17 @@ pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<Str
     }
 }
 
-/// One page of the walk over all keys; whether there is more to do in this round.
+/// Lists one page of the sweep over all keys. Returns whether the sweep can continue in this round.
 pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
     let Some(bucket) = &state.bucket else {
         return Ok(false);
     };
-    let is_between = at.objects.after.is_none();
+    let is_new = at.objects.after.is_none();
     let is_due = |began: Timestamp| at.began.duration_since(began) >= SWEEP_EVERY;
-    if is_between && !at.objects.began.is_none_or(is_due) || !at.failures.has_room() {
+    if is_new && !at.objects.began.is_none_or(is_due) || !at.failures.has_room() {
         return Ok(false);
     }
-    if is_between {
+    if is_new {
         at.objects.before = at.objects.began.filter(|_| at.objects.is_first_over);
         at.objects.began = Some(at.began);
         at.objects.ignored = IgnoredFiles::default();
@@ -76,10 +76,10 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
     let page = match bucket.page("", at.objects.after.as_deref(), state.limits.objects).await {
         Ok(page) => page,
         Err(error) => {
-            if is_between {
+            if is_new {
                 at.objects.began = at.objects.before;
             }
-            return unread(at, &error, Step::Done).map(|_| false);
+            return report_problem(at, &error, Step::Done).map(|_| false);
         }
     };
     let seen = at
@@ -87,7 +87,7 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
         .before
         .map(|before| before.saturating_sub(SWEEP_OVERLAP).unwrap_or(before));
     if let Err(fault) = compare(state, bucket, at, page.recordings, seen).await {
-        return ended(at, fault, Step::Done).map(|_| false);
+        return report_outage(at, fault, Step::Done).map(|_| false);
     }
     for (key, why) in page.ignored {
         at.objects.ignored.add(key, why);
@@ -97,7 +97,7 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
     Ok(at.objects.after.is_some())
 }
 
-/// Indexes those objects of a page that the index does not have as they are, of those that were written after `seen`.
+/// Indexes the objects of a page that were written after `seen` and are missing or out of date in the index.
 async fn compare(
     state: &State,
     bucket: &RecordingsBucket,
@@ -114,34 +114,34 @@ async fn compare(
     });
     let unknown = state.calls.out_of_date(&recordings).await?;
     at.report.objects_indexed += unknown.len() as u64;
-    let things = unknown
+    let items = unknown
         .into_iter()
         .map(|key| (Subject::S3Key(key.clone()), false, key))
         .collect();
-    each(at, things, async |key: String| index(state, bucket, &key).await).await
+    process_all(at, items, async |key: String| index(state, bucket, &key).await).await
 }
 
-/// Indexes one object as it is now.
+/// Indexes the current state of an object.
 pub(crate) async fn index(state: &State, bucket: &RecordingsBucket, key: &str) -> Result<(), Fault> {
     index_object(&state.calls, bucket, key, None).await?;
     Ok(())
 }
 
-/// The bucket's recordings are not read in this round; everything else is.
-fn unread(at: &mut Checkpoint, error: &BucketError, next: Step) -> Result<Step, ReconcileError> {
-    tracing::warn!(%error, "the bucket's keys not read");
+/// Reports that the bucket could not be listed. The round continues with `next`.
+fn report_problem(at: &mut Checkpoint, error: &BucketError, next: Step) -> Result<Step, ReconcileError> {
+    tracing::warn!(%error, "the bucket could not be listed");
     let code = match error {
         BucketError::AccessDenied => "s3_access_denied",
         BucketError::NoSuchBucket => "s3_no_such_bucket",
         _ => "s3_unavailable",
     };
     at.report
-        .problem(code, format!("The bucket's keys were not all read: {error}."));
+        .problem(code, format!("The bucket could not be listed completely: {error}."));
     Ok(next)
 }
 
-/// The same after an object was not read. A database that does not answer ends the run.
-pub(crate) fn ended(at: &mut Checkpoint, fault: Fault, next: Step) -> Result<Step, ReconcileError> {
+/// Reports that indexing stopped after an outage. The round continues with `next`, except after an outage of the table, which ends the run.
+pub(crate) fn report_outage(at: &mut Checkpoint, fault: Fault, next: Step) -> Result<Step, ReconcileError> {
     match fault {
         Fault::Calls(error) if error.is_outage() => Err(error.into()),
         fault => {

@@ -1,4 +1,4 @@
-//! The rows of a day: what lacks its other half is paired again, what the index says is compared with the bucket, and what is missing is counted.
+//! Checks the rows of a day: pairs calls without a recording again, compares the rows with the bucket, and counts what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,17 +12,17 @@ use tokio::time::Instant;
 
 use crate::{
     ReconcileError, State,
-    bucket::{self, ended},
-    work::each,
+    bucket::{self, report_outage},
+    work::process_all,
     write,
 };
 
-/// Keys whose presence is asked for one by one cost as much as a page of a listing.
+/// This many `HeadObject` requests cost as much as one page of a listing.
 const HEADS_PER_LISTING: usize = 12;
-/// Rows of one number that are further apart than this many seconds are not of one call.
+/// Rows of one number that are further apart than this many seconds belong to different calls.
 const SAME_CALL: i64 = 360;
 
-/// Counts the rows of the open days, and of those that were changed. The days of `done` are counted already.
+/// Counts the open and the marked days, except those in `done`, until `end`.
 pub(crate) async fn open(
     state: &State,
     at: &mut Checkpoint,
@@ -34,7 +34,7 @@ pub(crate) async fn open(
     due.retain(|due| !done.contains(&due.day));
     for due in due {
         let tally = tally(state, at, &due).await?;
-        keep(at, days, due.day, tally);
+        store(at, days, due.day, tally);
         done.push(due.day);
         if Instant::now() >= end {
             return Ok(Step::Days(done));
@@ -43,7 +43,7 @@ pub(crate) async fn open(
     Ok(Step::Close)
 }
 
-/// Counts the rows of closed days that were never counted, from the oldest on.
+/// Counts closed days that were never counted, oldest first, until `end`.
 pub(crate) async fn close(
     state: &State,
     at: &mut Checkpoint,
@@ -55,9 +55,9 @@ pub(crate) async fn close(
             true => tally(state, at, &due).await?,
             false => count(state, at, &due, |_| {}).await.map(|()| Tally::default())?,
         };
-        keep(at, days, due.day, tally);
+        store(at, days, due.day, tally);
         if at.report.from <= due.day {
-            // The day is not counted again: an invocation that dies later must not lose it.
+            // The day will not be counted again, so its result must be stored even if this invocation is killed later.
             write(state, ReconcilerState::Days, days).await?;
         }
         if Instant::now() >= end {
@@ -68,7 +68,7 @@ pub(crate) async fn close(
     Ok(Step::Retry)
 }
 
-fn keep(at: &Checkpoint, days: &mut Days, day: Date, tally: Tally) {
+fn store(at: &Checkpoint, days: &mut Days, day: Date, tally: Tally) {
     if at.report.from <= day {
         days.0.insert(day, tally);
     }
@@ -79,23 +79,23 @@ async fn count(state: &State, at: &Checkpoint, due: &DueDay, visit: impl FnMut(&
     Ok(())
 }
 
-/// Counts the rows of a day; once more after those were repaired that can be.
+/// Counts the rows of a day. If rows were repaired, the day is counted again.
 async fn tally(state: &State, at: &mut Checkpoint, due: &DueDay) -> Result<Tally, ReconcileError> {
     let mut rows = Vec::new();
     count(state, at, due, |row| rows.push(row.clone())).await?;
-    let gone = gone(state, at, &rows).await?;
-    let apart = apart(&rows);
-    at.report.rows_repaired += gone.len() as u64;
-    if let (Some(bucket), false) = (&state.bucket, gone.is_empty()) {
-        let things = gone
+    let missing_keys = missing_keys(state, at, &rows).await?;
+    let unpaired = unpaired(&rows);
+    at.report.rows_repaired += missing_keys.len() as u64;
+    if let (Some(bucket), false) = (&state.bucket, missing_keys.is_empty()) {
+        let items = missing_keys
             .iter()
             .map(|key| (Subject::S3Key(key.clone()), false, key.clone()))
             .collect();
-        if let Err(fault) = each(at, things, async |key: String| bucket::index(state, bucket, &key).await).await {
-            ended(at, fault, Step::Close)?;
+        if let Err(fault) = process_all(at, items, async |key: String| bucket::index(state, bucket, &key).await).await {
+            report_outage(at, fault, Step::Close)?;
         }
     }
-    for index in &apart {
+    for index in &unpaired {
         match state.calls.repair(&rows[*index]).await {
             Err(error) if error.is_outage() => return Err(error.into()),
             Err(error) => at
@@ -104,7 +104,7 @@ async fn tally(state: &State, at: &mut Checkpoint, due: &DueDay) -> Result<Tally
             Ok(()) => {}
         }
     }
-    if !(gone.is_empty() && apart.is_empty()) {
+    if !(missing_keys.is_empty() && unpaired.is_empty()) {
         rows.clear();
         count(state, at, due, |row| rows.push(row.clone())).await?;
     }
@@ -115,36 +115,38 @@ async fn tally(state: &State, at: &mut Checkpoint, due: &DueDay) -> Result<Tally
     Ok(tally)
 }
 
-/// One of each two rows that lack their other half and could be it: what arrived at the same moment may not have seen each other.
-fn apart(rows: &[Call]) -> Vec<usize> {
-    let mut alone: BTreeMap<&str, Vec<(i64, usize)>> = BTreeMap::new();
+/// Finds pairs of incomplete rows that may belong to the same call, and returns one row of each pair. Concurrent writes can miss each other and
+/// leave such rows.
+fn unpaired(rows: &[Call]) -> Vec<usize> {
+    let mut incomplete: BTreeMap<&str, Vec<(i64, usize)>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
-        let is_alone = !(row.is_playable() && row.has_dispatch());
-        if let (true, Some(phone), Some(start)) = (is_alone, row.phone.as_deref(), row.start_time) {
-            alone.entry(phone).or_default().push((start.as_second(), index));
+        let is_incomplete = !(row.is_playable() && row.has_dispatch());
+        if let (true, Some(phone), Some(start)) = (is_incomplete, row.phone.as_deref(), row.start_time) {
+            incomplete.entry(phone).or_default().push((start.as_second(), index));
         }
     }
-    let mut apart = Vec::new();
-    for mut of_number in alone.into_values() {
+    let mut unpaired = Vec::new();
+    for mut of_number in incomplete.into_values() {
         of_number.sort_unstable();
         for pair in of_number.windows(2) {
-            let [(earlier, one), (later, other)] = pair else {
+            let [(earlier, earlier_row), (later, later_row)] = pair else {
                 continue;
             };
-            // Two recordings of LiveKit are two calls, and so are two calls without a recording.
+            // Two LiveKit recordings belong to two calls, and so do two calls without a recording.
             let is_recording = |index: &usize| rows[*index].s3_key.is_some();
             let is_call = |index: &usize| !rows[*index].is_playable();
-            let are_alike = (is_recording(one) && is_recording(other)) || (is_call(one) && is_call(other));
+            let are_alike =
+                (is_recording(earlier_row) && is_recording(later_row)) || (is_call(earlier_row) && is_call(later_row));
             if later - earlier <= SAME_CALL && !are_alike {
-                apart.push(*one);
+                unpaired.push(*earlier_row);
             }
         }
     }
-    apart
+    unpaired
 }
 
-/// The keys that rows name and the bucket does not have.
-async fn gone(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<String>, ReconcileError> {
+/// The keys in rows whose objects no longer exist in the bucket.
+async fn missing_keys(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<String>, ReconcileError> {
     let Some(bucket) = &state.bucket else {
         return Ok(Vec::new());
     };
@@ -154,11 +156,11 @@ async fn gone(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<S
         let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
         folders.entry(folder).or_default().insert(key);
     }
-    let mut gone = Vec::new();
+    let mut missing_keys = Vec::new();
     for (folder, mut keys) in folders {
         let folder = folder.strip_prefix(bucket.prefix()).unwrap_or_default();
         match absent(state, bucket, folder, &mut keys).await {
-            Ok(()) => gone.extend(keys.into_iter().map(str::to_owned)),
+            Ok(()) => missing_keys.extend(keys.into_iter().map(str::to_owned)),
             Err(error) => {
                 at.report.problem(
                     "s3_unread",
@@ -168,10 +170,11 @@ async fn gone(state: &State, at: &mut Checkpoint, rows: &[Call]) -> Result<Vec<S
             }
         }
     }
-    Ok(gone)
+    Ok(missing_keys)
 }
 
-/// Leaves in `keys` those that the bucket does not have. A folder with many more files than are wanted is not listed to its end.
+/// Removes the keys of existing objects from `keys`. If a folder has many more files than `keys`, the listing stops early and the remaining keys
+/// are checked one by one.
 async fn absent(
     state: &State,
     bucket: &RecordingsBucket,
@@ -179,29 +182,29 @@ async fn absent(
     keys: &mut BTreeSet<&str>,
 ) -> Result<(), BucketError> {
     let mut after: Option<String> = None;
-    let mut unsure = std::mem::take(keys);
-    for _ in 0..=unsure.len() / HEADS_PER_LISTING {
+    let mut unknown = std::mem::take(keys);
+    for _ in 0..=unknown.len() / HEADS_PER_LISTING {
         let page = bucket.page(folder, after.as_deref(), state.limits.objects).await?;
         for recording in &page.recordings {
-            unsure.remove(recording.key.as_str());
+            unknown.remove(recording.key.as_str());
         }
         let Some(last) = page.last else {
-            keys.append(&mut unsure);
+            keys.append(&mut unknown);
             return Ok(());
         };
-        // Whatever comes before the end of the page, and is not on it, is not there.
-        let later = unsure.split_off(last.as_str());
-        keys.append(&mut unsure);
-        unsure = later;
+        // A key that sorts before the end of the page and is not on it does not exist.
+        let later = unknown.split_off(last.as_str());
+        keys.append(&mut unknown);
+        unknown = later;
         after = Some(last);
     }
-    for key in unsure {
+    for key in unknown {
         match bucket.head(key).await {
             Ok(Some(_)) => {}
             Ok(None) => {
                 keys.insert(key);
             }
-            // It can't be seen, but that says nothing about its being there.
+            // Without access the object may still exist.
             Err(BucketError::AccessDenied) => {}
             Err(error) => return Err(error),
         }

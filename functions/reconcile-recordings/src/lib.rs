@@ -1,8 +1,9 @@
-//! Finds what events missed, and reports what is missing: on a schedule, in steps, each run going on where the last one stopped.
+//! The reconciler: finds recordings that no event reported, and reports what is missing. It runs on a schedule, in steps; each run continues
+//! where the last one stopped.
 //!
-//! A round reads what is recent first, then compares the rows of the open days with the bucket, tries again what failed, and goes on with its
-//! walks over everything that is older, as far as its time allows. Nothing waits for anything else: a source that can't be read, a page or a thing
-//! that fails is named in the report, and the round goes on.
+//! A round first lists recent objects and recordings, then compares the rows of the open days with the bucket, retries failures, and continues
+//! the sweeps over everything older as long as it has time. A list that can't be read or an object that can't be indexed is added to the report,
+//! and the round continues.
 
 mod bucket;
 mod days;
@@ -23,23 +24,23 @@ use shared::{
 };
 use tokio::time::Instant;
 
-/// The days, up to today, that the report is about.
+/// The report covers this many days before today.
 const REPORTED_DAYS: i32 = 30;
-/// The days before today that are read in every round: files and calls may come late, and folders bear the dates of other zones.
+/// The number of days before today that every round lists. Files and calls may arrive late, and folders may have dates of other time zones.
 const RECENT_DAYS: i32 = 3;
-/// Kept back from the invocation's deadline, so that a step begun ends well.
+/// Time reserved before the invocation's deadline for finishing the current step.
 const MARGIN: Duration = Duration::from_secs(60);
-/// If an invocation dies, the steps of at most this time are done again.
+/// How often the checkpoint is written. If an invocation is killed, at most this much work is repeated.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 
-/// How much a step and a round read.
+/// Limits of a step and a round.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Keys on a page of the bucket's list.
+    /// Keys on a page of the bucket's listing.
     pub objects: i32,
     /// Recordings on a page of Twilio's list.
     pub recordings: u64,
-    /// Pages that a round reads of each walk over everything, at most.
+    /// The maximum number of pages of each sweep in a round.
     pub sweep_pages: u32,
 }
 
@@ -53,12 +54,12 @@ impl Default for Limits {
     }
 }
 
-/// What every run needs, made once.
+/// The state that is created once and used for every run.
 pub struct State {
     calls: Calls,
     bucket: Option<RecordingsBucket>,
     twilio: Twilio,
-    /// Present when completed recordings are transcribed by themselves.
+    /// Present if completed recordings are transcribed automatically.
     auto_transcribe: Option<AutoTranscribe>,
     limits: Limits,
 }
@@ -84,17 +85,16 @@ impl State {
     }
 }
 
-/// The first of the days that are read in every round, for a source that was last read at `read`: what it gained while it could not be read is
-/// recent, too.
+/// The first day that this round lists for a source that was last read at `read`. Days since then count as recent as well.
 fn first_recent(at: &Checkpoint, read: Option<Timestamp>) -> Date {
     let read = utc_day(read.unwrap_or(at.began)).min(utc_day(at.began));
     read.saturating_sub(RECENT_DAYS.days())
 }
 
-/// Why a run ended before its time. The next one goes on from the last checkpoint.
+/// Why a run ended early. The next run continues from the last checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The index.
+    /// A request to the calls table failed.
     #[error(transparent)]
     Calls(#[from] CallsError),
 }
@@ -102,11 +102,11 @@ pub enum ReconcileError {
 /// The result of a run.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    /// Whether a round was finished and its report written; otherwise the next run goes on.
+    /// Whether the round finished and its report was written. If not, the next run continues it.
     pub finished: bool,
 }
 
-/// Works until a round is finished or `deadline` is near.
+/// Runs until the round has finished or shortly before `deadline`.
 pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, ReconcileError> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let end = Instant::now() + left.saturating_sub(MARGIN);
@@ -142,7 +142,7 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Reco
             }
         };
         let is_over = at.step != Step::Done && Instant::now() >= end;
-        if is_over || written.elapsed() >= CHECKPOINT_EVERY {
+        if is_over || Instant::now().duration_since(written) >= CHECKPOINT_EVERY {
             if days != stored_days {
                 days.together(at.report.from);
                 write(state, ReconcilerState::Days, &days).await?;
@@ -156,7 +156,7 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Reco
     }
 }
 
-/// Writes the report, and that the round is over.
+/// Writes the report and marks the round as finished.
 async fn finish(state: &State, at: &mut Checkpoint, mut days: Days, stored: &Days) -> Result<(), ReconcileError> {
     let all = days.together(at.report.from);
     if days != *stored {
@@ -184,26 +184,26 @@ async fn finish(state: &State, at: &mut Checkpoint, mut days: Days, stored: &Day
     Ok(())
 }
 
-/// Tries again what failed and whose time has come.
+/// Retries the failures that are due.
 async fn retry(state: &State, at: &mut Checkpoint) -> Result<Step, ReconcileError> {
     let due = at.failures.due(at.began);
-    let things = due.into_iter().map(|failure| {
+    let items = due.into_iter().map(|failure| {
         let transcribe = failure.transcribe;
         (failure.subject.clone(), transcribe, failure)
     });
-    let things = things.collect();
-    let tried = work::each(at, things, async |failure| match (&failure.subject, &state.bucket) {
+    let items = items.collect();
+    let tried = work::process_all(at, items, async |failure| match (&failure.subject, &state.bucket) {
         (Subject::S3Key(key), Some(bucket)) => bucket::index(state, bucket, key).await,
         (Subject::RecordingSid(sid), _) => twilio::retry(state, sid, failure.transcribe).await,
         (Subject::TwilioDay(day), _) => twilio::retry_days(state, *day, *day).await,
         (Subject::TwilioMonth(last), _) => twilio::retry_days(state, last.first_of_month(), *last).await,
-        // The bucket is not configured any more.
+        // The bucket is no longer configured.
         (Subject::S3Key(_), None) => Ok(()),
     });
     let sweep = Step::Sweep(state.limits.sweep_pages);
     match tried.await {
         Ok(()) => Ok(sweep),
-        Err(fault) => bucket::ended(at, fault, sweep),
+        Err(fault) => bucket::report_outage(at, fault, sweep),
     }
 }
 
@@ -232,10 +232,10 @@ fn next_round(last: Option<Checkpoint>) -> Checkpoint {
     }
 }
 
-async fn read<T: serde::de::DeserializeOwned>(state: &State, what: ReconcilerState) -> Result<Option<T>, CallsError> {
-    state.calls.reconciler_state(what).await
+async fn read<T: serde::de::DeserializeOwned>(state: &State, kind: ReconcilerState) -> Result<Option<T>, CallsError> {
+    state.calls.reconciler_state(kind).await
 }
 
-async fn write<T: Serialize>(state: &State, what: ReconcilerState, value: &T) -> Result<(), CallsError> {
-    state.calls.save_reconciler_state(what, value).await
+async fn write<T: Serialize>(state: &State, kind: ReconcilerState, value: &T) -> Result<(), CallsError> {
+    state.calls.save_reconciler_state(kind, value).await
 }

@@ -1,14 +1,11 @@
-//! The walks over Twilio's list of recordings: those of the last days in every round, all others over many rounds.
+//! Lists Twilio's recordings: those of the last days in every round, and all of them in a sweep over many rounds.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use shared::{
     calls::{TwilioRecording, TwilioUpdate},
-    clients::{
-        queue::RecordingId,
-        twilio::{MediaPlace, PageQuery, Recording, RecordingSid, RecordingStatus, TwilioError},
-    },
+    clients::twilio::{MediaPlace, PageQuery, Recording, RecordingSid, RecordingStatus, TwilioError},
     reconcile::{Checkpoint, Step, Subject},
     time::utc_day,
 };
@@ -16,19 +13,20 @@ use tokio::time::Instant;
 
 use crate::{
     MARGIN, ReconcileError, State,
-    bucket::ended,
+    bucket::report_outage,
     first_recent,
-    work::{Fault, each},
+    work::{Fault, process_all},
 };
 
-/// The time in which Twilio has to answer for a call's number, or for a recording's media.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Twilio may need this long to make the media of a completed recording available.
+/// The timeout for looking up a call's number and for checking a recording's media.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Twilio may need this long until the media of a completed recording is available.
 const MEDIA_DELAY: SignedDuration = SignedDuration::from_hours(1);
 /// Twilio keeps the metadata of deleted recordings for this many days.
 const KEPT_DAYS: i32 = 40;
 
-/// One page of Twilio's recordings of a day, from today backwards. A page that can't be read ends its day only, an outage all days of this round.
+/// Lists one page of a day's recordings, beginning with today and going backwards. If a page can't be read, the round continues with the day
+/// before; an outage ends the listing for this round.
 pub(crate) async fn recent(
     state: &State,
     at: &mut Checkpoint,
@@ -46,18 +44,18 @@ pub(crate) async fn recent(
             at.report.twilio_complete = Some(at.twilio.is_first_over);
             let transcribe = at.has_finished;
             if let Err(fault) = compare(state, at, &found.recordings, transcribe).await {
-                return ended(at, fault, Step::Days(Vec::new()));
+                return report_outage(at, fault, Step::Days(Vec::new()));
             }
-            // An empty page that claims to have a successor may do so for ever.
+            // An empty page with a next page could lead to an endless loop.
             if let Some(next) = found.next.filter(|_| !found.recordings.is_empty()) {
                 return Ok(Step::Twilio(day, Some(next.as_str().to_owned())));
             }
         }
-        // Without an account there is nothing to read.
+        // No Twilio account is configured.
         Err(TwilioError::IncompleteSecret) => return Ok(Step::Days(Vec::new())),
         Err(error) => {
             at.report.twilio_complete = Some(at.twilio.is_first_over);
-            unread(at, &error);
+            report_problem(at, &error);
             if error.is_outage() {
                 return Ok(Step::Days(Vec::new()));
             }
@@ -75,9 +73,9 @@ pub(crate) async fn recent(
     })
 }
 
-/// One page of the walk over all recordings; whether there is more to do in this round.
+/// Reads one page of the sweep over all recordings. Returns whether the sweep can continue in this round.
 pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
-    // The list of the last days was not read, or there is no account.
+    // The recordings of the last days could not be listed, or no account is configured.
     if at.report.twilio_complete.is_none()
         || at
             .report
@@ -94,7 +92,7 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
     }
 }
 
-/// A page of a month, from the newest month to the oldest.
+/// Reads one page of a month. The sweep goes from the newest month to the oldest.
 async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
     let until = at.twilio.until.unwrap_or_else(|| utc_day(at.began));
     let first = || PageQuery::first(state.limits.recordings, Some(until.first_of_month()), Some(until)).with_deleted();
@@ -108,7 +106,7 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
     let next = match state.twilio.list(&query, deadline()).await {
         Ok(found) => {
             if let Err(fault) = compare(state, at, &found.recordings, false).await {
-                return ended(at, fault, Step::Done).map(|_| false);
+                return report_outage(at, fault, Step::Done).map(|_| false);
             }
             let next = found.next.filter(|_| !found.recordings.is_empty());
             if next.is_none() {
@@ -117,12 +115,13 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
             next
         }
         Err(error) if error.is_outage() => {
-            unread(at, &error);
+            report_problem(at, &error);
             return Ok(false);
         }
-        // A page by a token that Twilio does not know any more: the month is read again, once. A month that can't be read is on the list.
+        // Twilio may have forgotten the page token. The month is then read again from its first page, once. A month that still can't be read
+        // stays on the list of failures.
         Err(error) => {
-            unread(at, &error);
+            report_problem(at, &error);
             if at.twilio.page.take().is_some() && !at.failures.contains(&subject) {
                 at.failures
                     .add(subject, error.code(), error.user_message(), false, Timestamp::now());
@@ -147,14 +146,14 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
     Ok(true)
 }
 
-/// Whether Twilio has no recording up to the end of `day`. An answer that is not understood counts as one: the next month will show.
+/// Whether Twilio has no recording up to the end of `day`. After an error the sweep continues with the next month.
 async fn is_empty_before(state: &State, day: Date) -> bool {
     let query = PageQuery::first(1, None, Some(day)).with_deleted();
     let found = state.twilio.list(&query, deadline()).await;
     found.is_ok_and(|page| page.recordings.is_empty())
 }
 
-/// Once a day, the recordings of the last weeks that were deleted.
+/// Once a day, lists the deleted recordings of the last weeks.
 async fn sweep_deleted(state: &State, at: &mut Checkpoint) -> Result<bool, ReconcileError> {
     let sweep = &mut at.twilio.deleted;
     let is_due = |began: Timestamp| at.began.duration_since(began) >= SignedDuration::from_hours(24);
@@ -179,7 +178,7 @@ async fn sweep_deleted(state: &State, at: &mut Checkpoint) -> Result<bool, Recon
                 .recordings
                 .retain(|recording| recording.status.as_str() == "deleted");
             if let Err(fault) = compare(state, at, &found.recordings, false).await {
-                return ended(at, fault, Step::Done).map(|_| false);
+                return report_outage(at, fault, Step::Done).map(|_| false);
             }
             at.twilio.deleted.page = next.map(|next| next.as_str().to_owned());
             Ok(at.twilio.deleted.page.is_some())
@@ -188,13 +187,13 @@ async fn sweep_deleted(state: &State, at: &mut Checkpoint) -> Result<bool, Recon
             if error.is_outage() {
                 at.twilio.deleted.page = Some(query.as_str().to_owned());
             }
-            unread(at, &error);
+            report_problem(at, &error);
             Ok(false)
         }
     }
 }
 
-/// Indexes those recordings of which the index does not know all.
+/// Indexes the recordings that are missing or out of date in the index.
 async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transcribe: bool) -> Result<(), Fault> {
     at.report.twilio_recordings += found.len() as u64;
     let rows = found
@@ -207,7 +206,7 @@ async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transc
         let is_failing = at
             .failures
             .contains(&Subject::RecordingSid(update.recording.sid.clone()));
-        let is_too_early = is_only_unverified && is_young(&update.recording);
+        let is_too_early = is_only_unverified && is_recent(&update.recording);
         !(is_failing || is_too_early)
     });
     at.report.twilio_recordings_indexed += updates.len() as u64;
@@ -215,19 +214,19 @@ async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transc
         let recording = found.iter().find(|recording| recording.sid == sid);
         recording.is_some_and(|recording| state.twilio.media_place(recording) != MediaPlace::Twilio)
     };
-    let things = updates.into_iter().map(|update| {
+    let items = updates.into_iter().map(|update| {
         let subject = Subject::RecordingSid(update.recording.sid.clone());
         let is_external = is_external(&update.recording.sid);
         (subject, transcribe, (update, is_external, transcribe))
     });
-    let things = things.collect();
-    each(at, things, async |(update, is_external, transcribe)| {
+    let items = items.collect();
+    process_all(at, items, async |(update, is_external, transcribe)| {
         index(state, update, is_external, transcribe).await
     })
     .await
 }
 
-/// Tries a recording again that failed.
+/// Retries a recording that failed.
 pub(crate) async fn retry(state: &State, sid: &str, transcribe: bool) -> Result<(), Fault> {
     let Some(sid) = RecordingSid::parse(sid) else {
         return Ok(());
@@ -244,7 +243,7 @@ pub(crate) async fn retry(state: &State, sid: &str, transcribe: bool) -> Result<
     Ok(())
 }
 
-/// Reads again the list of some days, which could not be read, to its end.
+/// Reads the complete list of days that could not be read before.
 pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result<(), Fault> {
     let mut query = PageQuery::first(state.limits.recordings, Some(first), Some(last)).with_deleted();
     loop {
@@ -269,7 +268,7 @@ pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result
     }
 }
 
-/// Indexes one recording, with the number of its call, and whether its media is there.
+/// Indexes a recording after looking up its call's number and checking its media.
 async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcribe: bool) -> Result<(), Fault> {
     let TwilioUpdate {
         mut recording,
@@ -277,9 +276,9 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
         ..
     } = update;
     let mut is_verified = update.is_verified || is_external;
-    if !is_verified && !is_young(&recording) {
+    if !is_verified && !is_recent(&recording) {
         let account = state.twilio.account_sid().await?;
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let deadline = Instant::now() + LOOKUP_TIMEOUT;
         match state.twilio.probe_media(&account, &recording.sid, deadline).await? {
             404 | 410 => recording.status = RecordingStatus::new("deleted"),
             429 => return Err(TwilioError::RateLimited(None).into()),
@@ -294,17 +293,17 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
         && let Some(sid) = RecordingSid::parse(&recording.sid)
     {
         // Before it is indexed: if this fails, the next try must find the completion again.
-        auto_transcribe.enqueue(RecordingId::Twilio(sid)).await?;
+        auto_transcribe.enqueue(sid).await?;
     }
     let (phone, fault) = match update.phone {
         Some(phone) => (Some(phone), None),
-        None => match state.twilio.number_of(&call_sid, Instant::now() + ANSWER_TIMEOUT).await {
+        None => match state.twilio.number_of(&call_sid, Instant::now() + LOOKUP_TIMEOUT).await {
             Ok(number) => (Some(number.unwrap_or_default()), None),
             Err(TwilioError::NotFound) => (None, Some(Fault::CallNotFound)),
             Err(error) => (None, Some(error.into())),
         },
     };
-    // A call whose number can't be had is a call all the same.
+    // The recording is stored even if the number could not be looked up.
     let calls = &state.calls;
     calls
         .record_found_twilio_recording(
@@ -332,22 +331,25 @@ fn row(recording: &Recording) -> TwilioRecording {
     }
 }
 
-/// Whether the media of a recording may not be there yet.
-fn is_young(recording: &TwilioRecording) -> bool {
+/// Whether the recording is so recent that its media may not be available yet.
+fn is_recent(recording: &TwilioRecording) -> bool {
     let length = SignedDuration::from_secs(recording.duration.unwrap_or_default());
-    let is_young = |start: Timestamp| Timestamp::now().duration_since(start) < MEDIA_DELAY.saturating_add(length);
-    recording.start_time.is_some_and(is_young)
+    let is_recent = |start: Timestamp| Timestamp::now().duration_since(start) < MEDIA_DELAY.saturating_add(length);
+    recording.start_time.is_some_and(is_recent)
 }
 
 fn deadline() -> Instant {
     Instant::now() + MARGIN / 2
 }
 
-/// Twilio's recordings are not all read in this round; everything else is.
-fn unread(at: &mut Checkpoint, error: &TwilioError) {
-    tracing::warn!(%error, "Twilio's recordings not read");
+/// Reports that Twilio's recordings could not be listed. The round continues with other steps.
+fn report_problem(at: &mut Checkpoint, error: &TwilioError) {
+    tracing::warn!(%error, "Twilio's recordings could not be listed");
     at.report.problem(
         error.code(),
-        format!("Twilio's recordings were not all read: {}.", error.user_message()),
+        format!(
+            "Twilio's recordings could not be listed completely: {}.",
+            error.user_message()
+        ),
     );
 }

@@ -1,4 +1,4 @@
-//! Doing the same with many things, and what it means when one of them fails.
+//! Concurrent processing of items, and the handling of their failures.
 
 use std::{
     future::Future,
@@ -14,10 +14,10 @@ use shared::{
     transcription::EnqueueError,
 };
 
-/// Things processed at once.
+/// Items that are processed concurrently.
 const CONCURRENCY: usize = 8;
 
-/// Why one thing was not indexed.
+/// Why an item was not indexed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     #[error(transparent)]
@@ -42,7 +42,7 @@ impl From<ResolveError> for Fault {
 }
 
 impl Fault {
-    /// Whether other things would fare the same.
+    /// Whether other items would probably fail, too.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Calls(error) => error.is_outage(),
@@ -52,7 +52,7 @@ impl Fault {
         }
     }
 
-    /// A word for programs.
+    /// A stable code for programs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Calls(_) => "database_unavailable",
@@ -66,34 +66,34 @@ impl Fault {
     }
 }
 
-/// Processes many things at once. What fails by itself goes on the list of failures and ends nothing else. After a failure that others would
-/// share nothing more is begun, and it is the error.
-pub(crate) async fn each<T, F: Future<Output = Result<(), Fault>>>(
+/// Processes items concurrently. A failure of a single item is added to the list of failures, and processing continues. After an outage no
+/// further item is started, and the outage is returned as the error.
+pub(crate) async fn process_all<T, F: Future<Output = Result<(), Fault>>>(
     at: &mut Checkpoint,
-    things: Vec<(Subject, bool, T)>,
-    act: impl Fn(T) -> F,
+    items: Vec<(Subject, bool, T)>,
+    process: impl Fn(T) -> F,
 ) -> Result<(), Fault> {
     let is_over = AtomicBool::new(false);
-    let one = async |(subject, transcribe, thing)| {
+    let process_item = async |(subject, transcribe, item)| {
         if is_over.load(Ordering::Relaxed) {
             return (subject, transcribe, None);
         }
-        let done = act(thing).await;
+        let done = process(item).await;
         if done.as_ref().is_err_and(Fault::is_outage) {
             is_over.store(true, Ordering::Relaxed);
         }
         (subject, transcribe, Some(done))
     };
-    let acts: Vec<_> = things.into_iter().map(one).collect();
-    let done: Vec<_> = stream::iter(acts).buffer_unordered(CONCURRENCY).collect().await;
+    let tasks: Vec<_> = items.into_iter().map(process_item).collect();
+    let done: Vec<_> = stream::iter(tasks).buffer_unordered(CONCURRENCY).collect().await;
     let (mut outage, now) = (None, Timestamp::now());
     for (subject, transcribe, result) in done {
         match result {
             None => {}
             Some(Ok(())) => at.failures.remove(&subject),
             Some(Err(fault)) => {
-                tracing::warn!(?subject, %fault, "not indexed; it will be tried again");
-                // A database that does not answer says nothing about the thing.
+                tracing::warn!(?subject, %fault, "not indexed; it will be retried");
+                // An outage of the table is not a failure of the item.
                 if !matches!(&fault, Fault::Calls(error) if error.is_outage()) {
                     at.failures
                         .add(subject, fault.code(), &fault.to_string(), transcribe, now);

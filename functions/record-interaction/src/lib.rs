@@ -1,4 +1,4 @@
-//! `POST /interactions`: what another system knows of a call.
+//! `POST /interactions`: another system's report about a call.
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
@@ -14,7 +14,7 @@ use shared::{
     },
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
@@ -34,13 +34,60 @@ impl State {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InteractionRecorded))]
 struct Recorded {
     interaction_id: Option<String>,
     dispatch_id: Option<String>,
     updated_at: Timestamp,
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)]
+struct InteractionReport {
+    /// Your id for the call. This or `dispatch_id` is required.
+    #[schema(max_length = 256, pattern = "^[^#]*$")]
+    interaction_id: Option<String>,
+    /// The LiveKit dispatch. Without it the call is matched by number and time.
+    #[schema(pattern = "^[A-Za-z0-9_-]{0,128}$")]
+    dispatch_id: Option<String>,
+    #[schema(max_length = 1000)]
+    customer_name: Option<String>,
+    /// With its country code.
+    #[schema(max_length = 1000, example = "+14155550123")]
+    phone: Option<String>,
+    #[schema(max_length = 1000)]
+    status: Option<String>,
+    #[schema(max_length = 1000)]
+    outcome: Option<String>,
+    /// Seconds.
+    duration: Option<u32>,
+    #[schema(format = DateTime)]
+    start_time: Option<String>,
+    #[schema(format = DateTime)]
+    end_time: Option<String>,
+    /// The time of the report, at most a day ahead. Default: now.
+    #[schema(format = DateTime)]
+    updated_at: Option<String>,
+}
+
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/interactions",
+        operation_id = "reportInteraction",
+        tag = "Recordings",
+        summary = "Report a call",
+        description = "Reports an interaction: the values that your system has for a call. For each field the report with the newest `updated_at` counts. An absent field keeps its value, `null` clears it. Always needs a key. Scope: `recordings:write`.",
+        request_body = InteractionReport,
+        responses((status = 200, description = "Stored.", body = Recorded)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "body", "interaction", "database"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsWrite).await?;

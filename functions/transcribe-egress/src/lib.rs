@@ -1,25 +1,29 @@
-//! `POST /recordings/{dispatch_id}/transcript`: the words of a call over LiveKit, from its recording in the bucket.
+//! `POST /recordings/{dispatch_id}/transcript`: transcribes a LiveKit recording.
 
 use lambda_http::{Body, Request, Response};
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
-    calls::Resolver,
+    calls::{CallRecording, Resolver},
     clients::{
         aws::Aws,
         queue::{Job, RecordingId},
     },
     config::{ConfigError, Env},
     http::{
-        self, ErrorFormat,
+        self, ApiError, ApiRequest, ErrorFormat,
         access::{Access, Scope},
         recording_not_found,
     },
     ids::DispatchId,
-    transcript_api::{RecordingLabel, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply},
-    transcription::{RecordingSource, SpeakerNames, Transcriber},
-    transcripts::Variant,
+    transcript_api::{
+        RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
+    },
+    transcription::{OVERWRITTEN, RecordingSource, SpeakerNames, Transcriber, transcript_state},
+    transcripts::{AudioId, Variant},
 };
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     resolver: Option<Resolver>,
@@ -32,7 +36,7 @@ impl State {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
-            // Reading recordings may be open to all; spending money never is.
+            // RECORDINGS_AUTH can make reading open to everyone, but transcription costs money and always requires a key.
             access: Access::required(env, &aws)?,
             resolver: Resolver::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
@@ -43,7 +47,29 @@ impl State {
     }
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/recordings/{dispatch_id}/transcript",
+        operation_id = "transcribeRecording",
+        tag = "Transcripts",
+        summary = "Transcribe a LiveKit recording",
+        description = "Transcribes the LiveKit recording of a call, or returns its stored transcript. Always needs a key. The body may be empty. Each combination of `language`, `prompt`, `model` and `speakers` is stored and billed separately. Scope: `recordings:transcribe`.",
+        params(
+            ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("Prefer" = Option<String>, Header, description = "`respond-async`: the response for a recording without a stored transcript is always 202.", example = "respond-async"),
+        ),
+        request_body(content = Option<TranscriptOptions>, description = "The options of the transcription."),
+        responses(
+            (status = 200, description = "The transcript, or with `dry_run` its estimated price.", body = TranscriptOrEstimate),
+            (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
+        ),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "database", "queue", "transcription"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsTranscribe).await?;
@@ -55,22 +81,51 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let variant = Variant::of(&options);
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
+        let found = resolver.find_version(&id).await?.ok_or_else(recording_not_found)?;
         let job = Job::new(recording.clone(), options);
-        let post = TranscriptRequest::new(&request, ErrorFormat::Recordings, &wanted, job);
-        let outcome = match post.stored(&state.transcriber).await? {
-            Stored::Answers(outcome) => outcome,
-            Stored::Pending(known) => {
-                let key = resolver.find(&id).await?.ok_or_else(recording_not_found)?;
-                let source = RecordingSource::egress(resolver, &id, key).await?;
-                post.transcribe_or_enqueue(&state.transcriber, &source, &known).await?
+        let outcome = match outcome(state, resolver, &request, &wanted, &job, &id, &found).await {
+            Err(error) if error.code() == OVERWRITTEN => {
+                let found = resolver.find_overwritten(&id, &found.recording).await?;
+                let found = found.ok_or_else(recording_not_found)?;
+                outcome(state, resolver, &request, &wanted, &job, &id, &found).await?
             }
+            outcome => outcome?,
         };
         let shown = ResponseOptions {
             details: false,
             timestamps: wanted.timestamps,
+            refreshing: false,
+            dropped: false,
         };
         let label = RecordingLabel::egress(&id);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
     })
     .await
+}
+
+/// What a request gets for the recording that its call has now.
+async fn outcome(
+    state: &State,
+    resolver: &Resolver,
+    request: &ApiRequest,
+    wanted: &TranscriptOptions,
+    job: &Job,
+    id: &DispatchId,
+    found: &CallRecording,
+) -> Result<RequestOutcome, ApiError> {
+    let Transcriber { transcripts, .. } = &state.transcriber;
+    let known = transcript_state(resolver, transcripts, id, found, &Variant::of(&job.options)).await?;
+    let job = Job {
+        object: Some(found.recording.clone()),
+        ..job.clone()
+    };
+    let audio = AudioId::Object(found.recording.clone());
+    let post = TranscriptRequest::new(request, ErrorFormat::Recordings, wanted, job, audio);
+    match post.stored(&state.transcriber, known).await? {
+        Stored::Answers(outcome) => Ok(outcome),
+        Stored::Pending(known) => {
+            let source = RecordingSource::egress(&resolver.bucket, found);
+            post.transcribe_or_enqueue(&state.transcriber, &source, &known).await
+        }
+    }
 }

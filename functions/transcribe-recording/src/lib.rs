@@ -1,9 +1,11 @@
-//! `POST /api/twilio/transcript/`: the words of one Twilio recording, at once or, when it takes longer than a request may, by way of the queue.
+//! `POST /api/twilio/transcript/`: transcribes a Twilio recording, within the request if there is time and otherwise through the queue.
 
 use std::time::Duration;
 
 use lambda_http::{Body, Request, Response};
 use serde::Deserialize;
+#[cfg(feature = "openapi")]
+use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
     clients::{
         aws::Aws,
@@ -19,13 +21,13 @@ use shared::{
         RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
     },
     transcription::{RecordingSource, SpeakerNames, Transcriber, not_ready},
-    transcripts::Variant,
+    transcripts::{AudioId, TranscriptId, Variant},
 };
 
-/// The pause before a recording that Twilio does not know is looked for once more: one that was just made may take a moment to appear.
+/// The pause before a second request for a recording that Twilio did not find: a new recording may take a moment to appear.
 const SECOND_REQUEST: Duration = Duration::from_millis(500);
 
-/// What every request needs, made once.
+/// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     twilio: Twilio,
@@ -53,16 +55,44 @@ impl State {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioTranscriptRequest))]
 struct TranscribeBody {
+    /// The recording. This or `audio_url` is required.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^(RE[0-9A-Fa-f]{16,32})?$", example = "RE1234567890abcdef")
+    )]
     recording_sid: Option<String>,
+    /// URL of a recording of the configured account, on `api.twilio.com` or the configured host.
     audio_url: Option<String>,
-    /// Wait, in the queue, for a call that is not over yet.
+    /// Whether the job waits in the queue for a call that has not ended.
     wait: Option<bool>,
     #[serde(flatten)]
     options: TranscriptOptions,
 }
 
-/// Answers one request.
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/api/twilio/transcript",
+        operation_id = "transcribeTwilioRecording",
+        tag = "Twilio",
+        summary = "Transcribe a Twilio recording",
+        description = "Transcribes a Twilio recording, or returns its stored transcript. Each combination of `language`, `prompt`, `model` and `speakers` is stored and billed separately. Scope: `twilio:transcribe`.",
+        params(
+            ("Prefer" = Option<String>, Header, description = "`respond-async`: the response for a recording without a stored transcript is always 202.", example = "respond-async"),
+        ),
+        request_body(content = TranscribeBody, description = "`recording_sid` or `audio_url` is required; both only if they name the same recording."),
+        responses(
+            (status = 200, description = "The transcript, or with `dry_run` its estimated price.", body = TranscriptOrEstimate),
+            (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
+        ),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "body", "missing", "recording_sid", "value", "audio_url", "database", "queue", "twilio", "transcription"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Twilio, request, |request| async move {
         state.access.check(&request, Scope::TwilioTranscribe).await?;
@@ -79,6 +109,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let shown = ResponseOptions {
             details: body.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
             timestamps: body.options.timestamps,
+            refreshing: false,
+            dropped: false,
         };
         let label = RecordingLabel::twilio(&state.twilio, &account, &sid);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
@@ -94,8 +126,16 @@ async fn outcome(
     job: Job,
 ) -> Result<RequestOutcome, ApiError> {
     let options = job.options.clone();
-    let post = TranscriptRequest::new(request, ErrorFormat::Twilio, &body.options, job);
-    let known = match post.stored(&state.transcriber).await? {
+    let post = TranscriptRequest::new(
+        request,
+        ErrorFormat::Twilio,
+        &body.options,
+        job,
+        AudioId::Twilio(sid.clone()),
+    );
+    let id = TranscriptId::new(&AudioId::Twilio(sid.clone()), &Variant::of(&options));
+    let known = state.transcriber.transcripts.get(&id).await?;
+    let known = match post.stored(&state.transcriber, known).await? {
         Stored::Answers(outcome) => return Ok(outcome),
         Stored::Pending(known) => known,
     };
@@ -126,7 +166,7 @@ async fn look_up(twilio: &Twilio, sid: &RecordingSid, request: &ApiRequest) -> R
 }
 
 impl TranscribeBody {
-    /// The one recording that is named, by SID, by address, or by both.
+    /// The requested recording, named by SID, by URL, or by both.
     fn recording(&self, twilio: &Twilio, account: &AccountSid) -> Result<RecordingSid, ApiError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let by_sid = given(&self.recording_sid)

@@ -1,44 +1,46 @@
-//! The queue's worker: transcriptions that outlast a request.
+//! The worker of the transcription queue.
 //!
-//! A job that can't be done yet is sent again with a delay and its message acknowledged; only what this function can't even note down
-//! (the table or the queue do not answer) is reported as failed, for SQS to deliver again and, after five times, to set aside.
+//! If a job can't be done yet, the worker sends it again with a delay and acknowledges the message. Only if the table or the queue does not
+//! respond, so that the worker can't even store the failure, is the message reported as failed. SQS then delivers it again and moves it to the
+//! dead-letter queue after five deliveries.
 //!
-//! Before it begins to transcribe it sends the job once more, to be received when its lease has ended: should it die, that message finds the
-//! lease free and goes on with the parts that are stored. Should it not, it finds the work done.
+//! Before it begins to transcribe, the worker sends the job a second time, as a lease check that is received after the lease has expired. If the
+//! worker was killed, the lease check continues with the stored parts. Otherwise it finds the finished transcript.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    calls::{ResolveError, Resolver},
+    calls::{CallRecording, Resolver, index_object},
     clients::{
         aws::Aws,
+        bucket::RecordingRef,
         queue::{Job, MAX_DELAY, RecordingId},
         twilio::{RecordingSid, Twilio, TwilioError},
     },
     config::{ConfigError, Env},
     ids::DispatchId,
-    transcription::{Outcome, PartLimits, RecordingSource, Transcriber, not_ready},
+    transcription::{OVERWRITTEN, Outcome, PartLimits, RecordingSource, Transcriber, not_ready},
     transcripts::{
-        ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, TranscriptId, TranscriptState,
-        Variant,
+        AudioId, ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, Transcript, TranscriptId,
+        TranscriptState, Variant,
     },
 };
 use tokio::time::Instant;
 
-/// Tries of one job; then it has failed.
+/// The maximum number of attempts of a job.
 const ATTEMPTS: u32 = 5;
-/// The pause before the second try. It doubles with each.
+/// The pause before the second attempt. It doubles with each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(20);
-/// The pause before a call that is not over yet is asked about again, and before a job is done again that the table or the queue did not allow.
+/// The pause before checking again whether a call has ended, and before retrying after a fault of the table or the queue.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
-/// Kept back from the invocation's deadline, for the result to be written.
+/// Time reserved before the invocation's deadline for storing the result.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How long a job that is sent again counts as queued: longer than SQS holds it back.
+/// How long a job that is sent again counts as queued. This is longer than the maximum delay of SQS.
 const REQUEUED_VALID: Duration = Duration::from_secs(2 * 3600);
 
-/// What every invocation needs, made once.
+/// The state that is created once and used for every invocation.
 pub struct State {
     transcriber: Transcriber,
     twilio: Twilio,
@@ -51,7 +53,7 @@ impl State {
         Self::new(env, PartLimits::default()).await
     }
 
-    /// Reads the environment and fetches the secrets, for recordings that are cut with these limits.
+    /// The same with these limits for splitting recordings into parts.
     pub async fn new(env: &Env, limits: PartLimits) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
@@ -87,7 +89,7 @@ struct Attributes {
 }
 
 impl Message {
-    /// How often it was delivered before, to workers that died or could not note anything down.
+    /// The number of earlier deliveries, after which a worker was killed or reported a failure.
     fn earlier_deliveries(&self) -> u32 {
         let count = self.attributes.approximate_receive_count.as_deref();
         count
@@ -97,7 +99,7 @@ impl Message {
     }
 }
 
-/// The messages of an event that are to be delivered again (`ReportBatchItemFailures`).
+/// The messages of an event that SQS must deliver again (`ReportBatchItemFailures`).
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
@@ -112,7 +114,7 @@ struct ItemFailure {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Works through an event, until `deadline` at the latest.
+/// Processes the messages of an event until `deadline`.
 pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchResponse {
     let budget = deadline
         .duration_since(SystemTime::now())
@@ -126,7 +128,7 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
             Err(error) => Err(error.into()),
         };
         if let Err(error) = done {
-            tracing::error!(message_id = message.message_id, error = %error, "job not done; it is delivered again");
+            tracing::error!(message_id = message.message_id, error = %error, "the job failed; SQS will deliver it again");
             response.batch_item_failures.push(ItemFailure {
                 item_identifier: message.message_id,
             });
@@ -135,13 +137,14 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
     response
 }
 
-/// Does a job. A fault of the table or the queue sends it again soon: SQS itself would wait for six times the timeout.
+/// Processes a job. After a fault of the table or the queue the job is sent again with a short delay, because SQS itself would deliver it again
+/// only after the visibility timeout, six times the function's timeout.
 async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instant) -> Result<(), BoxError> {
     let attempts = job.attempts + deliveries;
     let job = Job { attempts, ..job };
     match work(state, job.clone(), deliveries > 0, deadline).await {
         Err(error) if attempts + 1 < ATTEMPTS => {
-            tracing::warn!(%error, "job not done; it is sent again");
+            tracing::warn!(%error, "the job failed; it is sent again");
             let job = Job {
                 attempts: attempts + 1,
                 ..job
@@ -152,23 +155,59 @@ async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instan
     }
 }
 
-async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result<(), BoxError> {
+async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -> Result<(), BoxError> {
     let transcriber = &state.transcriber;
-    let id = TranscriptId::new(&job.recording, &Variant::of(&job.options));
-    let job = match (transcriber.transcripts.get(&id).await?, job.lease_check) {
-        (TranscriptState::Completed(transcript), _) if job.again_since.is_none_or(|since| transcript.is_of(since)) => {
-            return Ok(());
+    let variant = Variant::of(&job.options);
+    let id_of = |recording: &RecordingRef| TranscriptId::new(&AudioId::Object(recording.clone()), &variant);
+    let (job, id, found) = match &job.recording {
+        RecordingId::Twilio(sid) => (
+            job.clone(),
+            TranscriptId::new(&AudioId::Twilio(sid.clone()), &variant),
+            None,
+        ),
+        RecordingId::Egress(dispatch) => {
+            let queued = job.object.as_ref().map(&id_of);
+            match (egress_recording(state, dispatch).await, queued) {
+                (Ok(found), Some(id)) if job.lease_check && job.object.as_ref() != Some(&found.recording) => {
+                    (job.clone(), id, Some(found))
+                }
+                (Ok(found), queued) => {
+                    let id = id_of(&found.recording);
+                    if let Some(queued) = queued.filter(|queued| *queued != id) {
+                        transcriber.transcripts.unqueue(&queued, dispatch.as_str()).await?;
+                    }
+                    let object = Some(found.recording.clone());
+                    (Job { object, ..job }, id, Some(found))
+                }
+                (Err(NotReady::Retried(failure)), Some(id)) => {
+                    return fail_before_claim(transcriber, &id, job, failure, deadline).await;
+                }
+                (Err(NotReady::Retried(failure)), None) => return Err(failure.message.into()),
+                // A call without a recording has no transcript, nor a state of one.
+                (Err(NotReady::Waiting | NotReady::Final(_)), queued) => {
+                    if let Some(id) = queued {
+                        transcriber.transcripts.unqueue(&id, dispatch.as_str()).await?;
+                    }
+                    return Ok(());
+                }
+            }
         }
+    };
+    let known = transcriber.transcripts.get(&id).await?;
+    let is_new_enough =
+        |transcript: &Transcript| job.again_since.is_none_or(|since| transcript.is_completed_since(since));
+    let job = match (known, job.lease_check) {
+        (TranscriptState::Completed(transcript), _) if is_new_enough(&transcript) => return Ok(()),
         (TranscriptState::Failed(failure), false) if failure.code == GIVEN_UP => return Ok(()),
-        // An earlier delivery ended with it.
-        (TranscriptState::Failed(failure), false) if again && !failure.retryable => return Ok(()),
+        // An earlier delivery of this message stored the failure.
+        (TranscriptState::Failed(failure), false) if is_redelivery && !failure.retryable => return Ok(()),
         (_, false) => job,
         (TranscriptState::InProgress { until, .. }, true) => {
             let pause = until.duration_since(Timestamp::now()).unsigned_abs() + LEASE_OVER;
             return Ok(transcriber.queue.send(&job, pause).await?);
         }
         // It waits for a message that may be lost. The state ends by itself, and this message with it.
-        (TranscriptState::Queued(_), true) => return Ok(transcriber.queue.send(&job, MAX_DELAY).await?),
+        (TranscriptState::Queued { .. }, true) => return Ok(transcriber.queue.send(&job, MAX_DELAY).await?),
         (TranscriptState::Failed(failure), true) if failure.code == INTERRUPTED => {
             if job.attempts >= ATTEMPTS {
                 let failure = Failure {
@@ -176,7 +215,7 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
                     message: "The transcription was interrupted again and again".into(),
                     ..failure
                 };
-                return not_now(transcriber, &id, job, failure, deadline).await;
+                return fail_before_claim(transcriber, &id, job, failure, deadline).await;
             }
             Job {
                 lease_check: false,
@@ -187,29 +226,31 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
             lease_check: false,
             ..job
         },
-        // The lease was given back.
+        // The worker released the lease.
         (_, true) => return Ok(()),
     };
-    let source = match &job.recording {
-        RecordingId::Twilio(sid) => twilio_source(&state.twilio, sid, &job, deadline).await,
-        RecordingId::Egress(dispatch) => match &state.resolver {
-            Some(resolver) => egress_source(resolver, dispatch).await,
-            None => Err(NotReady::Final(Failure::permanent(
-                "s3_not_configured",
-                "No recordings bucket is configured",
-            ))),
-        },
+    if let Some(found) = &found
+        && job.object.as_ref() != Some(&found.recording)
+    {
+        // Whoever died had the recording that the call had before.
+        let object = Some(found.recording.clone());
+        return Box::pin(work(state, Job { object, ..job }, is_redelivery, deadline)).await;
+    }
+    let source = match (&job.recording, &found, &state.resolver) {
+        (RecordingId::Twilio(sid), ..) => twilio_source(&state.twilio, sid, &job, deadline).await,
+        (RecordingId::Egress(_), Some(found), Some(resolver)) => Ok(RecordingSource::egress(&resolver.bucket, found)),
+        (RecordingId::Egress(_), ..) => return Ok(()),
     };
     let source = match source {
         Ok(source) => source,
-        Err(NotReady::Passing) => return Ok(transcriber.queue.send(&job, RETRY_PAUSE).await?),
-        Err(NotReady::Retried(failure)) => return not_now(transcriber, &id, job, failure, deadline).await,
+        Err(NotReady::Waiting) => return Ok(transcriber.queue.send(&job, RETRY_PAUSE).await?),
+        Err(NotReady::Retried(failure)) => return fail_before_claim(transcriber, &id, job, failure, deadline).await,
         Err(NotReady::Final(failure)) => {
             let job = Job {
                 attempts: ATTEMPTS,
                 ..job
             };
-            return not_now(transcriber, &id, job, failure, deadline).await;
+            return fail_before_claim(transcriber, &id, job, failure, deadline).await;
         }
     };
     let lease_ends = deadline.saturating_duration_since(Instant::now()) + LEASE_OVER;
@@ -219,17 +260,20 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
         ..job.clone()
     };
     transcriber.queue.send(&lease_check, lease_ends).await?;
-    let tried = transcriber.transcribe(&source, &job.options, claim_policy(&job), deadline);
-    match tried.await? {
+    let outcome = transcriber.transcribe(&source, &job.options, claim_policy(&job), deadline);
+    match outcome.await? {
         Outcome::Completed(..) => Ok(()),
+        Outcome::Failed(lease, failure, _) if failure.code == OVERWRITTEN => {
+            follow_overwritten(state, &lease, job, &failure).await
+        }
         // Whoever is at it may die: the message that was just sent looks again.
         Outcome::Queued | Outcome::Busy(_) => Ok(()),
-        // Parts were added: with its tries used up by a busy API alone, a long job would never end.
+        // Parts were stored, so the attempts start again from 0: otherwise a long job could never finish while the API is busy.
         Outcome::Failed(lease, failure, true) => {
-            try_again(transcriber, lease, Job { attempts: 0, ..job }, failure).await
+            retry_or_fail(transcriber, lease, Job { attempts: 0, ..job }, failure).await
         }
-        Outcome::Failed(lease, failure, false) => try_again(transcriber, lease, job, failure).await,
-        // What has been added to the stored parts is progress, not a failure.
+        Outcome::Failed(lease, failure, false) => retry_or_fail(transcriber, lease, job, failure).await,
+        // Storing parts is progress, so this does not count as a failed attempt.
         Outcome::OutOfTime(lease, true) => {
             transcriber.queue.send(&job, Duration::ZERO).await?;
             Ok(transcriber.transcripts.requeue(&lease, REQUEUED_VALID).await?)
@@ -239,18 +283,18 @@ async fn work(state: &State, job: Job, again: bool, deadline: Instant) -> Result
                 "transcription_timeout",
                 "The transcription did not finish in the time of one invocation",
             );
-            try_again(transcriber, lease, job, failure).await
+            retry_or_fail(transcriber, lease, job, failure).await
         }
     }
 }
 
 /// Why a recording can't be transcribed now.
 enum NotReady {
-    /// The call is not over yet, or Twilio does not know of it yet, and the job is to wait.
-    Passing,
-    /// A fault that may pass.
+    /// The call has not ended or Twilio does not have the recording yet, and the job waits.
+    Waiting,
+    /// A transient fault.
     Retried(Failure),
-    /// It never can.
+    /// The recording can never be transcribed.
     Final(Failure),
 }
 
@@ -262,7 +306,7 @@ async fn twilio_source<'a>(
 ) -> Result<RecordingSource<'a>, NotReady> {
     let is_before = |until: Option<Timestamp>| until.is_some_and(|until| Timestamp::now() < until);
     let recording = match twilio.recording(sid, deadline).await {
-        Err(TwilioError::NotFound) if is_before(job.appears_until) => return Err(NotReady::Passing),
+        Err(TwilioError::NotFound) if is_before(job.appears_until) => return Err(NotReady::Waiting),
         Err(TwilioError::NotFound) => {
             return Err(NotReady::Final(Failure::permanent(
                 "recording_not_found",
@@ -273,23 +317,55 @@ async fn twilio_source<'a>(
     };
     match not_ready(&recording, twilio) {
         None => Ok(RecordingSource::twilio(twilio, sid, &recording, &job.options)),
-        Some(failure) if failure.retryable && is_before(job.wait_until) => Err(NotReady::Passing),
+        Some(failure) if failure.retryable && is_before(job.wait_until) => Err(NotReady::Waiting),
         Some(failure) => Err(NotReady::Final(failure)),
     }
 }
 
-async fn egress_source<'a>(resolver: &'a Resolver, dispatch: &DispatchId) -> Result<RecordingSource<'a>, NotReady> {
-    let not_read = |error: ResolveError| {
+async fn egress_recording(state: &State, dispatch: &DispatchId) -> Result<CallRecording, NotReady> {
+    let Some(resolver) = &state.resolver else {
+        let failure = Failure::permanent("s3_not_configured", "No recordings bucket is configured");
+        return Err(NotReady::Final(failure));
+    };
+    let found = resolver.find_version(dispatch).await.map_err(|error| {
         let failure = Failure::from(error);
         match failure.retryable {
             true => NotReady::Retried(failure),
             false => NotReady::Final(failure),
         }
+    })?;
+    found.ok_or_else(|| NotReady::Final(Failure::permanent("recording_not_found", "Recording not found")))
+}
+
+/// Ends the lease on an object that was overwritten, and queues what the call has now.
+async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Failure) -> Result<(), BoxError> {
+    let Transcriber { queue, transcripts, .. } = &state.transcriber;
+    let (RecordingId::Egress(dispatch), Some(resolver), Some(overwritten)) =
+        (&job.recording, &state.resolver, &job.object)
+    else {
+        return Ok(transcripts.fail(lease, failure).await?);
     };
-    let key = resolver.find(dispatch).await.map_err(not_read)?;
-    let key = key.ok_or_else(|| NotReady::Final(Failure::permanent("recording_not_found", "Recording not found")))?;
-    let source = RecordingSource::egress(resolver, dispatch, key).await;
-    source.map_err(|error| not_read(error.into()))
+    if let Some(info) = resolver.bucket.head(&overwritten.key).await?
+        && job.attempts + 1 < ATTEMPTS
+    {
+        let written = RecordingRef {
+            key: overwritten.key.clone(),
+            etag: info.etag,
+            size: Some(info.size),
+        };
+        let id = TranscriptId::new(&AudioId::Object(written.clone()), &Variant::of(&job.options));
+        // Before the index leads to it: whoever asks meanwhile is to see that it is queued. Should this worker die, the message that it sent
+        // before it began goes on.
+        transcripts.queue(&id, REQUEUED_VALID, dispatch.as_str(), false).await?;
+        index_object(&resolver.calls, &resolver.bucket, &overwritten.key, None).await?;
+        let job = Job {
+            attempts: job.attempts + 1,
+            object: Some(written),
+            ..job.clone()
+        };
+        queue.send(&job, Duration::ZERO).await?;
+    }
+    Ok(transcripts.fail(lease, failure).await?)
 }
 
 fn claim_policy(job: &Job) -> ClaimPolicy {
@@ -299,8 +375,8 @@ fn claim_policy(job: &Job) -> ClaimPolicy {
     }
 }
 
-/// Notes a failure that came before the lease: takes it, and gives it back with the failure.
-async fn not_now(
+/// Stores a failure that occurred before the lease was claimed: claims the lease and releases it with the failure.
+async fn fail_before_claim(
     transcriber: &Transcriber,
     id: &TranscriptId,
     job: Job,
@@ -309,13 +385,13 @@ async fn not_now(
 ) -> Result<(), BoxError> {
     let until = Timestamp::now() + deadline.saturating_duration_since(Instant::now());
     match transcriber.transcripts.claim(id, claim_policy(&job), until).await? {
-        ClaimResult::Granted(lease) => try_again(transcriber, lease, job, failure).await,
+        ClaimResult::Granted(lease) => retry_or_fail(transcriber, lease, job, failure).await,
         ClaimResult::Refused(_) => Ok(()),
     }
 }
 
-/// Ends the lease: with another try later, or for good.
-async fn try_again(transcriber: &Transcriber, lease: Lease, job: Job, failure: Failure) -> Result<(), BoxError> {
+/// Releases the lease, and sends the job again or stores the final failure.
+async fn retry_or_fail(transcriber: &Transcriber, lease: Lease, job: Job, failure: Failure) -> Result<(), BoxError> {
     let attempts = job.attempts + 1;
     if !failure.retryable || attempts >= ATTEMPTS {
         return Ok(transcriber.transcripts.fail(&lease, &failure).await?);

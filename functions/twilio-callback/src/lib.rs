@@ -1,6 +1,6 @@
 //! `POST /webhooks/twilio/recording`: Twilio's `recordingStatusCallback`.
 //!
-//! The address given to Twilio may carry `?dispatch_id=…`, which then says whose recording it is; Twilio signs the whole address.
+//! The callback URL may contain `?dispatch_id=…`, which assigns the recording to that dispatch. Twilio signs the whole URL.
 
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use shared::{
     calls::{Calls, TwilioRecording},
     clients::{
         aws::Aws,
-        queue::RecordingId,
         twilio::{
             AccountSid, RecordingSid, RecordingStatus, Twilio, TwilioError,
             signature::{is_signed, is_signed_body},
@@ -28,16 +27,47 @@ use shared::{
 use tokio::time::Instant;
 
 const PATH: &str = "/webhooks/twilio/recording";
-/// How long the call's number may be asked for: Twilio waits 15 s for our answer.
+/// The timeout for looking up the call's number. Twilio waits 15 s for the response to a callback.
 const NUMBER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What every request needs, made once.
+/// The used parameters of a callback.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = TwilioCallback)]
+#[allow(dead_code, non_snake_case)]
+struct Callback {
+    /// The configured account.
+    AccountSid: String,
+    RecordingSid: String,
+    RecordingStatus: String,
+    #[schema(nullable = false)]
+    CallSid: Option<String>,
+    /// Seconds.
+    #[schema(nullable = false)]
+    RecordingDuration: Option<String>,
+    #[schema(nullable = false)]
+    RecordingStartTime: Option<String>,
+    #[schema(nullable = false)]
+    ErrorCode: Option<String>,
+}
+
+/// The result of a callback.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(as = CallbackStored)]
+#[allow(dead_code)]
+struct Stored {
+    /// `true`: the recording is stored.
+    indexed: bool,
+}
+
+/// The state that is created once and used for every request.
 pub struct State {
-    /// Where this API is for Twilio, without a trailing slash.
+    /// The public URL of this API, without a trailing slash.
     public_url: Option<String>,
     twilio: Twilio,
     calls: Calls,
-    /// Present when completed recordings are transcribed by themselves.
+    /// Present if completed recordings are transcribed automatically.
     auto_transcribe: Option<AutoTranscribe>,
 }
 
@@ -59,8 +89,26 @@ impl State {
     }
 }
 
-/// Answers one request. The answer is a success only once everything is stored; whether Twilio then sends a callback again is up to the address
-/// given to it (`#rc=…&rp=…`: <https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides>).
+/// Handles a request. Success is returned only after everything is stored. Whether Twilio retries a failed callback depends on connection
+/// overrides in the callback URL (`#rc=…&rp=…`: <https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides>).
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        post,
+        path = "/webhooks/twilio/recording",
+        operation_id = "twilioCallback",
+        tag = "Webhooks",
+        summary = "Receive a recordingStatusCallback from Twilio",
+        description = "Only for Twilio: the `recordingStatusCallback` of a call.",
+        params(
+            ("dispatch_id" = Option<String>, Query, description = "The dispatch that the recording belongs to. Without it the recording is paired by number and time.", pattern = "^[A-Za-z0-9_-]{1,128}$"),
+        ),
+        request_body(content = Callback, content_type = "application/x-www-form-urlencoded", description = "Twilio's form."),
+        responses((status = 200, description = "Stored.", body = Stored)),
+        security(("twilio_signature" = [])),
+        extensions(("x-errors" = json!(["request", "callback", "missing", "value", "database", "queue"]))),
+    )
+)]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         request.expect_tail("recording")?;
@@ -78,13 +126,11 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             && let Some(auto_transcribe) = &state.auto_transcribe
         {
             // Before it is stored: a callback that comes again must not find that nothing is left to do.
-            auto_transcribe
-                .enqueue(RecordingId::Twilio(reported.sid.clone()))
-                .await?;
+            auto_transcribe.enqueue(reported.sid.clone()).await?;
         }
         let mut phone = known.and_then(|(phone, _)| phone);
         if phone.is_none() {
-            // Helps to find the call's other recording, no more: the reconciler asks again.
+            // The number only helps to pair the recording with its call. If this fails, the reconciler looks it up later.
             let deadline = request.deadline.min(Instant::now() + NUMBER_TIMEOUT);
             match state.twilio.number_of(&reported.call_sid, deadline).await {
                 Ok(number) => phone = Some(number.unwrap_or_default()),
@@ -105,12 +151,12 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     .await
 }
 
-/// The form's parameters, once it is sure that Twilio sent them.
+/// Verifies Twilio's signature and returns the form's parameters.
 async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, String)>, ApiError> {
     let public_url = state.public_url.as_ref().ok_or_else(|| {
         ApiError::internal(
             "public_url_not_configured",
-            "This deployment does not know its own public URL, which Twilio's signatures are made for.",
+            "PUBLIC_BASE_URL is not configured. It is needed to verify Twilio's signatures.",
         )
     })?;
     let token = state.twilio.auth_token().await.map_err(not_configured)?;
@@ -132,7 +178,7 @@ async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, St
         true => form_urlencoded::parse(body).into_owned().collect(),
         false => Vec::new(),
     };
-    // With and without the slash that the documentation may have.
+    // The callback URL at Twilio may be configured with or without a trailing slash.
     let is_genuine = |token: &str| {
         ["", "/"].into_iter().any(|slash| {
             let url = format!("{public_url}{PATH}{slash}{query}");
@@ -164,7 +210,7 @@ fn not_configured(error: TwilioError) -> ApiError {
     answer.caused_by(error)
 }
 
-/// What a callback says.
+/// The content of a callback.
 struct Reported {
     account_sid: String,
     call_sid: String,
@@ -184,7 +230,7 @@ impl Reported {
         let sid = required("RecordingSid")?;
         let sid =
             RecordingSid::parse(sid).ok_or_else(|| invalid_parameter("RecordingSid", sid, "a recording's SID"))?;
-        // A conference's recording may belong to no single call: it is a call of its own then.
+        // A conference's recording may not belong to a single call. It is then indexed as a separate call.
         let call_sid = given("CallSid").unwrap_or(sid.as_str());
         let is_sid = |sid: &str| sid.len() <= 64 && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_sid(call_sid) {

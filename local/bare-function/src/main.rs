@@ -1,4 +1,4 @@
-//! A Lambda that does nothing: logging and an empty answer, like every function, and no more.
+//! A Lambda function that only initializes logging and returns an empty response, as a baseline for measurements.
 
 use lambda_http::{Body, Error, Request, Response, service_fn, tracing};
 

@@ -1,4 +1,4 @@
-//! Functions as they are deployed, each in its process, at a small Runtime API on loopback.
+//! Runs functions as they are deployed, each in a separate process with a small Runtime API on loopback.
 
 use std::{
     error::Error,
@@ -22,33 +22,33 @@ use tokio::sync::{Mutex, mpsc};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A function in its process, at its Runtime API.
+/// A running function and its Runtime API.
 pub(crate) struct Running {
-    patience: Duration,
+    timeout: Duration,
     process: Child,
     asked: mpsc::UnboundedReceiver<Instant>,
     events: mpsc::UnboundedSender<Bytes>,
     answers: mpsc::UnboundedReceiver<Answer>,
 }
 
-/// What the function posted: an answer, or an error.
+/// The response or the error that the function posted.
 type Answer = std::result::Result<Bytes, Bytes>;
 
-/// The function's side of the channels in [`Running`].
+/// The Runtime API's side of the channels in [`Running`].
 struct RuntimeApi {
     asked: mpsc::UnboundedSender<Instant>,
     events: Mutex<mpsc::UnboundedReceiver<Bytes>>,
-    patience: Duration,
+    timeout: Duration,
     answers: mpsc::UnboundedSender<Answer>,
 }
 
 impl Running {
-    /// Starts the process; returns when it has asked for its first event, and how long that took.
-    /// No invocation may take longer than `patience`, which is also the deadline that the function is told.
+    /// Starts the process, waits until it requests its first event, and returns how long that took. `timeout` limits each invocation and is also
+    /// the function's deadline.
     pub(crate) async fn start(
         binary: &Path,
         environment: &[(String, String)],
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(Self, Duration)> {
         let listener = bind(0, Reach::Machine).await?;
         let address = format!("127.0.0.1:{}", listener.port());
@@ -58,7 +58,7 @@ impl Running {
         let api = RuntimeApi {
             asked: asked_sender,
             events: Mutex::new(event_receiver),
-            patience,
+            timeout,
             answers: answer_sender,
         };
         let router = Router::new()
@@ -81,35 +81,35 @@ impl Running {
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
             .env("AWS_LAMBDA_LOG_LEVEL", "INFO")
             .stdout(Stdio::null());
-        let begun = Instant::now();
+        let began = Instant::now();
         let mut running = Self {
-            patience,
+            timeout,
             process: command.spawn()?,
             asked,
             events,
             answers,
         };
         let asked = running.next_asked().await?;
-        Ok((running, asked - begun))
+        Ok((running, asked - began))
     }
 
     async fn next_asked(&mut self) -> Result<Instant> {
         tokio::select! {
             asked = self.asked.recv() => asked.ok_or_else(|| "the Runtime API has stopped".into()),
-            Some(answer) = self.answers.recv() => Err(format!("the function posted out of turn: {answer:?}").into()),
-            () = tokio::time::sleep(self.patience) => Err("the function did not ask for an event".into()),
+            Some(answer) = self.answers.recv() => Err(format!("the function posted an unexpected response: {answer:?}").into()),
+            () = tokio::time::sleep(self.timeout) => Err("the function did not request an event".into()),
         }
     }
 
-    /// Has the function answer the event with a success and ask for the next.
+    /// Sends an event, and waits until the function has responded with a success and requested the next event.
     pub(crate) async fn invoke(&mut self, event: &Bytes) -> Result<()> {
         self.events.send(event.clone())?;
-        let posted = tokio::time::timeout(self.patience, self.answers.recv()).await?;
+        let posted = tokio::time::timeout(self.timeout, self.answers.recv()).await?;
         let body = posted
             .ok_or("the Runtime API has stopped")?
             .map_err(|error| format!("the function failed: {}", String::from_utf8_lossy(&error)))?;
         let answer: Value = serde_json::from_slice(&body)?;
-        // Null is the answer of functions that have nothing to say.
+        // Functions without a response return null.
         if !answer.is_null() && answer["statusCode"] != 200 && answer["batchItemFailures"] != json!([]) {
             return Err(format!("not a success: {}", String::from_utf8_lossy(&body)).into());
         }
@@ -117,7 +117,7 @@ impl Running {
         Ok(())
     }
 
-    /// The most memory that was ever resident, in KiB.
+    /// The peak resident memory in KiB.
     pub(crate) fn peak(&self) -> Result<u64> {
         let status = fs::read_to_string(self.proc("status")).map_err(not_linux)?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -133,14 +133,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A process that has ended by itself is what is wanted.
+        // The process may already have ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
 pub(crate) fn not_linux(error: io::Error) -> String {
-    format!("the figures of a process are read from /proc, which only Linux has: {error}")
+    format!("the measurements of a process are read from /proc, which only Linux has: {error}")
 }
 
 async fn next(
@@ -148,7 +148,7 @@ async fn next(
 ) -> std::result::Result<([(HeaderName, String); 3], Bytes), StatusCode> {
     api.asked.send(Instant::now()).map_err(|_| StatusCode::GONE)?;
     let event = api.events.lock().await.recv().await.ok_or(StatusCode::GONE)?;
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + api.patience;
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + api.timeout;
     let headers = [
         (
             "lambda-runtime-aws-request-id",
@@ -181,7 +181,7 @@ fn post_answer(api: &RuntimeApi, answer: Answer) -> StatusCode {
     }
 }
 
-/// Builds a package's binary as `sam build` does and returns where it is.
+/// Builds a package's binary as `sam build` does and returns its path.
 pub(crate) fn build(package: &str) -> Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args([

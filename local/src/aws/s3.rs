@@ -47,6 +47,7 @@ impl S3 {
         let reads_object = matches!(method, Method::GET | Method::HEAD) && has_key(request.uri().path());
         let origin = request.headers().contains_key(header::ORIGIN);
         let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+        let wanted = request.headers().get(header::IF_MATCH).cloned();
         if method == Method::OPTIONS {
             return preflight(request.headers());
         }
@@ -60,6 +61,13 @@ impl S3 {
                 self::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
             }
         };
+        if reads_object
+            && response.status().is_success()
+            && wanted.is_some_and(|wanted| !names(&wanted, response.headers().get(header::ETAG)))
+        {
+            let message = "At least one of the pre-conditions you specified did not hold";
+            response = self::error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message);
+        }
         if reads_object && response.status().is_success() {
             let headers = response.headers_mut();
             headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

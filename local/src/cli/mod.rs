@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     aws::{DatabaseKind, Storage},
-    demo,
+    contract, demo,
     serve::Reach,
     stack::{Settings, Stack, TranscriptionApi, TwilioAccount},
 };
@@ -48,6 +48,9 @@ struct Options {
     /// Start AWS and the stand-ins only, reachable from containers, for `sam local`
     #[arg(long)]
     aws_only: bool,
+    /// Origins whose pages may call the API from a browser, separated by commas
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
+    cors_allowed_origins: Vec<String>,
     /// No demo data
     #[arg(long)]
     empty: bool,
@@ -64,6 +67,8 @@ enum Command {
     Import(Import),
     /// Rebuild the lists of a calls table that an older version has written
     Reindex(Reindex),
+    /// Print the contract, which is committed as openapi.json
+    Openapi,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -132,6 +137,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             );
             return Ok(());
         }
+        Some(Command::Openapi) => {
+            print!("{}", contract::text());
+            return Ok(());
+        }
         None => {}
     }
     let (twilio, whisper) = (twilio_from_env()?, whisper_from_env());
@@ -158,8 +167,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             Reach::Machine
         },
         storage: Storage {
-            dir: options.data_dir,
             database: DatabaseKind::File,
+            dir: options.data_dir.clone(),
         },
         reset: options.reset,
         aws_only: options.aws_only,
@@ -168,7 +177,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         twilio,
         whisper,
         schedules: true,
+        cors_allowed_origins: options.cors_allowed_origins,
         environment,
+        ..Settings::new(options.data_dir)
     })
     .await?;
     print!(

@@ -4,6 +4,7 @@
 //! through `lambda_http`'s own parser to the function, and fails in the ways the real gateway fails: 404 without a route, 413 over the payload
 //! limit, 500 when the function crashes, 503 when it exceeds its timeout.
 
+mod cors;
 mod event;
 mod refusal;
 mod route;
@@ -22,9 +23,10 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lambda_http::{
     Context, RequestExt,
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, header, request::Parts},
 };
 
+use cors::Cors;
 use refusal::Refusal;
 use route::Target;
 
@@ -43,6 +45,7 @@ const MAX_DURATION: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Gateway {
     routes: Vec<Route>,
+    cors: Cors,
 }
 
 impl Gateway {
@@ -53,7 +56,18 @@ impl Gateway {
     pub fn from_template(yaml: &str) -> Result<Self, TemplateError> {
         Ok(Self {
             routes: template::routes(yaml)?,
+            cors: Cors {
+                origins: Vec::new(),
+                configuration: template::cors(yaml)?,
+            },
         })
+    }
+
+    /// Lets pages of these origins call the API, as the parameter `CorsAllowedOrigins` does.
+    #[must_use]
+    pub fn with_cors_origins(mut self, origins: Vec<String>) -> Self {
+        self.cors.origins = origins;
+        self
     }
 
     /// The API as an HTTP service.
@@ -81,6 +95,9 @@ impl Gateway {
         let started = Instant::now();
         let request_id = request_id();
         let (parts, body) = request.into_parts();
+        if let Some(preflight) = self.cors.preflight(&parts) {
+            return preflight;
+        }
         let target = route::find(&self.routes, parts.method.as_str(), parts.uri.path());
         let route_key = target
             .as_ref()
@@ -91,12 +108,13 @@ impl Gateway {
             None => Err(Refusal::NotFound),
         };
         let mut response = result.unwrap_or_else(Refusal::into_response);
+        self.cors.apply(&parts.headers, &mut response);
 
         tracing::info!(
             request_id,
             route_key,
             status = response.status().as_u16(),
-            latency_ms = started.elapsed().as_millis(),
+            latency_ms = Instant::now().duration_since(started).as_millis(),
             "request"
         );
         if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -153,7 +171,7 @@ where
             tracing::error!(request_id, %error, "the event is not one that lambda_http can read");
             Err(Refusal::FunctionFailed)
         }
-        Ok(Err(_elapsed)) => Err(Refusal::FunctionTimedOut),
+        Ok(Err(_)) => Err(Refusal::FunctionTimedOut),
         Err(_panicked) => Err(Refusal::FunctionFailed),
     }
 }

@@ -4,6 +4,7 @@ use std::{error::Error, time::SystemTime};
 
 use get_completeness as completeness;
 use get_daily_report as daily_report;
+use get_docs as docs;
 use get_egress_transcript as egress_transcript;
 use get_recording as get;
 use get_transcript as transcript;
@@ -29,6 +30,7 @@ pub type Delivered = Result<Value, Box<dyn Error + Send + Sync>>;
 pub struct Functions {
     get_completeness: completeness::State,
     get_daily_report: daily_report::State,
+    get_docs: docs::State,
     get_egress_transcript: egress_transcript::State,
     get_recording: get::State,
     get_transcript: transcript::State,
@@ -53,6 +55,7 @@ impl Functions {
         Ok(Self {
             get_completeness: completeness::State::from_env(env).await?,
             get_daily_report: daily_report::State::from_env(env).await?,
+            get_docs: docs::State::from_env(env).await?,
             get_egress_transcript: egress_transcript::State::from_env(env).await?,
             get_recording: get::State::from_env(env).await?,
             get_transcript: transcript::State::from_env(env).await?,
@@ -79,6 +82,7 @@ impl Functions {
         Some(match function {
             "get-completeness" => completeness::handle(&self.get_completeness, request).await,
             "get-daily-report" => daily_report::handle(&self.get_daily_report, request).await,
+            "get-docs" => docs::handle(&self.get_docs, request).await,
             "get-egress-transcript" => egress_transcript::handle(&self.get_egress_transcript, request).await,
             "get-recording" => get::handle(&self.get_recording, request).await,
             "get-transcript" => transcript::handle(&self.get_transcript, request).await,

@@ -135,7 +135,6 @@ impl Stack {
             let functions = Arc::new(Functions::from_env(&environment).await?);
             let (rules, schedules) = (template::rules(TEMPLATE)?, template::schedules(TEMPLATE)?);
             let timeouts = (sources.iter().map(|(_, it)| (it.function.clone(), it.timeout)))
-                .chain(rules.iter().map(|it| (it.function.clone(), it.timeout)))
                 .chain(schedules.iter().map(|it| (it.function.clone(), it.timeout)));
             invocations.start(functions.clone(), timeouts.collect());
             for (url, source) in sources {
@@ -157,17 +156,24 @@ impl Stack {
                 tasks.extend(schedules.map(|it| events::drive_schedule(it, functions.clone(), stopped.clone())));
             }
             servers.push(Server { stop, tasks });
-            let router = Gateway::from_template(TEMPLATE)?.router(move |function, request| {
-                let functions = functions.clone();
-                async move {
-                    functions.invoke(&function, request).await.unwrap_or_else(|| {
-                        tracing::error!(function, "template.yaml names a function that is not in functions.rs");
-                        let mut response = Response::new(Body::Text(r#"{"message":"Internal Server Error"}"#.into()));
-                        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                        response
-                    })
-                }
-            });
+            let router = Gateway::from_template(TEMPLATE)?
+                .with_cors_origins(settings.cors_allowed_origins)
+                .router(move |function, request| {
+                    let functions = functions.clone();
+                    async move {
+                        functions.invoke(&function, request).await.unwrap_or_else(|| {
+                            tracing::error!(function, "template.yaml names a function that is not in functions.rs");
+                            let mut response =
+                                Response::new(Body::Text(r#"{"message":"Internal Server Error"}"#.into()));
+                            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                            response
+                        })
+                    }
+                });
+            let router = match settings.around_api {
+                Some(around) => around(router),
+                None => router,
+            };
             servers.push(start(listener, router));
         }
         Ok(Self {

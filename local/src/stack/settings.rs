@@ -1,10 +1,14 @@
 //! What to start, and the functions' environment that follows from it.
 
+use std::path::PathBuf;
+
+use axum::Router;
 use jiff::Timestamp;
 
 use super::account;
 use crate::{
-    aws::{self, Storage},
+    aws::{self, DatabaseKind, Storage},
+    demo,
     serve::Reach,
 };
 
@@ -32,8 +36,38 @@ pub struct Settings {
     pub whisper: Option<TranscriptionApi>,
     /// Run functions on their schedules.
     pub schedules: bool,
+    /// Origins whose pages may call the API from a browser.
+    pub cors_allowed_origins: Vec<String>,
+    /// A wrapper around the API that checks its responses.
+    pub around_api: Option<fn(Router) -> Router>,
     /// Further variables of the functions' environment, which win over the stack's own.
     pub environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Free ports, stand-ins, no demo data, and state under `dir` with the tables in memory.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            port: 0,
+            aws_port: 0,
+            aws_reach: Reach::Machine,
+            storage: Storage {
+                dir,
+                database: DatabaseKind::Memory,
+            },
+            reset: false,
+            aws_only: false,
+            empty: true,
+            demo_time: Some(demo::DOCUMENTED_TIME),
+            twilio: None,
+            whisper: None,
+            schedules: false,
+            cors_allowed_origins: Vec::new(),
+            around_api: None,
+            environment: Vec::new(),
+        }
+    }
 }
 
 /// A real Twilio account, or another stand-in.

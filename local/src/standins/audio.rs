@@ -1,11 +1,13 @@
 //! Decoding, one packet at a time: however long the audio, only a packet of it is in memory.
 
-use symphonia::core::codecs::audio::AudioDecoderOptions;
-use symphonia::core::errors::Error;
+use symphonia::core::codecs::audio::{
+    AudioCodecParameters, AudioDecoder, AudioDecoderOptions, well_known::CODEC_ID_OPUS,
+};
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
 
 /// A decoded file. `format` is the container found in the bytes (`mp3`, `wave`, `isomp4`, `flac`, `ogg`, `matroska`).
 #[derive(Debug)]
@@ -47,9 +49,7 @@ pub(crate) fn decode(
         .as_ref()
         .and_then(|codec| codec.audio())
         .ok_or(Undecodable)?;
-    let mut decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|_| Undecodable)?;
+    let mut decoder = Decoder::new(parameters)?;
     let track = track.id;
 
     let mut decoded = Decoded {
@@ -66,26 +66,73 @@ pub(crate) fn decode(
         if packet.track_id != track {
             continue;
         }
-        match decoder.decode(&packet) {
-            Ok(buffer) => {
-                let (rate, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
+        match decoder.decode(&packet, &mut samples) {
+            Some((rate, channels)) => {
                 if decoded.rate != 0 && (rate, channels) != (decoded.rate, decoded.channels) {
                     return Err(Undecodable);
                 }
                 (decoded.rate, decoded.channels) = (rate, channels);
-                decoded.frames += buffer.frames() as u64;
+                decoded.frames += (samples.len() / channels) as u64;
                 good_packets += 1;
-                buffer.copy_to_vec_interleaved(&mut samples);
                 sink(rate, channels, &samples);
             }
-            Err(Error::DecodeError(_) | Error::IoError(_)) => bad_packets += 1,
-            Err(_) => return Err(Undecodable),
+            None => bad_packets += 1,
         }
     }
     if decoded.rate == 0 || bad_packets > good_packets {
         return Err(Undecodable);
     }
     Ok(decoded)
+}
+
+/// The rate at which Opus is decoded.
+const OPUS_RATE: u32 = 16_000;
+/// Frames of the longest Opus packet, 120 ms.
+const OPUS_FRAMES: usize = OPUS_RATE as usize * 120 / 1000;
+
+enum Decoder {
+    Symphonia(Box<dyn AudioDecoder>),
+    Opus(Box<ropus::Decoder>, usize),
+}
+
+impl Decoder {
+    fn new(parameters: &AudioCodecParameters) -> Result<Self, Undecodable> {
+        if parameters.codec == CODEC_ID_OPUS {
+            let (channels, count) = match parameters.channels.as_ref().map_or(1, |channels| channels.count()) {
+                1 => (ropus::Channels::Mono, 1),
+                _ => (ropus::Channels::Stereo, 2),
+            };
+            let decoder = ropus::Decoder::new(OPUS_RATE, channels).map_err(|_| Undecodable)?;
+            return Ok(Self::Opus(Box::new(decoder), count));
+        }
+        let codecs = symphonia::default::get_codecs();
+        let decoder = codecs.make_audio_decoder(parameters, &AudioDecoderOptions::default());
+        decoder.map(Self::Symphonia).map_err(|_| Undecodable)
+    }
+
+    /// The packet's interleaved samples with their rate and channels; `None` when it is damaged.
+    fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Option<(u32, usize)> {
+        match self {
+            Self::Symphonia(decoder) => {
+                let buffer = decoder.decode(packet).ok()?;
+                buffer.copy_to_vec_interleaved(samples);
+                Some((buffer.spec().rate(), buffer.spec().channels().count()))
+            }
+            Self::Opus(decoder, channels) => {
+                let mut decoded = vec![0_i16; OPUS_FRAMES * *channels];
+                let frames = decoder
+                    .decode(&packet.data, &mut decoded, ropus::DecodeMode::Normal)
+                    .ok()?;
+                samples.clear();
+                samples.extend(
+                    decoded[..frames * *channels]
+                        .iter()
+                        .map(|sample| f32::from(*sample) / 32768.0),
+                );
+                Some((OPUS_RATE, *channels))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! What the local stack reads from the deployed system's `template.yaml`: routes, queues, rules, schedules and tables.
+//! What the local stack reads from the deployed system's `template.yaml`: routes, cross-origin permissions, queues, rules, schedules and tables.
 
+mod cors;
 mod events;
 mod function;
 mod routes;
 mod tables;
 mod yaml;
 
+pub use cors::{CorsConfiguration, cors};
 pub use events::{QueueSource, Rule, Schedule, queues, rules, schedules};
 pub use routes::{Route, routes};
 pub use tables::{Index, Key, Projection, Table, tables};

@@ -1,4 +1,4 @@
-//! API keys, routes with and without a trailing slash, and what no answer and no log may hold.
+//! API keys, routes with and without a trailing slash, and the absence of secrets in responses and logs.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn secret_reads(stack: &TestStack) -> usize {
 }
 
 #[tokio::test]
-async fn a_key_comes_in_the_header_or_in_the_query_and_the_header_wins() {
+async fn a_key_can_be_in_the_header_or_the_query_and_the_header_takes_precedence() {
     let stack = required().await;
     let wrong = "wrong";
     for (path, header, query, status) in [
@@ -72,7 +72,7 @@ async fn a_key_comes_in_the_header_or_in_the_query_and_the_header_wins() {
 }
 
 #[tokio::test]
-async fn a_wrong_and_a_missing_key_have_the_same_answer() {
+async fn a_wrong_and_a_missing_key_have_the_same_response() {
     let stack = required().await;
     let one = format!("/recordings/{ID}");
     for (method, path) in [
@@ -99,12 +99,12 @@ async fn a_wrong_and_a_missing_key_have_the_same_answer() {
     }
     assert!(
         stack.stack.twilio.requests().is_empty(),
-        "nobody without a key reaches Twilio"
+        "no request without a key reaches Twilio"
     );
 }
 
 #[tokio::test]
-async fn a_repeated_key_is_refused() {
+async fn a_repeated_key_is_rejected() {
     let stack = required().await;
     for path in ["/recordings", "/recordings/a"] {
         let answer = get(&stack, &format!("{path}?api_key={KEY}&api_key={KEY}"), None).await;
@@ -126,7 +126,7 @@ async fn a_repeated_key_is_refused() {
 }
 
 #[tokio::test]
-async fn recordings_are_open_only_where_the_deployment_says_so_and_twilio_never() {
+async fn recordings_are_open_only_if_configured_and_twilio_endpoints_never_are() {
     let open = TestStack::demo().await;
     assert_eq!(get(&open, "/recordings", None).await.status, 200);
     assert_eq!(get(&open, "/recordings", Some("wrong")).await.status, 200);
@@ -143,7 +143,7 @@ async fn recordings_are_open_only_where_the_deployment_says_so_and_twilio_never(
 }
 
 #[tokio::test]
-async fn a_key_does_what_its_scopes_say_and_no_more() {
+async fn a_key_grants_only_its_scopes() {
     let stack = required().await;
     let secret = keys(&[
         ("listens", "listens", &["recordings:read"], None),
@@ -194,7 +194,7 @@ async fn a_key_does_what_its_scopes_say_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_expired_key_is_as_wrong_as_any() {
+async fn an_expired_key_is_rejected_like_an_unknown_key() {
     let stack = required().await;
     let secret = keys(&[
         ("old", "old", &["*"], Some("2024-01-01T00:00:00Z")),
@@ -211,7 +211,7 @@ async fn an_expired_key_is_as_wrong_as_any() {
 }
 
 #[tokio::test]
-async fn a_new_key_works_at_once_and_a_removed_one_until_the_cache_ends() {
+async fn a_new_key_works_immediately_and_a_removed_one_until_the_cache_expires() {
     let stack = required().await;
     assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
     let both = keys(&[("demo", KEY, &["*"], None), ("new", "new", &["*"], None)]);
@@ -227,7 +227,7 @@ async fn a_new_key_works_at_once_and_a_removed_one_until_the_cache_ends() {
 }
 
 #[tokio::test]
-async fn junk_keys_make_the_secret_be_read_once_in_30_seconds() {
+async fn unknown_keys_cause_the_secret_to_be_read_at_most_every_30_seconds() {
     let stack = required().await;
     let before = secret_reads(&stack);
     let junk = async |from: u32| {
@@ -250,11 +250,15 @@ async fn junk_keys_make_the_secret_be_read_once_in_30_seconds() {
         assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
     }
     assert_eq!(get(&stack, "/recordings", None).await.status, 401);
-    assert_eq!(secret_reads(&stack), before + 2, "known keys and no keys cost nothing");
+    assert_eq!(
+        secret_reads(&stack),
+        before + 2,
+        "known and missing keys cause no request to Secrets Manager"
+    );
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_read_are_said_without_their_contents() {
+async fn an_unreadable_keys_secret_is_reported_without_its_content() {
     let stack = TestStack::with(|settings| {
         let variables = [("RECORDINGS_AUTH", "required"), ("API_KEYS_SECRET", "other-keys")];
         settings
@@ -300,7 +304,7 @@ async fn keys_that_cannot_be_read_are_said_without_their_contents() {
 }
 
 #[tokio::test]
-async fn known_keys_outlive_an_outage_of_secrets_manager() {
+async fn known_keys_work_during_an_outage_of_secrets_manager() {
     let stack = required().await;
     stack
         .stack
@@ -317,7 +321,7 @@ async fn known_keys_outlive_an_outage_of_secrets_manager() {
 }
 
 #[tokio::test]
-async fn every_documented_route_answers_with_and_without_a_trailing_slash() {
+async fn every_documented_route_works_with_and_without_a_trailing_slash() {
     let stack = TestStack::demo().await;
     for path in [
         "/recordings".to_owned(),
@@ -344,7 +348,7 @@ async fn every_documented_route_answers_with_and_without_a_trailing_slash() {
 }
 
 #[tokio::test]
-async fn a_path_that_leads_nowhere_is_a_404_of_its_family_or_of_the_gateway() {
+async fn an_unknown_path_is_a_404_in_the_format_of_its_prefix_or_of_the_gateway() {
     let stack = TestStack::demo().await;
     for path in [
         "/nothing",
@@ -398,7 +402,7 @@ async fn a_path_that_leads_nowhere_is_a_404_of_its_family_or_of_the_gateway() {
 }
 
 #[tokio::test]
-async fn without_a_key_nobody_learns_which_paths_there_are() {
+async fn without_a_key_existing_and_unknown_paths_have_the_same_response() {
     let stack = required().await;
     for path in ["/nothing", "/recordings/a/b", "/recordings/%00"] {
         get(&stack, path, None).await.recordings_error(401, "unauthorized");
@@ -409,8 +413,8 @@ async fn without_a_key_nobody_learns_which_paths_there_are() {
 }
 
 #[tokio::test]
-async fn neither_log_nor_answer_holds_a_key_and_no_log_a_url_or_a_customer() {
-    // All of the stack runs on this thread.
+async fn no_log_or_response_contains_a_key_and_no_log_contains_a_url_or_customer_data() {
+    // The whole stack runs on this thread.
     let log = log_of_this_thread();
     let stack = required().await;
     let wrong = "wrong_key_0123456789";

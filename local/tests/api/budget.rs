@@ -1,4 +1,4 @@
-//! What is spent, what is not, and the month's budget.
+//! Usage counters and the monthly budget.
 
 use futures_util::future::join_all;
 use local::{
@@ -30,7 +30,7 @@ async fn with_budget(usd: &str) -> TestStack {
     TestStack::with_environment([("MONTHLY_BUDGET_USD", usd)]).await
 }
 
-/// A recording that its metadata says is as long as it is: a tenth of a cent for ten seconds.
+/// A recording whose metadata has its real length. Ten seconds cost a tenth of a cent.
 fn measured(sid: &str, seconds: u32) -> Recording {
     Recording {
         sid: sid.into(),
@@ -55,7 +55,7 @@ fn refusal() -> Fault {
 }
 
 #[tokio::test]
-async fn over_the_budget_nothing_is_paid_and_both_documents_say_so_in_their_shape() {
+async fn over_the_budget_nothing_is_paid_and_both_formats_report_it() {
     let stack = TestStack::with(|settings| {
         settings.empty = false;
         settings.environment.push(("MONTHLY_BUDGET_USD".into(), "0.004".into()));
@@ -73,7 +73,7 @@ async fn over_the_budget_nothing_is_paid_and_both_documents_say_so_in_their_shap
         detail.starts_with("Monthly transcription budget exceeded. "),
         "{detail}"
     );
-    // A job that is to be queued is refused as well, not accepted and failed.
+    // A job for the queue is rejected as well, rather than accepted and failed later.
     let request = stack
         .request(Method::POST, TRANSCRIPT)
         .header("Prefer", "respond-async");
@@ -96,7 +96,7 @@ async fn over_the_budget_nothing_is_paid_and_both_documents_say_so_in_their_shap
 }
 
 #[tokio::test]
-async fn a_budget_is_used_up_to_its_last_cent_and_what_is_stored_stays_free() {
+async fn a_budget_can_be_used_completely_and_stored_transcripts_stay_free() {
     let stack = with_budget("0.002").await;
     let (first, second, third) = ("RE0000000000000001", "RE0000000000000002", "RE0000000000000003");
     for sid in [first, second, third] {
@@ -119,7 +119,7 @@ async fn a_budget_is_used_up_to_its_last_cent_and_what_is_stored_stays_free() {
 }
 
 #[tokio::test]
-async fn the_parts_of_a_job_stop_at_the_budget_and_are_kept_for_when_there_is_more() {
+async fn the_parts_of_a_job_stop_at_the_budget_and_are_reused_when_it_is_raised() {
     let script = talk(40.0, 2);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&script)));
@@ -171,7 +171,8 @@ async fn fifty_jobs_at_once_never_spend_more_than_the_budget() {
 async fn a_call_that_fails_costs_nothing() {
     let stack = with_budget("0.001").await;
     stack.stack.twilio.add(measured(SID, 10));
-    stack.stack.whisper.fault(refusal(), Some(2));
+    // Each request uploads the file and, after the refusal, the decoded audio.
+    stack.stack.whisper.fault(refusal(), Some(4));
     for _ in 0..2 {
         stack
             .post(TRANSCRIPT, &job())
@@ -193,7 +194,7 @@ async fn a_call_that_fails_costs_nothing() {
 }
 
 #[tokio::test]
-async fn what_the_api_measures_is_what_is_counted() {
+async fn usage_counts_the_duration_that_the_api_returns() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(Recording {
         duration: Some(60),
@@ -208,7 +209,7 @@ async fn what_the_api_measures_is_what_is_counted() {
 }
 
 #[tokio::test]
-async fn usage_counts_what_was_paid_and_what_the_store_saved_and_answers_with_and_without_a_slash() {
+async fn usage_counts_paid_and_avoided_minutes_with_and_without_a_trailing_slash() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(measured(SID, 30));
     let nothing = usage(&stack).await;
@@ -231,7 +232,7 @@ async fn usage_counts_what_was_paid_and_what_the_store_saved_and_answers_with_an
         let answer = stack.post(TRANSCRIPT, &job()).await;
         assert_eq!((answer.status.as_u16(), &answer.body["cached"]), (200, &json!(cached)));
     }
-    // Looking costs nothing and saves nothing.
+    // A GET costs nothing and counts as no avoided request.
     stack.get(STATUS).await;
     let expected = json!({
         "month": month,
@@ -259,7 +260,7 @@ async fn usage_counts_what_was_paid_and_what_the_store_saved_and_answers_with_an
 }
 
 #[tokio::test]
-async fn usage_is_for_keys_that_may_transcribe() {
+async fn usage_requires_a_key_with_the_transcribe_scope() {
     let stack = TestStack::empty().await;
     let keys = [("reads", "twilio:read"), ("pays", "twilio:transcribe")]
         .map(|(key, scope)| json!({"id": key, "sha256": access::hash_key(key), "scopes": [scope], "expires_at": null}));
@@ -274,7 +275,7 @@ async fn usage_is_for_keys_that_may_transcribe() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_it_would_cost_and_does_nothing() {
+async fn a_dry_run_estimates_the_price_and_does_nothing_else() {
     let stack = with_budget("0.01").await;
     let both = Script::dialogue(30.0, 3);
     let two = "REfedcba9876543210";
@@ -310,10 +311,10 @@ async fn a_dry_run_says_what_it_would_cost_and_does_nothing() {
         (&mini["model"], &mini["cost_usd"]),
         (&json!("gpt-4o-mini-transcribe"), &json!(0.0015))
     );
-    // Each of two speakers may speak all the time.
-    let apart = estimate(json!({"recording_sid": two, "dry_run": true})).await;
+    // The estimate assumes that both speakers talk all the time.
+    let separate = estimate(json!({"recording_sid": two, "dry_run": true})).await;
     assert_eq!(
-        (&apart["billed_seconds"], &apart["cost_usd"]),
+        (&separate["billed_seconds"], &separate["cost_usd"]),
         (&json!(60), &json!(0.006))
     );
     let mixed = estimate(json!({"recording_sid": two, "dry_run": true, "speakers": false})).await;
@@ -348,14 +349,14 @@ async fn a_dry_run_says_what_it_would_cost_and_does_nothing() {
     assert_eq!(
         usage(&stack).await["answered_from_store"],
         0,
-        "an estimate is no answer"
+        "an estimate does not count as an avoided request"
     );
     let again = estimate(json!({"recording_sid": SID, "dry_run": true, "force": true})).await;
     assert_eq!((&again["cached"], &again["cost_usd"]), (&json!(false), &json!(0.003)));
 }
 
 #[tokio::test]
-async fn a_dry_run_of_a_call_over_livekit_has_its_shape_and_works_above_the_budget() {
+async fn a_dry_run_of_a_livekit_recording_has_its_format_and_works_above_the_budget() {
     let stack = TestStack::with(|settings| {
         settings.empty = false;
         settings.environment.push(("MONTHLY_BUDGET_USD".into(), "0".into()));
@@ -384,7 +385,7 @@ async fn a_dry_run_of_a_call_over_livekit_has_its_shape_and_works_above_the_budg
 }
 
 #[tokio::test]
-async fn a_budget_that_is_none_keeps_every_function_that_spends_or_shows_it_from_starting() {
+async fn an_invalid_budget_prevents_every_function_that_uses_it_from_starting() {
     let stack = TestStack::empty().await;
     for value in ["abc", "-1", "NaN", "inf", "12,50", "$5", "1e10"] {
         let variables = stack.stack.environment.iter().chain([("MONTHLY_BUDGET_USD", value)]);

@@ -1,4 +1,4 @@
-//! `cargo run` as the process that a person starts and stops.
+//! `cargo run` as a separate process that is started and stopped.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -79,7 +79,7 @@ impl Running {
         }
     }
 
-    /// Asks it to end, and returns its exit code and log.
+    /// Sends a signal and returns the exit code and the log.
     #[cfg(unix)]
     fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         let kill = Command::new("sh")
@@ -132,7 +132,7 @@ fn help_lists_the_documented_options() {
 }
 
 #[test]
-fn a_wrong_option_is_refused_with_what_is_accepted() {
+fn a_wrong_option_is_rejected_with_the_accepted_ones() {
     for (arguments, named) in [
         (["--port", "70000"], "70000"),
         (["--auth", "maybe"], "open, required"),
@@ -146,7 +146,7 @@ fn a_wrong_option_is_refused_with_what_is_accepted() {
 }
 
 #[test]
-fn half_of_the_twilio_credentials_is_refused() {
+fn incomplete_twilio_credentials_are_rejected() {
     let dir = TempDir::new().unwrap();
     let output = command(&["--port", "0", "--aws-port", "0", "--data-dir"])
         .arg(dir.path())
@@ -159,7 +159,7 @@ fn half_of_the_twilio_credentials_is_refused() {
 }
 
 #[test]
-fn a_taken_port_is_named_and_nothing_is_deleted_on_the_way() {
+fn a_port_in_use_is_reported_and_nothing_is_deleted() {
     let dir = TempDir::new().unwrap();
     let state = dir.path().join("secrets.json");
     std::fs::write(&state, "of the program that has the port").unwrap();
@@ -256,7 +256,7 @@ fn mint(aws_url: &str, arguments: &[&str]) -> String {
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{log}");
     let key = String::from_utf8(output.stdout).unwrap();
-    assert!(!log.contains(key.trim()), "the key is printed once, and not logged");
+    assert!(!log.contains(key.trim()), "the key is printed once and not logged");
     assert_eq!(key.lines().count(), 1);
     key.trim().to_owned()
 }

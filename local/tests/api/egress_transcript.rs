@@ -15,14 +15,14 @@ use shared::http::access;
 use crate::{
     jobs::finished,
     stack::{Answer, TestStack, answer},
-    worker::{Worker, assert_said},
+    worker::{Worker, assert_transcript},
 };
 
-/// The documents' call.
+/// The call in the API documentation.
 const ID: &str = "dispatch_1754653479_15103455686";
 const PATH: &str = "/recordings/dispatch_1754653479_15103455686/transcript";
 
-/// A call that only the bucket knows, with two speakers.
+/// A call with two speakers that is only in the bucket and not in the index.
 const SPOKEN_ID: &str = "dispatch_1754000000_15550001111";
 const SPOKEN: &str = "/recordings/dispatch_1754000000_15550001111/transcript";
 
@@ -47,7 +47,7 @@ async fn post_nothing(stack: &TestStack, path: &str) -> Answer {
     answer(stack.request(Method::POST, path).header("X-API-Key", demo::API_KEY)).await
 }
 
-/// Has a recording of unknown length transcribed, which the queue's worker does. Returns the finished state.
+/// Requests the transcript of a recording of unknown length, which the worker transcribes. Returns the completed state.
 async fn transcribed(stack: &TestStack, path: &str, body: &Value) -> Value {
     let accepted = stack.post(path, body).await;
     assert_eq!(accepted.status, 202, "{}", accepted.body);
@@ -57,7 +57,7 @@ async fn transcribed(stack: &TestStack, path: &str, body: &Value) -> Value {
         .body
 }
 
-/// Whether the list shows that the call has a transcript.
+/// Whether the list shows the call with a transcript.
 async fn is_listed_with_transcript(stack: &TestStack, id: &str) -> bool {
     let body = stack.get("/recordings?limit=100").await.body;
     let row = body["recordings"]
@@ -70,7 +70,7 @@ async fn is_listed_with_transcript(stack: &TestStack, id: &str) -> bool {
         .unwrap()
 }
 
-/// Waits for the worker's note, which follows the transcript.
+/// Waits until the worker has marked the call as transcribed, which it does after storing the transcript.
 async fn until_listed_with_transcript(stack: &TestStack, id: &str) {
     while !is_listed_with_transcript(stack, id).await {
         tokio::task::yield_now().await;
@@ -85,7 +85,7 @@ fn clip_of(id: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_call_over_livekit_is_transcribed_once_and_then_listed_with_its_transcript() {
+async fn a_livekit_recording_is_transcribed_once_and_then_listed_with_its_transcript() {
     let stack = TestStack::demo().await;
     stack.get(PATH).await.recordings_error(404, "transcript_not_found");
     assert!(!is_listed_with_transcript(&stack, ID).await);
@@ -124,7 +124,7 @@ async fn a_call_over_livekit_is_transcribed_once_and_then_listed_with_its_transc
 }
 
 #[tokio::test]
-async fn a_recording_that_the_index_does_not_know_is_found_and_listed_afterwards() {
+async fn a_recording_missing_from_the_index_is_found_and_then_listed() {
     let stack = TestStack::demo().await;
     let object = demo::unindexed_objects().remove(0);
     let id = object.dispatch_id.unwrap();
@@ -139,7 +139,7 @@ async fn a_recording_that_the_index_does_not_know_is_found_and_listed_afterwards
 }
 
 #[tokio::test]
-async fn a_recording_of_which_nobody_reported_a_call_is_listed_with_its_transcript() {
+async fn a_recording_without_a_reported_call_is_listed_with_its_transcript() {
     let stack = TestStack::empty().await;
     let key = "egress-recordings/2025/07/31/outbound-15550001111_1754000003.wav";
     let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
@@ -170,7 +170,7 @@ async fn two_channels_are_two_speakers_in_every_format() {
     for (speaker, script) in ["agent", "customer"].into_iter().zip(&both) {
         let words = answer.body["words"].as_array().unwrap().iter();
         let words: Vec<_> = words.filter(|word| word["speaker"] == speaker).collect();
-        assert_said(script, &json!({"transcript": script.text(), "words": words}));
+        assert_transcript(script, &json!({"transcript": script.text(), "words": words}));
     }
 
     let mixed = transcribed(&stack, SPOKEN, &json!({"speakers": false})).await;
@@ -203,7 +203,7 @@ async fn two_channels_are_two_speakers_in_every_format() {
 }
 
 #[tokio::test]
-async fn what_takes_longer_is_done_by_the_worker_which_notes_it_in_the_index() {
+async fn a_long_recording_is_transcribed_by_the_worker_and_marked_in_the_index() {
     let stack = TestStack::demo().await;
     let request = stack.request(Method::POST, PATH).header("Prefer", "respond-async");
     let accepted = answer(request.header("X-API-Key", demo::API_KEY)).await;
@@ -229,7 +229,7 @@ async fn what_takes_longer_is_done_by_the_worker_which_notes_it_in_the_index() {
 }
 
 #[tokio::test]
-async fn failures_have_the_shape_of_the_recordings_document() {
+async fn failures_have_the_format_of_the_recordings_endpoints() {
     let stack = TestStack::demo().await;
     put_spoken(&stack);
     let broken = Fault::Status {
@@ -293,7 +293,7 @@ async fn failures_have_the_shape_of_the_recordings_document() {
 }
 
 #[tokio::test]
-async fn an_empty_and_an_unreadable_object_are_no_recordings() {
+async fn an_empty_or_unreadable_object_is_not_transcribed() {
     let stack = TestStack::empty().await;
     stack.put_object("egress-recordings/2025/07/31/outbound-15550001111_1754000003.mp4", b"");
     post_nothing(&stack, SPOKEN)
@@ -312,19 +312,16 @@ async fn an_empty_and_an_unreadable_object_are_no_recordings() {
 }
 
 #[tokio::test]
-async fn without_a_bucket_the_documented_error() {
+async fn without_a_bucket_the_response_is_the_documented_error() {
     let stack = TestStack::with_environment([("RECORDINGS_BUCKET", "")]).await;
     let refused = post_nothing(&stack, PATH).await;
     let detail = refused.recordings_error(500, "s3_not_configured");
     assert_eq!(detail, "S3 configuration missing. Recording URLs not available.");
-    // As does a job that was queued before the bucket was taken away.
+    // A job that was queued before the bucket was removed fails with the same error.
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&json!({"dispatch_id": ID})).await;
-    let state = stack.get(PATH).await.body;
-    assert_eq!(
-        (&state["status"], &state["code"]),
-        (&json!("failed"), &json!("s3_not_configured"))
-    );
+    assert_eq!(worker.sent_work().len(), 0);
+    stack.get(PATH).await.recordings_error(500, "s3_not_configured");
 
     let stack = TestStack::with_environment([("RECORDINGS_BUCKET", "no-such-bucket")]).await;
     post_nothing(&stack, PATH)
@@ -333,20 +330,16 @@ async fn without_a_bucket_the_documented_error() {
 }
 
 #[tokio::test]
-async fn a_job_for_a_call_without_a_recording_fails_for_good() {
+async fn a_job_for_a_call_without_a_recording_ends_and_leaves_no_transcript() {
     let stack = TestStack::empty().await;
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&json!({"dispatch_id": ID})).await;
-    let state = stack.get(PATH).await.body;
-    assert_eq!(
-        (&state["status"], &state["code"], &state["retryable"]),
-        (&json!("failed"), &json!("recording_not_found"), &json!(false))
-    );
+    stack.get(PATH).await.recordings_error(404, "transcript_not_found");
     assert_eq!(worker.sent_work().len(), 0);
 }
 
 #[tokio::test]
-async fn spending_needs_a_key_with_its_scope_even_where_reading_is_open() {
+async fn transcribing_requires_a_key_with_its_scope_even_if_reading_is_open() {
     let stack = with_spoken().await;
     let keys: Vec<Value> = [
         ("reader", vec!["recordings:read"]),
@@ -377,7 +370,7 @@ async fn spending_needs_a_key_with_its_scope_even_where_reading_is_open() {
 }
 
 #[tokio::test]
-async fn where_reading_is_not_open_a_transcript_needs_a_key_too() {
+async fn reading_a_transcript_requires_a_key_unless_reading_is_open() {
     let stack =
         TestStack::with(|settings| settings.environment.push(("RECORDINGS_AUTH".into(), "required".into()))).await;
     for path in [PATH, &format!("{PATH}/")] {

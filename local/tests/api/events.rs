@@ -1,4 +1,4 @@
-//! `events/`, and what each function gets to start with.
+//! The example events in `events/`, and the environment variables of each function.
 
 use std::{
     collections::BTreeMap,
@@ -12,8 +12,8 @@ use shared::config::Env;
 
 use crate::stack::TestStack;
 
-/// Function, event, and what is in its answer.
-const REQUESTS: [(&str, &str, &str); 13] = [
+/// Function, event, and a string that its response contains.
+const REQUESTS: [(&str, &str, &str); 14] = [
     (
         "get-completeness",
         include_str!("../../../events/get-completeness.json"),
@@ -24,6 +24,7 @@ const REQUESTS: [(&str, &str, &str); 13] = [
         include_str!("../../../events/get-daily-report.json"),
         "days",
     ),
+    ("get-docs", include_str!("../../../events/get-docs.json"), "openapi"),
     (
         "get-egress-transcript",
         include_str!("../../../events/get-egress-transcript.json"),
@@ -76,7 +77,7 @@ const REQUESTS: [(&str, &str, &str); 13] = [
         "indexed",
     ),
 ];
-/// Functions that take events of queues, rules and schedules.
+/// Functions for events from queues, rules and schedules.
 const EVENTS: [(&str, &str); 4] = [
     ("index-recording", include_str!("../../../events/index-recording.json")),
     (
@@ -92,7 +93,7 @@ const EVENTS: [(&str, &str); 4] = [
 const WORKER: &str = "transcription-worker";
 const JOB: &str = include_str!("../../../events/transcription-worker.json");
 
-/// So that there are transcripts to get.
+/// The requests, with those that transcribe first, so that there are transcripts to get.
 fn transcribed_first() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let is_first = |(function, ..): &(&str, &str, &str)| function.starts_with("transcribe");
     let rest = REQUESTS.into_iter().filter(move |request| !is_first(request));
@@ -104,14 +105,14 @@ fn in_a_quarter_of_an_hour() -> SystemTime {
 }
 
 #[tokio::test]
-async fn every_event_is_answered_by_its_function() {
+async fn every_example_event_is_processed_by_its_function() {
     let stack = TestStack::with(|settings| {
         settings.empty = false;
         settings.environment.push(("RECORDINGS_AUTH".into(), "required".into()));
     })
     .await;
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
-    // First, so that there are a transcript and a report to get.
+    // First, so that a transcript and a report exist for the requests.
     for ((function, event), answer) in EVENTS.iter().zip([
         json!({"batchItemFailures": []}),
         json!({"batchItemFailures": []}),
@@ -129,12 +130,13 @@ async fn every_event_is_answered_by_its_function() {
         assert_eq!(response.status(), 200, "{function}: {body}");
         assert!(!body[field].is_null(), "{function}: {body}");
         assert_eq!(response.headers()["content-type"], "application/json");
-        assert_eq!(response.headers()["cache-control"], "no-store");
+        let may_be_stored = function == "get-docs";
+        assert_eq!(response.headers()["cache-control"] != "no-store", may_be_stored);
     }
 }
 
 #[test]
-fn there_is_an_event_for_every_function() {
+fn every_function_has_an_example_event() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -176,7 +178,7 @@ fn template_variables() -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// What `function` would start with: the variables that the template gives it, as far as the stack has a value for them, and Lambda's own.
+/// The environment of `function`: the variables of the template for which the stack has a value, and Lambda's own variables.
 fn given(function: &str, stack: &TestStack) -> Vec<(String, String)> {
     let mut names = template_variables().remove(function).unwrap();
     let lambda = [
@@ -194,7 +196,7 @@ fn given(function: &str, stack: &TestStack) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn each_function_works_with_just_the_variables_that_the_template_gives_it() {
+async fn each_function_works_with_only_its_variables_from_the_template() {
     let stack = TestStack::demo().await;
     let env = Env::from_iter(given(WORKER, &stack));
     let worker = transcription_worker::State::from_env(&env).await.unwrap();
@@ -214,6 +216,10 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
         let env = Env::from_iter(given(function, &stack));
         let request = lambda_http::request::from_str(event).unwrap();
         let response = match function {
+            "get-docs" => {
+                let state = get_docs::State::from_env(&env).await.unwrap();
+                get_docs::handle(&state, request).await
+            }
             "get-egress-transcript" => {
                 let state = get_egress_transcript::State::from_env(&env).await.unwrap();
                 get_egress_transcript::handle(&state, request).await
@@ -266,14 +272,14 @@ async fn each_function_works_with_just_the_variables_that_the_template_gives_it(
                 let state = twilio_callback::State::from_env(&env).await.unwrap();
                 twilio_callback::handle(&state, request).await
             }
-            other => panic!("{other} is not started by this test"),
+            other => panic!("{other} is not known to this test"),
         };
         assert_eq!(response.status(), 200, "{function}: {:?}", response.body());
     }
 }
 
 #[tokio::test]
-async fn a_function_that_lacks_a_variable_says_which() {
+async fn a_function_without_a_required_variable_names_it() {
     let stack = TestStack::empty().await;
     for (function, required) in [
         ("get-egress-transcript", "TRANSCRIPTS_TABLE"),

@@ -1,4 +1,4 @@
-//! The index of calls: random histories against a plain model, and many writers at once against a table that misbehaves.
+//! The index of calls: random histories compared with a simple model, and concurrent writers on a table with faults.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ use crate::stack::{TestStack, serve};
 
 const PHONES: [&str; 2] = ["15103455686", "14155550123"];
 
-/// What can be reported in one history.
+/// The calls, interactions and recordings of one history.
 #[derive(Debug, Clone)]
 struct World {
     /// Phone and time.
@@ -59,7 +59,7 @@ struct TwilioCall {
 
 #[derive(Debug, Clone)]
 enum Change {
-    Told {
+    Reported {
         dispatch: Option<usize>,
         interaction: Option<usize>,
         field: usize,
@@ -71,7 +71,7 @@ enum Change {
     Twilio(usize, bool),
 }
 
-/// A change, how many changes later its event arrives, and how often.
+/// A change, the number of changes after which its event arrives, and how often the event arrives.
 type Step = (Change, usize, usize);
 
 fn world() -> impl Strategy<Value = World> {
@@ -99,14 +99,14 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let told = (
+    let reported = (
         proptest::option::of(0..4_usize),
         proptest::option::of(0..3_usize),
         0..4_usize,
         proptest::option::weighted(0.9, 0..3_u8),
         0..9_i64,
     );
-    let told = told.prop_map(|(dispatch, interaction, field, value, at)| Change::Told {
+    let reported = reported.prop_map(|(dispatch, interaction, field, value, at)| Change::Reported {
         dispatch,
         interaction,
         field,
@@ -114,7 +114,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         at,
     });
     let change = prop_oneof![
-        3 => told,
+        3 => reported,
         4 => (0..4_usize, prop::bool::weighted(0.75)).prop_map(|(file, there)| Change::File(file, there)),
         1 => (0..2_usize).prop_map(Change::Failed),
         2 => (0..3_usize, any::<bool>()).prop_map(|(call, completed)| Change::Twilio(call, completed)),
@@ -122,7 +122,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec((change, 0..6_usize, 0..3_usize), 1..24)
 }
 
-/// One history's world, with the names of things.
+/// The world of a history, with ids and keys.
 struct Names {
     world: World,
     base: i64,
@@ -160,30 +160,30 @@ fn recording_sid(call: usize) -> String {
     format!("RE{call:032x}")
 }
 
-/// What the world is like in the end, and what was told of it.
+/// The final state of the world, and the values that were reported.
 #[derive(Default)]
 struct Model {
-    /// Newest value of each field, by what it was told of.
+    /// The newest value of each field, by item.
     fields: BTreeMap<String, BTreeMap<&'static str, (i64, Value)>>,
-    /// When something was first told, by what it was told of.
+    /// The time of the first report, by item.
     first: BTreeMap<String, i64>,
     dispatches: BTreeSet<String>,
-    /// Interaction to dispatch.
+    /// The declared dispatch of each interaction.
     of: BTreeMap<String, (i64, String)>,
     files: BTreeMap<String, bool>,
-    /// Files that there was an event of.
+    /// Files for which there was an event.
     seen: BTreeSet<String>,
     failures: BTreeSet<usize>,
     /// Whether the call's recording is completed.
     twilio: BTreeMap<usize, bool>,
-    /// Calls that were said to be a dispatch's.
+    /// Twilio calls with a declared dispatch.
     linked: BTreeSet<usize>,
 }
 
-/// The newest value of a field, of an item and what belongs to it.
+/// The newest value of a field of an item and its members.
 type Newest<'a> = dyn Fn(&str, &[String], &str) -> Option<String> + 'a;
 
-/// What the list shows of a call.
+/// A call in the list.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     item: String,
@@ -192,7 +192,7 @@ struct Row {
     dispatch_id: String,
     interaction_id: Option<String>,
     status: Option<String>,
-    /// Empty when it is not known.
+    /// Empty if the start time is not known.
     start_time: String,
     phone: Option<String>,
     s3_key: Option<String>,
@@ -200,10 +200,10 @@ struct Row {
     reason: Option<String>,
 }
 
-/// The best of all pairings without crossings, tried one by one; see `pairing` in recordings.rs.
+/// The best pairing without crossings, by brute force; see `pairing` in recordings.rs.
 fn pairing(calls: usize, recordings: usize, cost: &dyn Fn(usize, usize) -> Option<(i64, i64)>) -> Vec<Option<usize>> {
     type ObjectInfo = (i64, i64, i64, Vec<usize>);
-    fn tried(
+    fn by_brute_force(
         calls: usize,
         recordings: usize,
         cost: &dyn Fn(usize, usize) -> Option<(i64, i64)>,
@@ -222,7 +222,7 @@ fn pairing(calls: usize, recordings: usize, cost: &dyn Fn(usize, usize) -> Optio
                     None => continue,
                 },
             };
-            let (more, times, costs, mut chosen) = tried(calls, recordings, cost, r + 1, next);
+            let (more, times, costs, mut chosen) = by_brute_force(calls, recordings, cost, r + 1, next);
             chosen.insert(0, call);
             let found = (pairs + more, began + times, seconds + costs, chosen);
             if best.as_ref().is_none_or(|best| found < *best) {
@@ -231,7 +231,7 @@ fn pairing(calls: usize, recordings: usize, cost: &dyn Fn(usize, usize) -> Optio
         }
         best.unwrap()
     }
-    let (.., chosen) = tried(calls, recordings, cost, 0, 0);
+    let (.., chosen) = by_brute_force(calls, recordings, cost, 0, 0);
     chosen.into_iter().map(|call| (call < calls).then_some(call)).collect()
 }
 
@@ -244,7 +244,7 @@ fn fit(dispatches: &[i64], dispatched: i64, began: i64) -> Option<(i64, i64)> {
 }
 
 impl Model {
-    fn tell(&mut self, of: &str, name: &'static str, at: i64, value: Value) {
+    fn report(&mut self, of: &str, name: &'static str, at: i64, value: Value) {
         let first = self.first.entry(of.to_owned()).or_insert(at);
         *first = at.min(*first);
         let known = self.fields.entry(of.to_owned()).or_default();
@@ -256,16 +256,16 @@ impl Model {
         }
     }
 
-    /// All rows, newest first, each with what it is sorted by.
+    /// All rows with their sort keys, newest first.
     fn rows(&self, names: &Names) -> Vec<(String, Row)> {
         let base = names.base;
-        // Calls: item, and what belongs to it.
+        // Calls: an item and its members.
         let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for dispatch in &self.dispatches {
-            let told = self.of.iter().filter(|(_, (_, owner))| owner == dispatch);
+            let reported = self.of.iter().filter(|(_, (_, owner))| owner == dispatch);
             rows.insert(
                 dispatch.clone(),
-                told.map(|(id, _)| format!("interaction#{id}")).collect(),
+                reported.map(|(id, _)| format!("interaction#{id}")).collect(),
             );
         }
         for item in self.fields.keys() {
@@ -277,8 +277,8 @@ impl Model {
         }
         let field = |item: &str, members: &[String], name: &str| {
             let facts = std::iter::once(item).chain(members.iter().map(String::as_str));
-            let told = facts.filter_map(|item| self.fields.get(item)?.get(name));
-            let newest = told.max_by_key(|(at, value)| (*at, value.to_string()));
+            let reported = facts.filter_map(|item| self.fields.get(item)?.get(name));
+            let newest = reported.max_by_key(|(at, value)| (*at, value.to_string()));
             newest.and_then(|(_, value)| value.as_str()).map(str::to_owned)
         };
         for (number, phone) in PHONES.iter().enumerate() {
@@ -302,16 +302,16 @@ impl Model {
                 );
             }
             calls.sort();
-            // Interactions of which nobody has said the dispatch, and dispatches of which nobody has said the interaction.
+            // Interactions without a declared dispatch, and dispatches without a declared interaction.
             let (interactions, dispatches): (Vec<_>, Vec<_>) =
                 calls.iter().cloned().partition(|(_, id)| id.contains('#'));
             let dispatched: Vec<i64> = dispatches.iter().map(|(time, _)| *time).collect();
             let is_free = |dispatch: &String| {
-                let told = self
+                let reported = self
                     .fields
                     .get(dispatch)
-                    .is_some_and(|told| told.contains_key("interaction_id"));
-                !told && self.of.values().all(|(_, owner)| owner != dispatch)
+                    .is_some_and(|reported| reported.contains_key("interaction_id"));
+                !reported && self.of.values().all(|(_, owner)| owner != dispatch)
             };
             let paired = pairing(dispatches.len(), interactions.len(), &|dispatch, interaction| {
                 let fit = fit(&dispatched, dispatched[dispatch], interactions[interaction].0);
@@ -387,9 +387,9 @@ impl Model {
                             .iter()
                             .filter_map(|call| Some((fit(&times, call.0, *time)?, call)));
                         match fits.min() {
-                            // It was begun again.
+                            // The recording was started again.
                             Some((_, (_, call))) => rows.get_mut(call).unwrap().push(failure.clone()),
-                            // A deleted file that nobody knows a call of.
+                            // A deleted file without a call.
                             None if failure.starts_with("object#") => {}
                             None => drop(rows.insert(failure.clone(), Vec::new())),
                         }
@@ -442,7 +442,7 @@ impl Model {
         shown
     }
 
-    /// A row, and by what it is sorted.
+    /// A row and its sort key.
     fn row(&self, names: &Names, item: &str, members: &[String], field: &Newest<'_>) -> Option<(String, Row)> {
         let mut parts: Vec<&str> = members.iter().map(String::as_str).collect();
         parts.sort_unstable();
@@ -486,8 +486,8 @@ impl Model {
         }
         let start = field(item, members, "start_time").map(|text| text.parse::<Timestamp>().unwrap());
         let start = start.or_else(|| Timestamp::from_second(began?).ok()).or(from_twilio);
-        let told = std::iter::once(item).chain(members.iter().map(String::as_str));
-        let first = told.filter_map(|item| self.first.get(item)).min();
+        let reported = std::iter::once(item).chain(members.iter().map(String::as_str));
+        let first = reported.filter_map(|item| self.first.get(item)).min();
         let listed_at = start.or_else(|| Timestamp::from_second(names.base + first?).ok())?;
         let start_time = start.map(to_millis).unwrap_or_default();
         let playable = s3_key.is_some() || completed;
@@ -544,7 +544,7 @@ async fn listed(calls: &Calls, missing: bool, order: ListOrder, limit: usize) ->
     }
 }
 
-/// One round of the ledger.
+/// Counts all days of the ledger that are due.
 pub(crate) async fn count_ledger(calls: &Calls, now: Timestamp) {
     for due in calls.due_days(now).await.unwrap() {
         calls.count_day(&due, now, |_| {}).await.unwrap();
@@ -568,7 +568,7 @@ impl Case {
     async fn new(world: World) -> Self {
         let stack = TestStack::with(|settings| settings.aws_only = true).await;
         let environment = &stack.stack.environment;
-        // Three days ago, around a midnight, so that the report tells of it.
+        // Three days ago, around midnight, so that the report covers it.
         let midnight = day(Timestamp::now().as_second() - 3 * 86_400);
         let base = TimeZone::UTC.to_timestamp(midnight.at(0, 0, 0, 0)).unwrap().as_second() - 350;
         Self {
@@ -581,7 +581,7 @@ impl Case {
         }
     }
 
-    /// Changes the world.
+    /// Applies a change to the world.
     fn change(&mut self, change: &Change) {
         match change {
             Change::File(file, there) => {
@@ -607,11 +607,11 @@ impl Case {
         }
     }
 
-    /// Tells the index of a change.
-    async fn tell(&mut self, change: &Change, sequence: usize) {
+    /// Reports a change to the index.
+    async fn report(&mut self, change: &Change, sequence: usize) {
         let (names, model) = (&self.names, &mut self.model);
         match change {
-            Change::Told {
+            Change::Reported {
                 dispatch,
                 interaction,
                 field,
@@ -628,7 +628,7 @@ impl Case {
                 };
                 let place = interaction.map(|index| names.world.interactions[index]);
                 let (field, value) = match (field, place) {
-                    // What is told may change, and with it what the interaction is near to.
+                    // A later report may have another number or time, so that the interaction is paired with another dispatch.
                     (0, Some((phone, _))) => {
                         let phone = |value: u8| PHONES[(phone + usize::from(value / 2)) % 2];
                         (Field::Phone, value.map(|value| format!("+{}", phone(value)).into()))
@@ -642,7 +642,7 @@ impl Case {
                 };
                 let interaction_id = interaction.map(|index| format!("i-{index}"));
                 if let Some(id) = &interaction_id {
-                    model.tell(&target, "interaction_id", *at, id.as_str().into());
+                    model.report(&target, "interaction_id", *at, id.as_str().into());
                     if let Some(dispatch) = &dispatch {
                         let known = model.of.entry(id.clone()).or_insert((*at, dispatch.clone()));
                         let quoted = |text: &String| Value::from(text.as_str()).to_string();
@@ -651,7 +651,7 @@ impl Case {
                         }
                     }
                 }
-                model.tell(&target, field.name(), *at, value.clone().unwrap_or(Value::Null));
+                model.report(&target, field.name(), *at, value.clone().unwrap_or(Value::Null));
                 model.dispatches.extend(dispatch.clone());
                 let reported = Interaction {
                     interaction_id,
@@ -684,8 +684,8 @@ impl Case {
                 assert!(self.calls.record_failed_egress(&failed, None).await.unwrap());
             }
             Change::Twilio(call, completed) if *call < names.world.calls.len() => {
-                let told = &names.world.calls[*call];
-                let dispatch = told.dispatch.map(|index| names.dispatch(index).2);
+                let reported = &names.world.calls[*call];
+                let dispatch = reported.dispatch.map(|index| names.dispatch(index).2);
                 if let Some(dispatch) = &dispatch {
                     model.linked.insert(*call);
                     model.dispatches.insert(dispatch.clone());
@@ -695,16 +695,16 @@ impl Case {
                     sid: recording_sid(*call),
                     account_sid: Some(demo::ACCOUNT_SID.into()),
                     duration: completed.then_some(30),
-                    start_time: Timestamp::from_second(names.base + told.time).ok(),
+                    start_time: Timestamp::from_second(names.base + reported.time).ok(),
                     error_code: None,
                 };
-                let phone = told.phone.map(|phone| PHONES[phone]);
+                let phone = reported.phone.map(|phone| PHONES[phone]);
                 let dispatch = dispatch.as_deref().and_then(DispatchId::parse);
                 let sid = call_sid(*call);
-                let told = self
+                let reported = self
                     .calls
                     .record_twilio_recording(&sid, &recording, phone, dispatch.as_ref());
-                told.await.unwrap();
+                reported.await.unwrap();
             }
             _ => {}
         }
@@ -748,7 +748,7 @@ fn at_twilio(names: &Names, call: usize, completed: bool) -> twilio::Recording {
 }
 
 #[test]
-fn any_history_ends_in_the_index_that_the_model_says() {
+fn after_any_history_the_index_equals_the_model() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -778,12 +778,12 @@ fn any_history_ends_in_the_index_that_the_model_says() {
             let mut arrivals = arrivals.into_iter().peekable();
             for (number, (change, ..)) in steps.iter().enumerate() {
                 case.change(change);
-                while let Some((_, told)) = arrivals.next_if(|(when, _)| *when <= number) {
-                    case.tell(&steps[told].0, told).await;
+                while let Some((_, reported)) = arrivals.next_if(|(when, _)| *when <= number) {
+                    case.report(&steps[reported].0, reported).await;
                 }
             }
-            for (_, told) in arrivals {
-                case.tell(&steps[told].0, told).await;
+            for (_, reported) in arrivals {
+                case.report(&steps[reported].0, reported).await;
             }
             case.reconcile().await;
             let report = case.reconcile().await;
@@ -803,7 +803,7 @@ fn any_history_ends_in_the_index_that_the_model_says() {
                 let newest = listed(&case.calls, missing, ListOrder::Newest, limit).await;
                 prop_assert_eq!(&newest, &expected);
                 let total = case.calls.total(missing).await.unwrap();
-                prop_assert_eq!(total.rows, Some(expected.len() as u64), "before the ledger");
+                prop_assert_eq!(total.rows, Some(expected.len() as u64), "before the ledger is counted");
                 let filter = ListFilter {
                     missing,
                     ..ListFilter::default()
@@ -849,7 +849,7 @@ fn any_history_ends_in_the_index_that_the_model_says() {
             prop_assert_eq!(&report["calls_without_recording"]["total"], &json!(missing.len()));
             prop_assert_eq!(&report["recordings_without_call"]["total"], &json!(alone));
             prop_assert_eq!(&report["problems"], &json!([]));
-            let told: BTreeMap<String, String> = report["calls_without_recording"]["entries"]
+            let reported: BTreeMap<String, String> = report["calls_without_recording"]["entries"]
                 .as_array()
                 .unwrap()
                 .iter()
@@ -873,8 +873,8 @@ fn any_history_ends_in_the_index_that_the_model_says() {
                     "" => Value::Null,
                     start => start.into(),
                 };
-                let told = told.get(&(start.to_string() + &id.to_string()));
-                prop_assert!(told == Some(&reason) || id.is_null(), "{:?} {:?}", told, row);
+                let reported = reported.get(&(start.to_string() + &id.to_string()));
+                prop_assert!(reported == Some(&reason) || id.is_null(), "{:?} {:?}", reported, row);
             }
             Ok(())
         })
@@ -882,7 +882,7 @@ fn any_history_ends_in_the_index_that_the_model_says() {
     result.unwrap();
 }
 
-/// Answers the first half of the keys and says that the others were not processed.
+/// Returns the items of the first half of the keys and reports the other keys as unprocessed.
 async fn half_of_the_keys(request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut wanted: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
@@ -908,8 +908,8 @@ async fn half_of_the_keys(request: Request, next: Next) -> Response {
     Response::from_parts(parts, Body::from(answer))
 }
 
-/// A DynamoDB that refuses, throttles, and does what it is asked without saying so.
-async fn misbehave(State(requests): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
+/// A DynamoDB that fails or throttles requests, and loses the responses of successful ones.
+async fn inject_faults(State(requests): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
     let target = request
         .headers()
         .get("x-amz-target")
@@ -941,7 +941,7 @@ async fn misbehave(State(requests): State<Arc<AtomicUsize>>, request: Request, n
             json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "Message": "Transaction cancelled",
                 "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}]}),
         ),
-        // Somebody's transaction has the item.
+        // Another transaction holds the item.
         1 => fail(
             StatusCode::BAD_REQUEST,
             json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException", "message": "ongoing"}),
@@ -961,10 +961,10 @@ async fn misbehave(State(requests): State<Arc<AtomicUsize>>, request: Request, n
     }
 }
 
-/// The environment of functions whose DynamoDB misbehaves.
-async fn misbehaving(stack: &TestStack) -> Env {
+/// The environment of functions whose DynamoDB has faults.
+async fn with_faults(stack: &TestStack) -> Env {
     let router: Router = stack.stack.aws.router();
-    let bad = serve(router.layer(from_fn_with_state(Arc::new(AtomicUsize::new(0)), misbehave))).await;
+    let bad = serve(router.layer(from_fn_with_state(Arc::new(AtomicUsize::new(0)), inject_faults))).await;
     let through = |(name, value): (&str, &str)| match name {
         "AWS_ENDPOINT_URL" => (name.to_owned(), bad.clone()),
         _ => (name.to_owned(), value.to_owned()),
@@ -973,11 +973,11 @@ async fn misbehaving(stack: &TestStack) -> Env {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixteen_writers_on_a_table_that_misbehaves_list_each_call_once() {
+async fn sixteen_writers_on_a_table_with_faults_list_each_call_once() {
     const WRITERS: usize = 16;
     const CALLS: usize = 12;
     let stack = TestStack::with(|settings| settings.aws_only = true).await;
-    let environment = misbehaving(&stack).await;
+    let environment = with_faults(&stack).await;
     let start: Timestamp = "2025-08-08T11:44:00Z".parse().unwrap();
     let writer = |writer: usize| {
         let calls = Calls::from_env(
@@ -987,7 +987,7 @@ async fn sixteen_writers_on_a_table_that_misbehaves_list_each_call_once() {
         .unwrap();
         tokio::spawn(async move {
             for step in 0..2 * CALLS {
-                // All writers on the same calls, each in its own order: recorded, put into another minute, and deleted.
+                // All writers change the same calls, each in a different order: record, move to another minute, and delete.
                 let call = (step + writer * 5) % CALLS;
                 let id = format!("call-{call}");
                 let time = start + SignedDuration::from_secs(40 * (call as i64 % 7 + (writer + step) as i64 % 3));
@@ -1039,7 +1039,7 @@ async fn sixteen_writers_on_a_table_that_misbehaves_list_each_call_once() {
         all += rows.len();
     }
     assert_eq!(all, CALLS);
-    // The marks of the closed days were put through the same faults: the ledger sees what the lists show.
+    // The marks of the closed days went through the same faults, and the ledger must still equal the lists.
     let playable = listed(&calls, false, ListOrder::Newest, 100).await.len() as u64;
     let now = Timestamp::now();
     count_ledger(&calls, now).await;
@@ -1050,11 +1050,11 @@ async fn sixteen_writers_on_a_table_that_misbehaves_list_each_call_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
+async fn sixteen_writers_pair_each_call_of_a_number_with_its_own_recording() {
     const WRITERS: usize = 16;
     const CALLS: usize = 8;
     let stack = TestStack::with(|settings| settings.aws_only = true).await;
-    let environment = misbehaving(&stack).await;
+    let environment = with_faults(&stack).await;
     let unix = |call: usize| 1_754_653_479 + 100 * call as i64;
     let id = move |call: usize| format!("dispatch_{}_{}", unix(call), PHONES[0]);
     let key = move |call: usize| {
@@ -1073,7 +1073,7 @@ async fn sixteen_writers_leave_each_call_of_a_number_its_own_recording() {
         tokio::spawn(async move {
             for step in 0..CALLS {
                 let call = (step + 3 * writer) % CALLS;
-                // Half of them tell of the dispatch first, half of the recording.
+                // Half of the writers report the dispatch first, the others the recording.
                 for what in [writer % 2, (writer + 1) % 2] {
                     if what == 0 {
                         let reported = Interaction {

@@ -1,4 +1,4 @@
-//! Events by way of queues: batches, what fails in them, and what the names of recordings say.
+//! Events from queues: batches with failures, and the parsing of recording names.
 
 use std::{
     sync::Arc,
@@ -24,14 +24,14 @@ const ID: &str = "dispatch_1754653479_15103455686";
 const FOLDER: &str = "egress-recordings/2025/08/08/";
 const KEY: &str = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
 
-/// The body of a message: an event of EventBridge.
+/// The body of a message with an EventBridge event.
 fn created(key: &str) -> String {
     let object = json!({"key": key, "size": 5, "sequencer": "0062E99A88DC407460"});
     let detail = json!({"bucket": {"name": account::BUCKET}, "object": object});
     json!({"source": "aws.s3", "detail-type": "Object Created", "detail": detail}).to_string()
 }
 
-/// Delivers messages in one batch, and says which of them come again.
+/// Delivers messages in one batch, and returns the indexes of those that SQS must deliver again.
 async fn deliver(functions: &Functions, function: &str, bodies: &[String]) -> Vec<usize> {
     let message = |(number, body): (usize, &String)| json!({"messageId": number.to_string(), "body": body});
     let records: Vec<Value> = bodies.iter().enumerate().map(message).collect();
@@ -50,7 +50,7 @@ async fn functions(stack: &TestStack) -> Functions {
     Functions::from_env(&stack.stack.environment).await.unwrap()
 }
 
-/// The decoded URL of a row's recording, which has its key in it.
+/// The decoded URL of a row's recording, which contains the key.
 fn url(row: &Value) -> String {
     let url = row["recording_url"].as_str().unwrap_or_default();
     percent_encoding::percent_decode_str(url)
@@ -64,7 +64,7 @@ async fn list(stack: &TestStack, query: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_poison_message_holds_up_none_of_its_batch() {
+async fn an_invalid_message_does_not_block_its_batch() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");
     let poison = ["".to_owned(), "{".into(), "{\"detail\": {}}".into(), "[1]".into()];
@@ -85,7 +85,7 @@ async fn a_poison_message_holds_up_none_of_its_batch() {
 }
 
 #[tokio::test]
-async fn messages_are_acknowledged_once_they_are_stored_and_may_come_any_number_of_times() {
+async fn messages_are_acknowledged_after_they_are_stored_and_can_be_delivered_repeatedly() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");
     let functions = functions(&stack).await;
@@ -107,7 +107,7 @@ async fn messages_are_acknowledged_once_they_are_stored_and_may_come_any_number_
 }
 
 #[tokio::test]
-async fn an_object_that_was_deleted_before_it_was_read_is_no_recording_and_no_failure() {
+async fn an_object_that_was_deleted_before_it_was_read_is_neither_listed_nor_a_failure() {
     let stack = TestStack::empty().await;
     assert_eq!(
         deliver(&functions(&stack).await, "index-recording", &[created(KEY)]).await,
@@ -117,7 +117,7 @@ async fn an_object_that_was_deleted_before_it_was_read_is_no_recording_and_no_fa
     assert_eq!(list(&stack, "has_recording=false").await, Vec::<Value>::new());
 }
 
-/// S3 that lets nobody see one object.
+/// An S3 that denies access to one object.
 async fn forbid(State(key): State<Arc<str>>, request: Request, next: Next) -> Response {
     match request.method() == Method::HEAD && request.uri().path().ends_with(&*key) {
         true => StatusCode::FORBIDDEN.into_response(),
@@ -126,7 +126,7 @@ async fn forbid(State(key): State<Arc<str>>, request: Request, next: Next) -> Re
 }
 
 #[tokio::test]
-async fn an_object_that_nobody_may_read_comes_again_alone() {
+async fn only_the_message_of_an_unreadable_object_is_delivered_again() {
     let stack = TestStack::empty().await;
     let other = format!("{FOLDER}outbound-14155550123_1754653482.mp4");
     stack.put_object(KEY, b"sound");
@@ -145,7 +145,7 @@ async fn an_object_that_nobody_may_read_comes_again_alone() {
 }
 
 #[tokio::test]
-async fn notifications_that_s3_sends_to_a_queue_itself_are_understood() {
+async fn notifications_that_s3_sends_directly_to_a_queue_are_processed() {
     let stack = TestStack::empty().await;
     let key = format!("{FOLDER}call-_+15103455686_a b-2025-08-08T114442.ogg");
     stack.put_object(&key, b"sound");
@@ -166,7 +166,7 @@ async fn notifications_that_s3_sends_to_a_queue_itself_are_understood() {
 }
 
 #[tokio::test]
-async fn a_key_of_eventbridge_is_read_as_it_is() {
+async fn the_key_in_an_eventbridge_event_is_not_decoded() {
     let stack = TestStack::empty().await;
     for name in ["outbound-+15103455686-2025-08-08T114439.ogg", "50%20off+more.mp4"] {
         let key = format!("{FOLDER}{name}");
@@ -181,7 +181,7 @@ async fn a_key_of_eventbridge_is_read_as_it_is() {
 }
 
 #[tokio::test]
-async fn audio_that_no_pattern_explains_is_a_recording_without_a_call_unless_that_is_switched_off() {
+async fn audio_that_matches_no_pattern_is_a_recording_without_a_call_unless_disabled() {
     for (setting, expected) in [("true", 1), ("false", 0)] {
         let stack = TestStack::with_environment([("INDEX_UNMATCHED_AUDIO", setting)]).await;
         let names = ["weird-name.mp4", "EG_abc.json", "report.pdf", "folder.mp4/"];
@@ -201,7 +201,7 @@ async fn audio_that_no_pattern_explains_is_a_recording_without_a_call_unless_tha
 }
 
 #[tokio::test]
-async fn a_deployment_says_how_numbers_and_times_stand_in_its_names() {
+async fn a_deployment_can_configure_the_patterns_of_its_names() {
     let patterns = "{direction}/{any}/{phone}.{unix}";
     let stack = TestStack::with_environment([("RECORDING_NAME_PATTERNS", patterns)]).await;
     let key = "egress-recordings/outbound/team-a/15103455686.1754653482000.wav";
@@ -214,7 +214,7 @@ async fn a_deployment_says_how_numbers_and_times_stand_in_its_names() {
 }
 
 #[tokio::test]
-async fn a_customer_who_calls_back_is_not_the_unanswered_call_before() {
+async fn an_inbound_recording_is_not_paired_with_an_unanswered_outbound_call() {
     let stack = TestStack::empty().await;
     let key = format!("{FOLDER}inbound-15103455686_1754653539.mp4");
     stack.put_object(&key, b"sound");

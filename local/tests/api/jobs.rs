@@ -1,4 +1,4 @@
-//! Transcriptions that outlast a request: the queue, its worker and the status endpoint.
+//! Queued transcriptions: the queue, the worker and the status endpoint.
 
 use std::{
     sync::Arc,
@@ -23,12 +23,12 @@ use crate::stack::{Answer, TestStack, answer};
 const SID: &str = "RE1234567890abcdef";
 const STATUS: &str = "/api/twilio/transcript/RE1234567890abcdef";
 
-/// The documents' recording, in this state and with this length in its metadata.
+/// The documented recording, with this status and this length in its metadata.
 fn recording(status: &str, duration: Option<u32>) -> Recording {
     let row = demo::twilio_recordings(demo::DOCUMENTED_TIME)
         .into_iter()
         .find(|row| row.sid == SID)
-        .expect("the documents' recording");
+        .expect("the documented recording exists");
     Recording {
         status: status.into(),
         duration,
@@ -49,7 +49,7 @@ async fn post_async(stack: &TestStack, body: Value) -> Answer {
     answer(request.header("X-API-Key", demo::API_KEY).json(&body)).await
 }
 
-/// Asks for the state until it is one of an end.
+/// Polls the state until it is a final one.
 pub(crate) async fn finished(stack: &TestStack, status_url: &str) -> Answer {
     for _ in 0..10_000 {
         let answer = stack.get(status_url).await;
@@ -58,7 +58,7 @@ pub(crate) async fn finished(stack: &TestStack, status_url: &str) -> Answer {
         }
         tokio::task::yield_now().await;
     }
-    panic!("the job did not end");
+    panic!("the job did not finish");
 }
 
 fn assert_accepted(answer: &Answer) {
@@ -75,7 +75,7 @@ fn assert_accepted(answer: &Answer) {
     assert!(answer.body.get("transcript").is_none());
 }
 
-/// Gives the worker this job as the queue would.
+/// Delivers a job to the worker as SQS would.
 async fn deliver(stack: &TestStack, job: Value, seconds: u64) -> Value {
     let functions = Functions::from_env(&stack.stack.environment)
         .await
@@ -90,7 +90,7 @@ async fn deliver(stack: &TestStack, job: Value, seconds: u64) -> Value {
 }
 
 #[tokio::test]
-async fn respond_async_is_answered_202_and_done_by_the_worker_once() {
+async fn respond_async_returns_202_and_the_worker_does_the_job_once() {
     let stack = stack_with(recording("completed", Some(45))).await;
     assert_accepted(&post_async(&stack, json!({"recording_sid": SID})).await);
     let done = finished(&stack, STATUS).await;
@@ -111,7 +111,7 @@ async fn respond_async_is_answered_202_and_done_by_the_worker_once() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_ready_in_time_is_queued_unasked() {
+async fn a_recording_that_takes_too_long_is_queued_automatically() {
     let stack = stack_with(recording("completed", Some(3600))).await;
     let answer = stack
         .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
@@ -122,7 +122,7 @@ async fn what_can_not_be_ready_in_time_is_queued_unasked() {
 }
 
 #[tokio::test]
-async fn a_queued_recording_is_not_queued_again_and_shows_its_state_on_the_way() {
+async fn a_queued_recording_is_not_queued_again_and_shows_its_state() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let gate = Arc::new(Semaphore::new(0));
     stack.stack.whisper.fault(Fault::Gate(gate.clone()), None);
@@ -143,7 +143,7 @@ async fn a_queued_recording_is_not_queued_again_and_shows_its_state_on_the_way()
 }
 
 #[tokio::test]
-async fn a_failure_that_will_not_pass_ends_the_job_and_says_why() {
+async fn a_permanent_failure_ends_the_job_with_its_reason() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let body = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}"#;
     stack.stack.whisper.fault(
@@ -173,12 +173,12 @@ async fn a_failure_that_will_not_pass_ends_the_job_and_says_why() {
     assert_eq!(
         (again.status.as_u16(), &again.body["cached"]),
         (200, &json!(false)),
-        "a new request tries again"
+        "a new request retries"
     );
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_over_can_be_waited_for() {
+async fn a_job_can_wait_for_a_call_in_progress() {
     let stack = stack_with(recording("in-progress", None)).await;
     let refused = stack
         .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
@@ -191,7 +191,7 @@ async fn a_call_that_is_not_over_can_be_waited_for() {
     assert_eq!(stack.get(STATUS).await.body["status"], "queued");
 
     stack.stack.twilio.add(recording("completed", Some(45)));
-    // The queue's own worker looks again in a minute, if it has looked already; the test's need not wait.
+    // The stack's own worker retries after a minute if it has already received the job. The test's worker does not wait.
     let until = Timestamp::now() + Duration::from_secs(3600);
     let job = json!({"recording_sid": SID, "wait_until": until});
     assert_eq!(deliver(&stack, job, 60).await, json!({"batchItemFailures": []}));
@@ -200,7 +200,7 @@ async fn a_call_that_is_not_over_can_be_waited_for() {
 }
 
 #[tokio::test]
-async fn a_call_is_not_waited_for_beyond_the_limit() {
+async fn a_job_does_not_wait_for_a_call_beyond_the_limit() {
     let stack = stack_with(recording("processing", None)).await;
     deliver(
         &stack,
@@ -217,10 +217,10 @@ async fn a_call_is_not_waited_for_beyond_the_limit() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_out_of_time_goes_back_to_the_queue_and_fails_after_five_tries() {
+async fn a_job_that_exceeds_its_time_is_queued_again_and_fails_after_five_attempts() {
     let stack = stack_with(recording("completed", Some(45))).await;
     stack.stack.whisper.fault(Fault::Hang, None);
-    // The worker keeps five seconds of its deadline back.
+    // The worker reserves five seconds before its deadline.
     deliver(&stack, json!({"recording_sid": SID, "attempts": 0}), 6).await;
     assert_eq!(stack.get(STATUS).await.body["status"], "queued");
     deliver(&stack, json!({"recording_sid": SID, "attempts": 4}), 6).await;
@@ -232,7 +232,7 @@ async fn a_job_that_runs_out_of_time_goes_back_to_the_queue_and_fails_after_five
 }
 
 #[tokio::test]
-async fn a_message_that_is_no_job_is_delivered_again_until_it_is_set_aside() {
+async fn an_invalid_message_is_delivered_again_until_it_reaches_the_dead_letter_queue() {
     let stack = TestStack::empty().await;
     for job in [json!("nonsense"), json!({"recording_sid": "../x"}), json!({})] {
         assert_eq!(
@@ -243,7 +243,7 @@ async fn a_message_that_is_no_job_is_delivered_again_until_it_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_job_is_sent_again_while_the_table_is_down_and_not_acknowledged_when_that_fails_too() {
+async fn a_job_is_sent_again_if_the_table_fails_and_not_acknowledged_if_the_queue_fails_too() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let down = Some(axum::http::StatusCode::SERVICE_UNAVAILABLE);
     stack.stack.aws.faults().set(local::aws::Service::DynamoDb, down);
@@ -269,7 +269,7 @@ async fn a_job_is_sent_again_while_the_table_is_down_and_not_acknowledged_when_t
 }
 
 #[tokio::test]
-async fn a_queue_that_is_down_is_a_503_and_leaves_nothing_behind() {
+async fn a_failing_queue_is_a_503_and_stores_nothing() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let down = Some(axum::http::StatusCode::SERVICE_UNAVAILABLE);
     stack.stack.aws.faults().set(local::aws::Service::Sqs, down);
@@ -280,7 +280,7 @@ async fn a_queue_that_is_down_is_a_503_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_stored_transcript_comes_in_every_format_without_another_call() {
+async fn a_stored_transcript_is_returned_in_every_format_without_a_paid_call() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let body = json!({"recording_sid": SID, "timestamps": "segment"});
     let posted = stack.post("/api/twilio/transcript/", &body).await;
@@ -328,7 +328,7 @@ async fn a_stored_transcript_comes_in_every_format_without_another_call() {
 }
 
 #[tokio::test]
-async fn each_choice_of_options_is_a_transcript_of_its_own() {
+async fn each_set_of_options_has_a_separate_transcript() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let english = json!({"recording_sid": SID, "language": "en", "prompt": "interview"});
     for (body, cached) in [
@@ -356,7 +356,7 @@ async fn each_choice_of_options_is_a_transcript_of_its_own() {
 }
 
 #[tokio::test]
-async fn force_pays_again_and_a_failure_then_keeps_the_old_transcript() {
+async fn force_transcribes_again_and_a_failure_keeps_the_old_transcript() {
     let stack = stack_with(recording("completed", Some(45))).await;
     let body = json!({"recording_sid": SID});
     let first = stack.post("/api/twilio/transcript/", &body).await;
@@ -375,7 +375,7 @@ async fn force_pays_again_and_a_failure_then_keeps_the_old_transcript() {
             headers: vec![],
             body: broken.into(),
         },
-        Some(1),
+        Some(2),
     );
     stack
         .post("/api/twilio/transcript/", &forced)
@@ -389,7 +389,7 @@ async fn force_pays_again_and_a_failure_then_keeps_the_old_transcript() {
 }
 
 #[tokio::test]
-async fn bad_options_and_queries_are_refused_without_a_call() {
+async fn invalid_options_and_queries_are_rejected_without_a_paid_call() {
     let stack = stack_with(recording("completed", Some(45))).await;
     for options in [
         json!({"language": "english"}),
@@ -438,7 +438,7 @@ async fn bad_options_and_queries_are_refused_without_a_call() {
 }
 
 #[tokio::test]
-async fn a_silent_recording_says_that_nobody_spoke() {
+async fn a_silent_recording_is_reported_as_no_speech() {
     let silent = Recording {
         media: Media::Generated { bytes: 40_000 },
         ..recording("completed", Some(10))

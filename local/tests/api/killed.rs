@@ -1,4 +1,4 @@
-//! Workers that die: whatever point they reach, another goes on from what they left, and pays for one part again at most.
+//! Killed workers: wherever a worker is killed, another one continues with the stored parts and pays for at most one part again.
 
 use std::{
     future::{Future, poll_fn},
@@ -22,10 +22,10 @@ use tokio::sync::Semaphore;
 use crate::{
     program::Program,
     stack::{TestStack, answer},
-    worker::{SID, STATUS, Sent, Worker, assert_said, job, mono, recording, talk, transcript, uploads},
+    worker::{SID, STATUS, Sent, Worker, assert_transcript, job, mono, recording, talk, transcript, uploads},
 };
 
-/// Lets a future go on until it has waited `polls` times, and drops it there. Its result if it ended before.
+/// Polls a future until it has waited `polls` times and then drops it. Returns the result if it finished before.
 async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut polled = 0;
@@ -46,7 +46,7 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// Lets the time of a dead worker's lease pass, if it got as far as taking one.
+/// Makes the lease of a killed worker expire, if it had claimed one.
 async fn end_lease(client: &Client, sid: &str) {
     let ended = client
         .update_item()
@@ -65,7 +65,7 @@ async fn end_lease(client: &Client, sid: &str) {
     }
 }
 
-/// A recording of six parts, for many workers.
+/// A stack with a recording of six parts.
 struct Scene {
     stack: TestStack,
     table: Client,
@@ -88,8 +88,8 @@ impl Scene {
         }
     }
 
-    /// Kills the worker at its `waits`th wait and lets others go on until the transcript is there. How often each part was uploaded, most
-    /// often first; `None` when the worker was done before that.
+    /// Kills the worker at its `waits`th wait, and lets other workers continue until the transcript is completed. Returns how often each part
+    /// was uploaded, in descending order; `None` if the worker finished before.
     async fn kill_and_resume(&self, waits: usize) -> Option<Vec<usize>> {
         let sid = format!("RE{waits:016x}");
         self.stack.stack.twilio.add(recording(&sid, self.wav.clone()));
@@ -100,7 +100,7 @@ impl Scene {
         }
         let url = format!("/api/twilio/transcript/{sid}?timestamps=word");
         let mut state = Value::Null;
-        // What the dead worker had sent may still be on its way: its lease can come after the first look.
+        // A request of the killed worker may still be in flight, so its lease may appear only after the first check.
         for _ in 0..10 {
             end_lease(&self.table, &sid).await;
             self.worker.deliver(&job).await;
@@ -109,7 +109,7 @@ impl Scene {
                 break;
             }
         }
-        assert_said(&self.script, &state);
+        assert_transcript(&self.script, &state);
         let mut files: Vec<String> = self.stack.stack.whisper.requests()[before..]
             .iter()
             .filter_map(|request| request.sha256.clone())
@@ -121,11 +121,11 @@ impl Scene {
         Some(times)
     }
 
-    /// Kills a worker at every `step`th of its waits, and checks how many parts are sent again.
+    /// Kills a worker at every `step`th wait, and checks how many parts are uploaded again.
     async fn kill_at_waits(&self, from: usize, step: usize, sent_again: usize) {
         for waits in (from..).step_by(step) {
             let Some(uploads) = self.kill_and_resume(waits).await else {
-                assert!(waits > 30, "it was done after {waits} waits");
+                assert!(waits > 30, "the worker finished after {waits} waits");
                 return;
             };
             let surplus = uploads.iter().sum::<usize>() - uploads.len();
@@ -134,24 +134,24 @@ impl Scene {
     }
 }
 
-// In two tests, for two cores.
+// Two tests, so that they run on two cores.
 #[tokio::test]
-async fn wherever_a_worker_dies_another_goes_on_and_one_part_at_most_is_paid_for_twice() {
+async fn after_a_kill_at_odd_waits_at_most_one_part_is_paid_for_twice() {
     Scene::new(1).await.kill_at_waits(1, 2, 1).await;
 }
 
 #[tokio::test]
-async fn wherever_between_a_worker_dies_another_goes_on_and_one_part_at_most_is_paid_for_twice() {
+async fn after_a_kill_at_even_waits_at_most_one_part_is_paid_for_twice() {
     Scene::new(1).await.kill_at_waits(2, 2, 1).await;
 }
 
 #[tokio::test]
-async fn of_a_worker_with_three_parts_on_their_way_three_at_most_are_paid_for_twice() {
+async fn after_a_kill_with_three_concurrent_parts_at_most_three_are_paid_for_twice() {
     Scene::new(3).await.kill_at_waits(5, 7, 3).await;
 }
 
-/// A stack with a recording whose worker dies at its third part, and the message that is there for that case.
-async fn death_at_the_third_part(stack: &TestStack, worker: &Worker, job: &Value) -> Sent {
+/// Kills the worker of a recording at its third part, and returns the lease check that it had sent.
+async fn kill_at_the_third_part(stack: &TestStack, worker: &Worker, job: &Value) -> Sent {
     let whisper = &stack.stack.whisper;
     let third = whisper.calls() + 3;
     whisper.fault(Fault::OnCall(third, Box::new(Fault::Hang)), None);
@@ -167,44 +167,44 @@ async fn death_at_the_third_part(stack: &TestStack, worker: &Worker, job: &Value
 }
 
 #[tokio::test]
-async fn the_message_that_was_sent_before_the_work_takes_over_when_the_lease_has_ended_and_does_nothing_else() {
+async fn a_lease_check_continues_the_job_only_after_the_lease_has_expired() {
     let script = talk(20.0, 2);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&script)));
     let worker = Worker::with_limits(&stack, 5.0, 1).await;
-    let watch = death_at_the_third_part(&stack, &worker, &job()).await;
+    let lease_check = kill_at_the_third_part(&stack, &worker, &job()).await;
     let whisper = &stack.stack.whisper;
     assert_eq!(stack.get(STATUS).await.body["status"], "processing");
 
-    worker.deliver(&watch.job).await;
-    assert_eq!(whisper.calls(), 3, "whoever has the lease may be alive");
+    worker.deliver(&lease_check.job).await;
+    assert_eq!(whisper.calls(), 3, "the worker with the lease may still be running");
     let later = worker.sent();
-    assert_eq!((later.len(), &later[0].job), (1, &watch.job));
+    assert_eq!((later.len(), &later[0].job), (1, &lease_check.job));
     assert!(
         later[0].delay > 590,
-        "it looks again when the lease has ended: {later:?}"
+        "the lease check is sent again for when the lease expires: {later:?}"
     );
 
     end_lease(&stack.aws().dynamodb(), SID).await;
     assert_eq!(stack.get(STATUS).await.body["code"], "transcription_interrupted");
     worker.deliver(&later[0].job).await;
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_transcript(&script, &transcript(&stack).await.body);
     let times: Vec<_> = uploads(&stack).into_iter().map(|(_, times)| times).collect();
-    assert_eq!(times[..4], [1, 1, 2, 1], "two parts were there");
+    assert_eq!(times[..4], [1, 1, 2, 1], "two parts were stored");
 
     let (calls, sent) = (whisper.calls(), worker.sent());
-    assert_eq!(sent.len(), 1, "the second worker can die, too");
+    assert_eq!(sent.len(), 1, "the second worker may be killed, too");
     worker.deliver(&sent[0].job).await;
-    worker.deliver(&watch.job).await;
+    worker.deliver(&lease_check.job).await;
     assert_eq!(
         (whisper.calls(), worker.sent().len()),
         (calls, 0),
-        "there is nothing left to do"
+        "the job is already done"
     );
 }
 
 #[tokio::test]
-async fn after_a_failure_the_message_for_the_case_of_death_does_nothing() {
+async fn a_lease_check_after_a_failure_does_nothing() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&talk(10.0, 3))));
     let worker = Worker::of(&stack, 5.0).await;
@@ -217,31 +217,31 @@ async fn after_a_failure_the_message_for_the_case_of_death_does_nothing() {
         stack.stack.whisper.fault(fault, None);
         worker.deliver(&job()).await;
         assert_eq!(stack.get(STATUS).await.body["status"], state);
-        let watch = worker.sent().into_iter().find(Sent::is_lease_check).unwrap();
+        let lease_check = worker.sent().into_iter().find(Sent::is_lease_check).unwrap();
         stack.stack.whisper.clear_faults();
         let calls = stack.stack.whisper.calls();
-        worker.deliver(&watch.job).await;
+        worker.deliver(&lease_check.job).await;
         assert_eq!(stack.stack.whisper.calls(), calls);
-        // The message of what is queued may be lost: the watch stays as long as the state.
-        let watches = worker.sent();
-        assert!(watches.iter().all(Sent::is_lease_check));
-        assert_eq!(watches.len(), usize::from(state == "queued"));
+        // The message of a queued job may be lost, so the lease check is repeated as long as the state is queued.
+        let lease_checks = worker.sent();
+        assert!(lease_checks.iter().all(Sent::is_lease_check));
+        assert_eq!(lease_checks.len(), usize::from(state == "queued"));
     }
 }
 
 #[tokio::test]
-async fn a_job_whose_workers_keep_dying_fails_after_five() {
+async fn a_job_fails_after_five_killed_workers() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&talk(20.0, 4))));
     let worker = Worker::with_limits(&stack, 2.0, 1).await;
     let table = stack.aws().dynamodb();
     let mut next = job();
     for attempts in 1..=5 {
-        next = death_at_the_third_part(&stack, &worker, &next).await.job;
+        next = kill_at_the_third_part(&stack, &worker, &next).await.job;
         assert_eq!(next["attempts"], attempts);
         end_lease(&table, SID).await;
         if attempts < 5 {
-            // The parts of the dead are there; each gets two further.
+            // The parts of the killed workers are stored; each worker adds two.
             let stored = uploads(&stack).len() - 1;
             assert_eq!(stored, 2 * attempts);
         }
@@ -258,7 +258,7 @@ async fn a_job_whose_workers_keep_dying_fails_after_five() {
 }
 
 #[tokio::test]
-async fn a_transcript_that_is_paid_for_again_survives_the_death_of_its_worker_too() {
+async fn a_stored_transcript_survives_the_killed_worker_of_its_replacement() {
     let script = talk(20.0, 5);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(SID, mono(&script)));
@@ -278,23 +278,23 @@ async fn a_transcript_that_is_paid_for_again_survives_the_death_of_its_worker_to
         .send()
         .await
         .unwrap();
-    let watch = death_at_the_third_part(&stack, &worker, &forced).await;
+    let lease_check = kill_at_the_third_part(&stack, &worker, &forced).await;
     end_lease(&table, SID).await;
     assert_eq!(
         transcript(&stack).await.body["timestamp"],
         "2024-01-15T10:30:00Z",
-        "the old one is there meanwhile"
+        "the old transcript is returned meanwhile"
     );
-    worker.deliver(&watch.job).await;
+    worker.deliver(&lease_check.job).await;
     let body = transcript(&stack).await.body;
     assert_ne!(body["timestamp"], "2024-01-15T10:30:00Z");
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     assert_eq!(stack.stack.whisper.calls(), 2 * first + 1);
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_process_that_is_killed_leaves_its_parts_to_the_next() {
+async fn a_new_process_continues_with_the_parts_of_a_killed_one() {
     let stack = TestStack::empty().await;
     let both = Script::dialogue(150.0, 6);
     stack.stack.twilio.add(Recording {
@@ -304,7 +304,7 @@ async fn a_process_that_is_killed_leaves_its_parts_to_the_next() {
     let whisper = &stack.stack.whisper;
     let gate = Arc::new(Semaphore::new(3));
     whisper.fault(Fault::Gate(gate.clone()), None);
-    // A model without times has its speakers in parts of half a minute.
+    // With a model without timestamps, two speakers are transcribed in parts of half a minute.
     let body = json!({"recording_sid": SID, "model": "gpt-4o-transcribe"});
     let dir = tempfile::tempdir().unwrap();
     let first = Program::start(&stack, dir.path()).await;
@@ -323,7 +323,7 @@ async fn a_process_that_is_killed_leaves_its_parts_to_the_next() {
     assert_eq!(
         second.get(&url).await.body["status"],
         "processing",
-        "the lease outlives its worker"
+        "the lease has not expired"
     );
     let variant = url.rsplit_once('=').unwrap().1;
     let ended = second
@@ -343,13 +343,13 @@ async fn a_process_that_is_killed_leaves_its_parts_to_the_next() {
     );
     let turns = finished.body["turns"].as_array().unwrap();
     for (script, speaker) in both.iter().zip(["agent", "customer"]) {
-        let said = turns.iter().filter(|turn| turn["speaker"] == speaker);
-        let said: Vec<_> = said.map(|turn| turn["text"].as_str().unwrap()).collect();
-        assert_eq!(said.join(" "), script.text());
+        let spoken = turns.iter().filter(|turn| turn["speaker"] == speaker);
+        let spoken: Vec<_> = spoken.map(|turn| turn["text"].as_str().unwrap()).collect();
+        assert_eq!(spoken.join(" "), script.text());
     }
     let requests = whisper.requests();
     let paid: Vec<_> = requests.iter().filter(|part| part.status == Some(200)).collect();
     let files = uploads(&stack).len();
     assert!(files >= 6, "{files}");
-    assert_eq!(paid.len(), files, "no part that was stored is sent again");
+    assert_eq!(paid.len(), files, "no stored part is uploaded again");
 }

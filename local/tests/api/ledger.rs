@@ -1,4 +1,4 @@
-//! The day ledger: `GET /reports/daily`, `include_total`, and what late writes do to closed days.
+//! The day ledger: `GET /reports/daily`, `include_total`, and late writes to closed days.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ async fn the_daily_report_has_rows_minutes_sources_statuses_and_reasons() {
 }
 
 #[tokio::test]
-async fn the_daily_report_refuses_what_is_no_range_of_at_most_366_days() {
+async fn the_daily_report_rejects_anything_but_a_range_of_up_to_366_days() {
     let stack = TestStack::empty().await;
     for (query, named) in [
         ("", "from"),
@@ -115,7 +115,7 @@ async fn a_late_write_to_a_closed_day_is_counted_by_the_next_round_and_only_then
     let total = || async { stack.get("/recordings?include_total=true").await.body };
     assert_eq!(total().await["total"], 6);
 
-    // A day on which no call had begun, and a change of one that had.
+    // A day without calls before, and a change of a call on a counted day.
     let late = now + SignedDuration::from_mins(1);
     add_call(&calls, "late", ago(now, 20), true).await;
     report_status(&calls, "call-40", ago(now, 40) + SignedDuration::from_secs(1), "FAILED").await;
@@ -124,7 +124,7 @@ async fn a_late_write_to_a_closed_day_is_counted_by_the_next_round_and_only_then
         (&body["total"], &body["total_as_of"]),
         (&json!(6), &json!(to_millis(now)))
     );
-    // A call of an open day is counted at once.
+    // A call on an open day is counted by the request.
     add_call(&calls, "fresh", now, true).await;
     assert_eq!(total().await["total"], 7);
 
@@ -140,14 +140,14 @@ async fn a_late_write_to_a_closed_day_is_counted_by_the_next_round_and_only_then
 }
 
 #[tokio::test]
-async fn a_mark_stays_until_a_count_that_began_ten_minutes_after_it() {
+async fn a_mark_is_removed_by_a_count_that_began_ten_minutes_after_it() {
     let stack = TestStack::empty().await;
     let (calls, now) = (stack.calls(), Timestamp::now());
     add_call(&calls, "late", ago(now, 20), true).await;
     let due = async |at: Timestamp| calls.due_days(at).await.unwrap().len();
     assert_eq!(due(now).await, 4, "three open days and the marked one");
     count_ledger(&calls, now + SignedDuration::from_mins(5)).await;
-    assert_eq!(due(now).await, 4, "the write might not be over");
+    assert_eq!(due(now).await, 4, "the write may still be in progress");
     count_ledger(&calls, now + SignedDuration::from_mins(11)).await;
     assert_eq!(due(now).await, 3);
 }
@@ -159,7 +159,7 @@ async fn a_mark_that_is_renewed_while_its_day_is_counted_is_not_lost() {
     add_call(&calls, "late", ago(now, 20), true).await;
     let later = now + SignedDuration::from_mins(11);
     let due = calls.due_days(later).await.unwrap();
-    // Another process, which does not know of the first one's mark.
+    // Another process, which does not know the first one's mark.
     add_call(&stack.calls(), "later", ago(now, 20), true).await;
     for due in &due {
         calls.count_day(due, later, |_| {}).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_mark_that_is_renewed_while_its_day_is_counted_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_row_that_leaves_a_closed_day_leaves_its_count() {
+async fn a_row_that_moves_from_a_closed_day_is_subtracted_from_its_count() {
     let stack = TestStack::empty().await;
     let (calls, now) = (stack.calls(), Timestamp::now());
     add_call(&calls, "moved", ago(now, 20), true).await;
@@ -191,7 +191,7 @@ async fn a_row_that_leaves_a_closed_day_leaves_its_count() {
 }
 
 #[tokio::test]
-async fn days_of_centuries_are_closed_without_reading_the_empty_ones_between() {
+async fn days_over_centuries_are_closed_without_reading_empty_days() {
     let stack = TestStack::empty().await;
     let (calls, now) = (stack.calls(), Timestamp::now());
     for (id, start) in [
@@ -213,7 +213,7 @@ async fn days_of_centuries_are_closed_without_reading_the_empty_ones_between() {
 }
 
 #[tokio::test]
-async fn writers_mark_only_closed_days_and_each_once_a_minute() {
+async fn writers_mark_only_closed_days_and_at_most_once_a_minute() {
     let stack = TestStack::empty().await;
     let (calls, now) = (stack.calls(), Timestamp::now());
     let marks = async || {
@@ -260,7 +260,7 @@ async fn writers_mark_only_closed_days_and_each_once_a_minute() {
 }
 
 #[tokio::test]
-async fn a_range_of_a_year_has_each_day_in_order() {
+async fn a_range_of_a_year_contains_all_days_in_order() {
     let stack = TestStack::empty().await;
     let (calls, now) = (stack.calls(), Timestamp::now());
     let first: Date = utc_day(ago(now, 365));

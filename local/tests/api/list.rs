@@ -64,7 +64,12 @@ async fn the_documented_example_has_the_documented_rows() {
     let all = row["recordings"].take();
     assert_eq!(
         all,
-        json!([{"source": "livekit", "recording_url": url, "expires_at": expires_at}])
+        json!([{
+            "source": "livekit",
+            "recording_url": url,
+            "stable_url": "/recordings/dispatch_1754653479_15103455686/audio",
+            "expires_at": expires_at
+        }])
     );
     assert_eq!(
         *row,
@@ -101,7 +106,7 @@ async fn the_documented_example_has_the_documented_rows() {
 }
 
 #[tokio::test]
-async fn ten_recordings_from_the_newest_unless_asked_otherwise() {
+async fn the_default_is_the_ten_newest_recordings() {
     let stack = TestStack::demo().await;
     let body = stack.get_without_key("/recordings").await.body;
     assert_eq!((&body["limit"], &body["offset"]), (&json!(10), &json!(0)));
@@ -148,7 +153,7 @@ async fn pages_add_up_to_the_whole_list() {
 }
 
 #[tokio::test]
-async fn a_page_takes_in_as_many_days_as_it_needs() {
+async fn a_page_can_cover_any_number_of_days() {
     let stack = TestStack::empty().await;
     let first: Timestamp = "2024-12-01T12:00:00Z".parse().unwrap();
     let days = 0..60_i64;
@@ -181,7 +186,7 @@ async fn a_page_takes_in_as_many_days_as_it_needs() {
 }
 
 #[tokio::test]
-async fn beyond_the_end_the_list_is_empty() {
+async fn a_page_after_the_end_is_empty() {
     let stack = TestStack::demo().await;
     for offset in [playable().len(), 100_000] {
         let body = stack.get(&format!("/recordings?offset={offset}")).await.body;
@@ -193,7 +198,7 @@ async fn beyond_the_end_the_list_is_empty() {
 }
 
 #[tokio::test]
-async fn an_offset_beyond_a_hundred_thousand_is_refused_and_names_the_cursor() {
+async fn an_offset_above_a_hundred_thousand_is_rejected_with_a_hint_to_the_cursor() {
     let stack = TestStack::demo().await;
     for query in ["offset=100001", "offset=4294967295", "offset=100001&status=COMPLETED"] {
         let answer = stack.get(&format!("/recordings?{query}")).await;
@@ -213,7 +218,7 @@ async fn an_empty_index_is_an_empty_list() {
 }
 
 #[tokio::test]
-async fn a_call_that_arrives_between_two_pages_moves_no_row() {
+async fn a_call_that_is_added_between_two_pages_shifts_no_row() {
     let stack = TestStack::demo().await;
     let all = playable();
     let first = stack.get("/recordings?limit=7").await.body;
@@ -229,7 +234,7 @@ async fn a_call_that_arrives_between_two_pages_moves_no_row() {
 }
 
 #[tokio::test]
-async fn calls_of_the_same_moment_are_each_listed_once() {
+async fn calls_with_the_same_start_time_are_each_listed_once() {
     let stack = TestStack::empty().await;
     let all: Vec<String> = (0..5).rev().map(|n| format!("call-{n}")).collect();
     for id in &all {
@@ -249,7 +254,7 @@ async fn calls_of_the_same_moment_are_each_listed_once() {
 }
 
 #[tokio::test]
-async fn a_call_of_which_little_is_known_has_nulls_and_no_missing_fields() {
+async fn unknown_values_of_a_call_are_null_and_no_field_is_missing() {
     let stack = TestStack::empty().await;
     add_call(&stack, "bare", "2025-08-08T11:44:39.250Z", None).await;
     let body = stack.get("/recordings").await.body;
@@ -269,7 +274,7 @@ async fn a_call_of_which_little_is_known_has_nulls_and_no_missing_fields() {
 }
 
 #[tokio::test]
-async fn a_number_out_of_range_is_refused_and_named() {
+async fn a_number_out_of_range_is_rejected_and_named() {
     let stack = TestStack::demo().await;
     for (name, values, range) in [
         (
@@ -325,7 +330,7 @@ async fn a_number_out_of_range_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_one_that_was_given_out_and_stands_alone() {
+async fn only_a_returned_cursor_without_an_offset_is_accepted() {
     let stack = TestStack::demo().await;
     let body = stack.get("/recordings?limit=2").await.body;
     let cursor = body["next_cursor"].as_str().unwrap();
@@ -363,7 +368,7 @@ async fn a_cursor_is_one_that_was_given_out_and_stands_alone() {
 }
 
 #[tokio::test]
-async fn listed_urls_end_when_the_row_says() {
+async fn listed_urls_expire_at_the_time_in_their_row() {
     let stack = TestStack::with(|settings| {
         settings.empty = false;
         let variables = [("SIGNER_SECRET", ""), ("AWS_SESSION_TOKEN", "a-token")];

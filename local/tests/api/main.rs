@@ -1,13 +1,17 @@
-//! The system from outside: real requests to a running stack, one stack per test, all in parallel.
+//! Black-box tests: requests to a running stack, with a separate stack for each test, run in parallel.
 
-// clippy.toml allows it in test functions only, not in what they call.
+// clippy.toml allows unwrap only in test functions and not in the helpers that they call.
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod bound_transcripts;
+mod browsers;
 mod budget;
 mod command_line;
+mod contract;
 mod egress_transcript;
 mod events;
+mod files;
 mod index;
 mod ingest;
 mod jobs;
@@ -22,6 +26,7 @@ mod race;
 mod reconcile;
 mod reconcile_faults;
 mod recordings;
+mod servers;
 mod stack;
 mod stored;
 mod transcript;

@@ -1,4 +1,4 @@
-//! Memory while a long recording is transcribed, in a process of its own.
+//! Memory use while a long recording is transcribed, measured in a separate process.
 #![cfg(target_os = "linux")]
 
 use axum::{Json, Router, extract::Request, routing::post};
@@ -13,8 +13,8 @@ use crate::{
     worker::{SID, job, mono, recording},
 };
 
-/// A transcription API that takes any audio for silence and does not listen, and how often it was asked.
-async fn deaf_api() -> (String, watch::Receiver<usize>) {
+/// A transcription API that returns an empty text for any audio, and the number of requests it received.
+async fn silent_api() -> (String, watch::Receiver<usize>) {
     let (count, calls) = watch::channel(0);
     let answer = move |request: Request| {
         let count = count.clone();
@@ -31,7 +31,7 @@ async fn deaf_api() -> (String, watch::Receiver<usize>) {
     )
 }
 
-/// All of it is talk, so that all of it is sent: eighteen parts and more, as many at once as there can be.
+/// The recording is speech throughout, so that all of it is sent: at least eighteen parts, with the maximum number in flight.
 #[tokio::test]
 async fn three_hours_take_less_than_256_mb() {
     let seconds = 3.0 * 3600.0;
@@ -40,7 +40,7 @@ async fn three_hours_take_less_than_256_mb() {
         duration: Some(seconds as u32),
         ..recording(SID, mono(&Script::spoken(seconds, 1)))
     });
-    let (api, mut calls) = deaf_api().await;
+    let (api, mut calls) = silent_api().await;
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start_with(&upstreams, &api, dir.path()).await;
     let before = program.peak_memory();

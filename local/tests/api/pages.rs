@@ -1,4 +1,4 @@
-//! Pages of a list, where others have lost rows: ties, filters, cursors of other lists, rows that move between two pages.
+//! Cases in which paginated lists often lose rows: equal times, filters, cursors of other lists, rows that move between two pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,18 +30,18 @@ async fn report(calls: &Calls, id: &str, at: Timestamp, fields: &[(Field, Value)
     calls.record_interaction(&reported).await.unwrap();
 }
 
-/// Calls without a recording, an hour apart: of call number n the status is n % 10, the outcome n % 3, the duration n.
+/// Calls without a recording, an hour apart. Call number n has status n % 10, outcome n % 3 and duration n.
 async fn add_calls(stack: &TestStack, numbers: impl Iterator<Item = i64>) {
     let calls = stack.calls();
     for number in numbers {
-        let begun = start() + SignedDuration::from_hours(number);
+        let started = start() + SignedDuration::from_hours(number);
         let fields = [
-            (Field::StartTime, to_millis(begun).into()),
+            (Field::StartTime, to_millis(started).into()),
             (Field::Status, format!("S{}", number % 10).into()),
             (Field::Outcome, format!("O{}", number % 3).into()),
             (Field::Duration, number.into()),
         ];
-        report(&calls, &format!("call-{number:04}"), begun, &fields).await;
+        report(&calls, &format!("call-{number:04}"), started, &fields).await;
     }
 }
 
@@ -65,7 +65,7 @@ async fn walk(stack: &TestStack, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn filters_that_the_database_applies_lose_and_repeat_no_row_by_cursor_or_offset() {
+async fn filtered_pages_neither_lose_nor_repeat_rows_by_cursor_or_offset() {
     const CALLS: i64 = 240;
     let stack = TestStack::empty().await;
     add_calls(&stack, 0..CALLS).await;
@@ -107,18 +107,18 @@ async fn filters_that_the_database_applies_lose_and_repeat_no_row_by_cursor_or_o
 }
 
 #[tokio::test]
-async fn an_offset_counts_rows_without_reading_them() {
+async fn an_offset_is_skipped_by_counting_without_reading_attributes() {
     let stack = TestStack::empty().await;
     add_calls(&stack, 0..40).await;
     let queries = || stack.stack.aws.calls_of(Service::DynamoDb, "Query");
     let before = queries();
     let page = stack.get(&format!("{LIST}&order=asc&limit=5&offset=30")).await.body;
     assert_eq!(ids(&page)[0], "call-0030");
-    assert_eq!(queries() - before, 2, "one that counts, one that reads");
+    assert_eq!(queries() - before, 2, "one query counts and one reads");
 }
 
 #[tokio::test]
-async fn a_page_is_one_query_however_many_days_it_touches() {
+async fn a_page_is_one_query_however_many_days_it_covers() {
     let stack = TestStack::empty().await;
     add_calls(&stack, (0..40).map(|day| 24 * day)).await;
     let queries = || stack.stack.aws.calls_of(Service::DynamoDb, "Query");
@@ -133,7 +133,7 @@ async fn a_page_is_one_query_however_many_days_it_touches() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_order_filter_or_version_is_refused() {
+async fn a_cursor_of_another_order_filter_or_version_is_rejected() {
     let stack = TestStack::empty().await;
     add_calls(&stack, 0..9).await;
     let body = stack.get(&format!("{LIST}&limit=2&outcome=O1")).await.body;
@@ -142,8 +142,8 @@ async fn a_cursor_of_another_order_filter_or_version_is_refused() {
         .get(&format!("{LIST}&limit=1&outcome=O1&cursor={cursor}"))
         .await
         .body;
-    assert_eq!(ids(&good), ["call-0001"], "another limit is the same list");
-    // The first character holds six bits of the version.
+    assert_eq!(ids(&good), ["call-0001"], "the limit does not change the list");
+    // The first character encodes six bits of the version.
     let other_version = format!("B{}", &cursor[1..]);
     for (query, cursor) in [
         ("&outcome=O1&order=asc", cursor),
@@ -162,7 +162,7 @@ async fn a_cursor_of_another_order_filter_or_version_is_refused() {
 }
 
 #[tokio::test]
-async fn an_altered_cursor_moves_within_the_list_and_never_fails() {
+async fn an_altered_cursor_is_rejected_or_another_position_and_never_a_fault() {
     let stack = TestStack::empty().await;
     add_calls(&stack, 0..9).await;
     let (from, to) = ("2025-08-08T13:00:00Z", "2025-08-08T17:00:00Z");
@@ -194,12 +194,12 @@ async fn an_altered_cursor_moves_within_the_list_and_never_fails() {
 }
 
 #[tokio::test]
-async fn a_row_that_moves_or_goes_after_its_page_was_read_leaves_the_next_page_right() {
+async fn a_row_that_moves_or_disappears_after_its_page_does_not_change_the_next_page() {
     let stack = TestStack::empty().await;
     add_calls(&stack, 0..6).await;
     let first = stack.get(&format!("{LIST}&limit=3")).await.body;
     assert_eq!(ids(&first), ["call-0005", "call-0004", "call-0003"]);
-    // The row that the cursor names begins earlier than was said.
+    // The start time of the row that the cursor names is corrected to an earlier one.
     let earlier = [(
         Field::StartTime,
         to_millis(start() - SignedDuration::from_hours(5)).into(),
@@ -218,14 +218,14 @@ async fn a_row_that_moves_or_goes_after_its_page_was_read_leaves_the_next_page_r
 }
 
 #[tokio::test]
-async fn ids_that_sort_oddly_are_each_on_one_page() {
+async fn ids_with_unusual_sort_order_are_each_on_one_page() {
     let stack = TestStack::empty().await;
     let calls = stack.calls();
     let names = ["a", "A", "a-", "a_", "0", "zz", "z", "-", "_", "9a"];
     for name in names {
         report(&calls, name, start(), &[(Field::StartTime, to_millis(start()).into())]).await;
     }
-    // Bytes decide, in both orders.
+    // The byte order of ids decides, in both directions.
     let mut expected = names.map(str::to_owned);
     expected.sort();
     assert_eq!(walk(&stack, "&limit=3&order=asc").await, expected);
@@ -234,20 +234,20 @@ async fn ids_that_sort_oddly_are_each_on_one_page() {
 }
 
 #[tokio::test]
-async fn both_phone_and_interaction_narrow_the_list_whatever_the_offset() {
+async fn phone_and_interaction_filters_combine_with_any_offset() {
     let stack = TestStack::empty().await;
     let calls = stack.calls();
     for number in 0..12_i64 {
-        let begun = start() + SignedDuration::from_hours(number);
+        let started = start() + SignedDuration::from_hours(number);
         let fields = BTreeMap::from([
-            (Field::StartTime, Some(to_millis(begun).into())),
+            (Field::StartTime, Some(to_millis(started).into())),
             (Field::Phone, Some(format!("+1510{}", number % 2).into())),
         ]);
         let reported = Interaction {
             interaction_id: Some("one".into()),
             dispatch_id: DispatchId::parse(&format!("call-{number:04}")),
             fields,
-            at: begun,
+            at: started,
         };
         calls.record_interaction(&reported).await.unwrap();
     }

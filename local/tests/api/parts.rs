@@ -1,4 +1,4 @@
-//! Long recordings, two speakers and silence: what is sent, what it costs, and that nothing is lost or said twice at the seams.
+//! Long recordings, two speakers and silence: what is uploaded, what it costs, and that no word is lost or repeated where parts meet.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,8 @@ use tokio::sync::Semaphore;
 use crate::{
     stack::{TestStack, pass},
     worker::{
-        SID, STATUS, Worker, assert_said, assert_times, job, mono, recording, talk, transcript, transcript_of, uploads,
+        SID, STATUS, Worker, assert_times, assert_transcript, job, mono, recording, talk, transcript, transcript_of,
+        uploads,
     },
 };
 
@@ -36,7 +37,7 @@ fn status(status: u16, body: &str) -> Fault {
     }
 }
 
-/// The API finds fault with the audio, which no other try would mend.
+/// The API rejects the audio, which is a permanent error.
 fn broken_audio() -> Fault {
     status(
         400,
@@ -44,12 +45,12 @@ fn broken_audio() -> Fault {
     )
 }
 
-/// A word that is said once, near this share of the recording.
+/// A word that occurs once, near this fraction of the recording.
 fn word_near(script: &Script, share: f64) -> &'static str {
     let words = script.words();
-    let once = |word: &str| words.iter().filter(|said| said.word == word).count() == 1;
+    let once = |word: &str| words.iter().filter(|spoken| spoken.word == word).count() == 1;
     let from = (words.len() as f64 * share) as usize;
-    words[from..].iter().find(|said| once(said.word)).unwrap().word
+    words[from..].iter().find(|spoken| once(spoken.word)).unwrap().word
 }
 
 async fn text_in(stack: &TestStack, format: &str) -> (String, String) {
@@ -61,7 +62,7 @@ async fn text_in(stack: &TestStack, format: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_recording_split_at_any_length_has_the_words_of_the_unsplit_one_at_their_times() {
+async fn a_recording_split_at_any_length_has_the_same_words_and_timestamps() {
     let script = talk(60.0, 1);
     let stack = TestStack::empty().await;
     let whole = Recording {
@@ -71,8 +72,12 @@ async fn a_recording_split_at_any_length_has_the_words_of_the_unsplit_one_at_the
     stack.stack.twilio.add(whole);
     let worker = Worker::of(&stack, 60.0).await;
     worker.deliver(&job()).await;
-    assert_eq!(stack.stack.whisper.calls(), 1, "short enough to be sent as it is");
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_eq!(
+        stack.stack.whisper.calls(),
+        1,
+        "the recording is short enough to be uploaded unchanged"
+    );
+    assert_transcript(&script, &transcript(&stack).await.body);
 
     for (n, seconds) in [2.0, 2.7, 3.3, 5.0, 7.3, 9.0].into_iter().enumerate() {
         let sid = format!("RE0000000000000{n:03}");
@@ -81,7 +86,7 @@ async fn a_recording_split_at_any_length_has_the_words_of_the_unsplit_one_at_the
         let before = stack.stack.whisper.calls();
         worker.deliver(&json!({"recording_sid": sid})).await;
         let answer = transcript_of(&stack, &sid).await;
-        assert_said(&script, &answer.body);
+        assert_transcript(&script, &answer.body);
         let requests = stack.stack.whisper.requests();
         let parts = &requests[before..];
         assert!(parts.len() >= (61.0 / seconds) as usize, "{} parts", parts.len());
@@ -92,7 +97,7 @@ async fn a_recording_split_at_any_length_has_the_words_of_the_unsplit_one_at_the
 }
 
 #[tokio::test]
-async fn parts_are_flac_under_the_limits_and_ask_for_what_a_whole_recording_asks_for() {
+async fn parts_are_flac_below_the_limits_with_the_same_request_fields() {
     let stack = stack_with(mono(&talk(20.0, 2))).await;
     let worker = Worker::of(&stack, 5.0).await;
     let mut asked = job();
@@ -110,7 +115,7 @@ async fn parts_are_flac_under_the_limits_and_ask_for_what_a_whole_recording_asks
 }
 
 #[tokio::test]
-async fn what_is_under_the_limits_is_sent_untouched() {
+async fn a_recording_below_the_limits_is_uploaded_unchanged() {
     let stack = TestStack::empty().await;
     let script = Script::spoken(130.0, 3);
     let wav = mono(&script);
@@ -125,7 +130,7 @@ async fn what_is_under_the_limits_is_sent_untouched() {
         )
         .await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert_eq!(uploads(&stack), [(hex(&Sha256::digest(wav.bytes())), 1)]);
 }
 
@@ -134,7 +139,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn what_is_over_the_apis_size_limit_is_split_as_deployed() {
+async fn a_recording_above_the_apis_size_limit_is_split() {
     let script = Script::spoken(1640.0, 4).silent_between(330.0, 1300.0);
     let wav = mono(&script);
     assert!(wav.length() > 25 * 1024 * 1024);
@@ -142,14 +147,14 @@ async fn what_is_over_the_apis_size_limit_is_split_as_deployed() {
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&job()).await;
     let answer = transcript(&stack).await;
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert_eq!(stack.stack.whisper.calls(), 2);
     assert_eq!(answer.body["audio_seconds"], 1640.0);
     let billed = answer.body["billed_seconds"].as_u64().unwrap();
     assert!((660..690).contains(&billed), "{billed}");
 }
 
-/// A conversation on two channels, and who says what in which order.
+/// A conversation on two channels, and its turns in order.
 fn conversation(seconds: f64, seed: u64) -> (Wav, Script, Vec<(usize, String)>) {
     let both = Script::dialogue(seconds, seed);
     let mut words: Vec<_> = both
@@ -159,13 +164,13 @@ fn conversation(seconds: f64, seed: u64) -> (Wav, Script, Vec<(usize, String)>) 
         .collect();
     words.sort_by(|one, other| one.1.start.total_cmp(&other.1.start));
     let mut turns: Vec<(usize, String)> = Vec::new();
-    for (channel, said) in &words {
+    for (channel, spoken) in &words {
         match turns.last_mut() {
             Some((last, text)) if last == channel => {
                 text.push(' ');
-                text.push_str(said.word);
+                text.push_str(spoken.word);
             }
-            _ => turns.push((*channel, said.word.to_owned())),
+            _ => turns.push((*channel, spoken.word.to_owned())),
         }
     }
     let together = Script::new(seconds, words.into_iter().map(|(_, word)| (word.start, word.word)));
@@ -227,20 +232,20 @@ async fn two_channels_become_turns_of_two_speakers() {
             assert!(srt.contains(&format!("\n{name}: ")), "{srt}");
             assert!(vtt.contains(&format!("<v {name}>")), "{vtt}");
         }
-        let media: Vec<_> = asked_for_media(&stack);
+        let media: Vec<_> = media_queries(&stack);
         assert_eq!(media, ["RequestedChannels=2"]);
     }
 }
 
 /// The queries of all requests for media.
-fn asked_for_media(stack: &TestStack) -> Vec<String> {
+fn media_queries(stack: &TestStack) -> Vec<String> {
     let requests = stack.stack.twilio.requests().into_iter();
     let media = requests.filter(|request| request.path.ends_with(".mp3"));
     media.map(|request| request.query).collect()
 }
 
 #[tokio::test]
-async fn a_short_call_of_two_speakers_is_told_apart_within_the_request_and_mixed_when_asked() {
+async fn a_short_call_has_two_speakers_within_the_request_unless_mixed() {
     let (wav, together, turns) = conversation(20.0, 6);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(Recording {
@@ -257,21 +262,21 @@ async fn a_short_call_of_two_speakers_is_told_apart_within_the_request_and_mixed
     let body = json!({"recording_sid": SID, "timestamps": "word", "speakers": false});
     let mixed = stack.post("/api/twilio/transcript/", &body).await;
     assert_eq!((mixed.status.as_u16(), &mixed.body["cached"]), (200, &json!(false)));
-    assert_said(&together, &mixed.body);
+    assert_transcript(&together, &mixed.body);
     assert!(mixed.body.get("turns").is_none());
     assert!(mixed.body["words"][0].get("speaker").is_none());
     assert_eq!(stack.stack.whisper.calls(), 3);
-    assert_eq!(asked_for_media(&stack), ["RequestedChannels=2", ""]);
+    assert_eq!(media_queries(&stack), ["RequestedChannels=2", ""]);
 }
 
 #[tokio::test]
-async fn two_channels_with_the_same_sound_are_one_speaker_and_paid_for_once() {
+async fn two_identical_channels_are_one_speaker_and_paid_for_once() {
     let script = Script::spoken(20.0, 7);
     let stack = stack_with(Wav::new(8000, [script.clone(), script.clone()])).await;
     let worker = Worker::of(&stack, 60.0).await;
     worker.deliver(&job()).await;
     let answer = transcript(&stack).await;
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert!(answer.body.get("turns").is_none());
     assert_eq!(
         (stack.stack.whisper.calls(), &answer.body["billed_seconds"]),
@@ -280,7 +285,7 @@ async fn two_channels_with_the_same_sound_are_one_speaker_and_paid_for_once() {
 }
 
 #[tokio::test]
-async fn media_on_one_channel_that_the_metadata_says_has_two_is_transcribed_all_the_same() {
+async fn mono_media_is_transcribed_although_the_metadata_has_two_channels() {
     let script = Script::spoken(20.0, 8);
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(Recording {
@@ -290,19 +295,19 @@ async fn media_on_one_channel_that_the_metadata_says_has_two_is_transcribed_all_
     let worker = Worker::of(&stack, 60.0).await;
     worker.deliver(&job()).await;
     let answer = transcript(&stack).await;
-    assert_said(&script, &answer.body);
+    assert_transcript(&script, &answer.body);
     assert!(answer.body.get("turns").is_none());
-    assert_eq!(asked_for_media(&stack), ["RequestedChannels=2", ""]);
+    assert_eq!(media_queries(&stack), ["RequestedChannels=2", ""]);
 }
 
 #[tokio::test]
-async fn long_silence_is_neither_sent_nor_paid_for() {
+async fn long_silence_is_neither_uploaded_nor_paid_for() {
     let script = Script::spoken(400.0, 9).silent_between(20.0, 385.0);
     let stack = stack_with(mono(&script)).await;
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&job()).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     assert_eq!(body["audio_seconds"], 400.0);
     let billed = body["billed_seconds"].as_u64().unwrap();
     assert!((30..40).contains(&billed), "{billed}");
@@ -312,7 +317,7 @@ async fn long_silence_is_neither_sent_nor_paid_for() {
 }
 
 #[tokio::test]
-async fn a_recording_of_silence_alone_is_not_sent_at_all() {
+async fn a_recording_with_only_silence_is_not_uploaded() {
     let silence = || Script::new(300.0, []);
     for wav in [mono(&silence()), Wav::new(8000, [silence(), silence()])] {
         let stack = stack_with(wav).await;
@@ -330,11 +335,11 @@ async fn a_recording_of_silence_alone_is_not_sent_at_all() {
 }
 
 #[tokio::test]
-async fn what_the_model_invents_in_silence_is_left_out_and_counted() {
-    let said = Script::new(40.0, [(1.0, "river"), (1.5, "lemon"), (38.0, "castle")]);
-    for (script, dropped) in [(said, 1), (Script::new(40.0, []), 1)] {
+async fn hallucinations_in_silence_are_dropped_and_counted() {
+    let spoken = Script::new(40.0, [(1.0, "river"), (1.5, "lemon"), (38.0, "castle")]);
+    for (script, dropped) in [(spoken, 1), (Script::new(40.0, []), 1)] {
         let stack = TestStack::empty().await;
-        // Short: it is streamed with its silence.
+        // A short recording is streamed including its silence.
         stack.stack.twilio.add(Recording {
             duration: Some(40),
             ..recording(SID, mono(&script))
@@ -342,24 +347,24 @@ async fn what_the_model_invents_in_silence_is_left_out_and_counted() {
         stack.stack.whisper.invent_in_silence(true);
         let body = json!({"recording_sid": SID, "timestamps": "word"});
         let body = stack.post("/api/twilio/transcript/", &body).await.body;
-        assert_said(&script, &body);
+        assert_transcript(&script, &body);
         assert_eq!(
             (&body["no_speech"], &body["dropped_segments"]),
             (&json!(script.words().is_empty()), &json!(dropped))
         );
     }
-    // Long: what is not sent can't be put words to.
+    // In a long recording the silence is not uploaded, so there is nothing to hallucinate.
     let script = talk(20.0, 10);
     let stack = stack_with(mono(&script)).await;
     stack.stack.whisper.invent_in_silence(true);
     Worker::of(&stack, 5.0).await.deliver(&job()).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     assert_eq!(body["dropped_segments"], 0);
 }
 
 #[tokio::test]
-async fn a_model_without_times_has_the_same_text_and_the_times_of_its_parts() {
+async fn a_model_without_timestamps_has_the_same_text_and_the_times_of_its_parts() {
     let stack = TestStack::empty().await;
     let script = Script::spoken(440.0, 11);
     let (wav, _, turns) = conversation(60.0, 12);
@@ -369,7 +374,7 @@ async fn a_model_without_times_has_the_same_text_and_the_times_of_its_parts() {
         ..recording(SID, mono(&script))
     });
     stack.stack.twilio.add(recording(two, wav));
-    // As deployed: the model's answer has room for seven minutes.
+    // With the deployed limits: this model's output tokens are sufficient for seven minutes.
     let worker = Worker::with_usual_parts(&stack).await;
     let options = json!({"model": "gpt-4o-transcribe"});
     let gpt = |sid: &str| json!({"recording_sid": sid, "options": options});
@@ -402,16 +407,16 @@ async fn a_model_without_times_has_the_same_text_and_the_times_of_its_parts() {
         texts.map(|(_, text)| text).collect::<Vec<_>>().join(" ")
     };
     for (channel, speaker) in ["agent", "customer"].into_iter().enumerate() {
-        let said: Vec<_> = turns
+        let spoken: Vec<_> = turns
             .iter()
             .filter(|(of, _)| *of == channel)
             .map(|(_, text)| text.as_str())
             .collect();
-        assert_eq!(words_of(speaker, named_turns(&body)), said.join(" "));
+        assert_eq!(words_of(speaker, named_turns(&body)), spoken.join(" "));
     }
 }
 
-/// Asks for the state until `wanted` is so.
+/// Polls the state until it satisfies `wanted`.
 async fn state_when(stack: &TestStack, wanted: impl Fn(&Value) -> bool) -> Value {
     for _ in 0..10_000 {
         let body = stack.get(STATUS).await.body;
@@ -420,11 +425,11 @@ async fn state_when(stack: &TestStack, wanted: impl Fn(&Value) -> bool) -> Value
         }
         tokio::task::yield_now().await;
     }
-    panic!("it never was so");
+    panic!("the state was never reached");
 }
 
 #[tokio::test]
-async fn the_state_shows_how_far_a_long_recording_is_and_no_more_parts_than_allowed_are_on_their_way() {
+async fn the_state_shows_progress_and_the_number_of_concurrent_parts_is_limited() {
     let script = talk(40.0, 13);
     let stack = stack_with(mono(&script)).await;
     let whisper = &stack.stack.whisper;
@@ -450,12 +455,12 @@ async fn the_state_shows_how_far_a_long_recording_is_and_no_more_parts_than_allo
     };
     let job = job();
     tokio::join!(worker.deliver(&job), watched);
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_transcript(&script, &transcript(&stack).await.body);
     assert!(whisper.calls() > 6);
 }
 
 #[tokio::test]
-async fn a_part_that_fails_for_good_fails_the_job_and_the_next_try_pays_for_the_rest_alone() {
+async fn a_permanently_failed_part_fails_the_job_and_a_retry_pays_only_for_missing_parts() {
     let script = talk(40.0, 14);
     let stack = stack_with(mono(&script)).await;
     let whisper = &stack.stack.whisper;
@@ -477,25 +482,25 @@ async fn a_part_that_fails_for_good_fails_the_job_and_the_next_try_pays_for_the_
         .filter(|part| part.status == Some(400))
         .count();
     let (tried, paid) = (whisper.calls(), whisper.billed_seconds());
-    assert_eq!(refused, 1, "what would fail again is not tried again");
-    assert!(tried >= 3, "what came before it is there");
+    assert_eq!(refused, 1, "a permanent error is not retried");
+    assert!(tried >= 3, "the earlier parts are stored");
 
     whisper.clear_faults();
     worker.deliver(&job()).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     let times: Vec<_> = uploads(&stack).into_iter().map(|(_, times)| times).collect();
     assert!(times.len() >= 8, "{times:?}");
     assert_eq!(
         times.iter().filter(|times| **times > 1).count(),
         1,
-        "the one that failed: {times:?}"
+        "only the failed part is uploaded again: {times:?}"
     );
     assert!(paid > 0 && body["billed_seconds"] == whisper.billed_seconds());
 }
 
 #[tokio::test]
-async fn a_part_whose_tries_are_used_up_sends_the_job_back_to_the_queue_with_its_parts_kept() {
+async fn a_part_without_remaining_retries_requeues_the_job_and_keeps_its_parts() {
     let script = talk(20.0, 15);
     let stack = stack_with(mono(&script)).await;
     let whisper = &stack.stack.whisper;
@@ -517,7 +522,7 @@ async fn a_part_whose_tries_are_used_up_sends_the_job_back_to_the_queue_with_its
     whisper.clear_faults();
     worker.deliver(&again[0].job).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     let requests = whisper.requests();
     let paid = requests.iter().filter(|part| part.status == Some(200));
     assert_eq!(paid.count(), uploads(&stack).len(), "every part is paid for once");
@@ -525,19 +530,19 @@ async fn a_part_whose_tries_are_used_up_sends_the_job_back_to_the_queue_with_its
 }
 
 #[tokio::test]
-async fn the_parts_of_a_job_share_a_budget_of_retries() {
+async fn the_parts_of_a_job_share_a_retry_budget() {
     let stack = stack_with(mono(&talk(40.0, 16))).await;
     stack.stack.whisper.fault(status(503, "{}"), None);
     let worker = Worker::of(&stack, 3.0).await;
     worker.deliver(&job()).await;
     assert_eq!(stack.get(STATUS).await.body["status"], "queued");
     let (calls, parts) = (stack.stack.whisper.calls(), uploads(&stack).len());
-    assert!(parts >= 8, "enough to use it up: {parts}");
+    assert!(parts >= 8, "the parts use up the retry budget: {parts}");
     assert_eq!(calls, parts + 30);
 }
 
 #[tokio::test]
-async fn a_job_longer_than_an_invocation_goes_on_in_the_next_from_the_parts_it_has() {
+async fn a_job_longer_than_an_invocation_continues_with_its_stored_parts() {
     let script = talk(40.0, 17);
     let stack = stack_with(mono(&script)).await;
     let whisper = &stack.stack.whisper;
@@ -546,7 +551,7 @@ async fn a_job_longer_than_an_invocation_goes_on_in_the_next_from_the_parts_it_h
     whisper.fault(Fault::OnCall(3, Box::new(Fault::Gate(gate.clone()))), None);
     let slow = async {
         whisper.wait_for_calls(3).await;
-        // Five seconds are the worker's margin; what is left is too little for another part.
+        // The worker's margin is five seconds; the remaining time is too short for another part.
         pass(Duration::from_secs(52)).await;
         gate.close();
     };
@@ -560,9 +565,12 @@ async fn a_job_longer_than_an_invocation_goes_on_in_the_next_from_the_parts_it_h
     );
     let next = worker.sent_work();
     assert_eq!((next.len(), next[0].delay), (1, 0));
-    assert_eq!(next[0].job["attempts"], 0, "progress is no failure");
+    assert_eq!(
+        next[0].job["attempts"], 0,
+        "progress does not count as a failed attempt"
+    );
 
-    // Now one hangs until the time is over.
+    // Now one part hangs until the deadline.
     whisper.clear_faults();
     whisper.fault(Fault::OnCall(6, Box::new(Fault::Hang)), None);
     let over = async {
@@ -576,19 +584,19 @@ async fn a_job_longer_than_an_invocation_goes_on_in_the_next_from_the_parts_it_h
 
     worker.deliver(&next[0].job).await;
     let body = transcript(&stack).await.body;
-    assert_said(&script, &body);
+    assert_transcript(&script, &body);
     let times: Vec<_> = uploads(&stack).into_iter().map(|(_, times)| times).collect();
     assert_eq!(
         times.iter().sum::<usize>(),
         times.len() + 1,
-        "only what hung is sent again"
+        "only the part that hung is uploaded again"
     );
     assert_eq!(body["billed_seconds"], whisper.billed_seconds());
 }
 
 #[tokio::test]
-async fn a_recording_shorter_than_the_api_takes_is_an_error_and_a_part_as_short_is_none() {
-    // One click of a word's beginning, too short to be heard.
+async fn a_recording_too_short_for_the_api_is_an_error_and_a_part_too_short_is_not() {
+    // The first milliseconds of a word, too short to be recognized.
     let stack = TestStack::empty().await;
     let media = Media::mp3(mono(&Script::new(0.25, [(0.0, LEXICON[0])])).bytes()[..44 + 800].to_vec());
     stack.stack.twilio.add(Recording {

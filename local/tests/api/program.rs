@@ -1,4 +1,4 @@
-//! The program itself in a process of its own, with a test's stand-ins as its upstreams.
+//! The program in a separate process, with a test's stand-ins as its upstreams.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,7 +26,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it with its state in `dir`, and waits until it listens.
+    /// Starts the program with its state in `dir`, and waits until it listens.
     pub(crate) async fn start(upstreams: &TestStack, dir: &Path) -> Self {
         Self::start_with(upstreams, &upstreams.stack.aws_url, dir).await
     }
@@ -74,7 +74,7 @@ impl Program {
         }
     }
 
-    /// Ends it without a chance to do anything about it.
+    /// Kills the process without a chance to clean up.
     pub(crate) async fn kill(mut self) {
         self.process.kill().await.unwrap();
     }
@@ -99,7 +99,7 @@ impl Program {
         self.client.get(format!("{}{path}", self.api))
     }
 
-    /// Asks for a state until `wanted` is so.
+    /// Polls a state until it satisfies `wanted`.
     pub(crate) async fn state_when(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..100_000 {
             let body = self.get(path).await.body;
@@ -108,10 +108,10 @@ impl Program {
             }
             tokio::task::yield_now().await;
         }
-        panic!("it never was so");
+        panic!("the state was never reached");
     }
 
-    /// Its tables.
+    /// A client for the program's DynamoDB.
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let env = Env::from_iter([
             ("AWS_REGION", aws::REGION),
@@ -122,12 +122,12 @@ impl Program {
         Aws::from_env(&env).unwrap().dynamodb()
     }
 
-    /// What it has logged.
+    /// The program's log.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// The most memory it ever had, in MB.
+    /// The peak memory of the process in MB.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();

@@ -1,4 +1,4 @@
-//! A hundred requests at once for one recording: one is paid for, and all get its transcript.
+//! A hundred concurrent requests for one recording: one transcription is paid for, and all requests get the transcript.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ use crate::{
 
 const REQUESTS: usize = 100;
 
-/// Posts this body a hundred times at once, with the API's answer held back until every request has looked for the lease. Returns the text.
+/// Sends this body a hundred times concurrently, and delays the API's response until every request has tried to claim the lease. Returns the
+/// text.
 async fn race(stack: &TestStack, path: &str, body: &Value) -> String {
     let (whisper, aws) = (&stack.stack.whisper, &stack.stack.aws);
     let gate = Arc::new(Semaphore::new(0));
@@ -72,7 +73,7 @@ async fn a_hundred_requests_for_a_twilio_recording_are_paid_for_once() {
         (&json!(1), &json!(99))
     );
 
-    // An empty transcript is one, too.
+    // An empty transcript counts as a transcript, too.
     let silent = "REfedcba9876543210";
     stack.stack.twilio.add(Recording {
         sid: silent.into(),
@@ -85,7 +86,7 @@ async fn a_hundred_requests_for_a_twilio_recording_are_paid_for_once() {
 }
 
 #[tokio::test]
-async fn a_hundred_requests_for_a_call_over_livekit_are_paid_for_once() {
+async fn a_hundred_requests_for_a_livekit_recording_are_paid_for_once() {
     let stack = TestStack::demo().await;
     let call = demo::calls(demo::DOCUMENTED_TIME).into_iter().find(|call| {
         let clip = call.recording.as_ref().map(|(_, clip)| clip);

@@ -1,4 +1,4 @@
-//! The reconciler: what events missed is found, whatever stands in its way.
+//! The reconciler finds recordings that no event reported, even while other sources fail.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ use shared::config::Env;
 
 use crate::stack::{TestStack, serve};
 
-/// One invocation with so much time; whether it finished a round.
+/// Runs one invocation with this much time. Returns whether it finished a round.
 async fn run_for(functions: &Functions, time: Duration) -> bool {
     let deadline = SystemTime::now() + time;
     let done = functions.deliver("reconcile-recordings", json!({}), deadline).await;
@@ -42,7 +42,7 @@ async fn report(stack: &TestStack) -> Value {
     stack.get("/reports/completeness").await.body
 }
 
-/// The key of a recording of yesterday.
+/// The key of a recording from yesterday.
 fn key(phone: &str) -> String {
     let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
     let day = yesterday.strftime("%Y/%m/%d");
@@ -69,7 +69,7 @@ async fn listed(stack: &TestStack) -> usize {
 }
 
 #[tokio::test]
-async fn the_report_on_the_demo_names_nothing_that_is_not_wrong() {
+async fn the_report_on_the_demo_lists_only_real_gaps() {
     let stack = TestStack::demo().await;
     round(&stack.stack.environment).await;
     let report = report(&stack).await;
@@ -78,7 +78,7 @@ async fn the_report_on_the_demo_names_nothing_that_is_not_wrong() {
 }
 
 #[tokio::test]
-async fn an_invocation_without_time_does_one_step_and_the_next_goes_on() {
+async fn an_invocation_without_time_does_one_step_and_the_next_one_continues() {
     let stack = TestStack::empty().await;
     stack.put_object(&key("15103455686"), b"sound");
     stack.stack.twilio.add(twilio_recording('a'));
@@ -87,7 +87,7 @@ async fn an_invocation_without_time_does_one_step_and_the_next_goes_on() {
     while !run_for(&functions, Duration::ZERO).await {
         runs += 1;
     }
-    // The bucket, four days of Twilio's list, the rows of three days, and what failed.
+    // The steps are the bucket, four days of Twilio's list, the rows of three days, and the failures.
     assert!(runs > 8, "{runs}");
     let report = report(&stack).await;
     assert_eq!(
@@ -97,7 +97,7 @@ async fn an_invocation_without_time_does_one_step_and_the_next_goes_on() {
     assert_eq!(listed(&stack).await, 2);
 }
 
-/// S3 that lets nobody see one object.
+/// An S3 that denies access to one object.
 async fn forbid(State((forbidden, key)): State<(Arc<AtomicBool>, String)>, request: Request, next: Next) -> Response {
     let is_it = request.method() == Method::HEAD && request.uri().path().ends_with(&key);
     match is_it && forbidden.load(Ordering::Relaxed) {
@@ -107,7 +107,7 @@ async fn forbid(State((forbidden, key)): State<(Arc<AtomicBool>, String)>, reque
 }
 
 #[tokio::test]
-async fn an_object_that_cannot_be_read_holds_up_nothing_and_is_tried_again() {
+async fn an_unreadable_object_blocks_nothing_and_is_retried() {
     let stack = TestStack::empty().await;
     let (bad, good) = (key("15103455686"), key("14155550123"));
     stack.put_object(&bad, b"sound");
@@ -127,8 +127,8 @@ async fn an_object_that_cannot_be_read_holds_up_nothing_and_is_tried_again() {
     let environment: Env = stack.stack.environment.iter().map(through).collect();
     round(&environment).await;
     assert_eq!(listed(&stack).await, 2);
-    let told = report(&stack).await;
-    assert_eq!((&told["playable"], &told["not_indexed"]), (&json!(2), &json!(1)));
+    let found = report(&stack).await;
+    assert_eq!((&found["playable"], &found["not_indexed"]), (&json!(2), &json!(1)));
     forbidden.store(false, Ordering::Relaxed);
     round(&environment).await;
     assert_eq!(listed(&stack).await, 3);
@@ -136,7 +136,7 @@ async fn an_object_that_cannot_be_read_holds_up_nothing_and_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_bucket_is_in_the_report_and_does_not_stop_twilio() {
+async fn an_outage_of_the_bucket_is_reported_and_does_not_block_twilio() {
     let stack = TestStack::empty().await;
     stack.put_object(&key("15103455686"), b"sound");
     stack.stack.twilio.add(twilio_recording('a'));
@@ -159,7 +159,7 @@ async fn an_outage_of_the_bucket_is_in_the_report_and_does_not_stop_twilio() {
 }
 
 #[tokio::test]
-async fn twilio_being_down_is_in_the_report_and_what_it_kept_is_indexed_later() {
+async fn an_outage_of_twilio_is_reported_and_its_recordings_are_indexed_later() {
     let stack = TestStack::empty().await;
     stack.put_object(&key("15103455686"), b"sound");
     stack.stack.twilio.add(twilio_recording('a'));
@@ -181,7 +181,7 @@ async fn twilio_being_down_is_in_the_report_and_what_it_kept_is_indexed_later() 
 }
 
 #[tokio::test]
-async fn what_a_lost_callback_would_have_transcribed_is_transcribed_but_not_the_past() {
+async fn a_recording_of_a_lost_callback_is_transcribed_but_old_recordings_are_not() {
     let stack = TestStack::with_environment([("AUTO_TRANSCRIBE", "true")]).await;
     let queued = || stack.stack.aws.calls_of(Service::Sqs, "SendMessage");
     let environment = &stack.stack.environment;
@@ -195,7 +195,7 @@ async fn what_a_lost_callback_would_have_transcribed_is_transcribed_but_not_the_
         status: "in-progress".into(),
         ..twilio_recording('b')
     });
-    // Its worker sends a watch of each job, too.
+    // The worker also sends a lease check for each job.
     round(environment).await;
     let answer = stack
         .get(&format!("/api/twilio/transcript/{}", twilio_recording('a').sid))
@@ -206,7 +206,7 @@ async fn what_a_lost_callback_would_have_transcribed_is_transcribed_but_not_the_
 }
 
 #[tokio::test]
-async fn a_file_that_vanished_without_an_event_leaves_the_list() {
+async fn a_file_that_was_deleted_without_an_event_is_removed_from_the_list() {
     let stack = TestStack::empty().await;
     let in_no_folder = format!("egress-recordings/{}", key("14155550123").rsplit('/').next().unwrap());
     for key in [&key("15103455686"), &in_no_folder] {
@@ -227,7 +227,7 @@ async fn a_file_that_vanished_without_an_event_leaves_the_list() {
 }
 
 #[tokio::test]
-async fn a_call_that_may_go_on_is_not_missing_yet() {
+async fn a_call_that_may_be_in_progress_is_not_reported_as_missing() {
     let stack = TestStack::empty().await;
     let now = Timestamp::now().as_second();
     for (ago, phone) in [(60, "15103455686"), (5 * 3600, "14155550123")] {

@@ -1,4 +1,4 @@
-//! The reconciler when something fails, for a while or for ever, and when there is more than one round can read.
+//! The reconciler with temporary and permanent failures, and with more data than one round can read.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ use shared::config::Env;
 
 use crate::stack::{TestStack, serve};
 
-/// Small pages, and one page of each walk over everything in a round.
+/// Small pages, and one page of each sweep per round.
 const SMALL: Limits = Limits {
     objects: 5,
     recordings: 2,
@@ -50,7 +50,7 @@ fn ago(hours: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_hours(hours)
 }
 
-/// The key of a recording of this time.
+/// The key of a recording with this time.
 fn key(phone: u64, time: Timestamp) -> String {
     format!(
         "egress-recordings/{}/outbound-{phone}_{}.mp4",
@@ -71,13 +71,13 @@ fn recording(number: u32, time: Timestamp) -> Recording {
     }
 }
 
-/// Adds a recording whose call has a number.
+/// Adds a recording whose call has a phone number.
 fn add(stack: &TestStack, recording: Recording) {
     stack.stack.twilio.add_call(recording.call_sid.clone(), "+15103455686");
     stack.stack.twilio.add(recording);
 }
 
-/// S3 that lets nobody see the objects of one number.
+/// An S3 that denies access to the objects of one number.
 async fn forbid(State(number): State<String>, request: Request, next: Next) -> Response {
     match request.method() == Method::HEAD && request.uri().path().contains(&number) {
         true => StatusCode::FORBIDDEN.into_response(),
@@ -86,7 +86,7 @@ async fn forbid(State(number): State<String>, request: Request, next: Next) -> R
 }
 
 #[tokio::test]
-async fn objects_that_can_never_be_read_stop_nothing_and_are_tried_ever_more_seldom() {
+async fn unreadable_objects_block_nothing_and_are_retried_at_growing_intervals() {
     let stack = TestStack::empty().await;
     for (phone, hours) in [(15103455686, 24), (15103455686, 25), (14155550123, 26)] {
         stack.put_object(&key(phone, ago(hours)), b"sound");
@@ -102,7 +102,7 @@ async fn objects_that_can_never_be_read_stop_nothing_and_are_tried_ever_more_sel
         round_with(&environment, Limits::default()).await;
         let report = report(&stack).await;
         assert_eq!((&report["playable"], &report["not_indexed"]), (&json!(1), &json!(2)));
-        assert_eq!(report["problems"], json!([]), "nothing else was held up");
+        assert_eq!(report["problems"], json!([]), "nothing else was blocked");
         let failure = &report["failures"][0];
         assert_eq!(
             (&failure["code"], &failure["tries"]),
@@ -110,13 +110,13 @@ async fn objects_that_can_never_be_read_stop_nothing_and_are_tried_ever_more_sel
         );
         assert!(failure["s3_key"].as_str().unwrap().contains("15103455686"));
     }
-    // Whoever may read them finds them indexed by the next event, or by the next try.
+    // Once access is granted, the next event or the next retry indexes them.
     let failure = report(&stack).await["failures"][0].clone();
     assert!(failure["next_try"].as_str().unwrap().parse::<Timestamp>().unwrap() > Timestamp::now());
 }
 
 #[tokio::test]
-async fn a_bucket_of_more_keys_than_a_round_reads_is_worked_through_while_recent_ones_come_first() {
+async fn a_large_bucket_is_swept_over_many_rounds_and_recent_keys_come_first() {
     let stack = TestStack::empty().await;
     for number in 0..23 {
         stack.put_object(&key(15_103_455_000 + number, ago(24 * 400 + number as i64)), b"sound");
@@ -136,14 +136,14 @@ async fn a_bucket_of_more_keys_than_a_round_reads_is_worked_through_while_recent
         rounds += 1;
     }
     assert_eq!((rounds, list(&stack, "").await.len()), (5, 24));
-    // From now on only the recent keys are listed, and none of them is compared again.
+    // From now on only recent keys are listed, and none of them is compared again.
     round_with(environment, SMALL).await;
     let last = report(&stack).await;
     assert_eq!((&last["objects"], &last["objects_indexed"]), (&json!(1), &json!(0)));
 }
 
 #[tokio::test]
-async fn an_account_of_more_recordings_than_a_round_reads_is_worked_through_while_recent_ones_come_first() {
+async fn a_large_twilio_account_is_swept_over_many_rounds_and_recent_recordings_come_first() {
     let stack = TestStack::empty().await;
     for number in 0..7 {
         add(&stack, recording(number, ago(24 * 40 * i64::from(number) + 24 * 60)));
@@ -169,7 +169,7 @@ async fn an_account_of_more_recordings_than_a_round_reads_is_worked_through_whil
 }
 
 #[tokio::test]
-async fn recordings_of_days_on_which_twilio_was_down_are_found_when_it_is_back() {
+async fn recordings_from_days_of_a_twilio_outage_are_found_afterwards() {
     let stack = TestStack::empty().await;
     round(&stack).await;
     let down = Fault::Status {
@@ -191,7 +191,7 @@ async fn recordings_of_days_on_which_twilio_was_down_are_found_when_it_is_back()
     );
 }
 
-/// Twilio that refuses to list one day.
+/// A Twilio that refuses to list one day.
 async fn refuse(State(day): State<String>, request: Request, next: Next) -> Response {
     let is_it = request
         .uri()
@@ -204,7 +204,7 @@ async fn refuse(State(day): State<String>, request: Request, next: Next) -> Resp
 }
 
 #[tokio::test]
-async fn a_page_of_twilios_list_that_never_answers_hides_no_other_day() {
+async fn a_page_of_twilios_list_that_times_out_does_not_block_other_days() {
     let stack = TestStack::empty().await;
     add(&stack, recording(1, ago(24)));
     add(&stack, recording(2, ago(48)));
@@ -229,7 +229,7 @@ async fn a_page_of_twilios_list_that_never_answers_hides_no_other_day() {
 }
 
 #[tokio::test]
-async fn a_call_that_twilio_does_not_find_yet_has_its_number_later() {
+async fn the_number_of_a_call_that_twilio_does_not_find_yet_is_added_later() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(1, ago(24)));
     round(&stack).await;
@@ -245,7 +245,7 @@ async fn a_call_that_twilio_does_not_find_yet_has_its_number_later() {
 }
 
 #[tokio::test]
-async fn a_recording_whose_media_is_gone_is_not_listed_as_playable() {
+async fn a_recording_without_media_is_not_listed_as_playable() {
     let stack = TestStack::empty().await;
     let without_media = Recording {
         media: Media::None,
@@ -273,7 +273,7 @@ async fn a_recording_whose_media_is_gone_is_not_listed_as_playable() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_recordings_are_counted_and_some_of_them_named() {
+async fn files_that_are_not_recordings_are_counted_with_examples() {
     let stack = TestStack::with_environment([("INDEX_UNMATCHED_AUDIO", "false")]).await;
     for name in ["EG_1.json", "other-system/song.mp3"] {
         stack.put_object(&format!("egress-recordings/{name}"), b"sound");
@@ -293,7 +293,7 @@ async fn files_that_are_no_recordings_are_counted_and_some_of_them_named() {
 }
 
 #[tokio::test]
-async fn a_deployment_without_twilio_has_no_problem_with_it() {
+async fn a_deployment_without_twilio_reports_no_problem_with_twilio() {
     let stack = TestStack::empty().await;
     stack
         .put_secret(account::TWILIO_SECRET, r#"{"account_sid":"","auth_token":""}"#)
@@ -312,7 +312,7 @@ async fn a_deployment_without_twilio_has_no_problem_with_it() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_minute_fast_loses_no_call() {
+async fn a_clock_that_is_a_minute_ahead_loses_no_call() {
     let stack = TestStack::empty().await;
     let soon = Timestamp::now() + SignedDuration::from_mins(1);
     stack.put_object(&key(15_103_455_686, soon), b"sound");
@@ -329,7 +329,7 @@ async fn an_idle_deployment_reads_at_most_ten_units_a_round() {
     let before = reads();
     round(&stack).await;
     let after = reads();
-    // Each item is smaller than 4 KB: a unit for a consistent read, half a unit for a query, which is not consistent.
+    // Each item is smaller than 4 KB: a consistent read costs one unit, an eventually consistent query half a unit.
     let [gets, queries, batches] = [0, 1, 2].map(|index| after[index] - before[index]);
     let units = gets as f64 + 0.5 * queries as f64 + batches as f64;
     assert!(units <= 10.0, "{gets} GetItem, {queries} Query, {batches} BatchGetItem");

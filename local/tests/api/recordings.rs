@@ -1,4 +1,4 @@
-//! `GET /recordings/{dispatch_id}`: URLs that play, and the search for a recording that the index does not know.
+//! `GET /recordings/{dispatch_id}`: presigned URLs, and the search for a recording that is not in the index.
 
 use std::{
     cell::Cell,
@@ -47,7 +47,7 @@ fn key_in(day: civil::Date, phone: &str, unix: i64) -> String {
     )
 }
 
-/// The key egress gives to a recording that began then.
+/// The key that egress gives to a recording with this start time.
 fn key(phone: &str, unix: i64) -> String {
     key_in(day(unix), phone, unix)
 }
@@ -63,7 +63,7 @@ fn parameter(url: &Value, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// The moment a presigned URL stops working, by what it says itself.
+/// When a presigned URL expires, according to its parameters.
 fn end_of(url: &Value) -> Timestamp {
     let signed = civil::DateTime::strptime("%Y%m%dT%H%M%SZ", parameter(url, "X-Amz-Date").unwrap()).unwrap();
     let seconds = parameter(url, "X-Amz-Expires").unwrap().parse().unwrap();
@@ -100,6 +100,7 @@ async fn the_documented_example_has_the_documented_fields() {
         "expires_in",
         "recording_url",
         "s3_key",
+        "stable_url",
     ];
     assert_eq!(fields, BTreeSet::from(documented));
     assert_eq!(body["dispatch_id"], ID);
@@ -115,7 +116,7 @@ async fn the_documented_example_has_the_documented_fields() {
 }
 
 #[tokio::test]
-async fn expires_at_is_the_moment_both_urls_end() {
+async fn expires_at_is_the_time_when_both_urls_expire() {
     let stack = TestStack::demo().await;
     for (query, seconds) in [
         ("", 3600),
@@ -139,7 +140,7 @@ async fn expires_at_is_the_moment_both_urls_end() {
 }
 
 #[tokio::test]
-async fn the_urls_play_seek_and_download() {
+async fn the_urls_support_playing_seeking_and_downloading() {
     let stack = TestStack::demo().await;
     let body = stack.get_without_key(&format!("/recordings/{ID}")).await.body;
     let (play, download) = (
@@ -181,7 +182,7 @@ async fn the_urls_play_seek_and_download() {
 }
 
 #[tokio::test]
-async fn a_url_that_was_changed_is_refused() {
+async fn a_modified_url_is_rejected() {
     let stack = TestStack::demo().await;
     let body = stack.get_without_key(&format!("/recordings/{ID}")).await.body;
     let url = body["download_url"].as_str().unwrap();
@@ -211,7 +212,7 @@ async fn a_url_that_was_changed_is_refused() {
 }
 
 #[tokio::test]
-async fn an_expired_url_is_refused() {
+async fn an_expired_url_is_rejected() {
     let stack = TestStack::demo().await;
     let signer = Credentials::new(
         aws::SIGNER_ACCESS_KEY_ID,
@@ -239,7 +240,7 @@ async fn an_expired_url_is_refused() {
 }
 
 #[tokio::test]
-async fn the_signer_signs_when_there_is_one_and_the_function_itself_when_there_is_none() {
+async fn urls_are_signed_by_the_signer_if_configured_or_else_by_the_function() {
     for (signer, id) in [(account::SIGNER_SECRET, "local-signer/"), ("", "local/")] {
         let stack = TestStack::with_environment([("SIGNER_SECRET", signer)]).await;
         stack.put_object(KEY, b"sound");
@@ -258,7 +259,7 @@ async fn the_signer_signs_when_there_is_one_and_the_function_itself_when_there_i
 }
 
 #[tokio::test]
-async fn a_url_signed_with_temporary_credentials_promises_no_more_than_15_minutes() {
+async fn a_url_signed_with_temporary_credentials_states_at_most_15_minutes() {
     let stack = TestStack::with_environment([("SIGNER_SECRET", ""), ("AWS_SESSION_TOKEN", "a-token")]).await;
     stack.put_object(KEY, b"sound");
     for (query, seconds, limited_by) in [
@@ -289,7 +290,7 @@ async fn a_url_signed_with_temporary_credentials_promises_no_more_than_15_minute
 }
 
 #[tokio::test]
-async fn a_signer_makes_long_urls_possible_whatever_credentials_the_function_has() {
+async fn with_a_signer_urls_can_be_valid_for_seven_days() {
     let stack = TestStack::with_environment([("AWS_SESSION_TOKEN", "a-token")]).await;
     stack.put_object(KEY, b"sound");
     let body = stack.get(&format!("/recordings/{ID}?expires_in=604800")).await.body;
@@ -342,7 +343,7 @@ async fn expires_in_is_a_number_of_seconds_up_to_seven_days() {
 }
 
 #[tokio::test]
-async fn a_dispatch_id_that_cannot_be_one_is_refused_before_anything_is_asked() {
+async fn an_invalid_dispatch_id_is_rejected_before_any_request_to_aws() {
     let stack = TestStack::empty().await;
     let long = "a".repeat(129);
     let known = stack.stack.aws.calls(Service::DynamoDb);
@@ -383,7 +384,7 @@ async fn a_dispatch_id_that_cannot_be_one_is_refused_before_anything_is_asked() 
 }
 
 #[tokio::test]
-async fn odd_bytes_in_the_query_are_a_clear_400() {
+async fn invalid_bytes_in_the_query_are_a_400() {
     let stack = TestStack::demo().await;
     for query in ["expires_in=%FF", "%FF=1", "expires_in=60&x=%C3%28"] {
         let (status, body) = stack.get_raw(format!("/recordings/{ID}?{query}").as_bytes()).await;
@@ -397,7 +398,7 @@ async fn odd_bytes_in_the_query_are_a_clear_400() {
         let (status, body) = stack.get_raw(format!("/recordings/{ID}?{query}").as_bytes()).await;
         assert_eq!(status, 200, "{query}: {body}");
     }
-    // No HTTP server takes these in a request line; what counts is that the answer is no success and no crash.
+    // HTTP servers reject these bytes in a request line; the response must be neither a success nor a crash.
     for query in [&b"expires_in=\xff"[..], b"expires_in=\x00", b"expires_in=\xc3\xa9"] {
         let target = [format!("/recordings/{ID}?").as_bytes(), query].concat();
         let (status, body) = stack.get_raw(&target).await;
@@ -406,7 +407,7 @@ async fn odd_bytes_in_the_query_are_a_clear_400() {
 }
 
 #[tokio::test]
-async fn an_id_without_a_pattern_is_looked_up_and_not_searched() {
+async fn an_id_without_a_pattern_is_looked_up_in_the_index_only() {
     let stack = TestStack::empty().await;
     for id in [
         "AD_x7Fq",
@@ -417,7 +418,7 @@ async fn an_id_without_a_pattern_is_looked_up_and_not_searched() {
         assert_not_found(&stack.get(&format!("/recordings/{id}")).await);
     }
     assert_eq!(stack.stack.aws.calls_of(Service::S3, "ListObjectsV2"), 0);
-    // A name of LiveKit's for a SIP room, with a space that a download has to keep.
+    // A LiveKit name for a SIP room with a space, which the download's file name must keep.
     let name = format!("call-_{PHONE}_any name_{NOON}.mp4");
     let key = format!("egress-recordings/2025/08/08/{name}");
     stack.put_object(&key, b"sound");
@@ -447,7 +448,7 @@ async fn an_id_without_a_pattern_is_looked_up_and_not_searched() {
 }
 
 #[tokio::test]
-async fn nothing_in_the_bucket_is_the_documented_404() {
+async fn a_call_without_a_recording_is_the_documented_404() {
     let stack = TestStack::demo().await;
     let answer = stack
         .get_without_key("/recordings/dispatch_1754653479_19998887777")
@@ -469,7 +470,7 @@ async fn calls_to_one_number_on_one_day_each_have_their_own_recording() {
 }
 
 #[tokio::test]
-async fn a_recording_in_the_folder_of_a_neighbouring_day_is_found() {
+async fn a_recording_in_the_folder_of_an_adjacent_day_is_found() {
     let stack = TestStack::empty().await;
     let today = day(NOON);
     let folder = |days: i64| today.checked_add(days.days()).unwrap();
@@ -498,7 +499,7 @@ async fn a_recording_in_the_folder_of_a_neighbouring_day_is_found() {
 }
 
 #[tokio::test]
-async fn a_number_that_begins_like_another_is_another() {
+async fn a_number_with_the_same_prefix_is_a_different_number() {
     let stack = TestStack::empty().await;
     let (short, long) = ("1510345568", "15103455686");
     stack.put_object(&key(long, NOON + 1), b"long");
@@ -510,7 +511,7 @@ async fn a_number_that_begins_like_another_is_another() {
 }
 
 #[tokio::test]
-async fn a_folder_of_more_than_a_thousand_objects_is_read_to_its_end() {
+async fn a_folder_with_more_than_a_thousand_objects_is_listed_completely() {
     let stack = TestStack::empty().await;
     let folder = day(NOON);
     for n in 0..1050 {
@@ -526,7 +527,7 @@ async fn a_folder_of_more_than_a_thousand_objects_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_recording_began_from_5_seconds_before_to_5_minutes_after_its_dispatch() {
+async fn a_recording_begins_between_5_seconds_before_and_5_minutes_after_its_dispatch() {
     let stack = TestStack::empty().await;
     for (n, (offset, found)) in [(-6, false), (-5, true), (0, true), (300, true), (301, false)]
         .into_iter()
@@ -547,7 +548,7 @@ async fn a_recording_began_from_5_seconds_before_to_5_minutes_after_its_dispatch
 }
 
 #[tokio::test]
-async fn what_is_no_recording_is_passed_over() {
+async fn objects_that_are_not_recordings_are_ignored() {
     let stack = TestStack::empty().await;
     stack.put_object(&key(PHONE, NOON), b"");
     stack.put_object(&key(PHONE, NOON + 1).replace(".mp4", ".json"), b"{}");
@@ -563,7 +564,7 @@ async fn what_is_no_recording_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_recording_that_a_known_later_call_explains_better_is_not_the_earlier_ones() {
+async fn a_recording_that_fits_a_later_known_call_better_is_not_assigned_to_the_earlier_one() {
     let later = Call {
         dispatch_id: format!("dispatch_{}_{PHONE}", NOON + 120),
         start_time: Timestamp::from_second(NOON + 120).ok(),
@@ -588,7 +589,7 @@ async fn a_recording_that_a_known_later_call_explains_better_is_not_the_earlier_
 }
 
 #[tokio::test]
-async fn the_earlier_call_has_its_recording_though_a_later_one_is_known() {
+async fn the_earlier_call_keeps_its_recording_although_a_later_call_is_known() {
     let stack = TestStack::empty().await;
     let later = Call {
         dispatch_id: format!("dispatch_{}_{PHONE}", NOON + 120),
@@ -602,7 +603,7 @@ async fn the_earlier_call_has_its_recording_though_a_later_one_is_known() {
 }
 
 #[tokio::test]
-async fn one_recording_is_never_given_to_two_known_calls() {
+async fn one_recording_is_never_assigned_to_two_known_calls() {
     for order in [[NOON, NOON + 4], [NOON + 4, NOON]] {
         let stack = TestStack::empty().await;
         for dispatched in order {
@@ -612,7 +613,7 @@ async fn one_recording_is_never_given_to_two_known_calls() {
             };
             demo_data::index_call(&stack.calls(), &call).await.unwrap();
         }
-        // As far from one as from the other; recording begins after its dispatch.
+        // Equally far from both dispatches; a recording begins after its dispatch.
         stack.put_object(&key(PHONE, NOON + 2), b"sound");
         for dispatched in order {
             let answer = stack.get(&path(dispatched, PHONE)).await;
@@ -625,11 +626,11 @@ async fn one_recording_is_never_given_to_two_known_calls() {
 }
 
 #[tokio::test]
-async fn a_redial_within_seconds_leaves_each_call_its_own_recording() {
+async fn a_redial_within_seconds_keeps_the_recordings_of_both_calls() {
     let dispatched = [NOON, NOON + 8];
     for order in [[0, 1], [1, 0]] {
         let stack = TestStack::empty().await;
-        // The first recording lies nearer to the second dispatch.
+        // The first recording is closer to the second dispatch.
         let keys = [key(PHONE, NOON + 5), key(PHONE, NOON + 12)];
         for key in &keys {
             stack.put_object(key, b"sound");
@@ -657,14 +658,14 @@ async fn a_redial_within_seconds_leaves_each_call_its_own_recording() {
 }
 
 #[tokio::test]
-async fn what_was_found_is_written_back_and_listed() {
+async fn a_found_recording_is_written_to_the_index_and_listed() {
     let stack = TestStack::demo().await;
     for (searches, object) in demo::unindexed_objects().into_iter().enumerate() {
         let Some(id) = object.dispatch_id else { continue };
         for _ in 0..2 {
             assert_found(&stack.get(&format!("/recordings/{id}")).await, &object.key);
             let listings = stack.stack.aws.calls_of(Service::S3, "ListObjectsV2");
-            assert_eq!(listings, 3 * (searches + 1), "the second answer comes from the table");
+            assert_eq!(listings, 3 * (searches + 1), "the second response comes from the table");
         }
         let list = stack.get("/recordings?limit=100").await.body;
         let row = list["recordings"]
@@ -686,7 +687,7 @@ async fn what_was_found_is_written_back_and_listed() {
 }
 
 #[tokio::test]
-async fn asking_for_a_call_that_was_not_made_takes_nothing_from_one_that_was() {
+async fn a_request_for_an_unknown_call_takes_no_recording_from_a_known_one() {
     let stack = TestStack::empty().await;
     let key = key(PHONE, NOON + 7);
     stack.put_object(&key, b"sound");
@@ -706,7 +707,7 @@ async fn asking_for_a_call_that_was_not_made_takes_nothing_from_one_that_was() {
 }
 
 #[tokio::test]
-async fn more_recordings_of_a_number_than_a_transaction_takes_are_all_listed() {
+async fn more_recordings_of_a_number_than_fit_into_a_transaction_are_all_listed() {
     let stack = TestStack::empty().await;
     let keys: Vec<String> = (0..120).map(|number| key("15550001111", NOON + 15 * number)).collect();
     for key in &keys {
@@ -719,7 +720,7 @@ async fn more_recordings_of_a_number_than_a_transaction_takes_are_all_listed() {
 }
 
 #[tokio::test]
-async fn a_call_known_without_its_recording_keeps_what_was_known() {
+async fn a_known_call_keeps_its_fields_when_its_recording_is_found() {
     let stack = TestStack::empty().await;
     let call = Call {
         dispatch_id: ID.into(),
@@ -755,7 +756,7 @@ async fn a_call_known_without_its_recording_keeps_what_was_known() {
 }
 
 #[tokio::test]
-async fn requests_at_once_find_the_same_recording_and_list_it_once() {
+async fn concurrent_requests_find_the_same_recording_and_list_it_once() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");
     let path = path(NOON, PHONE);
@@ -801,16 +802,17 @@ fn case() -> impl Strategy<Value = (i64, Vec<File>, Vec<Dispatch>)> {
 
 type Listed = (String, i64, civil::Date, Kind);
 
-/// Which recording is whose, by trying every way that crosses no times: most pairs, then the earliest recordings, then least seconds between
-/// the two (before its dispatch a recording's count tenfold), then earlier calls first. A recording that began after a later dispatch is that one's, except within 10 s.
+/// The expected assignment, by brute force over all assignments without crossings: most pairs, then the earliest recordings, then the fewest
+/// seconds between recording and dispatch (seconds before the dispatch count tenfold), then the earliest calls. A recording that began after a
+/// later dispatch belongs to that one, except within 10 s.
 fn pairing(dispatches: &[i64], recordings: &[(i64, String)]) -> BTreeMap<i64, String> {
-    fn tried(dispatches: &[i64], recordings: &[(i64, String)], from: usize) -> (i64, i64, i64, Vec<usize>) {
+    fn by_brute_force(dispatches: &[i64], recordings: &[(i64, String)], from: usize) -> (i64, i64, i64, Vec<usize>) {
         let Some(((began, _), rest)) = recordings.split_first() else {
             return (0, 0, 0, Vec::new());
         };
         let mut best = None;
         for d in from..=dispatches.len() {
-            let (pairs, begun, cost, next) = match dispatches.get(d) {
+            let (pairs, started, cost, next) = match dispatches.get(d) {
                 None => (0, 0, 0, from),
                 Some(at) => {
                     let late = began - at;
@@ -821,23 +823,23 @@ fn pairing(dispatches: &[i64], recordings: &[(i64, String)]) -> BTreeMap<i64, St
                     (-1, *began, if late < 0 { -10 * late } else { late }, d + 1)
                 }
             };
-            let (more, times, costs, mut chosen) = tried(dispatches, rest, next);
+            let (more, times, costs, mut chosen) = by_brute_force(dispatches, rest, next);
             chosen.insert(0, d);
-            let found = (pairs + more, begun + times, cost + costs, chosen);
+            let found = (pairs + more, started + times, cost + costs, chosen);
             if best.as_ref().is_none_or(|best| found < *best) {
                 best = Some(found);
             }
         }
         best.unwrap()
     }
-    let (.., chosen) = tried(dispatches, recordings, 0);
+    let (.., chosen) = by_brute_force(dispatches, recordings, 0);
     let pairs = chosen.into_iter().zip(recordings);
     pairs
         .filter_map(|(d, (_, key))| Some((*dispatches.get(d)?, key.clone())))
         .collect()
 }
 
-/// What is in the table.
+/// A model of the table.
 #[derive(Default)]
 struct IndexModel {
     dispatches: BTreeSet<i64>,
@@ -845,7 +847,7 @@ struct IndexModel {
 }
 
 impl IndexModel {
-    /// The recording that a request for this dispatch finds, and what the table knows afterwards.
+    /// The recording that a request for this dispatch finds. Updates the model like the request updates the table.
     fn find(&mut self, files: &[Listed], dispatched: i64) -> Option<String> {
         let recordings: Vec<_> = self.recordings.iter().cloned().collect();
         let dispatches: Vec<_> = self.dispatches.iter().copied().collect();
@@ -889,7 +891,7 @@ impl IndexModel {
 }
 
 #[test]
-fn the_search_agrees_with_a_plain_reading_of_its_rules() {
+fn the_search_equals_a_brute_force_model_of_its_rules() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -946,7 +948,7 @@ fn the_search_agrees_with_a_plain_reading_of_its_rules() {
 }
 
 #[tokio::test]
-async fn without_a_bucket_both_endpoints_give_the_documented_500() {
+async fn without_a_bucket_both_endpoints_return_the_documented_500() {
     for bucket in ["", "no-such-bucket"] {
         let stack = TestStack::with_environment([("RECORDINGS_BUCKET", bucket)]).await;
         let mut answers = vec![stack.get(&format!("/recordings/{ID}")).await];
@@ -962,7 +964,7 @@ async fn without_a_bucket_both_endpoints_give_the_documented_500() {
     }
 }
 
-/// Nothing of what a service said, or where it is, may be in an answer.
+/// Checks that a response contains no message or address of an internal service.
 #[track_caller]
 fn assert_nothing_internal(answer: &Answer) {
     let text = answer.body.to_string();
@@ -980,7 +982,7 @@ fn assert_nothing_internal(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn an_outage_of_s3_is_no_404() {
+async fn an_outage_of_s3_is_not_a_404() {
     let stack = TestStack::empty().await;
     for (status, expected, code, retryable) in [
         (StatusCode::SERVICE_UNAVAILABLE, 503, "storage_unavailable", json!(true)),
@@ -1003,7 +1005,7 @@ async fn an_outage_of_s3_is_no_404() {
 }
 
 #[tokio::test]
-async fn an_outage_of_dynamodb_is_no_404_and_no_empty_list() {
+async fn an_outage_of_dynamodb_is_neither_a_404_nor_an_empty_list() {
     let stack = TestStack::demo().await;
     for status in [
         StatusCode::SERVICE_UNAVAILABLE,
@@ -1021,7 +1023,7 @@ async fn an_outage_of_dynamodb_is_no_404_and_no_empty_list() {
 }
 
 #[tokio::test]
-async fn a_signer_secret_that_cannot_be_used_is_said_without_its_contents() {
+async fn an_unusable_signer_secret_is_reported_without_its_content() {
     let stack = TestStack::with_environment([("SIGNER_SECRET", "other-signer")]).await;
     stack.put_object(KEY, b"sound");
     let one = format!("/recordings/{ID}");

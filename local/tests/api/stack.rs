@@ -1,4 +1,4 @@
-//! A stack of its own for each test.
+//! The stack that each test starts for itself.
 
 use std::{
     cell::RefCell,
@@ -22,15 +22,17 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::contract;
+
 /// A running stack and a client for its API.
 pub(crate) struct TestStack {
     pub(crate) stack: Stack,
     client: Client,
-    // Removed with the test.
+    // Deleted when the test ends.
     _dir: TempDir,
 }
 
-/// What the API answered.
+/// A response of the API.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -49,10 +51,11 @@ impl TestStack {
         Self::with(|settings| settings.empty = false).await
     }
 
-    /// A stack with settings of the test's own.
+    /// A stack with settings changed by the test.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let mut settings = Settings::for_tests(dir.path().to_owned());
+        let mut settings = Settings::new(dir.path().to_owned());
+        settings.around_api = Some(contract::validated);
         change(&mut settings);
         let stack = Stack::start(settings).await.expect("the stack starts");
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -63,7 +66,7 @@ impl TestStack {
         }
     }
 
-    /// A stack whose functions have these variables besides the usual ones.
+    /// A stack whose functions have these additional environment variables.
     pub(crate) async fn with_environment<const N: usize>(variables: [(&str, &str); N]) -> Self {
         Self::with(|settings| {
             settings
@@ -104,7 +107,7 @@ impl TestStack {
         self.client.get(url)
     }
 
-    /// `GET` of exactly these bytes, which a client with manners would encode or shorten, with the demo's key.
+    /// `GET` with the demo's key of exactly these bytes, which HTTP clients would encode or normalize.
     pub(crate) async fn get_raw(&self, target: &[u8]) -> (u16, Value) {
         let api = self.stack.api_url.as_ref().expect("the API is running");
         let address = api.trim_start_matches("http://");
@@ -125,20 +128,20 @@ impl TestStack {
         )
     }
 
-    /// Puts a recording into the bucket as the embedded S3 keeps it, without a request.
+    /// Writes a recording directly to the embedded S3's storage, without a request.
     pub(crate) fn put_object(&self, key: &str, bytes: &[u8]) {
         let path = self._dir.path().join("s3").join(account::BUCKET).join(key);
         std::fs::create_dir_all(path.parent().expect("a key in the bucket")).expect("a folder");
         std::fs::write(path, bytes).expect("an object");
     }
 
-    /// Removes a recording from the bucket, without a request.
+    /// Removes a recording directly from the embedded S3's storage, without a request.
     pub(crate) fn remove_object(&self, key: &str) {
         let removed = std::fs::remove_file(self._dir.path().join("s3").join(account::BUCKET).join(key));
         assert!(removed.is_ok() || removed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
     }
 
-    /// Writes a secret, new or not.
+    /// Creates or updates a secret.
     pub(crate) async fn put_secret(&self, name: &str, text: &str) {
         let client = self.aws().secrets_manager();
         let created = client.create_secret().name(name).secret_string(text).send().await;
@@ -148,20 +151,21 @@ impl TestStack {
         }
     }
 
-    /// AWS clients as the functions have them.
+    /// AWS clients with the functions' configuration.
     pub(crate) fn aws(&self) -> Aws {
         Aws::from_env(&self.stack.environment).expect("the stack's environment is complete")
     }
 
-    /// The calls table as the functions have it.
+    /// The calls table with the functions' configuration.
     pub(crate) fn calls(&self) -> Calls {
         Calls::from_env(&self.stack.environment, &self.aws()).expect("the stack's environment is complete")
     }
 }
 
-/// What the code on this thread logs from here on, as `cargo run` logs it and our own crates in full. A test's stack runs on the test's thread.
+/// Captures the log of this thread from here on, in the format of `cargo run` and with all levels of our own crates. A test's stack runs on the
+/// test's thread.
 pub(crate) fn log_of_this_thread() -> Log {
-    // One subscriber for all threads: with one per thread, a callsite that another test reaches first could stay off for good.
+    // One subscriber for all threads: with one per thread, tracing could permanently disable a callsite that another test reaches first.
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
         let ours = [
@@ -188,7 +192,7 @@ thread_local! {
     static LOG: RefCell<Log> = const { RefCell::new(Log(None)) };
 }
 
-/// The log of one test, or nowhere.
+/// The log of one test; without a buffer, the log is discarded.
 #[derive(Clone)]
 pub(crate) struct Log(Option<Arc<Mutex<Vec<u8>>>>);
 
@@ -215,14 +219,14 @@ impl io::Write for Log {
     }
 }
 
-/// Lets this much time pass for the functions and their caches, at once.
+/// Advances the time for the functions and their caches immediately.
 pub(crate) async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// Sends a request and reads the JSON that it is answered with.
+/// Sends a request and reads the JSON response.
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.expect("the API answers");
     let (status, headers) = (response.status(), response.headers().clone());
@@ -232,13 +236,13 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
-    /// Checks that this is the error with this status and code, in the shape of `/api/twilio`, and returns its text.
+    /// Checks that this is an error with this status and code in the format of `/api/twilio`, and returns its message.
     #[track_caller]
     pub(crate) fn twilio_error(&self, status: u16, code: &str) -> &str {
         self.error(status, code, "error")
     }
 
-    /// Checks that this is the error with this status and code, in the shape of `/recordings`, and returns its text.
+    /// Checks that this is an error with this status and code in the format of `/recordings`, and returns its message.
     #[track_caller]
     pub(crate) fn recordings_error(&self, status: u16, code: &str) -> &str {
         self.error(status, code, "detail")
@@ -264,7 +268,7 @@ impl Answer {
     }
 }
 
-/// Serves a router on a port of its own until the test's runtime ends, and says where: `http://localhost:PORT`.
+/// Serves a router on a free port until the test's runtime ends. Returns its URL, `http://localhost:PORT`.
 pub(crate) async fn serve(router: Router) -> String {
     let listener = local::serve::bind(0, Reach::Machine).await.expect("a free port");
     let url = listener.url();
@@ -272,8 +276,8 @@ pub(crate) async fn serve(router: Router) -> String {
     url
 }
 
-/// Stops the clock of the test's runtime: sockets go on working, but time passes only by [`tokio::time::advance`]. Call [`tokio::time::resume`]
-/// after dropping it if the test still needs time to pass.
+/// Stops the clock of the test's runtime: sockets still work, but time advances only through [`tokio::time::advance`]. If the test needs real
+/// time afterwards, it must drop this and call [`tokio::time::resume`].
 pub(crate) struct StoppedClock {
     _blocks: mpsc::Sender<()>,
 }
@@ -281,7 +285,8 @@ pub(crate) struct StoppedClock {
 impl StoppedClock {
     pub(crate) fn new() -> Self {
         tokio::time::pause();
-        // A paused clock jumps to the next timer whenever the runtime waits, even for a socket, but not while a blocking task runs.
+        // A paused clock jumps to the next timer whenever the runtime is idle, even while it waits for a socket, but not while a blocking task
+        // runs.
         let (blocks, released) = mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || released.recv());
         Self { _blocks: blocks }

@@ -1,14 +1,14 @@
-//! Transcripts too large for one item of the table, or for one answer.
+//! Transcripts that are too large for one item of the table or for one response.
 
 use jiff::Timestamp;
 use shared::{
     clients::{
-        queue::RecordingId,
         twilio::RecordingSid,
         whisper::{WhisperOptions, Word},
     },
     transcripts::{
-        ClaimPolicy, ClaimResult, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts, Variant,
+        AudioId, ClaimPolicy, ClaimResult, Lease, Speech, Transcript, TranscriptId, TranscriptState, Transcripts,
+        Variant,
     },
 };
 
@@ -16,7 +16,7 @@ use crate::stack::TestStack;
 
 const SID: &str = "RE1234567890abcdef";
 
-/// Words that compress badly, as names and numbers do.
+/// A transcript with words that compress badly, like names and numbers.
 fn transcript(words: u64, seed: u64) -> Transcript {
     let mut state = seed;
     let mut next = || {
@@ -35,8 +35,8 @@ fn transcript(words: u64, seed: u64) -> Transcript {
     Transcript {
         speech: Speech {
             text: text.join(" "),
-            segments: Vec::new(),
             words,
+            ..Speech::default()
         },
         completed_at: "2025-08-08T12:00:00Z".parse().unwrap(),
         model: "whisper-1".into(),
@@ -63,12 +63,12 @@ async fn items(stack: &TestStack) -> usize {
 }
 
 fn transcript_id() -> TranscriptId {
-    let recording = RecordingId::Twilio(RecordingSid::parse(SID).unwrap());
-    TranscriptId::new(&recording, &Variant::of(&WhisperOptions::default()))
+    let audio = AudioId::Twilio(RecordingSid::parse(SID).unwrap());
+    TranscriptId::new(&audio, &Variant::of(&WhisperOptions::default()))
 }
 
 #[tokio::test]
-async fn a_transcript_of_many_items_is_read_whole_and_leaves_nothing_behind_when_it_is_replaced() {
+async fn a_transcript_of_many_items_is_read_completely_and_deleted_when_it_is_replaced() {
     let stack = TestStack::empty().await;
     let table = Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
     let id = transcript_id();
@@ -76,7 +76,7 @@ async fn a_transcript_of_many_items_is_read_whole_and_leaves_nothing_behind_when
         let transcript = transcript(words, seed);
         let lease = lease(&table, &id).await;
         assert!(table.complete(&lease, &transcript).await.unwrap());
-        // The SDK repeats a write whose answer was lost.
+        // The SDK retries a write whose response was lost.
         assert!(table.complete(&lease, &transcript).await.unwrap());
         let TranscriptState::Completed(read) = table.get(&id).await.unwrap() else {
             panic!("not completed");
@@ -89,7 +89,7 @@ async fn a_transcript_of_many_items_is_read_whole_and_leaves_nothing_behind_when
 }
 
 #[tokio::test]
-async fn an_answer_that_lambda_could_not_send_is_refused_and_says_how_to_get_the_text() {
+async fn a_response_too_large_for_lambda_is_an_error_that_explains_how_to_get_the_text() {
     let stack = TestStack::empty().await;
     let table = Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
     let id = transcript_id();

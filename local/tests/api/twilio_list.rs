@@ -54,7 +54,7 @@ fn sids(answer: &Answer) -> Vec<&str> {
     rows.iter().map(|row| row["sid"].as_str().unwrap()).collect()
 }
 
-/// Requests for pages of the list, without probes.
+/// The requests for pages of the list, without media checks.
 fn pages(stack: &TestStack) -> Vec<local::standins::twilio::Logged> {
     let log = stack.stack.twilio.requests();
     log.into_iter()
@@ -79,7 +79,7 @@ fn answers(body: impl ToString) -> Fault {
 }
 
 #[tokio::test]
-async fn the_documented_request_answers_with_the_documented_row() {
+async fn the_documented_request_returns_the_documented_row() {
     let stack = TestStack::demo().await;
     let documented = json!({
         "sid": "RE1234567890abcdef",
@@ -196,7 +196,7 @@ async fn every_row_has_the_documented_fields_and_types_and_the_summary_adds_up()
 }
 
 #[tokio::test]
-async fn the_documented_date_range_covers_both_its_days_and_the_default_limit_is_50() {
+async fn the_documented_date_range_includes_both_days_and_the_default_limit_is_50() {
     let stack = TestStack::demo().await;
     let list = stack
         .get(&format!(
@@ -265,7 +265,7 @@ async fn a_status_selects_its_group() {
 }
 
 #[tokio::test]
-async fn bad_parameters_are_named_and_twilio_is_not_asked() {
+async fn invalid_parameters_are_named_without_a_request_to_twilio() {
     let stack = TestStack::empty().await;
     for (query, named) in [
         ("limit=0", "limit"),
@@ -319,14 +319,14 @@ async fn bad_parameters_are_named_and_twilio_is_not_asked() {
 }
 
 #[tokio::test]
-async fn without_a_valid_key_twilio_is_not_asked() {
+async fn without_a_valid_key_there_is_no_request_to_twilio() {
     let stack = TestStack::demo().await;
     for (path, key) in [
         (LIST.to_owned(), None),
         (LIST.to_owned(), Some("wrong")),
         (LIST.to_owned(), Some("")),
         (format!("{LIST}?api_key=wrong"), None),
-        // The header wins.
+        // The header takes precedence.
         (format!("{LIST}?api_key={}", demo::API_KEY), Some("wrong")),
     ] {
         let mut request = stack.request(Method::GET, &path);
@@ -339,7 +339,7 @@ async fn without_a_valid_key_twilio_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_path_beside_the_list_is_the_familys_404() {
+async fn an_unknown_path_below_the_prefix_is_a_404_in_its_format() {
     let stack = TestStack::empty().await;
     for path in [
         "/api/twilio/recordings/x",
@@ -370,15 +370,15 @@ async fn twilios_pages_are_read_until_enough_rows_match() {
         pages(&stack).len()
     );
     let probes = stack.stack.twilio.requests().len() - pages(&stack).len();
-    assert_eq!(probes, 2, "only rows of the answer are probed");
+    assert_eq!(probes, 2, "only the media of returned rows is checked");
 }
 
-/// Follows `next_page_token` to the end; `between` is called after each page with its number from 1.
+/// Follows `next_page_token` to the last page. `between` is called after each page with its number, from 1.
 async fn walk(stack: &TestStack, query: &str, mut between: impl FnMut(u32)) -> Vec<String> {
     let mut seen = Vec::new();
     let mut path = format!("{LIST}?{query}");
     for page in 1.. {
-        assert!(page < 50, "the walk never ends");
+        assert!(page < 50, "the pagination does not end");
         let list = stack.get(&path).await;
         seen.extend(sids(&list).into_iter().map(str::to_owned));
         let Some(token) = list.body["next_page_token"].as_str() else {
@@ -391,7 +391,7 @@ async fn walk(stack: &TestStack, query: &str, mut between: impl FnMut(u32)) -> V
 }
 
 #[tokio::test]
-async fn the_walk_gives_every_row_once_and_in_order_even_while_rows_arrive() {
+async fn pagination_returns_every_row_once_and_in_order_while_rows_are_added() {
     for query in [
         "limit=3",
         "limit=3&status=completed",
@@ -422,14 +422,14 @@ async fn the_walk_gives_every_row_once_and_in_order_even_while_rows_arrive() {
 }
 
 #[tokio::test]
-async fn a_row_pushed_to_twilios_next_page_is_still_found() {
+async fn a_row_that_moved_to_twilios_next_page_is_still_found() {
     let stack = TestStack::empty().await;
     for number in 1..=205 {
         stack.stack.twilio.add(recording(number, "completed"));
     }
     let query = "limit=100&status=completed";
     let arriving = |page| {
-        // After the first page of answers: the row to go on after moves from Twilio's first page of 200 to its second.
+        // After the first page, the row after which the list continues moves from Twilio's first page of 200 to its second.
         for number in 0..150 {
             stack.stack.twilio.add(recording(1000 * page + number, "completed"));
         }
@@ -439,7 +439,7 @@ async fn a_row_pushed_to_twilios_next_page_is_still_found() {
 }
 
 #[tokio::test]
-async fn a_page_token_is_bound_to_its_filters_and_forgeries_are_refused() {
+async fn a_page_token_is_valid_for_its_filters_only_and_forgeries_are_rejected() {
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
     let stack = TestStack::empty().await;
@@ -476,7 +476,7 @@ async fn a_page_token_is_bound_to_its_filters_and_forgeries_are_refused() {
     }
     assert_eq!(stack.stack.twilio.requests().len(), asked, "Twilio was asked");
 
-    // What only Twilio can tell.
+    // Tokens that only Twilio can reject.
     let junk = token_of(json!({"page": "PageSize=5&Page=1&PageToken=junk", "after": null, "filter": none}));
     let refused = stack.get(&format!("{LIST}?page_token={junk}")).await;
     refused.twilio_error(400, "page_token_expired");
@@ -485,10 +485,10 @@ async fn a_page_token_is_bound_to_its_filters_and_forgeries_are_refused() {
         .await;
     assert_eq!(sids(&more), [sid(3)]);
     stack.stack.twilio.remove(&sid(4));
-    let gone = stack
+    let expired = stack
         .get(&format!("{LIST}?limit=2&status=completed&page_token={token}"))
         .await;
-    gone.twilio_error(400, "page_token_expired");
+    expired.twilio_error(400, "page_token_expired");
 }
 
 #[tokio::test]
@@ -523,7 +523,7 @@ async fn dates_are_exact_at_both_ends() {
         ("date_created_after=2025-06-02T12:30:00+02:00", vec![5, 4, 3]),
         ("date_created_after=2025-06-02T08:30:00-02:00", vec![5, 4, 3]),
         ("date_created_before=2025-06-03T00:00:00Z", vec![4, 3, 2, 1]),
-        // In UTC these are the day before and the day after.
+        // In UTC these times are on the day before and the day after.
         ("date_created_after=2025-06-03T01:00:00%2B02:00", vec![5, 4]),
         ("date_created_before=2025-06-01T23:00:00-02:00", vec![2, 1]),
         ("date_created_after=2025-06-03T00:00:01Z", vec![]),
@@ -535,7 +535,7 @@ async fn dates_are_exact_at_both_ends() {
 }
 
 #[tokio::test]
-async fn an_unescaped_plus_is_the_same_date_in_the_answer_and_in_the_token() {
+async fn an_unescaped_plus_is_the_same_date_in_the_response_and_the_token() {
     let stack = TestStack::empty().await;
     for number in 1..=3 {
         stack.stack.twilio.add(recording(number, "completed"));
@@ -557,7 +557,7 @@ async fn an_unescaped_plus_is_the_same_date_in_the_answer_and_in_the_token() {
 }
 
 #[tokio::test]
-async fn a_failed_probe_is_told_in_its_row_and_never_fails_the_list() {
+async fn a_failed_media_check_is_shown_in_its_row_and_never_fails_the_list() {
     let stack = TestStack::empty().await;
     let twilio = &stack.stack.twilio;
     let refusing = "http://127.0.0.1:9/";
@@ -611,12 +611,12 @@ async fn a_failed_probe_is_told_in_its_row_and_never_fails_the_list() {
     let loops = loops.iter().filter(|request| request.path.contains(&sid(8))).count();
     assert_eq!(
         loops, 4,
-        "a redirect is followed three times, and a loop is not tried again"
+        "redirects are followed three times, and a loop is not retried"
     );
 }
 
 #[tokio::test]
-async fn media_that_never_answers_does_not_hold_the_list() {
+async fn media_that_hangs_does_not_block_the_list() {
     let stack = TestStack::empty().await;
     for number in 1..=20 {
         stack.stack.twilio.add(recording(number, "completed"));
@@ -625,7 +625,7 @@ async fn media_that_never_answers_does_not_hold_the_list() {
     let clock = StoppedClock::new();
     let request = stack.request(Method::GET, LIST).header("x-api-key", demo::API_KEY);
     let list = tokio::spawn(answer(request));
-    // One page and the first probes.
+    // One page and the first media checks.
     stack.stack.twilio.wait_for_requests(1 + 16).await;
     tokio::time::advance(Duration::from_secs(9)).await;
     let list = list.await.unwrap();
@@ -639,7 +639,7 @@ async fn media_that_never_answers_does_not_hold_the_list() {
     }
 }
 
-/// A Twilio that answers with what `respond` makes of each request, and a stack that uses it.
+/// A stack with a Twilio that responds to each request with the result of `respond`.
 async fn with_twilio<R: IntoResponse>(
     respond: impl Fn(&Request) -> R + Clone + Send + Sync + 'static,
 ) -> (TestStack, Arc<Mutex<Vec<(String, String)>>>) {
@@ -677,7 +677,7 @@ fn page(rows: &[u32], next: Option<&str>) -> Response {
 }
 
 #[tokio::test]
-async fn where_head_is_not_supported_get_tells() {
+async fn media_is_checked_with_get_if_head_is_not_supported() {
     let (stack, log) = with_twilio(|request| match (request.method(), request.uri().path()) {
         (&Method::HEAD, path) if path.contains(".mp3") => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         (_, path) if path.contains(".mp3") => "ID3".into_response(),
@@ -691,7 +691,7 @@ async fn where_head_is_not_supported_get_tells() {
 }
 
 #[tokio::test]
-async fn credentials_and_addresses_stay_with_twilio_when_it_redirects() {
+async fn a_redirect_to_another_host_gets_neither_credentials_nor_a_referer() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let elsewhere = serve(Router::new().fallback(move |request: Request| {
@@ -733,7 +733,7 @@ async fn a_redirect_on_twilios_own_host_keeps_the_credentials() {
 }
 
 #[tokio::test]
-async fn each_upstream_fault_has_its_code_and_only_some_are_tried_again() {
+async fn each_upstream_error_has_its_code_and_only_transient_ones_are_retried() {
     let stack = TestStack::empty().await;
     let own = format!("/2010-04-01/Accounts/{}/Recordings.json", demo::ACCOUNT_SID);
     let next = |uri: &str| answers(json!({"recordings": [], "next_page_uri": uri}));
@@ -807,7 +807,7 @@ async fn each_upstream_fault_has_its_code_and_only_some_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_passing_fault_is_not_seen_by_the_caller() {
+async fn a_transient_fault_is_retried_and_not_visible_to_the_caller() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.add(recording(1, "completed"));
     for fault in [fails(429, None), fails(503, None), Fault::Truncate] {
@@ -817,7 +817,7 @@ async fn a_passing_fault_is_not_seen_by_the_caller() {
 }
 
 #[tokio::test]
-async fn what_was_read_before_a_fault_is_given_with_a_token_to_go_on() {
+async fn rows_read_before_a_fault_are_returned_with_a_token_to_continue() {
     for matching in [true, false] {
         let (stack, _) = with_twilio(move |request| {
             let query = request.uri().query().unwrap_or_default();
@@ -843,7 +843,7 @@ async fn what_was_read_before_a_fault_is_given_with_a_token_to_go_on() {
 }
 
 #[tokio::test]
-async fn pages_that_go_round_in_a_circle_are_an_error() {
+async fn a_cycle_of_pages_is_an_error() {
     let (stack, log) = with_twilio(|request| {
         let second = request.uri().query().is_some_and(|query| query.contains("Page=1"));
         let next = if second {
@@ -860,7 +860,7 @@ async fn pages_that_go_round_in_a_circle_are_an_error() {
 }
 
 #[tokio::test]
-async fn a_twilio_that_never_answers_is_given_up() {
+async fn a_twilio_that_hangs_is_a_timeout() {
     let stack = TestStack::empty().await;
     stack.stack.twilio.fault("Recordings.json", Fault::Hang, None);
     let clock = StoppedClock::new();
@@ -875,7 +875,7 @@ async fn a_twilio_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn twilio_is_asked_only_for_the_days_in_question() {
+async fn twilio_is_queried_only_for_the_requested_days() {
     let (stack, log) = with_twilio(|_| page(&[], None)).await;
     stack
         .get(&format!(
@@ -890,7 +890,7 @@ async fn twilio_is_asked_only_for_the_days_in_question() {
 }
 
 #[tokio::test]
-async fn rows_with_little_in_them_are_listed() {
+async fn rows_with_missing_fields_are_listed() {
     let (stack, _) = with_twilio(|request| {
         if request.uri().path().contains(".mp3") {
             return StatusCode::NOT_FOUND.into_response();
@@ -930,7 +930,7 @@ async fn with_secret(text: Option<&str>) -> TestStack {
 }
 
 #[tokio::test]
-async fn without_usable_credentials_the_error_says_so_and_shows_none() {
+async fn unusable_credentials_are_reported_without_their_values() {
     for secret in [
         None,
         Some("not JSON, hunter2"),
@@ -947,7 +947,7 @@ async fn without_usable_credentials_the_error_says_so_and_shows_none() {
 }
 
 #[tokio::test]
-async fn an_api_key_of_the_account_signs_in_instead_of_its_token() {
+async fn an_api_key_of_the_account_is_used_in_place_of_its_token() {
     let secret = json!({
         "account_sid": demo::ACCOUNT_SID,
         "api_key_sid": "SK0123456789abcdef0123456789abcdef",

@@ -1,4 +1,4 @@
-//! What an upgrade of a deployment must not do, and what `reindex` does to a table of version 0.1.
+//! Upgrades of a deployment: no table is replaced, and `reindex` updates a table of version 0.1.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,8 +18,8 @@ use crate::stack::TestStack;
 /// Attribute, type and kind.
 type Key = (&'static str, &'static str, &'static str);
 
-/// Logical name of each table and its keys. CloudFormation replaces a table whose entry here changes, and with it all of its
-/// data: add entries, and never change one.
+/// The logical name and the keys of each table. CloudFormation replaces a table if one of these changes, and all its data is lost: add entries
+/// here, but never change one.
 const TABLES: [(&str, &[Key]); 2] = [
     ("CallsTable", &[("id", "S", "HASH")]),
     ("TranscriptsTable", &[("id", "S", "HASH")]),
@@ -46,7 +46,10 @@ fn a_deploy_replaces_no_table() {
     let tables = tables(&documents[0]);
     let recorded: BTreeSet<&str> = TABLES.iter().map(|(name, _)| *name).collect();
     let missing: Vec<_> = recorded.iter().filter(|name| !tables.contains_key(**name)).collect();
-    assert!(missing.is_empty(), "a table that was deployed is gone: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "a deployed table is missing in the template: {missing:?}"
+    );
     for (name, table) in tables {
         let properties = &table["Properties"];
         let types: HashMap<&str, &str> = properties["AttributeDefinitions"]
@@ -70,7 +73,7 @@ fn a_deploy_replaces_no_table() {
         let recorded = TABLES.iter().find(|(recorded, _)| *recorded == name);
         let recorded = recorded.unwrap_or_else(|| panic!("record the new table {name} in TABLES"));
         assert_eq!(keys, recorded.1, "{name} would be replaced");
-        // A table with a name of its own can't be replaced, and one without is kept when its resource goes.
+        // CloudFormation can't replace a table with an explicit name. DeletionPolicy keeps a table whose resource is removed.
         assert!(
             properties
                 .as_mapping()
@@ -88,7 +91,7 @@ fn a_deploy_replaces_no_table() {
 }
 
 #[test]
-fn an_upgrade_creates_or_deletes_one_index_at_most() {
+fn an_upgrade_creates_or_deletes_at_most_one_index() {
     let documents = Yaml::load_from_str(TEMPLATE).unwrap();
     let calls = tables(&documents[0])["CallsTable"];
     let indexes = calls["Properties"]["GlobalSecondaryIndexes"].as_sequence().unwrap();
@@ -143,7 +146,7 @@ async fn reindex_lists_the_calls_of_version_0_1_and_deletes_its_counters() {
     assert_eq!(listed.as_array().unwrap().len(), 5);
     let written = items(&client).await;
 
-    // As version 0.1 has them.
+    // Items in the format of version 0.1.
     for (id, item) in &written {
         let mut old = item.clone();
         if old.remove("list_kind").is_some() {
@@ -185,7 +188,7 @@ async fn reindex_lists_the_calls_of_version_0_1_and_deletes_its_counters() {
 
     let again = reindex(&[]).run_with(&calls, |_, _| {}).await.unwrap();
     assert_eq!((again.rebuilt, again.deleted), (0, 0));
-    // Changed by its usual writers afterwards, with no mark left of the rebuilding.
+    // Writers change the items afterwards as usual.
     add(&calls, 0, "NO_ANSWER").await;
     assert_eq!(
         stack.get(&format!("{path}&outcome=NO_ANSWER")).await.body["recordings"],
@@ -194,10 +197,10 @@ async fn reindex_lists_the_calls_of_version_0_1_and_deletes_its_counters() {
 }
 
 #[tokio::test]
-async fn reindex_goes_on_from_the_key_that_it_printed() {
+async fn reindex_continues_from_the_key_that_it_printed() {
     let stack = TestStack::empty().await;
     let calls = stack.calls();
-    // Of more than 1 MB, which is a page.
+    // More than 1 MB, the size of a page.
     for number in 0..40 {
         add(&calls, 13 * number, &"x".repeat(30_000)).await;
     }
@@ -215,7 +218,7 @@ async fn reindex_goes_on_from_the_key_that_it_printed() {
 }
 
 #[tokio::test]
-async fn reindex_beside_writers_loses_no_change() {
+async fn reindex_with_concurrent_writers_loses_no_change() {
     let stack = TestStack::empty().await;
     let calls = stack.calls();
     for number in 0..10 {

@@ -1,4 +1,4 @@
-//! What passes and what does not: recordings that Twilio does not have yet, storage of the customer's own, and answers that ask for patience.
+//! Transient and permanent errors: recordings that Twilio does not have yet, external storage, and responses with Retry-After.
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::{
     stack::{Answer, StoppedClock, TestStack, answer, serve},
-    worker::{SID, STATUS, Worker, assert_said, job, mono, recording, talk, transcript, uploads},
+    worker::{SID, STATUS, Worker, assert_transcript, job, mono, recording, talk, transcript, uploads},
 };
 
 const TRANSCRIPT: &str = "/api/twilio/transcript/";
@@ -32,7 +32,7 @@ fn script() -> Script {
     Script::spoken(5.0, 1)
 }
 
-/// Five seconds of talk.
+/// A recording with five seconds of speech.
 fn spoken() -> Recording {
     Recording {
         duration: Some(5),
@@ -58,7 +58,7 @@ fn not_found() -> twilio::Fault {
     }
 }
 
-/// Checks that the state is a failure with this code, and whether trying again may help.
+/// Checks that the state is a failure with this code and `retryable`.
 async fn assert_failed(stack: &TestStack, code: &str, retryable: bool) {
     let state = stack.get(STATUS).await.body;
     assert_eq!(
@@ -68,11 +68,11 @@ async fn assert_failed(stack: &TestStack, code: &str, retryable: bool) {
 }
 
 #[tokio::test]
-async fn every_form_of_patience_that_the_api_asks_for_is_had() {
+async fn every_form_of_retry_after_of_the_api_is_honored() {
     let past = "Wed, 21 Oct 2015 07:28:00 GMT";
     let far = "Tue, 31 Dec 2999 23:59:59 GMT";
     let stack = stack_with(spoken()).await;
-    for (status, header, value, tries, told) in [
+    for (status, header, value, tries, retry_after) in [
         (429, "retry-after-ms", "0", 3, Some(1)),
         (429, "retry-after-ms", "90000", 1, Some(90)),
         (429, "retry-after", past, 3, Some(1)),
@@ -104,13 +104,13 @@ async fn every_form_of_patience_that_the_api_asks_for_is_had() {
                 header.is_some_and(|seconds| seconds > 900 * 365 * 24 * 3600),
                 "{context}"
             ),
-            false => assert_eq!(header, told, "{context}"),
+            false => assert_eq!(header, retry_after, "{context}"),
         }
     }
 }
 
 #[tokio::test]
-async fn the_queue_waits_as_long_as_the_api_asks() {
+async fn a_queued_job_waits_as_long_as_the_api_asks() {
     let script = talk(10.0, 2);
     let stack = stack_with(recording(SID, mono(&script))).await;
     let busy = whisper::Fault::Status {
@@ -127,16 +127,16 @@ async fn the_queue_waits_as_long_as_the_api_asks() {
     assert_eq!(
         stack.stack.whisper.calls(),
         uploads(&stack).len(),
-        "no part is tried again in vain"
+        "no part is retried too early"
     );
 
     stack.stack.whisper.clear_faults();
     worker.deliver(&next[0].job).await;
-    assert_said(&script, &transcript(&stack).await.body);
+    assert_transcript(&script, &transcript(&stack).await.body);
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_made_again() {
+async fn a_broken_connection_is_retried() {
     let stack = stack_with(spoken()).await;
     stack.stack.whisper.fault(whisper::Fault::Cut, Some(2));
     let answer = post(&stack).await;
@@ -148,7 +148,7 @@ async fn a_connection_that_breaks_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_recording_that_twilio_does_not_know_at_first_is_looked_for_once_more() {
+async fn a_recording_that_twilio_does_not_find_is_requested_once_more() {
     let stack = stack_with(spoken()).await;
     stack.stack.twilio.fault(".json", not_found(), Some(1));
     assert_eq!(post(&stack).await.status, 200);
@@ -156,12 +156,12 @@ async fn a_recording_that_twilio_does_not_know_at_first_is_looked_for_once_more(
     let stack = stack_with(spoken()).await;
     stack.stack.twilio.fault(".json", not_found(), None);
     post(&stack).await.twilio_error(404, "recording_not_found");
-    let looks = stack.stack.twilio.requests().len();
-    assert_eq!(looks, 2);
+    let requests = stack.stack.twilio.requests().len();
+    assert_eq!(requests, 2);
 }
 
 #[tokio::test]
-async fn a_recording_that_is_still_to_come_can_be_waited_for_up_to_a_limit() {
+async fn a_job_can_wait_for_a_recording_that_does_not_exist_yet_up_to_a_limit() {
     let stack = TestStack::empty().await;
     let body = json!({"recording_sid": SID, "wait": true});
     let accepted = stack.post(TRANSCRIPT, &body).await;
@@ -182,7 +182,7 @@ async fn a_recording_that_is_still_to_come_can_be_waited_for_up_to_a_limit() {
     );
     assert_eq!(stack.get(STATUS).await.body["status"], "queued");
 
-    // It appears, but the call goes on; then the call is over.
+    // The recording appears while the call is in progress; then the call ends.
     stack.stack.twilio.add(Recording {
         status: "in-progress".into(),
         ..spoken()
@@ -191,11 +191,11 @@ async fn a_recording_that_is_still_to_come_can_be_waited_for_up_to_a_limit() {
     assert_eq!(worker.sent().len(), 1);
     stack.stack.twilio.add(spoken());
     worker.deliver(&again[0].job).await;
-    assert_said(&script(), &transcript(&stack).await.body);
+    assert_transcript(&script(), &transcript(&stack).await.body);
 }
 
 #[tokio::test]
-async fn a_recording_that_never_comes_is_given_up() {
+async fn a_recording_that_never_appears_fails_the_job() {
     let stack = TestStack::empty().await;
     let worker = Worker::with_usual_parts(&stack).await;
     let past = Timestamp::now() - SignedDuration::from_secs(1);
@@ -207,7 +207,7 @@ async fn a_recording_that_never_comes_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_call_that_failed_or_was_deleted_is_not_waited_for() {
+async fn a_job_does_not_wait_for_a_failed_or_deleted_recording() {
     for status in ["absent", "deleted", "failed"] {
         let stack = stack_with(Recording {
             status: status.into(),
@@ -221,7 +221,7 @@ async fn a_call_that_failed_or_was_deleted_is_not_waited_for() {
     }
 }
 
-/// Lets a second pass as often as the media is asked for again, until the request is answered.
+/// Advances the time by a second after each request for the media, until the response arrives.
 async fn post_with_seconds_passing(stack: &TestStack, asks: usize) -> Answer {
     let clock = StoppedClock::new();
     let request = stack
@@ -243,7 +243,7 @@ async fn post_with_seconds_passing(stack: &TestStack, asks: usize) -> Answer {
 }
 
 #[tokio::test]
-async fn media_that_lags_behind_the_end_of_a_call_is_asked_for_again_and_later_its_absence_is_final() {
+async fn missing_media_is_requested_again_soon_after_a_call_and_is_a_final_error_later() {
     let just_now = || Recording {
         date_created: Timestamp::now(),
         ..spoken()
@@ -276,7 +276,7 @@ async fn media_that_lags_behind_the_end_of_a_call_is_asked_for_again_and_later_i
     assert_eq!(stack.stack.twilio.requests().len(), 1 + 1);
 }
 
-/// The customer's own storage, and the headers of what it was asked for.
+/// A customer's external storage, and the headers of the requests it received.
 async fn storage(
     answer: impl Fn() -> Response<axum::body::Body> + Clone + Send + Sync + 'static,
 ) -> (String, Arc<Mutex<Vec<HeaderMap>>>) {
@@ -290,7 +290,7 @@ async fn storage(
     (serve(router).await, seen)
 }
 
-/// A stack that fetches from this storage, with a recording at an address there.
+/// A stack that may fetch from this storage, with a recording at a URL there.
 async fn with_external(hosts: &str, url: &str) -> TestStack {
     let stack = TestStack::with_environment([("EXTERNAL_MEDIA_HOSTS", hosts)]).await;
     stack.stack.twilio.add(Recording {
@@ -302,7 +302,7 @@ async fn with_external(hosts: &str, url: &str) -> TestStack {
 }
 
 #[tokio::test]
-async fn a_recording_in_the_customers_storage_is_fetched_without_credentials_where_its_host_is_on_the_list() {
+async fn a_recording_in_external_storage_is_fetched_without_credentials_if_its_host_is_allowed() {
     let wav = mono(&script()).bytes();
     let (url, seen) = storage(move || Response::new(wav.clone().into())).await;
     let stack = with_external(&format!("other.example, {url}"), &format!("{url}/calls/1.wav?sig=abc")).await;
@@ -328,7 +328,7 @@ async fn a_recording_in_the_customers_storage_is_fetched_without_credentials_whe
 }
 
 #[tokio::test]
-async fn what_the_customers_storage_refuses_or_redirects_is_not_followed() {
+async fn redirects_and_refusals_of_external_storage_are_errors() {
     let (elsewhere, followed) = storage(|| Response::new("secret".into())).await;
     for (status, code, retryable) in [
         (302, "external_storage_refused", false),
@@ -356,7 +356,7 @@ async fn what_the_customers_storage_refuses_or_redirects_is_not_followed() {
 }
 
 #[tokio::test]
-async fn storage_that_is_down_may_be_back_later() {
+async fn an_outage_of_external_storage_is_retryable() {
     let (url, seen) = storage(|| {
         let response = Response::builder()
             .status(StatusCode::SERVICE_UNAVAILABLE)
@@ -376,7 +376,7 @@ async fn storage_that_is_down_may_be_back_later() {
 }
 
 #[tokio::test]
-async fn from_a_host_that_is_not_on_the_list_nothing_is_fetched() {
+async fn nothing_is_fetched_from_a_host_that_is_not_allowed() {
     let (url, seen) = storage(|| Response::new("secret".into())).await;
     let host = url.trim_start_matches("http://");
     let port = host.rsplit_once(':').unwrap().1;
@@ -402,9 +402,9 @@ async fn from_a_host_that_is_not_on_the_list_nothing_is_fetched() {
             format!("http://127.0.0.1:{port}/1.wav"),
             "recording_stored_externally",
         ),
-        // This machine's name is also the stand-in Twilio's: what is not on the list is taken for Twilio's, which has no such media.
+        // The stand-in for Twilio has the same host name, so a URL that is not allowed counts as Twilio's, which has no such media.
         ("", format!("{url}/1.wav"), "media_not_found"),
-        // A host without a scheme is reached by HTTPS alone, and another port is another origin.
+        // A host without a scheme allows HTTPS only, and another port is another origin.
         (host, format!("{url}/1.wav"), "media_not_found"),
         ("http://localhost:1", format!("{url}/1.wav"), "media_not_found"),
         (&url, format!("http://user:password@{host}/1.wav"), "media_not_found"),
@@ -422,7 +422,7 @@ async fn from_a_host_that_is_not_on_the_list_nothing_is_fetched() {
 }
 
 #[tokio::test]
-async fn an_encrypted_recording_is_refused_with_its_reason_by_request_and_by_queue() {
+async fn an_encrypted_recording_is_an_error_with_its_reason_by_request_and_by_queue() {
     let stack = stack_with(Recording {
         encryption_details: Some(json!({"encryption_public_key_sid": "CR1"})),
         ..spoken()
@@ -441,7 +441,7 @@ async fn an_encrypted_recording_is_refused_with_its_reason_by_request_and_by_que
 }
 
 #[tokio::test]
-async fn a_fault_of_twilios_sends_the_job_back_to_the_queue_until_its_tries_are_used_up() {
+async fn a_transient_error_of_twilio_requeues_the_job_up_to_the_limit_of_attempts() {
     let stack = stack_with(spoken()).await;
     let down = twilio::Fault::Status {
         status: 503,

@@ -1,4 +1,4 @@
-//! What others tell: the bucket, LiveKit, Twilio, and whoever knows of interactions. And what the list makes of it.
+//! Reports from the bucket, LiveKit, Twilio and other systems, and their effect on the list.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -23,7 +23,7 @@ async fn list(stack: &TestStack, query: &str) -> Vec<Value> {
     answer.body["recordings"].as_array().unwrap().clone()
 }
 
-async fn tell(stack: &TestStack, interaction: Value) -> Answer {
+async fn report_interaction(stack: &TestStack, interaction: Value) -> Answer {
     stack.post("/interactions", &interaction).await
 }
 
@@ -70,7 +70,7 @@ fn completed() -> Vec<(&'static str, &'static str)> {
 }
 
 #[tokio::test]
-async fn a_recording_that_appears_in_the_bucket_is_listed_until_it_is_deleted() {
+async fn a_recording_in_the_bucket_is_listed_until_it_is_deleted() {
     let stack = TestStack::empty().await;
     let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
     for key in [
@@ -95,7 +95,7 @@ async fn a_recording_that_appears_in_the_bucket_is_listed_until_it_is_deleted() 
         (&row["source"], &row["phone"]),
         (&json!("livekit"), &json!("+15103455686"))
     );
-    // Nobody has said which dispatch it was: the id leads to the file all the same.
+    // The dispatch was never reported, but the listed id still resolves to the file.
     let own = format!("/recordings/{}", row["dispatch_id"].as_str().unwrap());
     assert_eq!(stack.get(&own).await.body["s3_key"], KEY);
 
@@ -112,7 +112,7 @@ async fn a_recording_that_appears_in_the_bucket_is_listed_until_it_is_deleted() 
 }
 
 #[tokio::test]
-async fn a_webhook_of_livekit_counts_only_with_its_token() {
+async fn a_livekit_webhook_is_accepted_only_with_a_valid_token() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");
     let body = egress("EGRESS_COMPLETE");
@@ -134,7 +134,7 @@ async fn a_webhook_of_livekit_counts_only_with_its_token() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_before_it_is_stored() {
+async fn webhooks_are_acknowledged_only_after_they_are_stored() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");
     let body = egress("EGRESS_COMPLETE");
@@ -147,8 +147,8 @@ async fn nothing_is_acknowledged_before_it_is_stored() {
         .recordings_error(503, "database_unavailable");
     let refused = twilio(&stack, "", &other, demo::AUTH_TOKEN).await;
     refused.recordings_error(503, "database_unavailable");
-    let told = tell(&stack, json!({"dispatch_id": ID})).await;
-    told.recordings_error(503, "database_unavailable");
+    let rejected = report_interaction(&stack, json!({"dispatch_id": ID})).await;
+    rejected.recordings_error(503, "database_unavailable");
     faults.set(Service::DynamoDb, None);
     assert_eq!(list(&stack, "").await, Vec::<Value>::new());
     livekit(&stack, &body, &body).await;
@@ -157,9 +157,9 @@ async fn nothing_is_acknowledged_before_it_is_stored() {
 }
 
 #[tokio::test]
-async fn a_recording_that_should_be_there_and_is_not_is_told_of() {
+async fn a_reported_file_that_does_not_exist_is_shown_as_a_missing_recording() {
     let stack = TestStack::empty().await;
-    tell(&stack, json!({"dispatch_id": ID})).await;
+    report_interaction(&stack, json!({"dispatch_id": ID})).await;
     let mut body = egress("EGRESS_COMPLETE");
     body["egressInfo"]["fileResults"] = json!([{"filename": KEY}]);
     assert_eq!(livekit(&stack, &body, &body).await.body, json!({"indexed": true}));
@@ -174,7 +174,7 @@ async fn a_recording_that_should_be_there_and_is_not_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_replaced_counts_at_once() {
+async fn a_rotated_token_is_accepted_immediately() {
     let stack = TestStack::empty().await;
     let parameters = completed();
     assert_eq!(twilio(&stack, "", &parameters, demo::AUTH_TOKEN).await.status, 200);
@@ -189,11 +189,11 @@ async fn a_token_that_was_replaced_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_failed_recording_marks_its_call_with_the_reason() {
+async fn a_failed_recording_sets_the_reason_of_its_call() {
     let stack = TestStack::empty().await;
     let body = egress("EGRESS_FAILED");
     livekit(&stack, &body, &body).await;
-    tell(&stack, json!({"dispatch_id": ID, "status": "COMPLETED"})).await;
+    report_interaction(&stack, json!({"dispatch_id": ID, "status": "COMPLETED"})).await;
     assert_eq!(list(&stack, "").await, Vec::<Value>::new());
     let rows = list(&stack, "has_recording=false").await;
     assert_eq!(rows.len(), 1);
@@ -216,7 +216,7 @@ async fn the_same_call_recorded_by_both_is_one_row_with_both_recordings() {
         assert_eq!(twilio(&stack, query, &completed(), demo::AUTH_TOKEN).await.status, 200);
         let body = egress("EGRESS_LIMIT_REACHED");
         livekit(&stack, &body, &body).await;
-        tell(&stack, json!({"dispatch_id": ID, "customer_name": "Louis Smith"})).await;
+        report_interaction(&stack, json!({"dispatch_id": ID, "customer_name": "Louis Smith"})).await;
         let rows = list(&stack, "").await;
         assert_eq!(rows.len(), 1, "{rows:?}");
         assert_eq!(
@@ -232,7 +232,7 @@ async fn the_same_call_recorded_by_both_is_one_row_with_both_recordings() {
 }
 
 #[tokio::test]
-async fn a_callback_counts_only_with_twilios_signature_and_once() {
+async fn a_callback_is_accepted_only_with_twilios_signature_and_is_idempotent() {
     let stack = TestStack::with_environment([("AUTO_TRANSCRIBE", "true")]).await;
     let queued = || stack.stack.aws.calls_of(Service::Sqs, "SendMessage");
     let forged = twilio(&stack, "", &completed(), "another token").await;
@@ -268,7 +268,7 @@ async fn a_callback_counts_only_with_twilios_signature_and_once() {
 }
 
 #[tokio::test]
-async fn what_a_name_does_not_say_is_known_from_the_webhook() {
+async fn values_missing_from_a_name_are_taken_from_the_webhook() {
     let stack = TestStack::empty().await;
     let key = "egress-recordings/room-abc_x1.ogg";
     stack.put_object(key, b"sound");
@@ -278,7 +278,7 @@ async fn what_a_name_does_not_say_is_known_from_the_webhook() {
         "fileResults": [{"filename": key, "size": "5", "startedAt": "1754653482000000000"}],
     }});
     assert_eq!(livekit(&stack, &body, &body).await.body, json!({"indexed": true}));
-    tell(&stack, json!({"dispatch_id": ID})).await;
+    report_interaction(&stack, json!({"dispatch_id": ID})).await;
     let rows = list(&stack, "").await;
     assert_eq!((rows.len(), &rows[0]["dispatch_id"]), (1, &json!(ID)));
     assert_eq!(stack.get(&format!("/recordings/{ID}")).await.body["s3_key"], key);
@@ -300,7 +300,7 @@ async fn an_absent_recording_is_indexed_with_its_reason() {
 }
 
 #[tokio::test]
-async fn an_interaction_of_which_nobody_says_the_dispatch_finds_it_by_number_and_time() {
+async fn an_interaction_without_a_dispatch_id_is_paired_by_number_and_time() {
     let interaction = json!({"interaction_id": "i-1", "customer_name": "Louis Smith", "phone": "+15103455686",
         "start_time": "2025-08-08T11:44:41Z"});
     for interaction_first in [true, false] {
@@ -308,11 +308,11 @@ async fn an_interaction_of_which_nobody_says_the_dispatch_finds_it_by_number_and
         stack.put_object(KEY, b"sound");
         let found = format!("/recordings/{ID}");
         if interaction_first {
-            tell(&stack, interaction.clone()).await;
+            report_interaction(&stack, interaction.clone()).await;
         }
         assert_eq!(stack.get(&found).await.body["s3_key"], KEY);
         if !interaction_first {
-            tell(&stack, interaction.clone()).await;
+            report_interaction(&stack, interaction.clone()).await;
         }
         let rows = list(&stack, "").await;
         assert_eq!(rows.len(), 1, "{rows:?}");
@@ -326,24 +326,24 @@ async fn an_interaction_of_which_nobody_says_the_dispatch_finds_it_by_number_and
 }
 
 #[tokio::test]
-async fn an_unanswered_call_is_not_given_the_recording_of_the_next_one() {
+async fn an_unanswered_call_is_not_paired_with_the_recording_of_the_next_one() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");
     let body = egress("EGRESS_COMPLETE");
     livekit(&stack, &body, &body).await;
     let unanswered = "dispatch_1754653360_15103455686";
-    tell(&stack, json!({"dispatch_id": unanswered, "interaction_id": "i-1"})).await;
+    report_interaction(&stack, json!({"dispatch_id": unanswered, "interaction_id": "i-1"})).await;
     let answered = json!({"interaction_id": "i-2", "phone": "+15103455686", "start_time": "2025-08-08T11:44:40Z"});
-    tell(&stack, answered).await;
+    report_interaction(&stack, answered).await;
     assert_eq!(list(&stack, "").await[0]["interaction_id"], "i-2");
     let answer = stack.get(&format!("/recordings/{unanswered}")).await;
     answer.recordings_error(404, "recording_not_found");
 }
 
 #[tokio::test]
-async fn a_recording_that_was_begun_again_leaves_no_call_of_its_own() {
+async fn a_failed_recording_that_was_restarted_is_not_a_separate_call() {
     let stack = TestStack::empty().await;
-    tell(&stack, json!({"dispatch_id": ID})).await;
+    report_interaction(&stack, json!({"dispatch_id": ID})).await;
     let mut failed = egress("EGRESS_FAILED");
     failed["egressInfo"]["egressId"] = "EG_0".into();
     failed["egressInfo"]["fileResults"] = json!([]);
@@ -358,9 +358,9 @@ async fn a_recording_that_was_begun_again_leaves_no_call_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_told_later_of_a_call_finds_its_recording_all_the_same() {
-    // An id of LiveKit's own says neither number nor time.
-    let told = [
+async fn a_call_that_is_reported_later_is_paired_with_its_recording() {
+    // An id that LiveKit generated contains neither number nor time.
+    let reports = [
         json!({"dispatch_id": "AD_x", "interaction_id": "i-1"}),
         json!({"interaction_id": "i-1", "phone": "+15103455686", "start_time": "2025-08-08T11:44:41Z"}),
     ];
@@ -368,8 +368,8 @@ async fn what_is_told_later_of_a_call_finds_its_recording_all_the_same() {
     stack.put_object(KEY, b"sound");
     let body = egress("EGRESS_COMPLETE");
     livekit(&stack, &body, &body).await;
-    for told in told {
-        tell(&stack, told).await;
+    for report in reports {
+        report_interaction(&stack, report).await;
     }
     let rows = list(&stack, "").await;
     assert_eq!(rows.len(), 1, "{rows:?}");
@@ -381,7 +381,7 @@ async fn what_is_told_later_of_a_call_finds_its_recording_all_the_same() {
 }
 
 #[tokio::test]
-async fn of_each_field_the_newest_report_counts_in_any_order() {
+async fn the_newest_report_of_each_field_counts_in_any_order() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");
     let at = |second: u32| format!("2025-08-08T12:00:{second:02}Z");
@@ -391,7 +391,7 @@ async fn of_each_field_the_newest_report_counts_in_any_order() {
         json!({"dispatch_id": ID, "interaction_id": "i-1", "customer_name": "Louis", "updated_at": at(1)}),
         json!({"interaction_id": "i-1", "customer_name": "Louis Smith", "outcome": "NONE", "updated_at": at(2)}),
     ] {
-        assert_eq!(tell(&stack, report).await.status, 200);
+        assert_eq!(report_interaction(&stack, report).await.status, 200);
     }
     stack.get(&format!("/recordings/{ID}")).await;
     let rows = list(&stack, "interaction_id=i-1").await;
@@ -414,14 +414,14 @@ async fn of_each_field_the_newest_report_counts_in_any_order() {
 }
 
 #[tokio::test]
-async fn an_interaction_that_cannot_be_used_is_refused_with_the_reason() {
+async fn an_invalid_interaction_is_rejected_with_the_reason() {
     let stack = TestStack::empty().await;
     for (body, part) in [
         (json!({}), "interaction_id or dispatch_id"),
         (json!({"interaction_id": "i", "state": "x"}), "state"),
         (json!({"interaction_id": "i", "duration": "long"}), "duration"),
     ] {
-        let refused = tell(&stack, body).await;
+        let refused = report_interaction(&stack, body).await;
         let text = refused.recordings_error(400, "invalid_interaction");
         assert!(text.contains(part), "{text}");
     }
@@ -432,7 +432,7 @@ async fn an_interaction_that_cannot_be_used_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn events_of_interactions_are_indexed_and_a_poisonous_one_blocks_nothing() {
+async fn interaction_events_are_indexed_and_an_invalid_one_blocks_nothing() {
     let stack = TestStack::empty().await;
     let put = |entries: Value| {
         let request = reqwest::Client::new()
@@ -449,8 +449,8 @@ async fn events_of_interactions_are_indexed_and_a_poisonous_one_blocks_nothing()
     };
     let entry = |detail: &str| json!({"Source": "crm", "DetailType": "interaction.updated", "Detail": detail});
     let poison = json!({"status": "COMPLETED"}).to_string();
-    let told = json!({"dispatch_id": ID, "customer_name": "Louis Smith", "something": 1}).to_string();
-    let answer = put(json!([entry("{"), entry(&poison), entry(&told)])).await;
+    let report = json!({"dispatch_id": ID, "customer_name": "Louis Smith", "something": 1}).to_string();
+    let answer = put(json!([entry("{"), entry(&poison), entry(&report)])).await;
     assert_eq!(answer["FailedEntryCount"], 1);
     assert_eq!(answer["Entries"][0]["ErrorCode"], "MalformedDetail");
     let mut rows = Vec::new();
@@ -464,7 +464,7 @@ async fn events_of_interactions_are_indexed_and_a_poisonous_one_blocks_nothing()
 }
 
 #[tokio::test]
-async fn a_transcript_shows_in_the_list_whether_it_or_the_callback_came_first() {
+async fn a_transcript_is_shown_in_the_list_whether_it_or_the_callback_came_first() {
     let recording = demo::twilio_recordings(demo::DOCUMENTED_TIME).pop().unwrap();
     let parameters = [
         ("AccountSid", demo::ACCOUNT_SID),
@@ -482,7 +482,7 @@ async fn a_transcript_shows_in_the_list_whether_it_or_the_callback_came_first() 
         };
         if transcript_first {
             assert_eq!(stack.post("/api/twilio/transcript/", &body).await.status, 200);
-            assert_eq!(shown().await, Vec::<Value>::new(), "it is no call by itself");
+            assert_eq!(shown().await, Vec::<Value>::new(), "it is not a separate call");
         }
         twilio(&stack, "", &parameters, demo::AUTH_TOKEN).await;
         if !transcript_first {
@@ -494,7 +494,7 @@ async fn a_transcript_shows_in_the_list_whether_it_or_the_callback_came_first() 
 }
 
 #[tokio::test]
-async fn filters_leave_what_they_say_in_both_orders_and_page_by_page() {
+async fn filters_select_the_same_rows_in_both_orders_and_across_pages() {
     let stack = TestStack::demo().await;
     let all = list(&stack, "limit=100").await;
     let middle = all[all.len() / 2]["start_time"].as_str().unwrap();
@@ -574,7 +574,7 @@ async fn filters_leave_what_they_say_in_both_orders_and_page_by_page() {
 }
 
 #[tokio::test]
-async fn the_report_tells_what_is_missing_on_either_side() {
+async fn the_report_lists_calls_without_recordings_and_recordings_without_calls() {
     let stack = TestStack::empty().await;
     stack
         .get("/reports/completeness")
@@ -589,7 +589,7 @@ async fn the_report_tells_what_is_missing_on_either_side() {
         &format!("egress-recordings/{day}/outbound-15103455686_{yesterday}.mp4"),
         b"sound",
     );
-    tell(
+    report_interaction(
         &stack,
         json!({"dispatch_id": format!("dispatch_{yesterday}_14155550123")}),
     )
@@ -613,7 +613,7 @@ async fn the_report_tells_what_is_missing_on_either_side() {
 }
 
 #[tokio::test]
-async fn a_file_of_interactions_is_imported_and_bad_lines_are_named() {
+async fn a_file_of_interactions_is_imported_and_invalid_lines_are_named() {
     let stack = TestStack::empty().await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("calls.csv");

@@ -1,4 +1,4 @@
-//! What becomes of the transcription API's answers, through the whole system.
+//! Responses and errors of the transcription API, tested through the whole system.
 
 use axum::{
     Router,
@@ -40,7 +40,7 @@ fn words() -> String {
 }
 
 #[tokio::test]
-async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_helps() {
+async fn every_error_of_the_api_has_its_code_and_only_transient_ones_are_retried() {
     let error = |message: &str, kind: &str, code: Value| json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
     let invalid = |message: &str, code: Value| error(message, "invalid_request_error", code);
     let quota = |code: &str| error("You exceeded your current quota", "insufficient_quota", json!(code));
@@ -78,7 +78,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -87,7 +87,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -96,7 +96,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -108,7 +108,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -129,7 +129,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             "whisper_error",
             false,
             None,
-            1,
+            3,
         ),
         (
             401,
@@ -363,7 +363,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             "audio_unsupported",
             false,
             None,
-            1,
+            2,
         ),
         (
             400,
@@ -396,7 +396,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             400,
             &[],
             invalid("Maximum file size exceeded", json!(400)),
-            "whisper_error",
+            "audio_too_large",
             false,
             None,
             1,
@@ -410,7 +410,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
             Some("1"),
             3,
         ),
-        // A success that is none.
+        // A response with status 200 and no transcription.
         (200, &[], json!({}), "whisper_error", false, None, 1),
         (
             200,
@@ -462,7 +462,7 @@ async fn every_error_of_the_api_has_its_code_and_is_tried_again_only_where_that_
 }
 
 #[tokio::test]
-async fn a_passing_fault_of_the_api_is_not_seen_by_the_caller() {
+async fn a_transient_fault_of_the_api_is_retried_and_not_visible_to_the_caller() {
     let stack = with(|_| {}).await;
     let busy = Fault::Status {
         status: 503,
@@ -485,7 +485,7 @@ async fn a_passing_fault_of_the_api_is_not_seen_by_the_caller() {
 }
 
 #[tokio::test]
-async fn answers_of_compatible_servers_are_read() {
+async fn responses_of_compatible_servers_are_parsed() {
     for (body, text) in [
         (
             json!({"text": " Hello. ", "usage": {"type": "duration", "seconds": 9}}),
@@ -527,7 +527,7 @@ async fn answers_of_compatible_servers_are_read() {
     }
 }
 
-/// A stack whose transcription API is at this address.
+/// A stack whose transcription API has this base URL.
 async fn with_api(base_url: String, api_key: &str) -> TestStack {
     let api_key = api_key.to_owned();
     with(|settings| settings.whisper = Some(TranscriptionApi { api_key, base_url })).await
@@ -535,7 +535,7 @@ async fn with_api(base_url: String, api_key: &str) -> TestStack {
 
 #[tokio::test]
 async fn the_base_url_works_with_and_without_its_version_and_with_a_slash() {
-    let whisper = Whisper::new("key", &clips::CLIPS);
+    let whisper = Whisper::new("key");
     let base = serve(whisper.router()).await;
     for suffix in ["", "/", "/v1", "/v1/", "/v1/audio/transcriptions"] {
         let stack = with_api(format!("{base}{suffix}"), "key").await;
@@ -544,8 +544,8 @@ async fn the_base_url_works_with_and_without_its_version_and_with_a_slash() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_the_deployments_fault() {
-    let whisper = Whisper::new("key", &clips::CLIPS);
+async fn a_wrong_key_is_an_error_of_the_deployment() {
+    let whisper = Whisper::new("key");
     let stack = with_api(serve(whisper.router()).await, "another").await;
     transcribe(&stack).await.twilio_error(500, "whisper_unauthorized");
     assert_eq!(whisper.calls(), 1);
@@ -555,7 +555,7 @@ async fn a_wrong_key_is_the_deployments_fault() {
 async fn without_a_key_none_is_sent() {
     let base = serve(Router::new().fallback(|request: Request| async move {
         let sent = request.headers().contains_key(header::AUTHORIZATION);
-        // Read, so that the connection ends well.
+        // The body is read, so that the connection closes cleanly.
         let _ = axum::body::to_bytes(request.into_body(), usize::MAX).await;
         axum::Json(json!({ "text": if sent { "a key was sent" } else { "no key" } }))
     }))
@@ -573,7 +573,7 @@ async fn an_unreachable_api_is_retryable() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_upload_is_read_counts() {
+async fn a_response_before_the_end_of_the_upload_is_used() {
     let base = serve(Router::new().fallback(|request: Request| async {
         tokio::spawn(axum::body::to_bytes(request.into_body(), usize::MAX));
         let refusal = json!({"error": {"message": "no"}});
@@ -590,7 +590,7 @@ async fn an_answer_that_comes_before_the_upload_is_read_counts() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_not_read_to_its_end() {
+async fn an_endless_response_is_not_read_completely() {
     let chunk = || async { Some((Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1 << 20])), ())) };
     let base = serve(Router::new().fallback(move |request: Request| async move {
         let _ = axum::body::to_bytes(request.into_body(), usize::MAX).await;
@@ -602,7 +602,7 @@ async fn an_endless_answer_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_model_that_is_not_whisper_is_asked_for_plain_json() {
+async fn a_model_other_than_whisper_1_is_requested_with_plain_json() {
     let stack = with(|settings| {
         settings
             .environment

@@ -1,4 +1,4 @@
-//! The queue's worker in a test's hands: it works when the test delivers a job, and what it puts into the queue comes to the test.
+//! A worker that a test controls: the test delivers jobs to it, and messages that the worker sends to the queue are captured.
 
 use std::{
     sync::{Arc, Mutex},
@@ -25,47 +25,47 @@ use crate::stack::{Answer, TestStack, serve};
 
 /// The default recording of the tests that use a worker.
 pub(crate) const SID: &str = "RE0123456789abcdef";
-/// Where its transcript is.
+/// The URL of its transcript.
 pub(crate) const STATUS: &str = "/api/twilio/transcript/RE0123456789abcdef";
 
-/// The worker, and what it has sent.
+/// The worker and the messages that it has sent.
 pub(crate) struct Worker {
     pub(crate) state: State,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
-/// A message for the queue.
+/// A message that the worker sent to the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) job: Value,
-    /// For how long it is held back.
+    /// The delay of the message in seconds.
     pub(crate) delay: u64,
 }
 
 impl Sent {
-    /// Whether it is only there in case the worker dies.
+    /// Whether the message is a lease check.
     pub(crate) fn is_lease_check(&self) -> bool {
         self.job["lease_check"] == true
     }
 }
 
 impl Worker {
-    /// A worker of this stack, with parts of so many seconds.
+    /// A worker of this stack with parts of this length in seconds.
     pub(crate) async fn of(stack: &TestStack, part_seconds: f64) -> Self {
         Self::with_limits(stack, part_seconds, PartLimits::default().at_once).await
     }
 
-    /// A worker of this stack, with parts of so many seconds and so many of them on their way at once.
+    /// A worker of this stack with parts of this length and this number of concurrent parts.
     pub(crate) async fn with_limits(stack: &TestStack, part_seconds: f64, at_once: usize) -> Self {
         Self::with_environment(stack, part_seconds, at_once, []).await
     }
 
-    /// A worker of this stack as it is deployed.
+    /// A worker of this stack with the deployed limits.
     pub(crate) async fn with_usual_parts(stack: &TestStack) -> Self {
         Self::made(stack, PartLimits::default(), &[]).await
     }
 
-    /// The same with parts of so many seconds, and with these variables besides the stack's own.
+    /// The same with parts of this length and with additional environment variables.
     pub(crate) async fn with_environment<const N: usize>(
         stack: &TestStack,
         part_seconds: f64,
@@ -103,7 +103,7 @@ impl Worker {
         Self { state, sent }
     }
 
-    /// Gives it a job, and checks that it can acknowledge it.
+    /// Delivers a job and checks that the worker acknowledges it.
     pub(crate) async fn deliver(&self, job: &Value) {
         self.deliver_for(job, Duration::from_secs(600)).await;
     }
@@ -113,7 +113,7 @@ impl Worker {
         assert_eq!(self.try_deliver(job, time).await, json!({"batchItemFailures": []}));
     }
 
-    /// Gives it a job, and says which messages are to be delivered again.
+    /// Delivers a job and returns the batch response.
     pub(crate) async fn try_deliver(&self, job: &Value, time: Duration) -> Value {
         let event = json!({"Records": [{"messageId": "m1", "body": job.to_string()}]});
         let event = serde_json::from_value(event).unwrap();
@@ -121,12 +121,12 @@ impl Worker {
         serde_json::to_value(response).unwrap()
     }
 
-    /// What it has sent since the last time this was asked.
+    /// The messages that the worker has sent since the last call.
     pub(crate) fn sent(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
-    /// The same without the messages for the case that it dies.
+    /// The same without lease checks.
     pub(crate) fn sent_work(&self) -> Vec<Sent> {
         self.sent().into_iter().filter(|sent| !sent.is_lease_check()).collect()
     }
@@ -149,7 +149,7 @@ pub(crate) fn job() -> Value {
     json!({ "recording_sid": SID })
 }
 
-/// A recording of unknown length with this sound, which is looked through before anything is sent.
+/// A recording of unknown length with this audio, which is analyzed before it is uploaded.
 pub(crate) fn recording(sid: &str, wav: Wav) -> Recording {
     Recording {
         sid: sid.into(),
@@ -166,7 +166,7 @@ pub(crate) fn mono(script: &Script) -> Wav {
     Wav::new(8000, [script.clone()])
 }
 
-/// `seconds` of talk in two halves with a silence between that is worth leaving out, so that the recording is sent in parts.
+/// `seconds` of speech in two halves with a long silence between them, so that the recording is uploaded in parts.
 pub(crate) fn talk(seconds: f64, seed: u64) -> Script {
     let silence = 14.0;
     let said = Script::spoken(seconds, seed);
@@ -178,12 +178,12 @@ pub(crate) fn talk(seconds: f64, seed: u64) -> Script {
     Script::new(seconds + silence, words)
 }
 
-/// The transcript of the default recording, with its words.
+/// The transcript of the default recording with word timestamps.
 pub(crate) async fn transcript(stack: &TestStack) -> Answer {
     transcript_of(stack, SID).await
 }
 
-/// The transcript of a recording, with its words.
+/// The transcript of a recording with word timestamps.
 pub(crate) async fn transcript_of(stack: &TestStack, sid: &str) -> Answer {
     let url = format!("/api/twilio/transcript/{sid}?timestamps=word");
     let answer = stack.get(&url).await;
@@ -191,28 +191,28 @@ pub(crate) async fn transcript_of(stack: &TestStack, sid: &str) -> Answer {
     answer
 }
 
-/// Checks that a transcript has just these words at these times.
+/// Checks that a transcript has exactly these words at these times.
 #[track_caller]
-pub(crate) fn assert_said(script: &Script, body: &Value) {
+pub(crate) fn assert_transcript(script: &Script, body: &Value) {
     assert_eq!(body["transcript"], script.text());
     assert_times(script, body);
 }
 
-/// Checks that the words of a transcript are these, each within 50 ms of its time.
+/// Checks that a transcript has these words, each within 50 ms of its time.
 #[track_caller]
 pub(crate) fn assert_times(script: &Script, body: &Value) {
-    let heard = body["words"].as_array().unwrap();
-    assert_eq!(heard.len(), script.words().len());
-    for (heard, said) in heard.iter().zip(script.words()) {
-        assert_eq!(heard["word"], said.word);
-        for (name, time) in [("start", said.start), ("end", said.end)] {
-            let off = heard[name].as_f64().unwrap() - time;
-            assert!(off.abs() < 0.05, "{name} of {} at {time} is off by {off}", said.word);
+    let words = body["words"].as_array().unwrap();
+    assert_eq!(words.len(), script.words().len());
+    for (word, spoken) in words.iter().zip(script.words()) {
+        assert_eq!(word["word"], spoken.word);
+        for (name, time) in [("start", spoken.start), ("end", spoken.end)] {
+            let off = word[name].as_f64().unwrap() - time;
+            assert!(off.abs() < 0.05, "{name} of {} at {time} is off by {off}", spoken.word);
         }
     }
 }
 
-/// How often each different file was uploaded, in the order of their first upload.
+/// How often each distinct file was uploaded, in the order of first upload.
 pub(crate) fn uploads(stack: &TestStack) -> Vec<(String, usize)> {
     let mut uploads: Vec<(String, usize)> = Vec::new();
     for request in stack.stack.whisper.requests() {

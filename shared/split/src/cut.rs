@@ -1,56 +1,84 @@
-//! Removes long silence from one channel and cuts the rest into parts.
+//! Removes long silences from one channel and cuts the rest into parts.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Part, RATE, Spans, SplitError, flac, part::Span};
+use super::{Part, Spans, SplitError, flac, part::Span};
 
-const SECOND: usize = RATE as usize;
-/// Loudness is judged in frames of 20 ms.
-const FRAME: usize = SECOND / 50;
-/// Frames below this are silent: the mean square of -55 dBFS. Speech into a telephone is around -26 dBFS and faint speech at -45; the noise of an
-/// idle line is below -60. Only what stays below for two seconds is left out.
+/// Frames with a lower mean square (-55 dBFS) are silent. Telephone speech is at about -26 dBFS, faint speech at -45, and the noise of an idle
+/// line below -60. Only silences of at least two seconds are removed.
 const SILENT: f64 = 32768.0 * 32768.0 * 3.162e-6;
-/// Silence of this length is left out,
-const LONG: usize = 2 * SECOND;
-/// but for this much at both of its edges,
-const EDGE: usize = SECOND * 3 / 10;
-/// and with this much put in between.
-const GAP: usize = SECOND / 2;
-/// A cut is in the quietest stretch of this length
-const WINDOW: usize = SECOND * 3 / 10;
-/// found in steps of
-const STEP: usize = SECOND / 100;
-/// within this much before the limit.
-const REACH: usize = 30 * SECOND;
 
-/// Takes one channel's samples and makes its parts.
+/// Lengths in samples.
+#[derive(Clone, Copy)]
+struct Lengths {
+    /// The maximum length of a part.
+    longest: usize,
+    /// Loudness is measured in frames of 20 ms.
+    frame: usize,
+    /// Silences of at least two seconds are removed,
+    long: usize,
+    /// except for 0.3 s at both edges,
+    edge: usize,
+    /// and replaced by half a second of silence.
+    gap: usize,
+    /// A cut is made in the quietest window of 0.3 s,
+    window: usize,
+    /// which is searched in steps of 10 ms
+    step: usize,
+    /// within 30 s before the maximum length.
+    reach: usize,
+}
+
+impl Lengths {
+    fn new(rate: u32, longest: Duration) -> Self {
+        let second = rate as usize;
+        let step = second / 100;
+        Self {
+            longest: (longest.as_secs_f64() * f64::from(rate)) as usize,
+            frame: second / 50,
+            long: 2 * second,
+            edge: second * 3 / 10,
+            gap: second / 2,
+            window: 30 * step,
+            step,
+            reach: 3000 * step,
+        }
+    }
+}
+
+/// Creates the parts of one channel from its samples.
 pub(super) struct Cutter {
     channel: u8,
-    longest: usize,
+    rate: u32,
+    lengths: Lengths,
     encoding: bool,
     /// The samples of an unfinished frame, which starts at `at`.
     frame: Vec<i16>,
     at: u64,
-    /// Silent frames up to `at` that are not yet decided on: all of a silence, or the last of one that is being left out.
+    /// Silent frames before `at` that are not yet sent or removed: a whole silence, or the end of one that is being removed.
     quiet: Vec<i16>,
     leaving_out: bool,
-    /// The part in the making.
+    /// The samples of the current part.
     sent: Vec<i16>,
     spans: Vec<Span>,
-    /// Where in `sent` the last frame ends that is not silent.
+    /// The end of the last frame in `sent` that is not silent.
     loud: usize,
     index: u32,
     parts: Vec<Part>,
 }
 
 impl Cutter {
-    /// `longest` is in samples and more than a second. Without `encoding` the parts have no audio.
-    pub(super) fn new(channel: u8, longest: usize, encoding: bool) -> Self {
+    /// `longest` must be more than a second. Without `encoding` the parts have no audio.
+    pub(super) fn new(channel: u8, rate: u32, longest: Duration, encoding: bool) -> Self {
+        let lengths = Lengths::new(rate, longest);
         Self {
             channel,
-            longest,
+            rate,
+            lengths,
             encoding,
-            frame: Vec::with_capacity(FRAME),
+            frame: Vec::with_capacity(lengths.frame),
             at: 0,
             quiet: Vec::new(),
             leaving_out: false,
@@ -62,17 +90,17 @@ impl Cutter {
         }
     }
 
-    /// Parts that are ready.
+    /// Takes the finished parts.
     pub(super) fn parts(&mut self) -> std::vec::Drain<'_, Part> {
         self.parts.drain(..)
     }
 
     pub(super) fn push(&mut self, mut samples: &[i16]) -> Result<(), SplitError> {
         while !samples.is_empty() {
-            let (now, later) = samples.split_at(samples.len().min(FRAME - self.frame.len()));
+            let (now, later) = samples.split_at(samples.len().min(self.lengths.frame - self.frame.len()));
             self.frame.extend_from_slice(now);
             samples = later;
-            if self.frame.len() == FRAME {
+            if self.frame.len() == self.lengths.frame {
                 self.take_frame()?;
             }
         }
@@ -86,7 +114,7 @@ impl Cutter {
         if !self.leaving_out {
             self.keep_quiet()?;
         }
-        // A rest of nothing but silence is what a cut in a pause at the very end leaves.
+        // After a cut in a pause at the end of the recording, only silence is left, which is not sent.
         if self.loud > 0 {
             self.cut(self.sent.len())?;
         }
@@ -98,17 +126,17 @@ impl Cutter {
         if variance(&frame) < SILENT {
             self.quiet.extend_from_slice(&frame);
             self.at += frame.len() as u64;
-            if !self.leaving_out && self.quiet.len() >= LONG {
+            if !self.leaving_out && self.quiet.len() >= self.lengths.long {
                 self.leaving_out = true;
                 let start = self.at - self.quiet.len() as u64;
                 if start > 0 {
                     let quiet = std::mem::take(&mut self.quiet);
-                    self.keep(&quiet[..EDGE], start)?;
+                    self.keep(&quiet[..self.lengths.edge], start)?;
                     self.quiet = quiet;
                 }
             }
             if self.leaving_out {
-                let surplus = self.quiet.len().saturating_sub(EDGE);
+                let surplus = self.quiet.len().saturating_sub(self.lengths.edge);
                 self.quiet.drain(..surplus);
             }
         } else {
@@ -134,10 +162,10 @@ impl Cutter {
         Ok(())
     }
 
-    /// Puts what was recorded from sample `at` into the part.
+    /// Adds samples that start at sample `at` of the recording to the part.
     fn keep(&mut self, samples: &[i16], mut at: u64) -> Result<(), SplitError> {
-        for samples in samples.chunks(FRAME) {
-            if self.sent.len() + samples.len() > self.longest {
+        for samples in samples.chunks(self.lengths.frame) {
+            if self.sent.len() + samples.len() > self.lengths.longest {
                 self.cut(self.quietest())?;
             }
             let sent = self.sent.len() as u64;
@@ -159,39 +187,41 @@ impl Cutter {
     }
 
     fn gap(&mut self) -> Result<(), SplitError> {
-        if self.sent.len() + GAP + EDGE > self.longest {
+        if self.sent.len() + self.lengths.gap + self.lengths.edge > self.lengths.longest {
             self.cut(self.sent.len())?;
         }
         if !self.sent.is_empty() {
-            self.sent.resize(self.sent.len() + GAP, 0);
+            self.sent.resize(self.sent.len() + self.lengths.gap, 0);
         }
         Ok(())
     }
 
-    /// Where to cut near the end of `sent`: where silence was left out, or else in the middle of the quietest window; of equal ones, of the last.
-    /// In whole numbers, which are the same on every machine.
+    /// Where to cut near the end of `sent`: where a silence was removed, or else in the middle of the quietest window (of equal ones, the last).
+    /// Integer arithmetic gives the same result on every machine.
     fn quietest(&self) -> usize {
-        let reach = REACH.min(self.sent.len() / 2) / STEP * STEP;
+        let reach = self.lengths.reach.min(self.sent.len() / 2) / self.lengths.step * self.lengths.step;
         let from = self.sent.len() - reach;
         let after_gap = |two: &&[Span]| two[1].sent > two[0].sent + two[0].length && two[1].sent > from as u64;
         if let Some(two) = self.spans.windows(2).rfind(after_gap) {
             return two[1].sent as usize;
         }
-        let steps: Vec<_> = self.sent[from..].chunks(STEP).map(sums).collect();
+        let steps: Vec<_> = self.sent[from..].chunks(self.lengths.step).map(sums).collect();
         steps
-            .windows(WINDOW / STEP)
+            .windows(self.lengths.window / self.lengths.step)
             .enumerate()
             .map(|(start, window)| {
                 let (sum, squares) = window
                     .iter()
                     .fold((0, 0), |(sum, squares), step| (sum + step.0, squares + step.1));
-                (squares * WINDOW as i64 - sum * sum, start)
+                (squares * self.lengths.window as i64 - sum * sum, start)
             })
             .min_by_key(|(energy, start)| (*energy, usize::MAX - start))
-            .map_or(self.sent.len(), |(_, start)| from + start * STEP + WINDOW / 2)
+            .map_or(self.sent.len(), |(_, start)| {
+                from + start * self.lengths.step + self.lengths.window / 2
+            })
     }
 
-    /// Makes a part of what comes before `point`. A gap at the cut goes to neither side.
+    /// Creates a part from the samples before `point`. A gap at the cut belongs to neither part.
     fn cut(&mut self, point: usize) -> Result<(), SplitError> {
         let point = point as u64;
         let mut rest = Vec::new();
@@ -207,19 +237,22 @@ impl Cutter {
             span.length = kept;
             kept > 0
         });
-        let spans = Spans(std::mem::replace(&mut self.spans, rest));
-        if let (Some(first), Some(last)) = (spans.0.first(), spans.0.last()) {
+        let spans = Spans {
+            spans: std::mem::replace(&mut self.spans, rest),
+            rate: self.rate,
+        };
+        if let (Some(first), Some(last)) = (spans.spans.first(), spans.spans.last()) {
             let sent = last.sent + last.length;
             self.parts.push(Part {
                 index: self.index,
                 channel: self.channel,
-                start: seconds(first.recorded),
-                end: seconds(last.recorded + last.length),
+                start: self.seconds(first.recorded),
+                end: self.seconds(last.recorded + last.length),
                 audio: match self.encoding {
-                    true => flac::encode(&self.sent[..sent as usize])?,
+                    true => flac::encode(&self.sent[..sent as usize], self.rate)?,
                     false => Bytes::new(),
                 },
-                seconds: seconds(sent),
+                seconds: self.seconds(sent),
                 spans,
             });
             self.index += 1;
@@ -232,13 +265,13 @@ impl Cutter {
         self.loud = self.loud.saturating_sub(gone as usize);
         Ok(())
     }
+
+    fn seconds(&self, samples: u64) -> f64 {
+        samples as f64 / f64::from(self.rate)
+    }
 }
 
-fn seconds(samples: u64) -> f64 {
-    samples as f64 / f64::from(RATE)
-}
-
-/// The mean square of the samples, less a constant offset.
+/// The mean square of the samples without their constant offset.
 fn variance(samples: &[i16]) -> f64 {
     let (sum, squares) = sums(samples);
     let length = samples.len() as f64;

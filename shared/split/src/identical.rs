@@ -1,23 +1,23 @@
-//! Whether the channels of a recording carry the same signal.
+//! Detects recordings whose channels contain the same signal.
 
-use std::{fs::File, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use super::{
-    SplitError,
+    Recording, SplitError,
     decode::{Block, decode},
 };
 
-/// Channels carry the same signal while their difference stays this much (17 dB) below them in every half second that is not silent:
-/// more than codecs add, less than a word by another speaker.
+/// Channels are identical if their difference is this much (17 dB) below them in every half second that is not silent. Differences caused by
+/// codecs are smaller, and a word by another speaker is larger.
 const SAME: f64 = 0.02;
 /// Mean square of -55 dBFS.
 const AUDIBLE: f64 = 3.162e-6;
 
-/// Whether there are several channels and all carry the same signal. Reads up to where they differ.
-pub(super) fn has_identical_channels(file: File, extension: Option<&str>) -> Result<bool, SplitError> {
+/// Whether there are several channels with the same signal. Stops reading at the first difference.
+pub(super) fn has_identical_channels(recording: &Recording<'_>) -> Result<bool, SplitError> {
     let mut identical = false;
     let mut differ = Differ::default();
-    decode(file, extension, &mut |block| {
+    decode(recording, &mut |block| {
         identical = block.channels > 1 && differ.same(&block);
         Ok(match identical {
             true => ControlFlow::Continue(()),
@@ -31,7 +31,7 @@ pub(super) fn has_identical_channels(file: File, extension: Option<&str>) -> Res
 #[derive(Default)]
 struct Differ {
     frames: u32,
-    /// For each channel after the first: the sum of squares of its difference, of both.
+    /// For each channel after the first: the sum of squares of the difference, and of both channels.
     sums: Vec<(f64, f64)>,
 }
 

@@ -1,23 +1,21 @@
-//! A part and how its time maps to the time of the recording.
+//! A part, and the mapping of its time to the time of the recording.
 
 use bytes::Bytes;
-
-use super::RATE;
 
 /// A piece of one channel.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Position among the parts of its channel, from 0.
+    /// Index among the parts of its channel, from 0.
     pub index: u32,
-    /// The channel in the file, from 0; 0 when they are mixed.
+    /// The channel in the file, from 0; 0 if channels are mixed.
     pub channel: u8,
     /// Where it starts in the recording, in seconds.
     pub start: f64,
     /// Where it ends in the recording, in seconds.
     pub end: f64,
-    /// A FLAC file, 16 kHz, mono, 16 bits.
+    /// A FLAC file: mono, 16 bits, with the recording's sample rate up to 16 kHz.
     pub audio: Bytes,
-    /// Length of [`Part::audio`] in seconds; less than `end - start` when silence was left out.
+    /// Length of [`Part::audio`] in seconds; less than `end - start` if silence was removed.
     pub seconds: f64,
     /// Maps times of [`Part::audio`] to times of the recording.
     pub spans: Spans,
@@ -30,11 +28,15 @@ impl Part {
     }
 }
 
-/// How the time of a part's audio maps to the time of the recording.
+/// The mapping of the time of a part's audio to the time of the recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spans(pub(super) Vec<Span>);
+pub struct Spans {
+    pub(super) spans: Vec<Span>,
+    /// Samples per second.
+    pub(super) rate: u32,
+}
 
-/// A stretch of the recording that is in a part without a break, in samples at 16 kHz.
+/// A contiguous piece of the recording in a part, in samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) sent: u64,
@@ -43,23 +45,25 @@ pub(super) struct Span {
 }
 
 impl Spans {
-    /// Maps second `sent` of the part's audio to the second of the recording. A time inside the short silence that replaces a long one maps to
-    /// the nearer edge of the long one; a time before or after the audio maps to its start or end. The mapping never decreases.
+    /// Maps a time of the part's audio to the time of the recording, both in seconds. A time within the short silence that replaces a long one
+    /// maps to the nearer edge of the long one; a time before or after the audio maps to its start or end. The mapping is monotonic.
     pub fn recording_time(&self, sent: f64) -> f64 {
-        let sent = sent * f64::from(RATE);
+        let sent = sent * f64::from(self.rate);
         let within = |span: &Span| span.recorded as f64 + (sent - span.sent as f64).clamp(0.0, span.length as f64);
         let distance = |span: &Span| {
             (span.sent as f64 - sent)
                 .max(sent - (span.sent + span.length) as f64)
                 .max(0.0)
         };
-        let next = self.0.partition_point(|span| ((span.sent + span.length) as f64) < sent);
+        let next = self
+            .spans
+            .partition_point(|span| ((span.sent + span.length) as f64) < sent);
         let candidates = [next.checked_sub(1), Some(next)];
         candidates
             .into_iter()
             .flatten()
-            .filter_map(|index| self.0.get(index))
+            .filter_map(|index| self.spans.get(index))
             .min_by(|one, other| distance(one).total_cmp(&distance(other)))
-            .map_or(0.0, |span| within(span) / f64::from(RATE))
+            .map_or(0.0, |span| within(span) / f64::from(self.rate))
     }
 }

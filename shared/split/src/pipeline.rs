@@ -1,55 +1,57 @@
-//! From a file to its parts: decode, resample, cut, encode, for each channel.
+//! The pipeline from a file to its parts: decode, resample, cut and encode each channel.
 
-use std::{fs::File, ops::ControlFlow};
+use std::{ops::ControlFlow, time::Duration};
 
 use super::{
-    Analysis, Channels, Part, Plan, RATE, SplitError,
+    Analysis, Channels, MAX_RATE, Part, Plan, Recording, SplitError,
     cut::Cutter,
     decode::{Block, decode},
     identical::has_identical_channels,
+    peaks::PeakMeter,
     plan::{LONGEST, SHORTEST},
     resample::Resampler,
 };
 
-/// Reads the file from front to back and hands out its parts as they are cut, in order for each channel, until `emit` breaks.
+/// Reads the recording from start to end and passes its parts to `emit`, in order for each channel, until `emit` breaks.
 ///
-/// [`Channels::Separate`] reads it twice where channels may be identical: up to the first half second that tells them apart.
-/// A file that breaks off gives what is there. A recording of nothing but silence has no parts.
+/// With [`Channels::Separate`], the recording is first read up to the first half second in which the channels differ. From a damaged or
+/// truncated file everything that can be decoded is used, and [`Analysis::coverage`] contains how much is missing. A recording with only silence
+/// has no parts.
 pub fn split(
-    file: File,
-    extension: Option<&str>,
+    recording: &Recording<'_>,
     plan: &Plan,
     emit: &mut dyn FnMut(Part) -> ControlFlow<()>,
 ) -> Result<Analysis, SplitError> {
-    run(file, extension, plan, true, emit)
+    run(recording, plan, true, emit)
 }
 
-/// Like [`split`], but encodes nothing and returns the analysis alone.
-pub fn analyze(file: File, extension: Option<&str>, plan: &Plan) -> Result<Analysis, SplitError> {
-    run(file, extension, plan, false, &mut |_| ControlFlow::Continue(()))
+/// Like [`split`], but encodes nothing and returns only the analysis.
+pub fn analyze(recording: &Recording<'_>, plan: &Plan) -> Result<Analysis, SplitError> {
+    run(recording, plan, false, &mut |_| ControlFlow::Continue(()))
 }
 
 fn run(
-    file: File,
-    extension: Option<&str>,
+    recording: &Recording<'_>,
     plan: &Plan,
     encoding: bool,
     emit: &mut dyn FnMut(Part) -> ControlFlow<()>,
 ) -> Result<Analysis, SplitError> {
     let identical = match plan.channels {
         Channels::Mixed => false,
-        Channels::Separate => has_identical_channels(file.try_clone()?, extension)?,
+        Channels::Separate => has_identical_channels(recording)?,
     };
     let separate = plan.channels == Channels::Separate;
-    let longest = (plan.longest.clamp(SHORTEST, LONGEST).as_secs_f64() * f64::from(RATE)) as usize;
+    let longest = plan.longest.clamp(SHORTEST, LONGEST);
     let mut lanes: Vec<Lane> = Vec::new();
+    let mut peaks = PeakMeter::default();
     let mut total = Emitted {
         emit,
         seconds: 0.0,
         parts: 0,
         stopped: false,
     };
-    let decoded = decode(file, extension, &mut |block| {
+    let decoded = decode(recording, &mut |block| {
+        peaks.push(&block);
         if lanes.is_empty() {
             let count = if separate && !identical { block.channels } else { 1 };
             lanes = (0..count)
@@ -72,12 +74,15 @@ fn run(
         }
     }
     Ok(Analysis {
-        seconds: decoded.seconds(),
+        seconds: decoded.seconds,
         sent_seconds: total.seconds,
         channels: count(decoded.channels),
         identical_channels: identical,
         parts: total.parts,
+        coverage: decoded.coverage,
         corrupt_packets: decoded.corrupt,
+        format_changes: decoded.format_changes,
+        peaks: peaks.finish(),
     })
 }
 
@@ -85,30 +90,36 @@ fn count(channels: usize) -> u8 {
     u8::try_from(channels).unwrap_or(u8::MAX)
 }
 
-/// A channel's way from the file's samples to parts.
+/// Processes one channel from the file's samples to parts.
 struct Lane {
     channel: usize,
     resampler: Resampler,
     cutter: Cutter,
     mono: Vec<f32>,
-    resampled: Vec<i16>,
+    resampled: Vec<f32>,
+    quantized: Vec<i16>,
 }
 
 impl Lane {
-    fn new(channel: usize, rate: u32, longest: usize, encoding: bool) -> Result<Self, SplitError> {
+    fn new(channel: usize, rate: u32, longest: Duration, encoding: bool) -> Result<Self, SplitError> {
+        // Telephone audio keeps its rate: a higher one adds no information and doubles the size.
+        let part_rate = rate.min(MAX_RATE);
         Ok(Self {
             channel,
-            resampler: Resampler::new(rate)?,
-            cutter: Cutter::new(count(channel), longest, encoding),
+            resampler: Resampler::new(rate, part_rate)?,
+            cutter: Cutter::new(count(channel), part_rate, longest, encoding),
             mono: Vec::new(),
             resampled: Vec::new(),
+            quantized: Vec::new(),
         })
     }
 
     fn push(&mut self, block: &Block<'_>, separate: bool) -> Result<(), SplitError> {
         let frames = block.samples.chunks_exact(block.channels);
         self.mono.clear();
-        if separate {
+        if block.channels == 1 {
+            self.mono.extend_from_slice(block.samples);
+        } else if separate {
             self.mono.extend(frames.map(|frame| frame[self.channel]));
         } else {
             let share = 1.0 / block.channels as f32;
@@ -116,18 +127,29 @@ impl Lane {
         }
         self.resampled.clear();
         self.resampler.push(&self.mono, &mut self.resampled)?;
-        self.cutter.push(&self.resampled)
+        self.cut()
     }
 
     fn finish(&mut self) -> Result<(), SplitError> {
         self.resampled.clear();
         self.resampler.finish(&mut self.resampled)?;
-        self.cutter.push(&self.resampled)?;
+        self.cut()?;
         self.cutter.finish()
+    }
+
+    fn cut(&mut self) -> Result<(), SplitError> {
+        self.quantized.clear();
+        // Rounds half away from zero like `f32::round`, which would be a function call; the cast saturates.
+        let quantized = self
+            .resampled
+            .iter()
+            .map(|sample| (sample * 32768.0 + 0.5_f32.copysign(*sample)) as i16);
+        self.quantized.extend(quantized);
+        self.cutter.push(&self.quantized)
     }
 }
 
-/// Hands parts out and counts them.
+/// Passes parts to the receiver and counts them.
 struct Emitted<'a> {
     emit: &'a mut dyn FnMut(Part) -> ControlFlow<()>,
     seconds: f64,

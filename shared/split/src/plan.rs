@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-/// The longest part: even if it is noise, its FLAC file is smaller than the API's limit of 25 MB.
+/// The maximum length of a part. Even for noise, its FLAC file is smaller than the API's limit of 25 MB.
 pub const LONGEST: Duration = Duration::from_secs(780);
-/// The shortest value of [`Plan::longest`].
+/// The minimum value of [`Plan::longest`].
 pub(super) const SHORTEST: Duration = Duration::from_secs(2);
 
 /// How to split a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The longest audio of one part; clamped to between 2 s and [`LONGEST`].
+    /// The maximum length of a part's audio; clamped to between 2 s and [`LONGEST`].
     pub longest: Duration,
     /// How to treat several channels.
     pub channels: Channels,
@@ -19,8 +19,8 @@ pub struct Plan {
 /// How to treat several channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channels {
-    /// All channels are mixed into one.
+    /// All channels are mixed to one.
     Mixed,
-    /// Each channel has its own parts. Channels that carry the same signal count as one.
+    /// Each channel has separate parts. Channels with the same signal count as one.
     Separate,
 }

@@ -1,33 +1,35 @@
-//! Any sample rate to 16 kHz, with times kept: output sample n is the signal at n / 16000 s.
+//! Resampling that preserves times: output sample n is the signal at n / rate seconds.
 
 use rubato::{Fft, FixedSync, Resampler as _, audioadapter_buffers::direct::SequentialSlice};
 
-use super::{RATE, SplitError};
+use super::SplitError;
 
-/// Input samples at once, about.
+/// The approximate number of input samples per step.
 const CHUNK: usize = 1024;
 
-/// One channel's converter, fed in pieces of any size.
-pub(super) struct Resampler {
-    rate: u32,
-    /// `None` when there is nothing to convert.
+/// The resampler of one channel, for input in pieces of any size.
+pub(crate) struct Resampler {
+    from: u32,
+    to: u32,
+    /// `None` if the rates are equal.
     fft: Option<Fft<f32>>,
     input: Vec<f32>,
     output: Vec<f32>,
-    /// Output samples still to leave out: the converter's delay.
+    /// Output samples that must still be skipped because of the resampler's delay.
     delay: usize,
     taken: u64,
     given: u64,
 }
 
 impl Resampler {
-    pub(super) fn new(rate: u32) -> Result<Self, SplitError> {
-        let fft = (rate != RATE)
-            .then(|| Fft::new(rate as usize, RATE as usize, CHUNK, 1, FixedSync::Both))
+    pub(crate) fn new(from: u32, to: u32) -> Result<Self, SplitError> {
+        let fft = (from != to)
+            .then(|| Fft::new(from as usize, to as usize, CHUNK, 1, FixedSync::Both))
             .transpose()
             .map_err(|_| SplitError::Unsupported)?;
         Ok(Self {
-            rate,
+            from,
+            to,
             delay: fft.as_ref().map_or(0, |fft| fft.output_delay()),
             output: vec![0.0; fft.as_ref().map_or(0, |fft| fft.output_frames_max())],
             input: Vec::new(),
@@ -37,24 +39,34 @@ impl Resampler {
         })
     }
 
-    /// Converts what can be converted so far.
-    pub(super) fn push(&mut self, samples: &[f32], out: &mut Vec<i16>) -> Result<(), SplitError> {
+    /// The number of output samples for the input so far that were not returned yet.
+    pub(crate) fn pending(&self) -> u64 {
+        self.total().saturating_sub(self.given)
+    }
+
+    fn total(&self) -> u64 {
+        self.taken * u64::from(self.to) / u64::from(self.from)
+    }
+
+    /// Resamples the input, as far as possible.
+    pub(crate) fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) -> Result<(), SplitError> {
         self.taken += samples.len() as u64;
         if self.fft.is_none() {
-            out.extend(samples.iter().map(quantised));
+            self.given += samples.len() as u64;
+            out.extend_from_slice(samples);
             return Ok(());
         }
         self.input.extend_from_slice(samples);
         self.convert(out)
     }
 
-    /// Gives the rest: as many samples in all as the input lasts.
-    pub(super) fn finish(&mut self, out: &mut Vec<i16>) -> Result<(), SplitError> {
+    /// Returns the remaining samples, so that the output has the same length as the input.
+    pub(crate) fn finish(&mut self, out: &mut Vec<f32>) -> Result<(), SplitError> {
         let Some(fft) = &self.fft else {
             return Ok(());
         };
         let chunk = fft.input_frames_next();
-        let total = self.taken * u64::from(RATE) / u64::from(self.rate);
+        let total = self.total();
         while self.given < total {
             self.input.resize(chunk, 0.0);
             self.convert(out)?;
@@ -64,7 +76,7 @@ impl Resampler {
         Ok(())
     }
 
-    fn convert(&mut self, out: &mut Vec<i16>) -> Result<(), SplitError> {
+    fn convert(&mut self, out: &mut Vec<f32>) -> Result<(), SplitError> {
         let Some(fft) = &mut self.fft else {
             return Ok(());
         };
@@ -81,14 +93,9 @@ impl Resampler {
             let skipped = self.delay.min(given);
             self.delay -= skipped;
             self.given += (given - skipped) as u64;
-            out.extend(self.output[skipped..given].iter().map(quantised));
+            out.extend_from_slice(&self.output[skipped..given]);
         }
         self.input.drain(..used);
         Ok(())
     }
-}
-
-fn quantised(sample: &f32) -> i16 {
-    // The cast saturates.
-    (sample * 32768.0).round() as i16
 }

@@ -1,4 +1,4 @@
-//! Where a list continues: opaque to callers, and good for one list only.
+//! Pagination cursors. They are opaque to callers and valid for one filter and order only.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -8,22 +8,22 @@ use sha2::{Digest, Sha256};
 use super::list_filter::{ListFilter, ListOrder};
 use crate::time::to_millis;
 
-/// The version of the format. A cursor of another version is refused.
+/// The version of the format. A cursor of another version is rejected.
 const VERSION: u8 = 1;
 const FILTER_BYTES: usize = 8;
-/// `2025-08-08T11:44:39.000Z`.
+/// The length of a time such as `2025-08-08T11:44:39.000Z`.
 const TIME_BYTES: usize = 24;
-/// Start time and id: DynamoDB's limit for a sort key.
-const LONGEST_POSITION: usize = 1024;
+/// The maximum length of start time and id: DynamoDB's limit for a sort key.
+const MAX_POSITION_BYTES: usize = 1024;
 
 /// A position in a list: the start time and id of the row before the next page.
 ///
-/// It is not signed. A caller who alters one moves within a list that the same key may read anyway.
+/// It is not signed: a caller who changes it only moves to another position in a list that the caller may read anyway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(pub(super) String);
 
 impl Cursor {
-    /// Reads what [`Cursor::encode`] returned for the same filter and order. `None` for anything else.
+    /// Decodes the result of [`Cursor::encode`] for the same filter and order; `None` for any other text.
     pub fn decode(text: &str, filter: &ListFilter, order: ListOrder) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let position = bytes.strip_prefix(&prefix(filter, order)[..])?;
@@ -31,14 +31,14 @@ impl Cursor {
         is_position(position).then(|| Self(position.to_owned()))
     }
 
-    /// The cursor as callers see it: version, order and a hash of the filter, then the position.
+    /// The base64 text of version, order, a hash of the filter, and the position.
     pub fn encode(&self, filter: &ListFilter, order: ListOrder) -> String {
         URL_SAFE_NO_PAD.encode([&prefix(filter, order)[..], self.0.as_bytes()].concat())
     }
 }
 
 fn prefix(filter: &ListFilter, order: ListOrder) -> [u8; 2 + FILTER_BYTES] {
-    // JSON of plain fields, which can't fail.
+    // The filter has only plain fields, whose serialization can't fail.
     let hash = Sha256::digest(serde_json::to_vec(filter).unwrap_or_default());
     let mut prefix = [0; 2 + FILTER_BYTES];
     prefix[0] = VERSION;
@@ -50,13 +50,13 @@ fn prefix(filter: &ListFilter, order: ListOrder) -> [u8; 2 + FILTER_BYTES] {
     prefix
 }
 
-/// Whether this has the form of a row's sort key.
+/// Whether the text has the form of a row's sort key.
 fn is_position(text: &str) -> bool {
     let Some((time, id)) = text.split_at_checked(TIME_BYTES) else {
         return false;
     };
     let is_time = time.parse::<Timestamp>().is_ok_and(|parsed| to_millis(parsed) == time);
-    is_time && id.len() > 1 && id.starts_with('#') && text.len() <= LONGEST_POSITION
+    is_time && id.len() > 1 && id.starts_with('#') && text.len() <= MAX_POSITION_BYTES
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_read_back_for_its_own_list_and_order_only(
+        fn a_cursor_is_decoded_only_for_the_same_filter_and_order(
             position in position(), filter in filters(), other in filters(),
         ) {
             let cursor = Cursor(position);
@@ -117,30 +117,30 @@ mod tests {
         }
 
         #[test]
-        fn a_cursor_has_one_spelling_and_what_is_none_is_refused(
+        fn a_cursor_has_one_encoding_and_other_text_is_rejected(
             position in position(), junk in ".*", at in 0_usize..200, bit in 0_u8..8,
         ) {
             let (filter, order) = (ListFilter::default(), ListOrder::Newest);
             prop_assert_eq!(Cursor::decode(&junk, &filter, order), None);
             let text = Cursor(position).encode(&filter, order);
             for other in [format!("{text}="), format!(" {text}"), format!("{text}A"), text[1..].to_owned()] {
-                if let Some(read) = Cursor::decode(&other, &filter, order) {
-                    prop_assert_eq!(read.encode(&filter, order), other);
+                if let Some(decoded) = Cursor::decode(&other, &filter, order) {
+                    prop_assert_eq!(decoded.encode(&filter, order), other);
                 }
             }
             let mut altered = text.into_bytes();
             let at = at % altered.len();
             altered[at] ^= 1 << bit;
-            // What still reads is another position of the same list.
-            if let Some(read) = String::from_utf8(altered.clone()).ok().and_then(|text| Cursor::decode(&text, &filter, order)) {
-                prop_assert!(is_position(&read.0));
-                prop_assert_eq!(read.encode(&filter, order).into_bytes(), altered);
+            // Altered text that still decodes is another position of the same list.
+            if let Some(decoded) = String::from_utf8(altered.clone()).ok().and_then(|text| Cursor::decode(&text, &filter, order)) {
+                prop_assert!(is_position(&decoded.0));
+                prop_assert_eq!(decoded.encode(&filter, order).into_bytes(), altered);
             }
         }
     }
 
     #[test]
-    fn a_cursor_of_another_version_is_refused() {
+    fn a_cursor_of_another_version_is_rejected() {
         let (filter, order) = (ListFilter::default(), ListOrder::Newest);
         let cursor = Cursor("2025-08-08T11:44:39.000Z#dispatch_1_2".into());
         let mut bytes = URL_SAFE_NO_PAD.decode(cursor.encode(&filter, order)).unwrap();

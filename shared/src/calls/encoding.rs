@@ -1,4 +1,4 @@
-//! Items and rows as attributes of the table, and back.
+//! Converts items and rows to DynamoDB attributes and back.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -13,7 +13,7 @@ use crate::{
     time::to_millis,
 };
 
-/// The item with all that it shows.
+/// All attributes of an item, including those of its row.
 pub(super) fn attributes(item: &CallItem) -> Result<dynamodb::Item, CallsError> {
     let mut attributes = dynamodb::Item::from([
         ("id".into(), text(&item.id)),
@@ -28,15 +28,15 @@ pub(super) fn attributes(item: &CallItem) -> Result<dynamodb::Item, CallsError> 
         attributes.insert("near_time".into(), number(unix));
     }
     if let Some((call, position)) = item.row() {
-        show(&mut attributes, &call)?;
+        insert_row(&mut attributes, &call)?;
         if let Some(position) = position {
-            list(&mut attributes, &call, &position);
+            insert_list_keys(&mut attributes, &call, &position);
         }
     }
     Ok(attributes)
 }
 
-fn show(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsError> {
+fn insert_row(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsError> {
     let twilio = match call.twilio.is_empty() {
         true => None,
         false => Some(serde_json::to_string(&call.twilio).map_err(CallsError::bug)?),
@@ -71,7 +71,7 @@ fn show(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsError> 
     Ok(())
 }
 
-fn list(attributes: &mut dynamodb::Item, call: &Call, position: &ListPosition) {
+fn insert_list_keys(attributes: &mut dynamodb::Item, call: &Call, position: &ListPosition) {
     attributes.insert("list_order".into(), text(&position.order));
     attributes.insert("list_kind".into(), text(position.list.name()));
     let partitions = [
@@ -85,7 +85,7 @@ fn list(attributes: &mut dynamodb::Item, call: &Call, position: &ListPosition) {
     }
 }
 
-/// The item, without what it shows.
+/// The item from its attributes, without the derived row.
 pub(super) fn item_from(attributes: &dynamodb::Item) -> Result<CallItem, CallsError> {
     let state: ItemState = match get_text(attributes, "facts") {
         Some(facts) => serde_json::from_str(&facts).map_err(CallsError::bug)?,
@@ -98,12 +98,12 @@ pub(super) fn item_from(attributes: &dynamodb::Item) -> Result<CallItem, CallsEr
     })
 }
 
-/// A call from the attributes that its indexes project, and from `size` and `etag` if they are there.
+/// A call from the attributes of a row. The indexes do not project `size` and `etag`.
 pub(super) fn call_from(mut item: dynamodb::Item) -> Call {
     let number = |name| get_number(&item, name);
     let (size, duration) = (number("size"), number("duration"));
     let has_transcript = matches!(item.get("has_transcript"), Some(AttributeValue::Bool(true)));
-    // Moved, since a page has hundreds of texts.
+    // The strings are moved and not cloned, because a page has hundreds of them.
     let mut text = |name| match item.remove(name) {
         Some(AttributeValue::S(text)) => Some(text),
         _ => None,
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_survives_the_table() {
+    fn a_call_is_equal_after_encoding_and_decoding() {
         let call = Call {
             dispatch_id: "dispatch_1754653479_15103455686".into(),
             s3_key: Some("egress-recordings/2025/08/08/x.mp4".into()),
@@ -158,7 +158,7 @@ mod tests {
             item: String::new(),
         };
         let mut item = dynamodb::Item::new();
-        show(&mut item, &call).unwrap();
+        insert_row(&mut item, &call).unwrap();
         assert_eq!(call_from(item), call);
     }
 }

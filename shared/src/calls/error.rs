@@ -1,4 +1,4 @@
-//! Why the calls table could not be used.
+//! Errors of the calls table.
 
 use std::{error::Error, fmt};
 
@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::clients::aws::causes;
 
-/// Why the table could not be used.
+/// A request to the calls table failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the calls table did not answer: {text}")]
 pub struct CallsError {
@@ -15,7 +15,7 @@ pub struct CallsError {
 }
 
 impl CallsError {
-    /// A mistake of this program.
+    /// An error in this program, such as a value that can't be serialized.
     pub(super) fn bug(error: impl fmt::Display) -> Self {
         Self {
             text: error.to_string(),
@@ -23,13 +23,13 @@ impl CallsError {
         }
     }
 
-    /// Other writers were faster, too often.
+    /// Every attempt of a conditional write lost against another writer.
     pub(super) fn busy() -> Self {
         Self::bug("other writers kept changing the same calls")
     }
 
-    /// Whether the table was throttled or did not answer at all, so that other requests would fare the same. What is wrong with one item is
-    /// no outage.
+    /// Whether the table was throttled or did not answer at all, so that other requests would probably fail, too. A problem with a single item
+    /// is not an outage.
     pub fn is_outage(&self) -> bool {
         self.is_outage
     }
@@ -37,14 +37,14 @@ impl CallsError {
 
 impl<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for CallsError {
     fn from(error: SdkError<E, R>) -> Self {
-        let of_one_item = [
+        let item_errors = [
             "ConditionalCheckFailedException",
             "ItemCollectionSizeLimitExceededException",
             "ValidationException",
         ];
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         Self {
-            is_outage: code.is_none_or(|code| !of_one_item.contains(&code)),
+            is_outage: code.is_none_or(|code| !item_errors.contains(&code)),
             text: causes(&error),
         }
     }

@@ -1,4 +1,4 @@
-//! Interactions as JSON: from events, requests and files.
+//! Interactions, parsed from the JSON of events, requests and files.
 
 use std::collections::BTreeMap;
 
@@ -15,26 +15,27 @@ use crate::{
     time::{DateInput, to_millis},
 };
 
-/// The longest text of a field, in bytes.
-const LONGEST: usize = 1000;
-/// Names besides those of the [`Field`]s.
-const OTHERS: [&str; 3] = ["interaction_id", "dispatch_id", "updated_at"];
+/// The maximum length of a text field in bytes.
+const MAX_TEXT_BYTES: usize = 1000;
+/// The accepted names that are not a [`Field`].
+const OTHER_NAMES: [&str; 3] = ["interaction_id", "dispatch_id", "updated_at"];
 
-/// What somebody reports of an interaction: any of its fields.
+/// A report about an interaction, with any of its fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Interaction {
     /// The interaction's id.
     pub interaction_id: Option<String>,
     /// The dispatch that made the call.
     pub dispatch_id: Option<DispatchId>,
-    /// Whether each of these fields has a value, and which; a field that is not here is not touched. Text, or for `duration` a number.
+    /// The reported fields. `None` clears a field; a field that is not in the map keeps its value. Values are strings, or a number for
+    /// `duration`.
     pub fields: BTreeMap<Field, Option<Value>>,
-    /// When this was so. Of two reports of a field the newer counts, in whatever order they arrive.
+    /// The time of the report. Of two reports of a field the newer one counts, in whatever order they arrive.
     pub at: Timestamp,
 }
 
 impl Interaction {
-    /// Ids of the items that it is about: the dispatch, if it is known, comes before the interaction.
+    /// Ids of the items of this report: first the dispatch, if it is known, then the interaction.
     pub(super) fn ids(&self) -> Vec<String> {
         let dispatch = self.dispatch_id.as_ref().map(DispatchId::to_string);
         dispatch
@@ -43,21 +44,21 @@ impl Interaction {
             .collect()
     }
 
-    /// Adds it to what was reported of its items.
+    /// Merges the report into its items.
     pub(super) fn apply(&self, items: &mut Items) {
         let ids = self.ids();
         let Some(target) = ids.first() else { return };
-        let stamped = |value: Option<Value>| Timestamped {
+        let timestamped = |value: Option<Value>| Timestamped {
             at: self.at,
             value: value.unwrap_or(Value::Null),
         };
         let own = &mut entry(items, target).state.own;
         own.reported_at(self.at);
         if let Some(id) = &self.interaction_id {
-            own.report("interaction_id", &stamped(Some(id.as_str().into())));
+            own.report("interaction_id", &timestamped(Some(id.as_str().into())));
         }
         for (field, value) in &self.fields {
-            own.report(field.name(), &stamped(value.clone()));
+            own.report(field.name(), &timestamped(value.clone()));
         }
         if let [dispatch, interaction] = &ids[..] {
             entry(items, interaction).state.own.belongs_to(dispatch, self.at);
@@ -65,7 +66,7 @@ impl Interaction {
     }
 }
 
-/// The fields of a call that are reported.
+/// The fields of a call that a report can contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Field {
@@ -79,7 +80,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// All of them.
+    /// All fields.
     pub const ALL: [Self; 7] = [
         Self::CustomerName,
         Self::Phone,
@@ -105,15 +106,15 @@ impl Field {
 }
 
 impl Interaction {
-    /// Reads a JSON object: the fields of the list, `interaction_id` or `dispatch_id` or both, and `updated_at` (`now` when it is absent). A field
-    /// that is `null` has no value from then on. The error is a sentence for whoever sent it.
+    /// Parses a JSON object with the fields of the list, `interaction_id` or `dispatch_id` or both, and `updated_at` (default: `now`). A `null`
+    /// clears the field. The error is a sentence for the sender.
     pub fn from_json(object: &Map<String, Value>, now: Timestamp) -> Result<Self, String> {
         let text = |name: &str| match object.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.len() <= LONGEST => {
+            Some(Value::String(text)) if text.len() <= MAX_TEXT_BYTES => {
                 Ok(Some(text.as_str()).filter(|text| !text.is_empty()))
             }
-            Some(_) => Err(format!("{name} must be text of at most {LONGEST} bytes.")),
+            Some(_) => Err(format!("{name} must be text of at most {MAX_TEXT_BYTES} bytes.")),
         };
         let moment = |name: &str| match text(name)? {
             None => Ok(None),
@@ -172,9 +173,9 @@ impl Interaction {
         })
     }
 
-    /// The first name in the object that [`Interaction::from_json`] passes over.
+    /// The first name in the object that [`Interaction::from_json`] does not know.
     pub fn unknown(object: &Map<String, Value>) -> Option<&str> {
-        let is_known = |name: &str| OTHERS.contains(&name) || Field::ALL.iter().any(|field| field.name() == name);
+        let is_known = |name: &str| OTHER_NAMES.contains(&name) || Field::ALL.iter().any(|field| field.name() == name);
         object.keys().map(String::as_str).find(|name| !is_known(name))
     }
 }
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_the_fields_is_enough_with_an_id() {
+    fn an_id_and_any_one_field_are_enough() {
         let read_back = read(json!({
             "interaction_id": "i", "dispatch_id": "dispatch_1_2", "duration": "180", "start_time": "2025-08-08T11:44:39Z",
             "outcome": null, "updated_at": "2025-08-08T12:00:00Z", "something": 1,
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn the_error_names_the_invalid_field() {
         for (value, name) in [
             (json!({"status": "COMPLETED"}), "interaction_id or dispatch_id"),
             (json!({"interaction_id": "a#b"}), "interaction_id"),

@@ -1,4 +1,4 @@
-//! An item of the table, and what it is paired by.
+//! An item of the table, and the phone number and time that pairing uses.
 
 use std::collections::BTreeMap;
 
@@ -14,48 +14,47 @@ use crate::{
     time::{to_millis, utc_day},
 };
 
-/// A phone number's digits and a Unix time.
-pub(super) type Near = (String, i64);
+/// The digits of a phone number and a Unix time, the values that pairing compares.
+pub(super) type Anchor = (String, i64);
 
-/// Items by their ids.
+/// Items by id.
 pub(super) type Items = BTreeMap<String, CallItem>;
 
-/// The item with this id, which is new unless it is there.
+/// The item with this id, inserted if it does not exist.
 pub(super) fn entry<'a>(items: &'a mut Items, id: &str) -> &'a mut CallItem {
     items.entry(id.to_owned()).or_insert_with(|| CallItem::new(id))
 }
 
-/// An item of the table: what was reported of one thing; and, unless it belongs to another, the row of the list that it makes together with what
-/// belongs to it.
+/// An item of the table: the reported values of one thing. An item without an owner is also a row of the list, together with its members.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CallItem {
     pub(super) id: String,
-    /// Grows with each change; 0 for an item that is not in the table.
+    /// Revision, which increases with each write; 0 for an item that is not in the table yet.
     pub(super) rev: i64,
     pub(super) state: ItemState,
 }
 
-/// What [`CallItem`] keeps besides what it shows.
+/// The state of a [`CallItem`] from which its row is derived, stored as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ItemState {
     pub(super) own: Observations,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) owner: Option<String>,
-    /// What belongs to it: copies, so that one item is all that a row needs.
+    /// Copies of the items that this item owns, so that a row can be derived from one item.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) members: BTreeMap<String, Observations>,
 }
 
-/// Where a row is listed.
+/// The position of a row in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ListPosition {
     pub(super) list: ListKind,
-    /// Start time, or else that of the first report, and id; begins with the UTC day.
+    /// The start time, or else the time of the first report, followed by the id. It begins with the UTC day.
     pub(super) order: String,
 }
 
-/// The two lists.
+/// The two lists of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ListKind {
     /// Calls that can be played.
@@ -65,7 +64,7 @@ pub(super) enum ListKind {
 }
 
 impl ListKind {
-    /// The key of its partition in the index of all calls.
+    /// The partition key of the list in the index of all calls.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Playable => "playable",
@@ -73,7 +72,7 @@ impl ListKind {
         }
     }
 
-    /// The key of a partition in an index of the calls of a number or an interaction.
+    /// The partition key of the calls of a number or an interaction in their index.
     pub(super) fn partition(self, of: &str) -> String {
         match self {
             Self::Playable => of.to_owned(),
@@ -93,7 +92,7 @@ pub(super) fn order(start: Timestamp, id: &str) -> String {
     format!("{}#{id}", to_millis(start))
 }
 
-/// Times that a list can hold: with years of four digits, and room for the search around them.
+/// Whether a list can contain this time: the year has four digits, with room for a search window around it.
 pub(super) fn is_listable(time: Timestamp) -> bool {
     (1..=9998).contains(&utc_day(time).year())
 }
@@ -111,17 +110,17 @@ impl CallItem {
         ItemKind::of(&self.id)
     }
 
-    /// The item that it was declared to belong to.
+    /// The item that a report declared as the owner.
     pub(super) fn declared_owner(&self) -> Option<&str> {
         self.state.own.declared_owner.as_ref()?.value.as_str()
     }
 
-    /// The part of the id that names the thing outside this table.
+    /// See [`item_id::name`].
     pub(super) fn name(&self) -> &str {
         item_id::name(&self.id)
     }
 
-    /// What was reported of it, and of what belongs to it.
+    /// The reported values of the item itself and of its members, with their ids.
     pub(super) fn observations(&self) -> impl Iterator<Item = (&str, &Observations)> {
         let members = self
             .state
@@ -141,10 +140,10 @@ impl CallItem {
         fields
     }
 
-    /// The number and Unix time by which it is paired with others.
-    pub(super) fn near(&self) -> Option<Near> {
+    /// The phone number and Unix time by which the item is paired with others.
+    pub(super) fn near(&self) -> Option<Anchor> {
         match self.kind() {
-            // Its dispatch stands for it.
+            // The dispatch that owns it is paired in its place.
             ItemKind::Interaction if self.state.own.declared_owner.is_some() => None,
             ItemKind::Dispatch | ItemKind::Interaction => {
                 if let Some(pattern) = DispatchId::parse(&self.id).and_then(|id| id.pattern()) {
@@ -172,7 +171,7 @@ impl CallItem {
         }
     }
 
-    /// A file that was deleted and that belongs to no call.
+    /// Whether this is a deleted file that belongs to no call.
     pub(super) fn is_gone(&self) -> bool {
         let own = &self.state.own;
         own.failure.is_none()

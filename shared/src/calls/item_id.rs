@@ -1,12 +1,12 @@
-//! Ids of the table's items: what each is about.
+//! Ids of the table's items.
 
-/// What an item of the table is about, by its id.
+/// The kind of an item, which its id encodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ItemKind {
     Dispatch,
     Interaction,
     Object,
-    /// A recording by LiveKit that failed without a file.
+    /// A LiveKit recording that failed without a file.
     Egress,
     Twilio,
 }
@@ -23,7 +23,7 @@ impl ItemKind {
     }
 }
 
-/// The part of an item's id that names the thing outside this table.
+/// The part of an item's id after the `#`: the id that the thing has outside this table.
 pub(super) fn name(id: &str) -> &str {
     id.split_once('#').map_or(id, |(_, name)| name)
 }

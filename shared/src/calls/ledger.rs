@@ -1,14 +1,15 @@
-//! The day ledger: how many calls began on each UTC day, and what is known of them. One writer, the reconciler, keeps it by reading the days again
-//! that may have changed.
+//! The day ledger: counts of the calls that began on each UTC day. Its only writer is the reconciler, which recounts every day that may have
+//! changed.
 //!
 //! | item | meaning |
 //! | --- | --- |
-//! | `day#2025-08-08` | the day, counted (`ledger`, JSON), and what of it is in the totals |
-//! | `dirty#2025-08-08` | a writer has changed a row of this closed day, or is about to |
+//! | `day#2025-08-08` | the counts of the day (`ledger`, JSON), and its share of the totals |
+//! | `dirty#2025-08-08` | the mark of a closed day: a writer has changed or is about to change one of its rows |
 //! | `ledger#totals` | the sum of all closed days up to `through` |
 //!
-//! The last three days are open: they are counted anew each round, and writers need not mark them. A mark is put before the row is written, and is
-//! removed only if nobody renewed it and it is so old that the write is over and seen by the index: whatever a count misses, the next one sees.
+//! The last three days are open: the reconciler recounts them in each round, and writers do not mark them. A writer sets the mark before it
+//! writes the row. The reconciler removes a mark only if it was not renewed and is so old that the write has finished and the index shows it. A
+//! row that one count misses is therefore included in the next one.
 
 use std::collections::HashMap;
 
@@ -34,35 +35,35 @@ use crate::{
     time::{to_millis, utc_day},
 };
 
-/// Days, up to today, that are counted each round.
+/// The number of open days, including today.
 const OPEN_DAYS: i32 = 3;
-/// A write that has marked its day is over after this time, and the index shows it.
+/// This long after setting a mark, the write has finished and the index shows it.
 const WRITE_TIME: SignedDuration = SignedDuration::from_mins(10);
-/// A process renews its mark of a day when it is older than this.
+/// A process renews its mark of a day after this time.
 const MARK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
-/// Queries that count the rows of open days, of up to 1 MB each.
+/// The maximum number of queries, of up to 1 MB each, that count the rows after the closed days.
 const COUNT_QUERIES: usize = 100;
 const TOTALS: &str = "ledger#totals";
-/// The partition of `by-time` that lists marked days.
+/// The partition of `by-time` that contains the marked days.
 const DIRTY: &str = "dirty";
 
-/// A day of the ledger that is to be counted.
+/// A day of the ledger that must be counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueDay {
     /// The day.
     pub day: Date,
-    /// Version and time of its mark.
+    /// Version and time of the day's mark.
     mark: Option<(String, Timestamp)>,
-    /// Whether the totals are extended to it.
+    /// Whether counting this day extends the totals to it.
     closes: bool,
 }
 
-/// How many calls a whole list has.
+/// The number of calls in a whole list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Total {
-    /// The calls; `None` as long as the ledger does not reach far enough to know.
+    /// The number of calls; `None` as long as the ledger covers too few days to count the rest within one request.
     pub rows: Option<u64>,
-    /// When the closed days in it were last brought up to date.
+    /// When the counts of the closed days were last updated.
     pub as_of: Timestamp,
 }
 
@@ -84,7 +85,7 @@ impl Totals {
     }
 }
 
-/// The last day that is closed. Writers close it an hour earlier than the reconciler, so that no write falls between them.
+/// The last closed day. Writers call this with a time one hour ahead, so that they mark a day before the reconciler treats it as closed.
 fn last_closed(now: Timestamp) -> Date {
     utc_day(now).checked_sub(OPEN_DAYS.days()).unwrap_or(Date::MIN)
 }
@@ -94,7 +95,7 @@ fn day_id(day: Date) -> String {
 }
 
 impl Calls {
-    /// The days that are to be counted each round: the open days, from the newest on, and those that were marked as changed.
+    /// The days that a round must count: the open days, newest first, and the marked days.
     pub async fn due_days(&self, now: Timestamp) -> Result<Vec<DueDay>, CallsError> {
         let today = utc_day(now);
         let open = (0..OPEN_DAYS).filter_map(|back| today.checked_sub(back.days()).ok());
@@ -134,8 +135,8 @@ impl Calls {
         Ok(due)
     }
 
-    /// The next closed day that the totals do not reach yet; days without calls are passed over. `None` when the totals are complete. To be asked
-    /// again after [`Calls::count_day`] of each.
+    /// The next closed day with calls that the totals do not include yet; `None` if the totals are complete. The caller counts the day with
+    /// [`Calls::count_day`] and then calls this again.
     pub async fn next_day_to_close(&self, now: Timestamp) -> Result<Option<DueDay>, CallsError> {
         let (through, last) = (self.totals().await?.through, last_closed(now));
         let first = through.map_or_else(|| "0".to_owned(), |day| format!("{day}~"));
@@ -165,7 +166,7 @@ impl Calls {
         }))
     }
 
-    /// Reads the rows of a day, gives each to `visit`, and stores what they count.
+    /// Reads the rows of a day, passes each to `visit`, and stores the counts.
     pub async fn count_day(
         &self,
         due: &DueDay,
@@ -203,7 +204,7 @@ impl Calls {
         Ok(counted)
     }
 
-    /// Says that all closed days were right at this time: the marked ones are counted, and the totals reach the last closed day.
+    /// Stores that the totals were complete at this time: all marked days are counted and the totals include the last closed day.
     pub async fn finish_ledger_round(&self, began: Timestamp) -> Result<(), CallsError> {
         let update = self
             .client
@@ -218,7 +219,7 @@ impl Calls {
         Ok(())
     }
 
-    /// The days of the ledger from one to another, in order; a day on which no call began may be absent.
+    /// The days of the ledger in a range, in order. A day without calls may be missing.
     pub async fn ledger_days(&self, from: Date, to: Date) -> Result<Vec<LedgerDay>, CallsError> {
         let ids: Vec<String> = from.series(1.day()).take_while(|day| *day <= to).map(day_id).collect();
         let items = self.items(&ids).await?;
@@ -228,7 +229,7 @@ impl Calls {
         Ok(days)
     }
 
-    /// How many calls a whole list has: those of the closed days by the ledger, and those of the days after them as they are now.
+    /// The number of calls in a whole list: the ledger's totals for the closed days, and a count of the rows after them.
     pub async fn total(&self, missing: bool) -> Result<Total, CallsError> {
         let list = match missing {
             true => ListKind::Missing,
@@ -263,7 +264,7 @@ impl Calls {
         })
     }
 
-    /// Marks the closed days among those of these rows, before the rows are written.
+    /// Marks the closed days of these rows. Called before the rows are written.
     pub(super) async fn mark_days(&self, positions: &[ListPosition]) -> Result<(), SdkError<PutItemError>> {
         let now = Timestamp::now();
         let last = last_closed(now + SignedDuration::from_hours(1));
@@ -324,14 +325,14 @@ impl Calls {
         })
     }
 
-    /// Stores a day, and brings the totals up to date if it is among the days that they are of.
+    /// Stores a day's counts, and updates the totals if they include the day.
     async fn store_day(&self, due: &DueDay, counted: &LedgerDay) -> Result<(), CallsError> {
         let (id, json) = (
             day_id(due.day),
             serde_json::to_string(counted).map_err(CallsError::bug)?,
         );
         if !due.closes && due.mark.is_none() {
-            // An open day is in no total.
+            // The totals do not include open days.
             let put = self.client.put_item().table_name(&self.table);
             put.item("id", text(&id)).item("ledger", text(&json)).send().await?;
             return Ok(());
@@ -386,7 +387,7 @@ impl Calls {
                 .await;
             match sent {
                 Ok(_) => return Ok(()),
-                // Another run of the reconciler, or an answer that was lost: what is stored decides.
+                // Another run of the reconciler wrote, or the response to this write was lost. Reading again shows which.
                 Err(error) if tries == 5 => return Err(error.into()),
                 Err(_) => pause(tries).await,
             }
@@ -394,7 +395,7 @@ impl Calls {
         Err(CallsError::busy())
     }
 
-    /// The items with these ids that are in the table, whatever they are.
+    /// Reads the ledger's items with these ids, consistently. Ids without an item are not in the result.
     async fn items(&self, ids: &[String]) -> Result<Vec<dynamodb::Item>, CallsError> {
         let mut found = Vec::new();
         for ids in ids.chunks(100) {

@@ -1,4 +1,4 @@
-//! What the ledger says of one UTC day.
+//! The ledger's counts of one UTC day.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,38 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Call;
 
-/// Different statuses, outcomes or reasons that are counted by name; rarer ones are counted together.
-const NAMES: usize = 50;
-/// What the rarer ones are counted under.
+/// The number of distinct statuses, outcomes or reasons that are counted separately. The less frequent ones are counted together.
+const MAX_NAMES: usize = 50;
+/// The name under which the less frequent ones are counted.
 const OTHER: &str = "(other)";
-/// The longest name, in characters; the rest is cut off.
-const NAME_CHARS: usize = 100;
+/// Names are truncated to this number of characters.
+const MAX_NAME_CHARS: usize = 100;
 
-/// The calls that began on one UTC day, counted.
+/// Counts of the calls that began on one UTC day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LedgerDay {
     /// The day.
     pub day: Date,
-    /// When it was counted.
+    /// When the day was counted.
     pub computed_at: Timestamp,
     /// Calls that can be played.
     pub playable: u64,
     /// Calls without a recording.
     pub missing: u64,
-    /// Recordings of which nobody has reported a call; they are among the playable.
+    /// Recordings without a reported call. They are included in `playable`.
     pub recordings_without_call: u64,
-    /// Length of the playable calls, where it is known.
+    /// Total length of the playable calls with a known length.
     pub seconds: u64,
     /// Playable calls with a stored transcript.
     pub transcripts: u64,
-    /// Recordings that can be played, by source: a call may have several.
+    /// Recordings that can be played, by source. A call can have several.
     pub recordings: BTreeMap<String, u64>,
     /// Calls by status.
     pub statuses: BTreeMap<String, u64>,
     /// Calls by outcome.
     pub outcomes: BTreeMap<String, u64>,
-    /// Calls without a recording by the reason.
+    /// Calls without a recording, by reason.
     pub missing_reasons: BTreeMap<String, u64>,
 }
 
@@ -80,15 +81,15 @@ impl LedgerDay {
         }
     }
 
-    /// Keeps the names that count most, so that the day fits into an item of the table.
+    /// Keeps the most frequent names and counts the others together, so that the day fits into one item of the table.
     pub(super) fn finish(&mut self) {
         for counts in [&mut self.statuses, &mut self.outcomes, &mut self.missing_reasons] {
-            if counts.len() <= NAMES {
+            if counts.len() <= MAX_NAMES {
                 continue;
             }
             let mut sorted: Vec<(String, u64)> = std::mem::take(counts).into_iter().collect();
             sorted.sort_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then_with(|| a.cmp(b)));
-            let rest: u64 = sorted.drain(NAMES..).map(|(_, count)| count).sum();
+            let rest: u64 = sorted.drain(MAX_NAMES..).map(|(_, count)| count).sum();
             counts.extend(sorted);
             *counts.entry(OTHER.to_owned()).or_default() += rest;
         }
@@ -97,7 +98,7 @@ impl LedgerDay {
 
 fn count(counts: &mut BTreeMap<String, u64>, name: Option<&str>) {
     if let Some(name) = name {
-        let name: String = name.chars().take(NAME_CHARS).collect();
+        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
         *counts.entry(name).or_default() += 1;
     }
 }
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_of_many_statuses_names_the_most_frequent_and_fits_into_an_item() {
+    fn a_day_with_many_statuses_keeps_the_most_frequent_and_fits_into_an_item() {
         let mut day = LedgerDay::empty(Date::constant(2025, 8, 8), Timestamp::UNIX_EPOCH);
         for number in 0..2000 {
             day.add(&Call {
@@ -121,7 +122,7 @@ mod tests {
             });
         }
         day.finish();
-        assert_eq!(day.statuses.len(), NAMES + 1);
+        assert_eq!(day.statuses.len(), MAX_NAMES + 1);
         assert_eq!((day.statuses["COMPLETED"], day.statuses[OTHER]), (2000, 2000 - 49));
         assert_eq!(day.missing, 4000);
         assert!(serde_json::to_string(&day).unwrap().len() < 50_000);

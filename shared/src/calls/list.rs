@@ -1,4 +1,4 @@
-//! Lists: one query of one partition for each page, whatever days it touches.
+//! Reads a page of a list with queries of one partition, however many days the page covers.
 
 use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::Select};
 
@@ -12,19 +12,19 @@ use super::{
 };
 use crate::clients::dynamodb::{get_text, text};
 
-/// The largest offset that is answered.
-pub const DEEPEST_OFFSET: u64 = 100_000;
-/// The most rows that one query reads; DynamoDB ends it at 1 MB.
+/// The largest supported offset.
+pub const MAX_OFFSET: u64 = 100_000;
+/// The maximum number of rows that one query reads; DynamoDB also ends a query at 1 MB.
 const QUERY_ROWS: usize = 4000;
-/// The rows that are read for one page of a filtered list before it ends where it is: some two megabytes.
-const READ_ROWS: u64 = 5000;
+/// After this many rows (about 2 MB), a page of a filtered list ends even if it is not full.
+const MAX_READ_ROWS: u64 = 5000;
 
 /// Where a list begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListStart {
-    /// This many rows from the first.
+    /// After this many rows.
     Offset(u64),
-    /// After this row.
+    /// After the row that the cursor names.
     After(Cursor),
 }
 
@@ -33,18 +33,18 @@ pub enum ListStart {
 pub struct CallPage {
     /// The calls.
     pub calls: Vec<Call>,
-    /// Where the next page begins; `None` at the end. A page of a filtered list can have fewer calls than asked for, even none, and yet not be
-    /// the last: so many rows were read for it that it ends there.
+    /// Where the next page begins; `None` on the last page. A page of a filtered list can have fewer calls than requested, or none, without
+    /// being the last: reading stops after a fixed number of rows, so that one request stays bounded.
     pub next: Option<Cursor>,
 }
 
-/// Why there is no page.
+/// Why a page could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The table did not answer.
+    /// A request to the table failed.
     #[error(transparent)]
     Calls(#[from] CallsError),
-    /// More rows would have to be read and dropped than [`DEEPEST_OFFSET`].
+    /// More than [`MAX_OFFSET`] rows would have to be skipped.
     #[error("the offset leads too far into the list")]
     OffsetTooDeep,
 }
@@ -71,9 +71,9 @@ impl Calls {
             rows: Vec::with_capacity(limit + 1),
         };
         match start {
-            ListStart::Offset(offset) if offset > DEEPEST_OFFSET => return Err(ListError::OffsetTooDeep),
+            ListStart::Offset(offset) if offset > MAX_OFFSET => return Err(ListError::OffsetTooDeep),
             ListStart::Offset(offset) => filling.skip = offset,
-            ListStart::After(Cursor(row)) => filling.go_on_after(row),
+            ListStart::After(Cursor(row)) => filling.continue_after(row),
         }
         if !self.skip(&mut filling).await? {
             return Ok(filling.page());
@@ -85,7 +85,7 @@ impl Calls {
                 wanted = wanted.max(chunk).min(QUERY_ROWS);
                 chunk = (2 * chunk).min(QUERY_ROWS);
             }
-            // One more than wanted, since the row that a cursor names is read again.
+            // One more than wanted, because the row that the cursor names is read again.
             let Some(query) = self.query(&filling, wanted + 1) else {
                 return Ok(filling.page());
             };
@@ -93,31 +93,31 @@ impl Calls {
             filling.read += u64::try_from(answer.scanned_count).unwrap_or_default();
             let rows = answer.items.unwrap_or_default().into_iter();
             let rows = rows.filter_map(|item| Some((get_text(&item, "list_order")?, call_from(item))));
-            if filling.take(rows) {
+            if filling.add(rows) {
                 return Ok(filling.page());
             }
             let last = answer.last_evaluated_key;
             let Some(last) = last.and_then(|key| get_text(&key, "list_order")) else {
                 return Ok(filling.page());
             };
-            filling.go_on_after(last);
+            filling.continue_after(last);
             filling.check_depth()?;
-            if filling.skip == 0 && filter.drops_rows() && filling.read >= READ_ROWS {
+            if filling.skip == 0 && filter.drops_rows() && filling.read >= MAX_READ_ROWS {
                 return Ok(filling.page_so_far());
             }
         }
     }
 
-    /// Passes over the rows of an offset, as far as they can be counted without reading their attributes. Whether there may be more.
+    /// Skips the rows of an offset with count queries, which return no attributes. Returns whether there may be more rows.
     async fn skip(&self, filling: &mut Filling<'_>) -> Result<bool, ListError> {
         let filter = filling.filter;
-        // Of a filtered list a query that is limited to few rows would find almost none of those that pass.
-        let least = match filter.drops_rows() {
+        // With a filter, a count query that is limited to a few rows would skip almost none of the selected ones.
+        let minimum = match filter.drops_rows() {
             true => 1000,
             false => 1,
         };
         let mut after = None;
-        while filling.skip >= least && !filter.has_two_keys() {
+        while filling.skip >= minimum && !filter.has_two_keys() {
             let rows = usize::try_from(filling.skip).unwrap_or(usize::MAX);
             let Some(query) = self.query(filling, rows) else {
                 return Ok(false);
@@ -134,12 +134,12 @@ impl Calls {
             filling.check_depth()?;
         }
         if let Some(row) = after.and_then(|key| get_text(&key, "list_order")) {
-            filling.go_on_after(row);
+            filling.continue_after(row);
         }
         Ok(true)
     }
 
-    /// A query for what is left of the list, which reads at most so many rows. `None` when nothing is left.
+    /// A query for the unread part of the list that reads at most `rows` rows. `None` if the list is read completely.
     fn query(&self, filling: &Filling<'_>, rows: usize) -> Option<QueryFluentBuilder> {
         if filling.first > filling.last {
             return None;
@@ -172,21 +172,21 @@ impl Calls {
     }
 }
 
-/// A page while it is filled.
+/// The state of reading one page.
 struct Filling<'a> {
     filter: &'a ListFilter,
     order: ListOrder,
     limit: usize,
-    /// What is left to read lies between these rows, both included.
+    /// The unread rows are between `first` and `last`, both included.
     first: String,
     last: String,
-    /// Rows that pass the filter and still come before the page.
+    /// How many selected rows still have to be skipped before the page.
     skip: u64,
-    /// Rows that were read.
+    /// How many rows were read.
     read: u64,
-    /// The row that was read last.
+    /// The last row that was read.
     after: Option<String>,
-    /// One more than `limit`, to know that there are more.
+    /// The rows of the page, up to one more than `limit`, which shows that there is a next page.
     rows: Vec<(String, Call)>,
 }
 
@@ -197,13 +197,13 @@ impl Filling<'_> {
     }
 
     fn check_depth(&self) -> Result<(), ListError> {
-        match self.skip > 0 && self.read > DEEPEST_OFFSET {
+        match self.skip > 0 && self.read > MAX_OFFSET {
             true => Err(ListError::OffsetTooDeep),
             false => Ok(()),
         }
     }
 
-    fn go_on_after(&mut self, row: String) {
+    fn continue_after(&mut self, row: String) {
         match self.order {
             ListOrder::Newest => self.last = row.clone().min(std::mem::take(&mut self.last)),
             ListOrder::Oldest => self.first = row.clone().max(std::mem::take(&mut self.first)),
@@ -211,8 +211,8 @@ impl Filling<'_> {
         self.after = Some(row);
     }
 
-    /// Whether the page is full.
-    fn take(&mut self, rows: impl Iterator<Item = (String, Call)>) -> bool {
+    /// Adds the selected rows to the page. Returns whether the page is full.
+    fn add(&mut self, rows: impl Iterator<Item = (String, Call)>) -> bool {
         for (row, call) in rows {
             if self.after.as_ref() == Some(&row) || !self.filter.passes(&call) {
                 continue;
@@ -238,7 +238,7 @@ impl Filling<'_> {
         }
     }
 
-    /// What there is after many rows were read.
+    /// The page with the rows found so far, when reading stops early.
     fn page_so_far(self) -> CallPage {
         CallPage {
             calls: self.rows.into_iter().map(|(_, call)| call).collect(),

@@ -1,4 +1,4 @@
-//! Which calls a list shows, and in which order.
+//! The filter and the order of a list.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
@@ -11,26 +11,26 @@ use crate::{
     time::to_millis,
 };
 
-/// Which calls a list shows. The default is all that can be played.
+/// Selects the calls of a list. The default is all calls that can be played.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ListFilter {
-    /// Calls without a recording instead of those that can be played.
+    /// Selects calls without a recording instead of calls that can be played.
     pub missing: bool,
-    /// Exactly this status.
+    /// Only calls with exactly this status.
     pub status: Option<String>,
-    /// Exactly this outcome.
+    /// Only calls with exactly this outcome.
     pub outcome: Option<String>,
-    /// This number, whatever stands between its digits.
+    /// Only calls with this number; only its digits are compared.
     pub phone: Option<String>,
-    /// Calls of this interaction.
+    /// Only calls of this interaction.
     pub interaction_id: Option<String>,
-    /// Begun then or later. A call whose beginning is not known counts as begun when it was first reported.
+    /// Only calls that started at this time or later. For a call without a start time, the time of its first report is used.
     pub started_after: Option<Timestamp>,
-    /// Begun before then.
+    /// Only calls that started before this time.
     pub started_before: Option<Timestamp>,
-    /// At least this long, in seconds. A call whose length is not known is not.
+    /// Only calls of at least this length in seconds. Calls of unknown length are excluded.
     pub min_duration: Option<i64>,
-    /// With a stored transcript, or without.
+    /// Only calls with (`true`) or without (`false`) a stored transcript.
     pub has_transcript: Option<bool>,
 }
 
@@ -42,7 +42,7 @@ impl ListFilter {
         }
     }
 
-    /// Whether it shows a whole list, which is counted.
+    /// Whether the filter selects a whole list, for which the ledger has a total.
     pub fn is_whole(&self) -> bool {
         let whole = Self {
             missing: self.missing,
@@ -51,27 +51,27 @@ impl ListFilter {
         *self == whole
     }
 
-    /// Whether rows are read that may not pass.
+    /// Whether queries for this filter can return rows that it does not select.
     pub(super) fn drops_rows(&self) -> bool {
         self.has_two_keys() || !self.conditions().is_empty()
     }
 
-    /// Whether it names two partitions, of which one is read.
+    /// Whether the filter names a phone number and an interaction. Only the interaction's partition is read then.
     pub(super) fn has_two_keys(&self) -> bool {
         self.phone.is_some() && self.interaction_id.is_some()
     }
 
-    /// What DynamoDB compares: attribute, operator, value.
+    /// The conditions of the filter expression: attribute, operator, value.
     pub(super) fn conditions(&self) -> Vec<(&'static str, &'static str, AttributeValue)> {
         let texts = [("status", &self.status), ("outcome", &self.outcome)].into_iter();
         let texts = texts.filter_map(|(name, value)| Some((name, "=", text(value.as_deref()?))));
-        let duration = self.min_duration.map(|least| ("duration", ">=", number(least)));
+        let duration = self.min_duration.map(|minimum| ("duration", ">=", number(minimum)));
         let transcript = self.has_transcript.map(AttributeValue::Bool);
         let transcript = transcript.map(|wanted| ("has_transcript", "=", wanted));
         texts.chain(duration).chain(transcript).collect()
     }
 
-    /// The index, its partition key and the partition that the list is read from.
+    /// The index that the list is read from, the name of its partition key, and the partition.
     pub(super) fn partition(&self) -> (&'static str, &'static str, String) {
         let list = self.list_kind();
         match (&self.interaction_id, &self.phone) {
@@ -81,7 +81,7 @@ impl ListFilter {
         }
     }
 
-    /// Whether a call passes, apart from what the partition and the bounds of the query decide: its recording and its time.
+    /// Whether the filter selects a call. The recording and the time are not checked, because the query's partition and bounds decide them.
     pub(super) fn passes(&self, call: &Call) -> bool {
         let is = |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
         let phone = |phone: &str| digits(phone);
@@ -89,15 +89,15 @@ impl ListFilter {
             && is(&self.outcome, &call.outcome)
             && is(&self.interaction_id, &call.interaction_id)
             && is(&self.phone.as_deref().map(phone), &call.phone.as_deref().map(phone))
-            && self.min_duration.is_none_or(|least| call.duration >= Some(least))
+            && self.min_duration.is_none_or(|minimum| call.duration >= Some(minimum))
             && self.has_transcript.is_none_or(|wanted| wanted == call.has_transcript)
     }
 
-    /// The rows that its times leave, as bounds of [`ListPosition::order`](super::item::ListPosition), both included.
+    /// The inclusive bounds of [`ListPosition::order`](super::item::ListPosition) for the filter's times.
     pub(super) fn bounds(&self) -> (String, String) {
-        // Rows are listed to the millisecond.
+        // Sort keys have milliseconds.
         let up = |time: Timestamp| to_millis(time + SignedDuration::from_nanos(999_999));
-        // Every row begins with a digit, and goes on after its time.
+        // Every sort key begins with a digit and continues with the id after the time.
         let first = self.started_after.map_or_else(|| "0".to_owned(), up);
         let last = self.started_before.map_or_else(|| "~".to_owned(), up);
         (first, last)

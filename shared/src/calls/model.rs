@@ -1,26 +1,26 @@
-//! A call as the index knows it.
+//! A call in the index.
 
 use jiff::Timestamp;
 
 use super::{item_id::ItemKind, observations::TwilioRecording};
 
-/// What is known of one call. Fields that nobody has reported are `None`.
+/// The known fields of one call. A field that was never reported is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Call {
-    /// The dispatch id. Of a recording whose dispatch nobody has reported it is made from the file's name, which leads to the same file; empty
-    /// where there is not even that.
+    /// The dispatch id. For a recording without a reported dispatch, the id is derived from the file's name and resolves to the same file. It is
+    /// empty if the name contains no phone number and time.
     pub dispatch_id: String,
     /// Key of the recording in the bucket.
     pub s3_key: Option<String>,
-    /// Size of the recording in bytes; not in lists.
+    /// Size of the recording in bytes. The list indexes do not contain it.
     pub size: Option<i64>,
-    /// ETag of the recording, without quotes; not in lists.
+    /// ETag of the recording, without quotes. The list indexes do not contain it.
     pub etag: Option<String>,
     /// Id of the interaction.
     pub interaction_id: Option<String>,
-    /// Name of the customer called.
+    /// Name of the customer.
     pub customer_name: Option<String>,
-    /// Number called, with `+`.
+    /// The customer's phone number, with `+`.
     pub phone: Option<String>,
     /// State of the interaction, for example `COMPLETED`.
     pub status: Option<String>,
@@ -34,18 +34,18 @@ pub struct Call {
     pub end_time: Option<Timestamp>,
     /// Twilio's SID of the call.
     pub call_sid: Option<String>,
-    /// Twilio's recordings of the call, in order of their beginning.
+    /// Twilio's recordings of the call, ordered by start time.
     pub twilio: Vec<TwilioRecording>,
-    /// Why there is no recording, where that is known.
+    /// Why there is no recording, if that is known.
     pub recording_error: Option<String>,
     /// Whether a transcript is stored.
     pub has_transcript: bool,
-    /// Id of its item in the table; empty for a call that was not read from there.
+    /// Id of the item in the table; empty for a call that was not read from the table.
     pub item: String,
 }
 
 impl Call {
-    /// Whether a dispatch or an interaction was reported; otherwise there is only a recording.
+    /// Whether a dispatch or an interaction was reported. If not, only a recording is known.
     pub fn is_reported(&self) -> bool {
         matches!(ItemKind::of(&self.item), ItemKind::Dispatch | ItemKind::Interaction)
     }
@@ -55,7 +55,7 @@ impl Call {
         ItemKind::of(&self.item) == ItemKind::Dispatch
     }
 
-    /// Why there is no recording, as far as that is known.
+    /// Why there is no recording, as a sentence.
     pub fn missing_reason(&self) -> &str {
         self.recording_error
             .as_deref()

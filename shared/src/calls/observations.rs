@@ -1,4 +1,4 @@
-//! What was reported of one thing, merged so that order and repetition do not matter.
+//! The reported values of one thing, merged so that the order and repetition of reports do not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::{
     names::{Direction, RecordingName},
 };
 
-/// A value and when it was reported.
+/// A value and the time it was reported for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Timestamped {
     pub(super) at: Timestamp,
@@ -19,13 +19,13 @@ pub(super) struct Timestamped {
 }
 
 impl Timestamped {
-    /// Of two values reported at the same time the greater text wins, for want of anything better that does not depend on the order of arrival.
+    /// For two values with the same time the greater string wins, so that the result does not depend on the order of arrival.
     fn is_newer_than(&self, other: &Self) -> bool {
         (self.at, self.value.to_string()) > (other.at, other.value.to_string())
     }
 }
 
-/// Keeps the newer of two reports of a field.
+/// Keeps the newer of the known and the reported value of a field.
 pub(super) fn merge(known: &mut BTreeMap<String, Timestamped>, name: &str, reported: &Timestamped) {
     match known.get(name) {
         Some(known) if !reported.is_newer_than(known) => {}
@@ -35,22 +35,22 @@ pub(super) fn merge(known: &mut BTreeMap<String, Timestamped>, name: &str, repor
     }
 }
 
-/// An object of the bucket, as it was last seen.
+/// The last observed state of an object of the bucket.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct ObservedObject {
-    /// Whether it is there and not empty.
+    /// Whether the object exists and is not empty.
     pub(super) usable: bool,
     pub(super) size: Option<i64>,
     pub(super) etag: Option<String>,
-    /// The `sequencer` of the newest S3 event that was followed.
+    /// The `sequencer` of the newest S3 event that was processed.
     pub(super) sequencer: Option<String>,
-    /// What its name says by the deployment's patterns. Absent in items of version 0.1, whose names are of the documented form.
+    /// The values that the deployment's patterns found in the name. Absent in items of version 0.1, which knew only the documented form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<RecordingName>,
 }
 
 impl ObservedObject {
-    /// What the name of the object with this key says.
+    /// The values in the name of the object with this key.
     pub(super) fn name(&self, key: &str) -> RecordingName {
         let documented = || RecordingName::documented(key).unwrap_or_default();
         self.name.clone().unwrap_or_else(documented)
@@ -60,37 +60,37 @@ impl ObservedObject {
 /// One of Twilio's recordings of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TwilioRecording {
-    /// Twilio's word for its state.
+    /// Twilio's status of the recording.
     pub status: RecordingStatus,
-    /// Its SID.
+    /// The recording's SID.
     pub sid: String,
-    /// SID of the account it belongs to.
+    /// SID of the account that owns the recording.
     pub account_sid: Option<String>,
     /// Length in seconds.
     pub duration: Option<i64>,
-    /// When it began.
+    /// When the recording began.
     pub start_time: Option<Timestamp>,
-    /// Why it is absent: 16101 too short, 16102 silent.
+    /// Why Twilio has no recording: 16101 too short, 16102 silent.
     pub error_code: Option<i64>,
 }
 
 impl TwilioRecording {
-    /// Whether it can be played.
+    /// Whether the recording can be played.
     pub fn is_completed(&self) -> bool {
         self.status.is_completed()
     }
 
-    /// Whether it says more than what is known of it already.
+    /// Whether this state is later than the known one.
     pub fn is_newer_than(&self, known: Option<&Self>) -> bool {
         known.is_none_or(|known| (self.status.stage(), self) > (known.status.stage(), known))
     }
 
-    /// Whether it can be played now, and could not by what is known of it.
+    /// Whether the recording can be played now and could not be played in the known state.
     pub fn completes(&self, known: Option<&Self>) -> bool {
         self.is_completed() && self.is_newer_than(known) && !known.is_some_and(Self::is_completed)
     }
 
-    /// Why it can't be played.
+    /// Why the recording can't be played.
     pub(super) fn missing_reason(&self) -> String {
         self.status.missing_reason(self.error_code)
     }
@@ -98,44 +98,48 @@ impl TwilioRecording {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct TwilioCall {
-    /// The other party's number, digits only; empty when it has none, `None` when that is not known.
+    /// The other party's number, digits only; empty if the other party has no number, `None` if the number is not known.
     pub(super) phone: Option<String>,
     pub(super) recordings: BTreeMap<String, TwilioRecording>,
-    /// SIDs of the recordings whose media was at Twilio after they were completed.
+    /// SIDs of the completed recordings whose media the reconciler found at Twilio.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) verified: BTreeSet<String>,
 }
 
-/// What was reported of one thing.
+/// The reported values of one thing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Observations {
-    /// When something was said of it for the first time, by those who said it: its place in the list as long as nobody says when it began.
+    /// The earliest time of a report about it. The list sorts by this time as long as the start time is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reported: Option<Timestamp>,
-    /// Of an interaction: the fields of the list, by name.
+    /// The list's fields of an interaction or a dispatch, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) fields: BTreeMap<String, Timestamped>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) object: Option<ObservedObject>,
-    /// Why there is no recording, by LiveKit.
+    /// Why LiveKit made no recording.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<Timestamped>,
-    /// Phone number (empty when unknown) and Unix time of a LiveKit recording, by its webhook.
+    /// Phone number (empty if unknown) and Unix time of a LiveKit recording, from LiveKit's webhook.
     #[serde(alias = "failed_at", skip_serializing_if = "Option::is_none")]
     pub(super) egress_at: Option<(String, i64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) twilio: Option<TwilioCall>,
-    /// The item that this was declared to belong to, whatever the times say.
+    /// The item that a report declared as the owner. It overrides pairing by time.
     #[serde(alias = "of", skip_serializing_if = "Option::is_none")]
     pub(super) declared_owner: Option<Timestamped>,
-    /// Under which names transcripts of it are stored: dispatch ids, or empty for Twilio's recordings, which have names of their own.
+    /// By version 0.1: empty for a Twilio call one of whose recordings has a transcript; dispatch ids, which say nothing certain of a recording.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) transcripts: BTreeSet<String>,
+    /// What transcripts are stored of: ETags of the object, or SIDs of Twilio recordings.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) transcribed: BTreeSet<String>,
 }
 
 impl Observations {
-    /// Phone number and Unix time of the recording with this key, or of the failed one: what the name does not say, LiveKit's webhook does.
+    /// Phone number and Unix time of the recording with this key, or of the failed recording. LiveKit's webhook supplies what the name does not
+    /// contain.
     pub(super) fn recorded_at(&self, key: &str) -> (Option<String>, Option<i64>) {
         let name = match &self.object {
             Some(object) => object.name(key),
@@ -146,10 +150,21 @@ impl Observations {
         (name.phone.or(number), name.unix.or(egress.map(|(_, unix)| *unix)))
     }
 
-    /// Whether the recording is one of a call by the customer.
+    /// Whether the customer made the call.
     pub(super) fn is_inbound(&self, key: &str) -> bool {
         let direction = self.object.as_ref().and_then(|object| object.name(key).direction);
         direction == Some(Direction::Inbound)
+    }
+
+    /// Whether a transcript of what can be played now is stored.
+    pub(super) fn has_transcript(&self) -> bool {
+        let of_object = |object: &ObservedObject| {
+            object.usable && self.transcribed.contains(object.etag.as_deref().unwrap_or_default())
+        };
+        let of_twilio = |call: &TwilioCall| {
+            self.transcripts.contains("") || call.recordings.keys().any(|sid| self.transcribed.contains(sid))
+        };
+        self.object.as_ref().is_some_and(of_object) || self.twilio.as_ref().is_some_and(of_twilio)
     }
 
     pub(super) fn reported_at(&mut self, at: Timestamp) {

@@ -1,4 +1,4 @@
-//! What the reconciler reads from the index, and keeps in it.
+//! The reconciler's queries of the index, and the state that it stores there.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,31 +8,31 @@ use crate::clients::{
     dynamodb::{get_text, text},
 };
 
-/// A recording of Twilio's that the table does not know as it is.
+/// A Twilio recording whose stored state is missing or out of date.
 #[derive(Debug, Clone)]
 pub struct TwilioUpdate {
-    /// The call, or the recording itself when it is of no single call.
+    /// SID of the call, or of the recording itself if it does not belong to a single call.
     pub call_sid: String,
     /// The recording.
     pub recording: TwilioRecording,
-    /// The other party's number, if it is known; empty when there is none.
+    /// The other party's number, if known; empty if there is none.
     pub phone: Option<String>,
-    /// Whether it can be played now, and could not before.
+    /// Whether the recording can be played now and could not be played in the stored state.
     pub is_completion: bool,
-    /// Whether the recording itself is not in the table as it is.
+    /// Whether the stored state of the recording itself is missing or out of date.
     pub is_new: bool,
-    /// Whether there is no need to see whether its media is there.
+    /// Whether the reconciler need not check that Twilio has the media.
     pub is_verified: bool,
 }
 
-/// What the reconciler keeps in the table.
+/// The states that the reconciler stores in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReconcilerState {
-    /// Where it goes on.
+    /// Where the next run continues.
     Checkpoint,
-    /// What it found.
+    /// The report of the last finished round.
     Report,
-    /// What it found on each day.
+    /// The findings for each day.
     Days,
 }
 
@@ -47,14 +47,14 @@ impl ReconcilerState {
 }
 
 impl Calls {
-    /// The keys of those of the bucket's recordings that are not in the table as they are in the bucket.
+    /// The keys of the listed recordings whose items are missing or out of date.
     pub async fn out_of_date(&self, objects: &[ListedRecording]) -> Result<Vec<String>, CallsError> {
         let ids: Vec<String> = objects.iter().map(|object| item_id::object(&object.key)).collect();
         let items = self.load(ids.iter().map(String::as_str)).await?;
         let is_known = |id: &str, object: &ListedRecording| {
             let known = items.get(id).and_then(|item| item.state.own.object.as_ref());
             known.is_some_and(|known| {
-                // Some stores list no ETags.
+                // Some S3-compatible stores list no ETags.
                 let same_etag = object.info.etag.is_none() || known.etag == object.info.etag;
                 let same_file = known.size == Some(object.info.size) && same_etag;
                 known.usable && same_file && known.name(&object.key) == object.name
@@ -64,8 +64,8 @@ impl Calls {
         Ok(unknown.map(|(_, object)| object.key.clone()).collect())
     }
 
-    /// Those of Twilio's recordings, with their calls, of which the table does not know all: what they are now, whether their call has a number,
-    /// and whether their media was there after they were completed.
+    /// The Twilio recordings, given with their call SIDs, that need work: the stored state is out of date, the call's number is unknown, or the
+    /// media of the completed recording has not been checked.
     pub async fn twilio_updates(
         &self,
         recordings: Vec<(String, TwilioRecording)>,
@@ -80,8 +80,8 @@ impl Calls {
             let known = call.and_then(|call| call.recordings.get(&recording.sid));
             let phone = call.and_then(|call| call.phone.clone());
             let is_new = recording.is_newer_than(known);
-            let is_playing = known.is_none_or(TwilioRecording::is_completed) && recording.is_completed();
-            let is_verified = !is_playing || call.is_some_and(|call| call.verified.contains(&recording.sid));
+            let is_playable = known.is_none_or(TwilioRecording::is_completed) && recording.is_completed();
+            let is_verified = !is_playable || call.is_some_and(|call| call.verified.contains(&recording.sid));
             (is_new || phone.is_none() || !is_verified).then(|| TwilioUpdate {
                 is_completion: recording.completes(known),
                 is_new,
@@ -94,13 +94,13 @@ impl Calls {
         Ok(updates.collect())
     }
 
-    /// Pairs anew what lies near a row, for what arrived at the same moment and did not see each other.
+    /// Pairs the items near a row again. Concurrent writes can miss each other, and this corrects the result.
     pub async fn repair(&self, call: &Call) -> Result<(), CallsError> {
-        let there = |items: &mut Items| items.contains_key(&call.item);
-        self.update(std::slice::from_ref(&call.item), there).await.map(|_| ())
+        let exists = |items: &mut Items| items.contains_key(&call.item);
+        self.update(std::slice::from_ref(&call.item), exists).await.map(|_| ())
     }
 
-    /// Reads what the reconciler keeps. What another version of the program wrote, and can't be read any more, counts as none.
+    /// Reads a stored state of the reconciler. A state that can't be parsed, because another version wrote it, counts as absent.
     pub async fn reconciler_state<T: DeserializeOwned>(&self, state: ReconcilerState) -> Result<Option<T>, CallsError> {
         let get = self.client.get_item().table_name(&self.table).consistent_read(true);
         let item = get.key("id", text(state.id())).send().await?.item;
@@ -112,7 +112,7 @@ impl Calls {
         }))
     }
 
-    /// Writes what the reconciler keeps, of at most some 400 kB.
+    /// Stores a state of the reconciler. DynamoDB's limit for an item is 400 KB.
     pub async fn save_reconciler_state<T: Serialize>(
         &self,
         state: ReconcilerState,

@@ -1,4 +1,4 @@
-//! Writing to the index what was reported, one kind of report in each function.
+//! Writes reports to the index, with one function for each kind of report.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clients::{
-        bucket::{ObjectInfo, RecordingObject},
+        bucket::{ObjectInfo, RecordingObject, RecordingRef},
         livekit::FailedEgress,
     },
     ids::{DispatchId, digits},
@@ -24,24 +24,24 @@ use jiff::Timestamp;
 /// An object of the bucket that is a recording.
 #[derive(Debug, Clone)]
 pub struct RecordingKey {
-    /// Its key.
+    /// The object's key.
     pub key: String,
-    /// What its name says.
+    /// The values found in its name.
     pub name: RecordingName,
-    /// Phone number (empty when unknown) and Unix time, by LiveKit's webhook.
+    /// Phone number (empty if unknown) and Unix time from LiveKit's webhook.
     pub egress_at: Option<(String, i64)>,
 }
 
-/// What [`Calls::observe`] found.
+/// The result of [`Calls::observe`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observed {
-    /// The object is not indexed, and why.
+    /// The object is not a recording, for this reason, and is not indexed.
     Ignored(Ignored),
-    /// The object is not below the prefix of the recordings.
+    /// The object's key does not start with the prefix of the recordings.
     OutsidePrefix,
-    /// A recording that can be used.
+    /// The recording exists.
     Present,
-    /// No such object, or an empty one.
+    /// The object does not exist or is empty.
     Absent,
 }
 
@@ -55,7 +55,7 @@ impl Observed {
 }
 
 impl Calls {
-    /// Stores what is reported of an interaction. Without a dispatch id it needs an interaction's.
+    /// Stores the reported fields of an interaction. The report must have a dispatch id or an interaction id.
     pub async fn record_interaction(&self, reported: &Interaction) -> Result<(), CallsError> {
         let write = |items: &mut Items| {
             reported.apply(items);
@@ -64,11 +64,11 @@ impl Calls {
         self.update(&reported.ids(), write).await.map(|_| ())
     }
 
-    /// Stores whether an object of the bucket is there, which `head` asks S3. `sequencer` is that of the S3 event which gave the occasion:
-    /// one that is older than what was followed already changes nothing.
+    /// Stores whether an object of the bucket exists, which `head` asks S3. `sequencer` belongs to the S3 event that triggered the call; an
+    /// event that is older than the last processed one changes nothing.
     ///
-    /// `head` is asked after the item is read, and asked again when somebody else changed the item meanwhile: what is written was true later than
-    /// anything that was written before.
+    /// `head` is called after the item is read, and called again if another writer changes the item meanwhile. What is written is therefore
+    /// always newer than what was written before.
     pub async fn observe<E: From<CallsError>, F: Future<Output = Result<Option<ObjectInfo>, E>>>(
         &self,
         recording: &RecordingKey,
@@ -82,9 +82,9 @@ impl Calls {
             }
             let before = self.load([id.as_str()]).await.map_err(E::from)?;
             let known = before.get(&id).and_then(|item| item.state.own.object.as_ref());
-            let followed = known.and_then(|object| object.sequencer.clone());
-            if let (Some(new), Some(followed)) = (sequencer, &followed)
-                && !is_later(new, followed)
+            let processed = known.and_then(|object| object.sequencer.clone());
+            if let (Some(new), Some(processed)) = (sequencer, &processed)
+                && !is_later(new, processed)
             {
                 return Ok(Observed::of(known.is_some_and(|object| object.usable)));
             }
@@ -98,7 +98,7 @@ impl Calls {
                 usable: found.is_some(),
                 size: found.as_ref().map(|found| found.size),
                 etag: found.and_then(|found| found.etag),
-                sequencer: sequencer.map(str::to_owned).or(followed),
+                sequencer: sequencer.map(str::to_owned).or(processed),
                 name: Some(recording.name.clone()),
             };
             let rev = before.get(&id).map(|item| item.rev);
@@ -109,7 +109,7 @@ impl Calls {
                 let own = &mut entry(items, &id).state.own;
                 own.object = Some(object.clone());
                 own.egress_at = recording.egress_at.clone().or(own.egress_at.take());
-                // Without a time of its own it is listed at the time of the file.
+                // A recording without a known start time is listed at the file's modification time.
                 if let (None, Some(at)) = (own.recorded_at(&recording.key).1, modified) {
                     own.reported_at(at);
                 }
@@ -122,8 +122,8 @@ impl Calls {
         Err(CallsError::busy().into())
     }
 
-    /// Stores the recordings that a search of the bucket found near a dispatch, `key` being its own, and the dispatch. What is known of them
-    /// already stays: a dispatch that nobody has reported takes no recording from another call.
+    /// Stores a dispatch and the recordings that a search of the bucket found near it; `key` is the dispatch's own recording. Known recordings
+    /// are not changed: a dispatch that was never reported does not take a recording from another call.
     pub async fn index_search_results(
         &self,
         id: &DispatchId,
@@ -135,14 +135,14 @@ impl Calls {
             .collect();
         let dispatched = id.pattern().map(|pattern| pattern.unix);
         let write = |items: &mut Items| {
-            // An id that may have been made from the name of a file says nothing new about it.
-            let made_up = |object: &RecordingObject| {
+            // The caller may have derived such an id from the name of a known file. Storing it as a dispatch would add nothing.
+            let is_derived = |object: &RecordingObject| {
                 dispatched == Some(object.unix) && items.contains_key(&item_id::object(&object.key))
             };
-            let is_taken = items
+            let has_owner = items
                 .get(&item_id::object(key))
                 .is_some_and(|item| item.state.owner.is_some());
-            if !items.contains_key(id.as_str()) && (is_taken || objects.iter().any(made_up)) {
+            if !items.contains_key(id.as_str()) && (has_owner || objects.iter().any(is_derived)) {
                 return false;
             }
             entry(items, id.as_str());
@@ -161,8 +161,8 @@ impl Calls {
         self.update(&ids, write).await.map(|_| ())
     }
 
-    /// Stores that LiveKit made no recording. Without number and time there is nothing to store (`false`).
-    /// `name` is what the name of its file says.
+    /// Stores that LiveKit made no recording. Returns `false` and stores nothing if number and time are not known. `name` has the values found
+    /// in the file's name.
     pub async fn record_failed_egress(
         &self,
         failed: &FailedEgress,
@@ -190,8 +190,8 @@ impl Calls {
         self.update(std::slice::from_ref(&id), write).await
     }
 
-    /// Stores a recording of Twilio's. `call_sid` is the recording's own SID when it is of no single call. `phone` is the other party's number
-    /// (empty: there is none), `dispatch` the call it belongs to, where they are known.
+    /// Stores a Twilio recording. `call_sid` is the recording's own SID if it does not belong to a single call. `phone` is the other party's
+    /// number, if known (empty: there is none); `dispatch` is the call it belongs to, if known.
     pub async fn record_twilio_recording(
         &self,
         call_sid: &str,
@@ -203,7 +203,7 @@ impl Calls {
             .await
     }
 
-    /// The same for a recording that the reconciler found. `is_verified` says that its media was there.
+    /// The same for a recording that the reconciler found. With `is_verified` the reconciler has checked that Twilio has the media.
     pub async fn record_found_twilio_recording(
         &self,
         call_sid: &str,
@@ -241,7 +241,7 @@ impl Calls {
         self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 
-    /// What is stored of these Twilio recordings of one call, and the call's number.
+    /// The other party's number and the stored Twilio recordings of one call.
     pub async fn twilio_call(
         &self,
         call_sid: &str,
@@ -252,35 +252,33 @@ impl Calls {
         Ok(twilio.map(|call| (call.phone, call.recordings)))
     }
 
-    /// Stores that a transcript of the recording with this key is stored, under the name of this dispatch: of the dispatch, or of the object
-    /// where nobody has reported the dispatch. What is not in the table stays out of it.
-    pub async fn mark_egress_transcribed(&self, id: &DispatchId, key: &str) -> Result<(), CallsError> {
-        let ids = [id.as_str().to_owned(), item_id::object(key)];
-        let write = |items: &mut Items| {
-            let known = ids.iter().find(|item| items.contains_key(*item));
-            known.is_some_and(|item| set_transcribed(items, item, id.as_str()))
-        };
-        self.update(&ids, write).await.map(|_| ())
+    /// Stores that there is a transcript of this object as it was written then. An object that is not in the table stays out of it.
+    pub async fn mark_object_transcribed(&self, recording: &RecordingRef) -> Result<(), CallsError> {
+        let id = item_id::object(&recording.key);
+        let etag = recording.etag.as_deref().unwrap_or_default();
+        let write = |items: &mut Items| items.contains_key(&id) && set_transcribed(items, &id, etag);
+        self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 
-    /// Stores that a transcript of a recording of this call by Twilio is stored, whether or not Twilio has reported the recording yet.
-    pub async fn mark_twilio_transcribed(&self, call_sid: &str) -> Result<(), CallsError> {
+    /// Stores that there is a transcript of this recording of a call by Twilio, whether or not Twilio has reported the recording yet.
+    pub async fn mark_twilio_transcribed(&self, call_sid: &str, recording_sid: &str) -> Result<(), CallsError> {
         let id = item_id::twilio(call_sid);
-        let write = |items: &mut Items| set_transcribed(items, &id, "");
+        let write = |items: &mut Items| set_transcribed(items, &id, recording_sid);
         self.update(std::slice::from_ref(&id), write).await.map(|_| ())
     }
 }
 
-/// Whether the name was not stored yet.
-fn set_transcribed(items: &mut Items, id: &str, name: &str) -> bool {
-    entry(items, id).state.own.transcripts.insert(name.to_owned())
+/// Whether it was not stored yet.
+fn set_transcribed(items: &mut Items, id: &str, version: &str) -> bool {
+    entry(items, id).state.own.transcribed.insert(version.to_owned())
 }
 
-/// Whether one `sequencer` of S3 events for the same key is after another: hexadecimal, the shorter one filled up with zeros on its right.
-fn is_later(one: &str, other: &str) -> bool {
-    let length = one.len().max(other.len());
+/// Whether one `sequencer` of S3 events for the same key is later than another. Sequencers are hexadecimal; for comparison, S3 requires the
+/// shorter one to be padded with zeros on the right.
+fn is_later(sequencer: &str, than: &str) -> bool {
+    let length = sequencer.len().max(than.len());
     let padded = |text: &str| format!("{:0<length$}", text.to_ascii_uppercase());
-    padded(one) > padded(other)
+    padded(sequencer) > padded(than)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Rebuilding the attributes of the lists from what items hold, in place: for a table that an older version of the program has written.
+//! Rebuilds the derived attributes of the items in place, for a table that an older version wrote.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use futures_util::{StreamExt, stream};
@@ -11,14 +11,14 @@ use super::{
 };
 use crate::clients::dynamodb::{self, get_text, number, text};
 
-/// Ids of the counters of version 0.1, which nothing reads any more.
+/// The id prefix of version 0.1's counters, which are no longer used.
 const COUNTERS: &str = "counts#";
-/// Tries of one item that others keep changing.
+/// Attempts per item when other writers keep changing it.
 const TRIES: u32 = 10;
-/// Items rebuilt at once.
+/// The number of items that are rebuilt concurrently.
 const CONCURRENCY: usize = 16;
 
-/// What a page of the table came to.
+/// The result of rebuilding one page of the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReindexPage {
     /// Items that were read.
@@ -27,7 +27,7 @@ pub struct ReindexPage {
     pub rebuilt: u64,
     /// Counters of version 0.1 that were deleted.
     pub deleted: u64,
-    /// The id after which the next page begins; `None` at the end.
+    /// The id after which the next page begins; `None` after the last page.
     pub next: Option<String>,
 }
 
@@ -38,7 +38,8 @@ enum Rebuilt {
 }
 
 impl Calls {
-    /// Rebuilds a page of up to 1 MB of the table. What is as it must be is not written; an item that somebody changes meanwhile is read again.
+    /// Rebuilds a page of up to 1 MB of the table. Items that are up to date are not written; an item that another writer changes meanwhile is
+    /// read again.
     pub async fn reindex_page(&self, after: Option<&str>) -> Result<ReindexPage, CallsError> {
         let mut scan = self.client.scan().table_name(&self.table).consistent_read(true);
         if let Some(id) = after {

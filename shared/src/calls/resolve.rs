@@ -1,4 +1,4 @@
-//! The recording of a call: by the index, else by its name in the bucket; and what the bucket has, written to the index.
+//! Finds the recording of a call, in the index or else by its name in the bucket, and writes objects of the bucket to the index.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     error::CallsError,
     item_id::{self, ItemKind},
+    model::Call,
     pairing::{NEIGHBOURHOOD, fit, pair},
     record::{Observed, RecordingKey},
     table::Calls,
@@ -14,13 +15,13 @@ use super::{
 use crate::{
     clients::{
         aws::Aws,
-        bucket::{BucketError, RecordingObject, RecordingsBucket},
+        bucket::{BucketError, RecordingObject, RecordingRef, RecordingsBucket},
     },
     config::{ConfigError, Env},
     ids::{DispatchId, DispatchPattern},
 };
 
-/// How long a request waits for what it found to be written to the index.
+/// How long a request waits for writing a found recording to the index.
 const WRITE_BACK: Duration = Duration::from_secs(3);
 
 /// The index of calls and the bucket.
@@ -31,19 +32,42 @@ pub struct Resolver {
     pub bucket: RecordingsBucket,
 }
 
+/// A call and its recording.
+#[derive(Debug, Clone)]
+pub struct CallRecording {
+    /// What the index knows of the call; `None` where only the recording is known.
+    pub call: Option<Call>,
+    /// The recording.
+    pub recording: RecordingRef,
+}
+
+impl CallRecording {
+    fn of(call: Call) -> Option<Self> {
+        let recording = RecordingRef {
+            key: call.s3_key.clone()?,
+            etag: call.etag.clone(),
+            size: call.size,
+        };
+        Some(Self {
+            call: Some(call),
+            recording,
+        })
+    }
+}
+
 /// Why a recording could not be searched for, or not be indexed.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The index did not answer.
+    /// A request to the calls table failed.
     #[error(transparent)]
     Calls(#[from] CallsError),
-    /// The bucket did not answer.
+    /// A request to the bucket failed.
     #[error(transparent)]
     Bucket(#[from] BucketError),
 }
 
 impl Resolver {
-    /// Reads `CALLS_TABLE`, and what [`RecordingsBucket::from_env`] reads. `None` without a bucket.
+    /// Reads `CALLS_TABLE` and the variables of [`RecordingsBucket::from_env`]. `None` if no bucket is configured.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
         let Some(bucket) = RecordingsBucket::from_env(env, aws)? else {
             return Ok(None);
@@ -52,38 +76,70 @@ impl Resolver {
         Ok(Some(Self { calls, bucket }))
     }
 
-    /// The key of the call's recording: from the table, else by its name in the bucket, which is then written to the table.
-    pub async fn find(&self, id: &DispatchId) -> Result<Option<String>, ResolveError> {
+    /// The call's recording: from the table, else by its name in the bucket, which is then written to the table.
+    pub async fn find(&self, id: &DispatchId) -> Result<Option<CallRecording>, ResolveError> {
         let known = self.calls.get(id).await?;
-        let is_known = known.is_some();
-        if let Some(key) = known.and_then(|call| call.s3_key) {
-            return Ok(Some(key));
+        let is_indexed = known.is_some();
+        if let Some(found) = known.clone().and_then(CallRecording::of) {
+            return Ok(Some(found));
         }
         let Some(dispatch) = id.pattern() else { return Ok(None) };
         let (first, last) = (dispatch.unix - NEIGHBOURHOOD, dispatch.unix + NEIGHBOURHOOD);
         let (others, listed_as_this) = self.calls.dispatches_near(&dispatch, first, last).await?;
-        if let (Some(key), false) = (listed_as_this, is_known) {
-            return Ok(Some(key));
+        if let (Some(found), false) = (listed_as_this.and_then(CallRecording::of), is_indexed) {
+            return Ok(Some(found));
         }
         let candidates = self.bucket.recordings_near(&dispatch, NEIGHBOURHOOD).await?;
         let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
             return Ok(None);
         };
-        // Such a call is told apart from this one by what is known of both.
-        if is_known && self.calls.belongs_to_interaction(&found.key).await? {
+        // The recording belongs to another call, which is known only by its interaction.
+        if is_indexed && self.calls.belongs_to_interaction(&found.key).await? {
             return Ok(None);
         }
-        // The answer does not depend on it, nor waits for it long: the next request would find the recording again.
+        // The response does not depend on this write, so it waits only briefly: the next request would find the recording again.
         match timeout(WRITE_BACK, self.calls.index_search_results(id, &found.key, &candidates)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "recording found but not written to the index"),
             Err(_) => tracing::warn!("recording found but not written to the index in time"),
         }
-        Ok(Some(found.key.clone()))
+        Ok(Some(CallRecording {
+            call: known,
+            recording: RecordingRef {
+                key: found.key.clone(),
+                etag: found.etag.clone(),
+                size: Some(found.size),
+            },
+        }))
+    }
+
+    /// The call's recording with its ETag, by which its transcript is stored: S3 says it where the index does not.
+    pub async fn find_version(&self, id: &DispatchId) -> Result<Option<CallRecording>, ResolveError> {
+        let Some(mut found) = self.find(id).await? else {
+            return Ok(None);
+        };
+        if found.recording.etag.is_none() {
+            let Some(info) = self.bucket.head(&found.recording.key).await? else {
+                return Ok(None);
+            };
+            index_object(&self.calls, &self.bucket, &found.recording.key, None).await?;
+            found.recording.etag = info.etag;
+        }
+        Ok(Some(found))
+    }
+
+    /// Writes to the index what S3 says now of a recording that turned out to be overwritten, and finds the call's recording again.
+    pub async fn find_overwritten(
+        &self,
+        id: &DispatchId,
+        overwritten: &RecordingRef,
+    ) -> Result<Option<CallRecording>, ResolveError> {
+        index_object(&self.calls, &self.bucket, &overwritten.key, None).await?;
+        self.find_version(id).await
     }
 }
 
-/// Asks S3 whether an object is there, and writes that to the index; see [`Calls::observe`].
+/// Asks S3 whether an object exists and writes the result to the index; see [`Calls::observe`].
 pub async fn index_object(
     calls: &Calls,
     bucket: &RecordingsBucket,
@@ -93,7 +149,7 @@ pub async fn index_object(
     index_egress(calls, bucket, key, sequencer, None).await
 }
 
-/// The same for the file of a LiveKit recording, of which its webhook says the phone number (empty when unknown) and the Unix time.
+/// The same for the file of a LiveKit recording whose webhook supplied the phone number (empty if unknown) and the Unix time.
 pub async fn index_egress(
     calls: &Calls,
     bucket: &RecordingsBucket,
@@ -118,7 +174,7 @@ pub async fn index_egress(
 }
 
 impl ResolveError {
-    /// Whether the table or the bucket did not answer at all, so that other requests would fare the same.
+    /// Whether the table or the bucket did not answer at all, so that other requests would probably fail, too.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Calls(error) => error.is_outage(),
@@ -128,7 +184,7 @@ impl ResolveError {
 }
 
 impl Calls {
-    /// Whether a recording of the bucket belongs to an interaction of which nobody knows the dispatch.
+    /// Whether a recording of the bucket belongs to an interaction without a known dispatch.
     async fn belongs_to_interaction(&self, key: &str) -> Result<bool, CallsError> {
         let id = item_id::object(key);
         let owner = self
@@ -139,14 +195,14 @@ impl Calls {
         Ok(owner.is_some_and(|owner| ItemKind::of(&owner) == ItemKind::Interaction))
     }
 
-    /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the key of
+    /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the row of
     /// a recording that is listed under the very id of `dispatch`, since its name has this number and time and nobody has reported its call.
     async fn dispatches_near(
         &self,
         dispatch: &DispatchPattern,
         first: i64,
         last: i64,
-    ) -> Result<(Vec<i64>, Option<String>), CallsError> {
+    ) -> Result<(Vec<i64>, Option<Call>), CallsError> {
         let (mut times, mut own) = (Vec::new(), None);
         for (id, unix) in self.near(&dispatch.phone, first, last).await? {
             match ItemKind::of(&id) {
@@ -157,11 +213,11 @@ impl Calls {
         }
         let Some(id) = own else { return Ok((times, None)) };
         let row = self.load([id.as_str()]).await?.remove(&id).and_then(|item| item.row());
-        Ok((times, row.and_then(|(call, _)| call.s3_key)))
+        Ok((times, row.map(|(call, _)| call)))
     }
 }
 
-/// The recording that a dispatch made, among `candidates` in order of their times, given the times of the number's other known dispatches.
+/// The recording of a dispatch among `candidates`, which are ordered by time. `others` are the times of the number's other known dispatches.
 fn recording_of<'a>(dispatched: i64, others: &[i64], candidates: &'a [RecordingObject]) -> Option<&'a RecordingObject> {
     let mut dispatches: Vec<i64> = others.iter().copied().chain([dispatched]).collect();
     dispatches.sort_unstable();

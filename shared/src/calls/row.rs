@@ -1,4 +1,4 @@
-//! The row of the list that an item makes, together with what belongs to it.
+//! Derives the row of the list from an item and its members.
 
 use jiff::Timestamp;
 
@@ -6,12 +6,11 @@ use super::{
     item::{CallItem, ListKind, ListPosition, is_listable, order},
     item_id::{self, ItemKind},
     model::Call,
-    observations::Observations,
 };
 use crate::ids::DispatchId;
 
 impl CallItem {
-    /// The row that it makes, and where it is listed. `None` when it belongs to another.
+    /// The item's row and its position in a list. `None` if the item has an owner.
     pub(super) fn row(&self) -> Option<(Call, Option<ListPosition>)> {
         if self.state.owner.is_some() {
             return None;
@@ -34,6 +33,7 @@ impl CallItem {
         };
         let mut began = pattern.as_ref().map(|pattern| pattern.unix);
         let (mut number, mut failure) = (pattern.map(|pattern| pattern.phone), None);
+        let (mut has_transcript, mut twilio_transcribed) = (false, false);
         for (id, observations) in self.observations() {
             let name = item_id::name(id);
             failure = failure.or(observations.failure.as_ref().and_then(|failure| failure.value.as_str()));
@@ -43,6 +43,7 @@ impl CallItem {
                     call.s3_key = Some(name.to_owned());
                     call.size = object.size;
                     call.etag.clone_from(&object.etag);
+                    has_transcript = observations.has_transcript();
                     began = unix.or(began);
                 } else {
                     failure = failure.or(Some("The recording was deleted."));
@@ -61,6 +62,7 @@ impl CallItem {
                 number = number.or(phone);
             }
             if let Some(twilio) = &observations.twilio {
+                twilio_transcribed |= observations.has_transcript();
                 if name.starts_with("CA") {
                     call.call_sid.get_or_insert_with(|| name.to_owned());
                 }
@@ -71,12 +73,7 @@ impl CallItem {
         if call.dispatch_id.contains('#') {
             call.dispatch_id.clear();
         }
-        // A transcript that was made under another name can't be had by this one.
-        let names = ["", call.dispatch_id.as_str()];
-        let transcribed = |(_, observations): (&str, &Observations)| {
-            names.iter().any(|name| observations.transcripts.contains(*name))
-        };
-        call.has_transcript = self.observations().any(transcribed);
+        call.has_transcript = has_transcript || twilio_transcribed;
         call.twilio
             .sort_by_key(|recording| (recording.start_time, recording.sid.clone()));
         let playing = call.twilio.iter().find(|recording| recording.is_completed());

@@ -1,4 +1,4 @@
-//! Reading items, and writing them: one item by one conditional write, several in a transaction.
+//! Reads and writes items: one item with a conditional write, several items in a transaction.
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use super::{
 };
 use crate::clients::dynamodb::{number, text};
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Commit {
     Done,
-    /// Somebody else changed one of the items meanwhile, or the table is throttled: read again and try again.
+    /// Another writer changed one of the items meanwhile, or the table was throttled. The caller must read the items again and retry.
     Conflict,
-    /// The same, after some of the items were written.
+    /// A conflict after some of the items were written.
     Partial,
 }
 
-/// Items in one transaction. DynamoDB takes 100 of together 4 MB.
-const AT_ONCE: usize = 50;
+/// Items per transaction. DynamoDB's limits are 100 items and 4 MB.
+const TRANSACTION_ITEMS: usize = 50;
 
 impl Calls {
-    /// The items with these ids that are in the table, as they are now.
+    /// Reads the items with these ids, consistently. Ids without an item are not in the result.
     pub(super) async fn load(&self, ids: impl IntoIterator<Item = &str>) -> Result<Items, CallsError> {
         let mut wanted: Vec<&str> = ids.into_iter().collect();
         wanted.sort_unstable();
@@ -69,8 +69,8 @@ impl Calls {
         items.collect()
     }
 
-    /// Writes what `items` has that `loaded` has not. All or nothing, unless it is more than a transaction takes: then a conflict may come after
-    /// some of it is written. The ledger's closed days that it changes are marked first.
+    /// Writes the items that differ from `loaded`. The write is atomic unless it exceeds one transaction; then a conflict may occur after some
+    /// items are written. Closed days of the ledger whose rows change are marked first.
     pub(super) async fn commit(&self, loaded: &Items, items: &Items) -> Result<Commit, CallsError> {
         let is_changed = |item: &&CallItem| loaded.get(&item.id).is_none_or(|known| known.state != item.state);
         let changed: Vec<&CallItem> = items.values().filter(is_changed).collect();
@@ -79,7 +79,7 @@ impl Calls {
             Err(error) if is_conflict(&error, |_| false) => return Ok(Commit::Conflict),
             Err(error) => return Err(error.into()),
         }
-        for (number, changed) in changed.chunks(AT_ONCE).enumerate() {
+        for (number, changed) in changed.chunks(TRANSACTION_ITEMS).enumerate() {
             if self.write(changed).await? == Commit::Conflict {
                 return Ok(if number == 0 { Commit::Conflict } else { Commit::Partial });
             }
@@ -139,7 +139,7 @@ impl Calls {
     }
 }
 
-/// Where the rows that change are listed, before and after.
+/// The positions of the changed rows, before and after the change.
 fn changed_rows(loaded: &Items, changed: &[&CallItem]) -> Vec<ListPosition> {
     let mut positions = Vec::new();
     for item in changed {
@@ -156,15 +156,15 @@ fn changed_rows(loaded: &Items, changed: &[&CallItem]) -> Vec<ListPosition> {
     positions
 }
 
-/// Waits before try number `tries` (from 1): a random time, so that those who collided do not collide again.
+/// Waits a random time before attempt number `tries` (from 1), so that writers that conflicted do not conflict again.
 pub(super) async fn pause(tries: u32) {
     let most = Duration::from_millis(20).saturating_mul(1 << tries.min(6));
     tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
 }
 
 pub(super) fn is_conflict<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, also: impl Fn(&E) -> bool) -> bool {
-    let passing = [
-        // Whether it was written shows when the items are read again.
+    let transient = [
+        // The write may have succeeded; reading the items again shows it.
         "InternalServerError",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
@@ -174,14 +174,14 @@ pub(super) fn is_conflict<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, al
     ];
     error
         .as_service_error()
-        .is_some_and(|service| also(service) || service.meta().code().is_some_and(|code| passing.contains(&code)))
+        .is_some_and(|service| also(service) || service.meta().code().is_some_and(|code| transient.contains(&code)))
 }
 
 fn may_succeed_later(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(canceled) = error else {
         return false;
     };
-    let passing = [
+    let transient = [
         "None",
         "ConditionalCheckFailed",
         "ProvisionedThroughputExceeded",
@@ -192,5 +192,5 @@ fn may_succeed_later(error: &TransactWriteItemsError) -> bool {
         .cancellation_reasons()
         .iter()
         .filter_map(|reason| reason.code());
-    codes.all(|code| passing.contains(&code))
+    codes.all(|code| transient.contains(&code))
 }

@@ -16,7 +16,7 @@ use crate::{
 pub struct Calls {
     pub(super) client: Client,
     pub(super) table: String,
-    /// Days of the ledger that were marked as changed, and when.
+    /// The ledger days that this process has marked as changed, with the time of the mark.
     pub(super) marked: Mutex<BTreeMap<Date, Timestamp>>,
 }
 
@@ -26,7 +26,7 @@ impl Calls {
         Ok(Self::new(aws.dynamodb(), env.required("CALLS_TABLE")?))
     }
 
-    /// The table of this name.
+    /// The table with this name.
     pub fn new(client: Client, table: &str) -> Self {
         Self {
             client,

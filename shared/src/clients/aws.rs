@@ -1,4 +1,4 @@
-//! AWS clients, made once during INIT.
+//! AWS clients, created once in the INIT phase.
 
 use std::{error::Error, time::Duration};
 
@@ -16,14 +16,14 @@ use aws_types::SdkConfig;
 
 use crate::config::{ConfigError, Env};
 
-/// The roots that all endpoints of AWS's commercial regions lead to: <https://www.amazontrust.com/repository/>. Reading the system's whole
-/// store instead was four fifths of a start.
+/// The root certificates of all endpoints in AWS's commercial regions, from <https://www.amazontrust.com/repository/>. Loading the system's
+/// whole certificate store took four fifths of the start-up time.
 const AMAZON_ROOTS: &str = include_str!("amazon-roots.pem");
 
-/// Makes AWS clients that share one connection pool and one set of TLS roots.
+/// Creates AWS clients that share one connection pool and one set of root certificates.
 ///
-/// A Lambda's credentials and region are in its environment from start to end, so the SDK's provider chain
-/// (profiles, SSO, instance metadata) is not needed and not linked.
+/// Lambda passes credentials and region in environment variables, so the SDK's provider chain (profiles, SSO, instance metadata) is not needed
+/// and not linked.
 pub struct Aws {
     sdk: SdkConfig,
     credentials: Credentials,
@@ -56,7 +56,7 @@ impl Aws {
                         .connect_timeout(Duration::from_secs(2))
                         .build(),
                 )
-                // A frozen Lambda wakes up with sockets that the other side closed long ago.
+                // While a Lambda environment is frozen, the other side may close idle connections.
                 .pool_idle_timeout(Duration::from_secs(20))
                 .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
                 .tls_context(tls.map_err(|error| ConfigError::HttpClient(error.to_string()))?)
@@ -66,9 +66,9 @@ impl Aws {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
-            // Given the bare HTTP client, each SDK client would read the roots again.
+            // With a plain HTTP client, each SDK client would load the root certificates again.
             .http_client(http_client_fn(move |_, _| connector.clone()))
-            // The timeouts below end what stalls, and the only large body, a recording, is read up to a deadline.
+            // The timeouts below end stalled requests, and the only large body, a recording, is read with a deadline.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(
                 RetryConfig::standard()
@@ -91,7 +91,7 @@ impl Aws {
         })
     }
 
-    /// The credentials that the clients sign with.
+    /// The credentials with which the clients sign requests.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
@@ -116,7 +116,7 @@ impl Aws {
         self.sdk.region().map_or("", Region::as_ref)
     }
 
-    /// What the SDK's rules need to know to find a bucket's address.
+    /// The parameters from which the SDK resolves a bucket's endpoint.
     pub fn s3_address(&self, bucket: &str) -> aws_sdk_s3::config::endpoint::ParamsBuilder {
         aws_sdk_s3::config::endpoint::Params::builder()
             .bucket(bucket)
@@ -125,7 +125,7 @@ impl Aws {
             .force_path_style(self.custom_endpoint)
     }
 
-    /// An S3 client's configuration: path-style addresses with a custom endpoint, virtual hosts otherwise.
+    /// The configuration of an S3 client: path-style addressing with a custom endpoint, otherwise virtual hosts.
     pub fn s3_config(&self) -> aws_sdk_s3::Config {
         aws_sdk_s3::config::Builder::from(&self.sdk)
             .force_path_style(self.custom_endpoint)
@@ -133,7 +133,7 @@ impl Aws {
     }
 }
 
-/// An error and its causes, for the log. Unlike the SDK's own `DisplayErrorContext` it prints no `Debug` form, which can hold an answer's body.
+/// An error and its causes, for the log. The SDK's `DisplayErrorContext` also prints the `Debug` format, which can contain a response body.
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -144,7 +144,8 @@ pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Whether the region is in the partition `aws`, by that partition's own pattern. China, GovCloud and others may have other roots.
+/// Whether the region matches the pattern of the partition `aws`. Other partitions, such as China and GovCloud, may have other root
+/// certificates.
 fn is_commercial(region: &str) -> bool {
     let parts: Vec<&str> = region.split('-').collect();
     matches!(
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_commercial_regions_are_known_to_use_amazons_roots() {
+    fn only_commercial_regions_use_the_bundled_roots() {
         for region in ["us-east-1", "eu-central-2", "ap-southeast-5", "mx-central-1"] {
             assert!(is_commercial(region), "{region}");
         }
@@ -175,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn the_roots_are_read() {
+    fn the_bundled_roots_are_valid() {
         let env = [
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "id"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
         ];
-        // A client reads them when it is made, and panics on a broken one.
+        // Creating a client parses the certificates and panics if one of them is invalid.
         Aws::from_env(&Env::from_iter(env)).unwrap().dynamodb();
         assert_eq!(AMAZON_ROOTS.matches("BEGIN CERTIFICATE").count(), 5);
     }

@@ -1,4 +1,4 @@
-//! The bucket in S3 that LiveKit egress writes recordings to.
+//! The S3 bucket that LiveKit egress writes recordings to.
 
 use aws_sdk_s3::{
     Client, error::SdkError, operation::list_objects_v2::ListObjectsV2Error, primitives::DateTime, types::Object,
@@ -6,6 +6,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clients::aws::{Aws, causes},
@@ -15,42 +16,53 @@ use crate::{
     time::utc_day,
 };
 
-/// What S3 says of an object.
+/// Metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Size in bytes.
     pub size: i64,
     /// ETag without quotes.
     pub etag: Option<String>,
-    /// When it was last written.
+    /// When the object was last modified.
     pub modified: Option<Timestamp>,
 }
 
-/// An object of a listing that is a recording.
+/// A recording in a listing of the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedRecording {
+    /// The object's key.
+    pub key: String,
+    /// The object's metadata.
+    pub info: ObjectInfo,
+    /// The values found in its name.
+    pub name: RecordingName,
+}
+
+/// One object of the bucket as it was written once: an object that was overwritten has the same key and another ETag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingRef {
     /// Its S3 key.
     pub key: String,
-    /// What S3 says of it.
-    pub info: ObjectInfo,
-    /// What its name says.
-    pub name: RecordingName,
+    /// Its ETag without quotes; `None` where nobody has reported one.
+    pub etag: Option<String>,
+    /// Its size in bytes.
+    pub size: Option<i64>,
 }
 
 /// A recording in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingObject {
-    /// Its S3 key.
+    /// The object's key.
     pub key: String,
-    /// Its size in bytes.
+    /// The object's size in bytes.
     pub size: i64,
-    /// Its ETag without quotes.
+    /// The object's ETag without quotes.
     pub etag: Option<String>,
-    /// When recording began, by its name, in Unix seconds.
+    /// When the recording began, in Unix seconds, from its name.
     pub unix: i64,
 }
 
-/// Why the bucket could not be searched. Never means that nothing was found.
+/// A request to the bucket failed. An empty search result is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum BucketError {
     /// The bucket does not exist.
@@ -59,33 +71,36 @@ pub enum BucketError {
     /// The function's role may not list or read the bucket under the prefix.
     #[error("the recordings bucket refused access")]
     AccessDenied,
-    /// The object is gone.
+    /// The object does not exist.
     #[error("the recording is not in the bucket")]
     NotFound,
+    /// The object was overwritten: it no longer has the ETag that was asked for.
+    #[error("the recording was overwritten")]
+    Overwritten,
     /// S3 did not answer, or not with what was asked for.
     #[error("the recordings bucket did not answer: {0}")]
     Unavailable(String),
 }
 
 impl BucketError {
-    /// Whether S3 did not answer at all, so that other requests would fare the same.
+    /// Whether S3 did not respond at all, so that other requests would probably fail, too.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::NoSuchBucket)
     }
 }
 
-/// One page of the bucket's keys.
+/// One page of a listing of the bucket.
 #[derive(Debug)]
 pub struct KeyPage {
-    /// The recordings on it.
+    /// The recordings on the page.
     pub recordings: Vec<ListedRecording>,
-    /// The keys on it that are not indexed, and why.
+    /// The keys on the page that are not recordings, with the reasons.
     pub ignored: Vec<(String, Ignored)>,
-    /// The last key of the page, after which the next one begins; `None` on the last page.
+    /// The last key of the page, after which the next page begins; `None` on the last page.
     pub last: Option<String>,
 }
 
-/// The bucket and the prefix under which egress files lie by UTC day.
+/// The bucket and the prefix under which LiveKit egress writes files, in folders by UTC day.
 pub struct RecordingsBucket {
     client: Client,
     bucket: String,
@@ -94,8 +109,8 @@ pub struct RecordingsBucket {
 }
 
 impl RecordingsBucket {
-    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_PREFIX` (`egress-recordings/` when absent) and what [`RecordingNames::from_env`] reads. `None`
-    /// without a bucket.
+    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_PREFIX` (default `egress-recordings/`) and the variables of [`RecordingNames::from_env`]. `None`
+    /// if no bucket is configured.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
         let names = RecordingNames::from_env(env)?;
         let Some(bucket) = env.optional("RECORDINGS_BUCKET").map(str::to_owned) else {
@@ -113,9 +128,10 @@ impl RecordingsBucket {
         }))
     }
 
-    /// The recordings of the dispatch's phone number that began within so many seconds of it, before or after, in that order.
+    /// The recordings of the dispatch's phone number that began at most `seconds` before or after it, ordered by time.
     ///
-    /// The folder's date comes from the producer's clock and zone, so the neighbouring days are searched too, all at once.
+    /// The folder's date comes from the clock and time zone of the program that starts egress, so the days before and after are searched as
+    /// well, concurrently.
     pub async fn recordings_near(
         &self,
         dispatch: &DispatchPattern,
@@ -147,10 +163,10 @@ impl RecordingsBucket {
         Ok(candidates)
     }
 
-    /// Opens a recording: its size in bytes, and the bytes.
+    /// Opens a recording, unless it was overwritten: its size in bytes, and the bytes.
     pub async fn open(
         &self,
-        key: &str,
+        recording: &RecordingRef,
     ) -> Result<
         (
             Option<u64>,
@@ -158,8 +174,9 @@ impl RecordingsBucket {
         ),
         BucketError,
     > {
-        let object = self.client.get_object().bucket(&self.bucket).key(key);
-        let object = object.send().await.map_err(getting)?;
+        let object = self.client.get_object().bucket(&self.bucket).key(&recording.key);
+        let tag = recording.etag.as_ref().map(|etag| format!("\"{etag}\""));
+        let object = object.set_if_match(tag).send().await.map_err(object_error)?;
         let length = object.content_length.and_then(|length| u64::try_from(length).ok());
         let bytes = stream::unfold(object.body, |mut body| async move {
             let chunk = body.next().await?;
@@ -173,20 +190,20 @@ impl RecordingsBucket {
         &self.bucket
     }
 
-    /// What the name of an object says, or why it is not indexed.
+    /// The values found in the name of an object, or why it is not a recording.
     pub fn name_of(&self, key: &str) -> Result<RecordingName, Ignored> {
         self.names.read(key)
     }
 
-    /// The folder of all recordings, with its slash.
+    /// The prefix of all recordings, with a trailing slash.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// What S3 says of an object; `None` when it is not there.
+    /// The metadata of an object; `None` if it does not exist.
     pub async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, BucketError> {
         let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
-        match answer.map_err(getting) {
+        match answer.map_err(object_error) {
             Ok(object) => Ok(Some(ObjectInfo {
                 size: object.content_length().unwrap_or_default(),
                 modified: object.last_modified().and_then(time),
@@ -197,8 +214,8 @@ impl RecordingsBucket {
         }
     }
 
-    /// Reads one page of at most `limit` (1000) keys in their order, which is that of days: those after `after` that begin with
-    /// [`RecordingsBucket::prefix`] and `folder`.
+    /// Lists one page of at most `limit` (1000) keys after `after` that begin with [`RecordingsBucket::prefix`] and `folder`. Keys are in
+    /// lexicographical order, which is also the order of days.
     pub async fn page(&self, folder: &str, after: Option<&str>, limit: i32) -> Result<KeyPage, BucketError> {
         let answer = self
             .client
@@ -209,7 +226,7 @@ impl RecordingsBucket {
             .max_keys(limit)
             .send()
             .await
-            .map_err(listing)?;
+            .map_err(list_error)?;
         let objects = answer.contents.unwrap_or_default();
         let last = objects.last().and_then(|object| object.key.clone());
         let (mut recordings, mut ignored) = (Vec::new(), Vec::new());
@@ -239,7 +256,7 @@ impl RecordingsBucket {
         })
     }
 
-    /// All recordings whose key begins with `prefix`, over all pages.
+    /// Lists all recordings whose keys begin with `prefix`.
     async fn list(&self, prefix: String) -> Result<Vec<RecordingObject>, BucketError> {
         let mut pages = self
             .client
@@ -250,7 +267,7 @@ impl RecordingsBucket {
             .send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(listing)?;
+            let page = page.map_err(list_error)?;
             objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(recording));
         }
         Ok(objects)
@@ -265,7 +282,7 @@ fn without_quotes(etag: Option<String>) -> Option<String> {
     etag.map(|tag| tag.trim_matches('"').to_owned())
 }
 
-/// What a listed object is, if it is a recording. An empty file is one that failed.
+/// Converts a listed object; `None` if it is not a recording. An empty file is a failed recording.
 fn recording(object: Object) -> Option<RecordingObject> {
     let key = object.key?;
     Some(RecordingObject {
@@ -276,16 +293,17 @@ fn recording(object: Object) -> Option<RecordingObject> {
     })
 }
 
-/// Why one object can't be had. What HEAD answers has no body, and so no code.
-fn getting<E: std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
+/// Converts an error of GetObject or HeadObject. A response to HEAD has no body and therefore no error code.
+fn object_error<E: std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
     match error.raw_response().map(|answer| answer.status().as_u16()) {
         Some(403) => BucketError::AccessDenied,
         Some(404) => BucketError::NotFound,
+        Some(412) => BucketError::Overwritten,
         _ => BucketError::Unavailable(causes(&error)),
     }
 }
 
-fn listing(error: SdkError<ListObjectsV2Error>) -> BucketError {
+fn list_error(error: SdkError<ListObjectsV2Error>) -> BucketError {
     let code = error.as_service_error().and_then(|service| service.meta().code());
     match code {
         Some("NoSuchBucket") => BucketError::NoSuchBucket,

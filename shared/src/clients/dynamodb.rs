@@ -1,4 +1,4 @@
-//! What the DynamoDB tables have in common: attribute values.
+//! Helpers for DynamoDB attribute values.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! LiveKit's webhooks: who sent them, and what they say about recordings.
+//! LiveKit's webhooks: verification of the sender, and parsing of egress events.
 //!
-//! Wire format: `livekit_webhook.proto` and `livekit_egress.proto` of livekit/protocol as protojson writes them: 64-bit integers are text, enums are
-//! names, and what is zero is left out. Numbers and snake_case are read as well.
+//! The wire format is `livekit_webhook.proto` and `livekit_egress.proto` of livekit/protocol in protojson: 64-bit integers are strings, enums
+//! are names, and zero values are omitted. Numbers and snake_case names are accepted as well.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use crate::{
     names::number_of_room,
 };
 
-/// Seconds by which the clocks may differ.
+/// The allowed clock difference in seconds.
 const LEEWAY: u64 = 60;
-/// A token that is not valid makes the secret be read again at most this often.
+/// An invalid token causes the secret to be read again, at most once in this time.
 const SECRET_REFRESH: Duration = Duration::from_secs(30);
 
 /// The LiveKit secret: `{"api_key","api_secret"}`.
@@ -34,54 +34,54 @@ pub struct Credentials {
     api_secret: String,
 }
 
-/// Why a webhook is not LiveKit's.
+/// Why a webhook could not be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveKitError {
     /// The secret can't be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The secret has no key in it.
+    /// The secret lacks the key or its secret.
     #[error("the LiveKit secret needs api_key and api_secret")]
     IncompleteSecret,
-    /// The token is absent, expired, signed by somebody else, or for another body.
+    /// The token is missing, expired, signed with another key, or for another body.
     #[error("the webhook's token is not valid: {0}")]
     Unauthorized(String),
 }
 
-/// What a webhook says about a recording.
+/// The content of a webhook about a recording.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EgressEvent {
-    /// A file should be in the bucket under this key. An empty one may not be told from another: protojson leaves out a size of zero.
+    /// A file should be in the bucket under this key. The file may be empty: protojson omits a size of zero, so the webhook does not show it.
     Stored {
         /// The key.
         key: String,
-        /// What is to be stored if it is not there.
+        /// What must be stored if the file does not exist or is empty.
         otherwise: FailedEgress,
     },
-    /// There is no usable file.
+    /// The egress produced no file.
     Failed(FailedEgress),
-    /// Nothing to index, and why.
+    /// The webhook contains nothing to index, for this reason.
     Ignored(&'static str),
 }
 
-/// A LiveKit recording that came to nothing.
+/// A LiveKit egress that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedEgress {
-    /// LiveKit's id of it.
+    /// The egress id.
     pub egress_id: String,
-    /// The key that its file would have had.
+    /// The key that the file would have had.
     pub key: Option<String>,
-    /// The number called, digits only.
+    /// The customer's phone number, digits only.
     pub phone: Option<String>,
-    /// When it began.
+    /// When the egress began.
     pub started: Option<Timestamp>,
-    /// What LiveKit says about it.
+    /// LiveKit's error message.
     pub reason: String,
-    /// When LiveKit said so.
+    /// When LiveKit sent the event.
     pub at: Timestamp,
 }
 
-/// Checks who sent a webhook.
+/// Verifies webhooks.
 pub struct LiveKit(Secret<Credentials>);
 
 impl LiveKit {
@@ -91,15 +91,15 @@ impl LiveKit {
         Ok(Self(Secret::new(aws.secrets_manager(), secret)))
     }
 
-    /// Reads the secret ahead of the first request.
+    /// Reads the secret before the first request.
     pub async fn preload(&self) {
         self.0.preload().await;
     }
 
-    /// Whether `token`, the `Authorization` header, was made by LiveKit for exactly these bytes.
+    /// Checks that `token`, the `Authorization` header, was signed with LiveKit's key for exactly these bytes.
     pub async fn verify(&self, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
         match checked(&*self.0.get().await?, token, body) {
-            // It may have been replaced since it was read, and LiveKit does not send a webhook again that was refused.
+            // The secret may have been rotated since it was read, and LiveKit does not send a rejected webhook again.
             Err(LiveKitError::Unauthorized(_)) => checked(&*self.0.refresh(SECRET_REFRESH).await?, token, body),
             checked => checked,
         }
@@ -134,7 +134,7 @@ fn verify(secret: &Credentials, token: &str, body: &[u8]) -> Result<(), LiveKitE
     }
 }
 
-/// Reads a webhook's body. `None` when it is not a JSON object.
+/// Parses a webhook's body; `None` if it is not a JSON object.
 pub fn read(body: &[u8]) -> Option<EgressEvent> {
     let event: Value = serde_json::from_slice(body).ok()?;
     let event_name = event.as_object()?.get("event").and_then(Value::as_str);
@@ -153,19 +153,17 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
     let has_file = matches!(status.as_str(), "EGRESS_COMPLETE" | "EGRESS_LIMIT_REACHED");
     if event_name != Some("egress_ended") {
         return Some(EgressEvent::Ignored(
-            "Only the event egress_ended says something about a recording.",
+            "Only the event egress_ended concerns a recording.",
         ));
     }
     if !(has_file || matches!(status.as_str(), "EGRESS_FAILED" | "EGRESS_ABORTED")) {
-        return Some(EgressEvent::Ignored(
-            "The status of the egress is not that of one which ended.",
-        ));
+        return Some(EgressEvent::Ignored("The status of the egress is not a final one."));
     }
-    let several = either(info, "fileResults", "file_results").as_array();
-    // Some versions fill in the deprecated `file` alone.
-    let several = several.filter(|files| !files.is_empty());
-    let files = several.map_or(std::slice::from_ref(&info["file"]), Vec::as_slice);
-    // A path that was asked for with a slash in front is a key without it.
+    let file_results = either(info, "fileResults", "file_results").as_array();
+    // Some versions send only the deprecated field `file`.
+    let file_results = file_results.filter(|files| !files.is_empty());
+    let files = file_results.map_or(std::slice::from_ref(&info["file"]), Vec::as_slice);
+    // Egress removes a leading slash of the requested path from the key.
     let key_of = |file: &Value| {
         let name = file["filename"].as_str().unwrap_or_default();
         name.trim_start_matches('/').to_owned()
@@ -186,16 +184,16 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         time.filter(|time| time.as_second() > 0)
     };
     let file_started = file.and_then(|file| nanoseconds(file, "startedAt", "started_at"));
-    let said = match info["error"].as_str().unwrap_or_default() {
+    let message = match info["error"].as_str().unwrap_or_default() {
         "" => info["details"].as_str().unwrap_or_default(),
         error => error,
     };
-    let what = match status.as_str() {
+    let outcome = match status.as_str() {
         "EGRESS_FAILED" => "LiveKit's recording failed",
         "EGRESS_ABORTED" => "LiveKit's recording was aborted",
         _ => "LiveKit's recording is empty or not in the bucket",
     };
-    let said: String = said.chars().take(300).collect();
+    let message: String = message.chars().take(300).collect();
     let failed = FailedEgress {
         egress_id: either(info, "egressId", "egress_id")
             .as_str()
@@ -204,10 +202,10 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         key: key.clone(),
         phone: number_of_room(room).or_else(|| number_of_room(participant)),
         started: file_started.or_else(|| nanoseconds(info, "startedAt", "started_at")),
-        reason: if said.is_empty() {
-            format!("{what}.")
+        reason: if message.is_empty() {
+            format!("{outcome}.")
         } else {
-            format!("{what}: {said}")
+            format!("{outcome}: {message}")
         },
         at: integer(either(&event, "createdAt", "created_at"))
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
@@ -255,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_is_livekits_only_with_its_key_for_this_body_and_in_time() {
+    fn a_webhook_is_accepted_only_with_a_valid_token_for_its_body() {
         let (body, now) = (br#"{ "event": "egress_ended" }"#, Timestamp::now().as_second());
         let hash = STANDARD.encode(Sha256::digest(body));
         let good = json!({"iss": "APIkey", "nbf": now, "exp": now + 300, "sha256": hash});
@@ -271,7 +269,7 @@ mod tests {
             verify(&secret(), &with("exp", (now - 30).into()), body).is_ok(),
             "within the leeway"
         );
-        for (token, what) in [
+        for (token, outcome) in [
             (with("exp", (now - 90).into()), "expired"),
             (with("nbf", (now + 600).into()), "not yet valid"),
             (with("iss", "another".into()), "another key"),
@@ -291,14 +289,17 @@ mod tests {
             ("".into(), "no token"),
             ("eyJhbGciOiJub25lIn0.e30.".into(), "no algorithm"),
         ] {
-            assert!(verify(&secret(), &token, body).is_err(), "{what}");
+            assert!(verify(&secret(), &token, body).is_err(), "{outcome}");
         }
         let other = br#"{"event":"egress_ended"}"#;
-        assert!(verify(&secret(), &token_of_good, other).is_err(), "the raw bytes count");
+        assert!(
+            verify(&secret(), &token_of_good, other).is_err(),
+            "the raw bytes are hashed"
+        );
     }
 
     #[test]
-    fn every_end_of_an_egress_is_understood() {
+    fn every_final_status_of_an_egress_is_parsed() {
         let ended = |status: Value, file: Value| {
             let body = json!({"event": "egress_ended", "createdAt": "1754653700", "id": "EV_1", "egressInfo": {
                 "egressId": "EG_1", "roomName": "outbound-15103455686", "status": status, "startedAt": "1754653479123456789",
@@ -359,8 +360,8 @@ mod tests {
         let both = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE", "fileResults": [],
             "file": {"filename": "/uploads/k.mp4", "duration": "-1731660518186023947"}}});
         assert_eq!(key_of(both), "uploads/k.mp4");
-        let several = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE",
+        let file_results = json!({"event": "egress_ended", "egressInfo": {"status": "EGRESS_COMPLETE",
             "fileResults": [{"filename": "thumbnail.jpg"}, {"filename": recording}]}});
-        assert_eq!(key_of(several), recording);
+        assert_eq!(key_of(file_results), recording);
     }
 }

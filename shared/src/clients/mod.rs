@@ -1,6 +1,8 @@
-//! One module for each outside service. A module owns its service's wire format, errors and retry rule, and knows nothing of HTTP routes.
+//! Clients for external services. Each module contains the wire format, errors and retry rules of one service and does not depend on HTTP
+//! routes.
 
 pub mod aws;
+mod body;
 pub mod bucket;
 pub(crate) mod dynamodb;
 pub mod livekit;

@@ -1,4 +1,4 @@
-//! Presigned URLs: how a recording is played, downloaded and shared.
+//! Presigned URLs for playing, downloading and sharing recordings.
 
 use std::{
     error::Error,
@@ -30,9 +30,10 @@ use crate::{
     ids::media_type,
 };
 
-/// The longest life of a presigned URL, in seconds: seven days, SigV4's own limit.
+/// The maximum lifetime of a presigned URL in seconds: seven days, SigV4's limit.
 pub const MAX_EXPIRES_IN: u64 = 604_800;
-/// What is promised for a URL signed with temporary credentials: it dies with them, and when that is nobody says.
+/// The lifetime that is stated for a URL signed with temporary credentials. The URL expires together with the credentials, and Lambda does not
+/// say when that is.
 const TEMPORARY_CREDENTIALS_LIMIT: u64 = 900;
 
 /// The signer secret: `{"access_key_id","secret_access_key"}` of an IAM user that may only read recordings.
@@ -42,13 +43,13 @@ struct SignerKeys {
     secret_access_key: String,
 }
 
-/// Why no URL could be made.
+/// Why a URL could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum PresignError {
     /// The signer secret can't be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The bucket's name or the region can't be part of an address.
+    /// The SDK resolves no endpoint for the bucket's name and the region.
     #[error("the bucket has no address: {0}")]
     Address(String),
     /// The URL could not be signed.
@@ -58,8 +59,8 @@ pub enum PresignError {
 
 /// Signs URLs for the recordings bucket.
 ///
-/// The SDK finds the bucket's address, as for its own requests, and its signer signs. They are called one by one because the SDK's own
-/// presigning runs the whole machinery of a request for each URL: a list has up to 100, and it was half of a warm request's CPU.
+/// The SDK's endpoint resolver and signer are called directly. The SDK's presigning runs its whole request pipeline for each URL, which took
+/// half of the CPU time of a warm request for a list of 100 calls.
 pub struct Presign {
     bucket: ParamsBuilder,
     addresses: DefaultResolver,
@@ -68,36 +69,37 @@ pub struct Presign {
     signer: Option<Secret<SignerKeys>>,
 }
 
-/// Until when URLs work.
+/// When URLs expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// When the URLs were signed.
     pub signed_at: Timestamp,
-    /// Their life in seconds, which may be shorter than asked.
+    /// The lifetime in seconds, which may be shorter than requested.
     pub seconds: u64,
-    /// Why it is shorter than asked: `temporary_credentials`.
+    /// Why the lifetime is shorter than requested: `temporary_credentials`.
     pub limited_by: Option<&'static str>,
 }
 
 impl Expiry {
-    /// The moment the URLs stop working.
+    /// When the URLs expire.
     pub fn at(&self) -> Timestamp {
         self.signed_at + SignedDuration::from_secs(self.seconds as i64)
     }
 }
 
-/// Signs any number of URLs that expire together.
+/// Signs URLs that all expire at the same time.
 pub struct Presigner {
     /// The bucket's address, without a trailing slash.
     address: String,
     identity: Identity,
     region: String,
-    /// Until when the URLs work.
+    /// When the URLs expire.
     pub expiry: Expiry,
 }
 
 impl Presign {
-    /// Reads `RECORDINGS_BUCKET` and `SIGNER_SECRET`, without which the function's own credentials sign. `None` without a bucket.
+    /// Reads `RECORDINGS_BUCKET` and `SIGNER_SECRET`. Without `SIGNER_SECRET`, URLs are signed with the function's own credentials. `None` if no
+    /// bucket is configured.
     pub fn from_env(env: &Env, aws: &Aws) -> Option<Self> {
         let bucket = env.optional("RECORDINGS_BUCKET")?;
         Some(Self {
@@ -111,14 +113,14 @@ impl Presign {
         })
     }
 
-    /// Reads the signer's keys ahead of the first request.
+    /// Reads the signer's keys before the first request.
     pub async fn preload(&self) {
         if let Some(secret) = &self.signer {
             secret.preload().await;
         }
     }
 
-    /// Gets ready to sign URLs that live `expires_in` seconds from now, or as long as the credentials allow.
+    /// Returns a presigner for URLs that expire after `expires_in` seconds, or earlier if the credentials require it.
     pub async fn presigner(&self, expires_in: u64) -> Result<Presigner, PresignError> {
         let signer = match &self.signer {
             Some(secret) => Some(secret.get().await?),
@@ -148,7 +150,7 @@ impl Presign {
             identity: credentials.into(),
             region: self.region.clone(),
             expiry: Expiry {
-                // SigV4 counts from a whole second.
+                // SigV4 timestamps have whole seconds.
                 signed_at: Timestamp::from_second(now.as_second()).unwrap_or(now),
                 seconds: if limited {
                     TEMPORARY_CREDENTIALS_LIMIT
@@ -162,17 +164,23 @@ impl Presign {
 }
 
 impl Presigner {
-    /// A URL that plays the recording in a browser or player, and seeks.
+    /// A URL for playing the recording in a browser or player, including seeking.
     pub fn presign(&self, key: &str) -> Result<String, PresignError> {
-        self.sign(key, None)
+        self.sign("GET", key, None)
     }
 
-    /// A URL that downloads the recording under its own name.
+    /// A URL for downloading the recording under its file name.
     pub fn presign_download(&self, key: &str) -> Result<String, PresignError> {
-        self.sign(key, Some(&content_disposition(key)))
+        self.sign("GET", key, Some(&content_disposition(key)))
     }
 
-    fn sign(&self, key: &str, disposition: Option<&str>) -> Result<String, PresignError> {
+    /// A URL for this method, `GET` or `HEAD`: S3 returns 403 for any other than the one that was signed.
+    pub fn presign_for(&self, method: &str, key: &str, is_download: bool) -> Result<String, PresignError> {
+        let disposition = is_download.then(|| content_disposition(key));
+        self.sign(method, key, disposition.as_deref())
+    }
+
+    fn sign(&self, method: &str, key: &str, disposition: Option<&str>) -> Result<String, PresignError> {
         const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
         let mut url = format!("{}/{}", self.address, utf8_percent_encode(key, PATH));
         let mut separator = '?';
@@ -181,7 +189,7 @@ impl Presigner {
             let _ = write!(url, "{separator}{name}={}", utf8_percent_encode(value, UNRESERVED));
             separator = '&';
         };
-        // Egress may store a file as application/octet-stream, which a browser would download instead of play.
+        // Egress may store a file as application/octet-stream, which a browser downloads instead of playing.
         let overrides = [
             ("response-content-disposition", disposition),
             ("response-content-type", media_type(key)),
@@ -191,7 +199,7 @@ impl Presigner {
                 add(&mut url, name, value);
             }
         }
-        // As the SDK sets them for S3: the path is taken as it is.
+        // The SDK uses these settings for S3: the path is encoded once and not normalized.
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(Duration::from_secs(self.expiry.seconds));
@@ -207,7 +215,7 @@ impl Presigner {
             .build()
             .map_err(|error| failed(&error))?
             .into();
-        let request = SignableRequest::new("GET", url.as_str(), iter::empty(), SignableBody::UnsignedPayload);
+        let request = SignableRequest::new(method, url.as_str(), iter::empty(), SignableBody::UnsignedPayload);
         let signed = sign(request.map_err(|error| failed(&error))?, &parameters).map_err(|error| failed(&error))?;
         let (_, signature) = signed.into_parts().0.into_parts();
         for (name, value) in signature {
@@ -217,10 +225,10 @@ impl Presigner {
     }
 }
 
-/// What stays as it is in a signed path or query; all else is percent-encoded.
+/// The characters that SigV4 does not percent-encode.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// `attachment` with the key's file name, in the plain and the RFC 6266 form.
+/// `attachment` with the key's file name, in plain ASCII and in the extended form of RFC 6266.
 fn content_disposition(key: &str) -> String {
     const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
     let name = key.rsplit('/').next().unwrap_or(key);
@@ -245,9 +253,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The example of AWS's own documentation.
+    /// The example in AWS's documentation.
     #[test]
-    fn a_url_is_signed_like_in_the_documentation() {
+    fn a_url_is_signed_as_in_the_documentation() {
         let env = Env::from_iter([
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
@@ -281,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bucket_is_addressed_as_the_sdk_addresses_it() {
+    async fn a_bucket_has_the_same_address_as_in_the_sdk() {
         for (region, bucket, endpoint, expected) in [
             (
                 "eu-central-1",
@@ -322,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_is_named_like_the_recording() {
+    fn a_download_has_the_recordings_file_name() {
         assert_eq!(
             content_disposition("egress-recordings/2025/08/08/outbound-1_2.mp4"),
             "attachment; filename=\"outbound-1_2.mp4\"; filename*=UTF-8''outbound-1_2.mp4"
@@ -331,7 +339,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_key_breaks_out_of_the_header(key in ".*") {
+        fn no_key_can_inject_header_syntax(key in ".*") {
             let header = content_disposition(&key);
             prop_assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
             prop_assert_eq!(header.matches('"').count(), 2);

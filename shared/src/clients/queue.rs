@@ -1,4 +1,4 @@
-//! The SQS queue of transcriptions that outlast a request.
+//! The SQS queue of transcription jobs.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clients::{
         aws::{Aws, causes},
+        bucket::RecordingRef,
         twilio::RecordingSid,
         whisper::WhisperOptions,
     },
@@ -16,53 +17,57 @@ use crate::{
     ids::DispatchId,
 };
 
-/// SQS holds a message back for at most this long.
+/// The maximum delay of an SQS message.
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
 
-/// Which recording: in JSON `{"recording_sid": "RE…"}` or `{"dispatch_id": "…"}`.
+/// The recording of a job: in JSON `{"recording_sid": "RE…"}` or `{"dispatch_id": "…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordingId {
-    /// Twilio's.
+    /// A Twilio recording.
     #[serde(rename = "recording_sid")]
     Twilio(RecordingSid),
-    /// LiveKit's, of this dispatch.
+    /// The LiveKit egress recording of this dispatch.
     #[serde(rename = "dispatch_id")]
     Egress(DispatchId),
 }
 
-/// One message: a recording to transcribe.
+/// A message of the queue: a recording to transcribe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// The recording.
+    /// The recording to transcribe.
     #[serde(flatten)]
     pub recording: RecordingId,
-    /// How it is to be transcribed.
+    /// The options for Whisper.
     #[serde(default)]
     pub options: WhisperOptions,
-    /// Pay again for a transcript that was completed before this time.
+    /// Replace a transcript that was completed before this time.
     #[serde(default)]
     pub again_since: Option<Timestamp>,
+    /// The call's recording when the job was queued, whose transcript's state says so. The worker transcribes the one that the call has then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<RecordingRef>,
     /// How often it has been tried before.
     #[serde(default)]
     pub attempts: u32,
-    /// It is there in case whoever has the lease dies: to be done only if the lease has ended without a word.
+    /// A second message of a job, for the case that the process that holds the lease is killed. The worker does the job only if the lease has
+    /// expired without a result.
     #[serde(default)]
     pub lease_check: bool,
-    /// Until when to wait for a call that is not over yet; absent: not at all.
+    /// Until when to wait for a call that has not ended; absent: do not wait.
     #[serde(default)]
     pub wait_until: Option<Timestamp>,
-    /// Until when to wait for a recording that Twilio does not know yet; absent: not at all.
+    /// Until when to wait for a recording that Twilio does not have yet; absent: do not wait.
     #[serde(default)]
     pub appears_until: Option<Timestamp>,
 }
 
-/// Why a job could not be put into the queue.
+/// Why a job could not be sent to the queue.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// SQS did not take it.
+    /// SQS did not accept the message.
     #[error("the transcription queue did not answer: {0}")]
     Unavailable(String),
-    /// It can't be written as JSON.
+    /// The job can't be serialized as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
@@ -74,16 +79,27 @@ pub struct Queue {
 }
 
 impl Job {
-    /// A new job.
+    /// A job for the first attempt.
     pub fn new(recording: RecordingId, options: WhisperOptions) -> Self {
         Self {
             recording,
             options,
             again_since: None,
+            object: None,
             attempts: 0,
             lease_check: false,
             wait_until: None,
             appears_until: None,
+        }
+    }
+}
+
+impl Job {
+    /// The dispatch whose recording it is for; empty for a Twilio recording.
+    pub fn dispatch(&self) -> &str {
+        match &self.recording {
+            RecordingId::Egress(dispatch) => dispatch.as_str(),
+            RecordingId::Twilio(_) => "",
         }
     }
 }
@@ -97,7 +113,7 @@ impl Queue {
         })
     }
 
-    /// Puts a job into the queue, to be received after `delay` (15 minutes at most).
+    /// Sends a job to the queue, to be received after `delay` (at most 15 minutes).
     pub async fn send(&self, job: &Job, delay: Duration) -> Result<(), QueueError> {
         self.client
             .send_message()

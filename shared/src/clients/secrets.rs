@@ -1,4 +1,4 @@
-//! Secrets Manager, with a cache: a secret is read during INIT and again when it is older than [`TTL`].
+//! Secrets from Secrets Manager, with a cache: a secret is read in the INIT phase and again after [`TTL`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,31 +8,31 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::clients::aws::causes;
 
-/// How long a secret is used before it is read again. This is the delay until a rotated or revoked key takes effect.
+/// How long a cached secret is used before it is read again. A rotated or revoked key takes effect after at most this time.
 pub const TTL: Duration = Duration::from_secs(300);
 
-/// How long the last known value is used while Secrets Manager does not answer.
+/// How long the last known value is used while Secrets Manager does not respond.
 const STALE_LIMIT: Duration = Duration::from_secs(3600);
 
-/// Why a secret can't be used. No variant holds any of its contents.
+/// Why a secret can't be used. No variant contains any part of the secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SecretError {
-    /// No such secret, or it has no value yet.
+    /// The secret does not exist or has no value.
     #[error("the secret {0} does not exist or has no value")]
     Missing(String),
-    /// The secret is not the JSON that is expected.
-    #[error("the secret {0} is not of the documented JSON form")]
+    /// The secret is not JSON of the expected form.
+    #[error("the secret {0} does not have the documented JSON form")]
     Malformed(String),
-    /// Secrets Manager could not be asked.
+    /// Secrets Manager did not respond or refused the request.
     #[error("the secret {0} could not be read: {1}")]
     Unavailable(String, String),
 }
 
-/// One secret: JSON of the form `T`.
+/// A cached secret, parsed from JSON as `T`.
 pub struct Secret<T> {
     id: String,
     client: Client,
-    // Held across the read: concurrent callers wait for one answer instead of asking each for itself.
+    // Locked during the request, so that concurrent callers wait for one response instead of each sending a request.
     state: Mutex<State<T>>,
 }
 
@@ -48,7 +48,7 @@ struct Cached<T> {
 }
 
 impl<T: DeserializeOwned> Secret<T> {
-    /// The secret with this name or ARN. Nothing is read yet.
+    /// The secret with this name or ARN. It is not read yet.
     pub fn new(client: Client, id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -60,27 +60,33 @@ impl<T: DeserializeOwned> Secret<T> {
         }
     }
 
-    /// Reads the secret ahead of its first use. A failure is only logged: each request will try again and say what is wrong.
+    /// Reads the secret before its first use. A failure is only logged, because each request reads the secret again and reports the failure.
     pub async fn preload(&self) {
         if let Err(error) = self.get().await {
             tracing::warn!(%error, "secret not available during INIT");
         }
     }
 
-    /// The secret, at most [`TTL`] old; older only while Secrets Manager does not answer, and then up to an hour.
+    /// The secret, at most [`TTL`] old, or up to an hour while Secrets Manager does not respond.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
         let mut state = self.state.lock().await;
-        match state.cached.as_ref().filter(|known| known.checked.elapsed() < TTL) {
+        match state
+            .cached
+            .as_ref()
+            .filter(|known| Instant::now().duration_since(known.checked) < TTL)
+        {
             Some(known) => Ok(known.value.clone()),
             None => self.load(&mut state.cached).await,
         }
     }
 
-    /// The secret, read again whatever its age, for a caller that did not find in it what it looked for; but not more often than once in `interval`.
+    /// The secret, read again regardless of its age but at most once per `interval`. It is for callers whose credentials may have been rotated.
     pub async fn refresh(&self, interval: Duration) -> Result<Arc<T>, SecretError> {
         let mut state = self.state.lock().await;
         if let Some(known) = &state.cached
-            && state.refreshed.is_some_and(|last| last.elapsed() < interval)
+            && state
+                .refreshed
+                .is_some_and(|last| Instant::now().duration_since(last) < interval)
         {
             return Ok(known.value.clone());
         }
@@ -100,7 +106,7 @@ impl<T: DeserializeOwned> Secret<T> {
                 Ok(value)
             }
             Err(error @ SecretError::Unavailable(..)) => match cached.as_mut() {
-                Some(known) if known.loaded.elapsed() < STALE_LIMIT => {
+                Some(known) if Instant::now().duration_since(known.loaded) < STALE_LIMIT => {
                     tracing::warn!(%error, "using the last known value");
                     known.checked = Instant::now();
                     Ok(known.value.clone())
@@ -128,7 +134,7 @@ impl<T: DeserializeOwned> Secret<T> {
         let text = answer
             .secret_string()
             .ok_or_else(|| SecretError::Missing(self.id.clone()))?;
-        // The parser's own message could quote the secret.
+        // The parser's message could quote the secret.
         serde_json::from_str(text).map_err(|_| SecretError::Malformed(self.id.clone()))
     }
 }

@@ -1,6 +1,6 @@
-//! API keys: who may call, and what.
+//! API keys and their scopes.
 //!
-//! The secret holds only hashes: `{"keys":[{"id":"ops","sha256":"<hex of the key>","scopes":["*"],"expires_at":null}]}`.
+//! The secret contains only hashes: `{"keys":[{"id":"ops","sha256":"<SHA-256 of the key in hex>","scopes":["*"],"expires_at":null}]}`.
 
 use std::time::Duration;
 
@@ -23,12 +23,13 @@ use crate::{
     config::{ConfigError, Env},
 };
 
-/// The header that carries a key.
+/// The header with the API key.
 const HEADER: &str = "x-api-key";
-/// An unknown key makes the secret be read again, but not more often than this: junk keys must cost nothing.
+/// An unknown key causes the secret to be read again, because the key may be new, but not more often than this: requests with invalid keys must
+/// not cause calls to Secrets Manager.
 const UNKNOWN_KEY_REFRESH: Duration = Duration::from_secs(30);
 
-/// What a key may be used for. A key's `scopes` name these, or `*` for all.
+/// The scopes that a key's `scopes` can list; `*` stands for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// `recordings:read`: list and play egress recordings.
@@ -55,16 +56,16 @@ impl Scope {
     }
 }
 
-/// Who may use an endpoint.
+/// The access rule of an endpoint.
 pub enum Access {
-    /// Everyone: `RECORDINGS_AUTH=open`.
+    /// No key is required: `RECORDINGS_AUTH=open`.
     Open,
-    /// Those with a key of the secret.
+    /// A key from the secret is required.
     Keys(Secret<KeySet>),
 }
 
 impl Access {
-    /// Keys of the secret named by `API_KEYS_SECRET`, always.
+    /// Requires a key from the secret named by `API_KEYS_SECRET`.
     pub fn required(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         Ok(Self::Keys(Secret::new(
             aws.secrets_manager(),
@@ -72,7 +73,7 @@ impl Access {
         )))
     }
 
-    /// What `RECORDINGS_AUTH` says: `required` (also when absent) or `open`.
+    /// The rule in `RECORDINGS_AUTH`: `required` (the default) or `open`.
     pub fn for_recordings(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         match env.optional("RECORDINGS_AUTH").unwrap_or("required") {
             "required" => Self::required(env, aws),
@@ -84,14 +85,14 @@ impl Access {
         }
     }
 
-    /// Reads the keys ahead of the first request.
+    /// Reads the keys before the first request.
     pub async fn preload(&self) {
         if let Self::Keys(secret) = self {
             secret.preload().await;
         }
     }
 
-    /// Lets the request pass when it carries a key with this scope. The key's id, never the key, goes to the log.
+    /// Checks that the request has a key with this scope. The log contains the key's id and never the key.
     pub async fn check(&self, request: &ApiRequest, scope: Scope) -> Result<(), ApiError> {
         let Self::Keys(secret) = self else { return Ok(()) };
         let presented = presented_key(request.headers(), &request.query).ok_or_else(unauthorized)?;
@@ -122,7 +123,7 @@ impl Access {
     }
 }
 
-/// The header wins over the query parameter.
+/// The key from the header or else from the query parameter.
 fn presented_key<'a>(headers: &'a HeaderMap, query: &'a Query) -> Option<&'a [u8]> {
     match headers.get(HEADER) {
         Some(value) => Some(value.as_bytes()),
@@ -143,7 +144,7 @@ fn unavailable(error: SecretError) -> ApiError {
     ApiError::from_secret(error, SecretUse::ApiKeys)
 }
 
-/// The keys of the secret. An entry that can't be read is left out and logged, so that a typo locks out one key and not all.
+/// The keys of the secret. An invalid entry is logged and skipped, so that a typo locks out one key and not all of them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(from = "RawKeySet")]
 pub struct KeySet(Vec<Key>);
@@ -185,7 +186,7 @@ impl From<RawKeySet> for KeySet {
                 Some(key) => keys.push(key),
                 None => tracing::error!(
                     index,
-                    "an entry of the API keys secret is not of the documented form and is ignored"
+                    "an entry of the API keys secret does not have the documented form and is ignored"
                 ),
             }
         }
@@ -194,12 +195,12 @@ impl From<RawKeySet> for KeySet {
 }
 
 impl KeySet {
-    /// Compares with every key, in constant time each, whether or not one has matched already.
+    /// Finds the valid key with this hash. All keys are compared in constant time, even after a match, so that timing reveals nothing.
     fn find(&self, digest: &[u8; 32], now: Timestamp) -> Option<Key> {
         let mut found = None;
         for key in &self.0 {
-            let alive = key.expires_at.is_none_or(|end| now < end);
-            if bool::from(key.sha256.ct_eq(digest)) && alive {
+            let is_valid = key.expires_at.is_none_or(|end| now < end);
+            if bool::from(key.sha256.ct_eq(digest)) && is_valid {
                 found = Some(key);
             }
         }
@@ -207,7 +208,7 @@ impl KeySet {
     }
 }
 
-/// The hash of a key as the secret holds it: 64 lower-case hex digits.
+/// The hash of a key in the format of the secret: 64 lower-case hex digits.
 pub fn hash_key(key: &str) -> String {
     hex::encode(Sha256::digest(key))
 }
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_of_one_name_are_both_valid_so_that_rotation_has_no_gap() {
+    fn two_keys_with_the_same_id_are_both_valid_so_that_rotation_has_no_gap() {
         let set = keys(json!([
             {"id": "ops", "sha256": hash_key("old"), "scopes": ["*"]},
             {"id": "ops", "sha256": hash_key("new"), "scopes": ["*"]},

@@ -1,4 +1,4 @@
-//! The one place that knows all errors, and turns each into what a caller is answered.
+//! Error responses. This is the only module that converts errors of the lower floors to HTTP responses.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -10,25 +10,25 @@ use serde::Serialize;
 
 use super::reply::Reply;
 use crate::{
-    calls::{CallsError, DEEPEST_OFFSET, ListError, ResolveError},
+    calls::{CallsError, ListError, MAX_OFFSET, ResolveError},
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
     },
     ids::DispatchId,
-    transcription::EnqueueError,
+    transcription::{AdoptError, EnqueueError},
     transcripts::{Failure, TranscriptsError},
 };
 
-/// The two shapes of an error body, one for each API document.
+/// The two formats of an error body, one for each part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorFormat {
     /// `/api/twilio/*`: `{"error", "details"?}`.
     Twilio,
-    /// Everything else: `{"detail"}`.
+    /// All other paths: `{"detail"}`.
     Recordings,
 }
 
-/// An answer that is not a success. `message` and `details` are for the caller, the cause is for the log only.
+/// An error response. `message` and `details` are sent to the caller, `cause` is only logged.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -40,16 +40,21 @@ pub struct ApiError {
     expected: bool,
 }
 
-/// What an error says in the log line of its request.
+/// The fields of an error in the log line of its request.
 pub(super) struct ErrorLog {
     pub(super) status: StatusCode,
     pub(super) code: Cow<'static, str>,
     pub(super) cause: Option<String>,
-    /// Whether this deployment, or something that it depends on, is at fault.
+    /// Whether the error is a fault of this deployment or of a service it depends on.
     pub(super) is_fault: bool,
 }
 
 impl ApiError {
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
     /// An error with this status, stable code and sentence for the caller.
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
@@ -63,7 +68,7 @@ impl ApiError {
         }
     }
 
-    /// 400: the caller can correct the request; the sentence says how.
+    /// 400. The message tells the caller how to correct the request.
     pub fn bad_request(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -73,28 +78,28 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
-    /// 404 for a path inside a greedy route that leads nowhere.
+    /// 404 for a path inside a greedy route that no endpoint has.
     pub fn no_such_path() -> Self {
         Self::not_found("path_not_found", "There is no such path in this API.")
     }
 
-    /// 500: the deployment or something it depends on is at fault, and trying again will not help by itself.
+    /// 500: a fault of this deployment or of a service it depends on, which a retry alone does not correct.
     pub fn internal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message)
     }
 
-    /// 503: something this depends on does not answer right now.
+    /// 503: a service that this deployment depends on does not respond right now.
     pub fn unavailable(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retryable(None)
     }
 
-    /// Adds the second sentence that the Twilio document calls `details`.
+    /// Adds the `details` of the Twilio format.
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
         self
     }
 
-    /// Says that trying again may help, and when if that is known.
+    /// Marks the error as retryable, with the wait before the retry if it is known.
     pub fn retryable(mut self, after: Option<Duration>) -> Self {
         self.retry = Some(after);
         self
@@ -108,34 +113,44 @@ impl ApiError {
         }
     }
 
-    /// Says that nothing is at fault although the documented status is a 500, as for a call that is still in progress. The log and the alarms
-    /// then do not count it as a failure.
+    /// Marks an error that is not a fault although the documented status is 500, for example for a call that is still in progress. The log and
+    /// the alarms do not count it as a failure.
     pub fn expected(mut self) -> Self {
         self.expected = true;
         self
     }
 
-    /// What happened, for the log. Must hold no secret, URL or customer data.
+    /// Adds the cause for the log. It must not contain secrets, URLs or customer data.
     pub fn caused_by(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
 
-    /// The body in this format, with its headers, and what the log says about it.
+    /// The HTTP response in this format, and the fields for the log line.
     pub(super) fn into_response(self, format: ErrorFormat, request_id: &str) -> (Response<Body>, ErrorLog) {
-        let (error, detail) = match format {
-            ErrorFormat::Twilio => (Some(self.message), None),
-            ErrorFormat::Recordings => (None, Some(self.message)),
-        };
-        let body = ErrorBody {
-            error,
-            detail,
-            details: self.details,
+        let common = ErrorCommon {
             code: &self.code,
             request_id,
             retryable: self.retry.is_some().then_some(true),
         };
-        let mut response = Response::from(Reply::from((self.status, body)));
+        let reply = match format {
+            ErrorFormat::Twilio => Reply::from((
+                self.status,
+                TwilioErrorBody {
+                    error: self.message,
+                    details: self.details,
+                    common,
+                },
+            )),
+            ErrorFormat::Recordings => Reply::from((
+                self.status,
+                RecordingsErrorBody {
+                    detail: self.message,
+                    common,
+                },
+            )),
+        };
+        let mut response = Response::from(reply);
         if let Some(after) = self.retry.flatten() {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -150,22 +165,45 @@ impl ApiError {
     }
 }
 
-/// An error as both documents print it, each with a field of its own, and with what every error carries besides.
+/// An error of `/api/twilio`.
 #[derive(Serialize)]
-struct ErrorBody<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioApiError))]
+pub(super) struct TwilioErrorBody<'a> {
+    /// What was wrong, and what would be right.
+    error: String,
+    /// More about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     details: Option<String>,
+    #[serde(flatten)]
+    common: ErrorCommon<'a>,
+}
+
+/// An error of every other path.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ApiError))]
+pub(super) struct RecordingsErrorBody<'a> {
+    /// What was wrong, and what would be right.
+    detail: String,
+    #[serde(flatten)]
+    common: ErrorCommon<'a>,
+}
+
+/// What every error has.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(super) struct ErrorCommon<'a> {
+    /// The kind of error, as a stable word for programs.
     code: &'a str,
+    /// The request's id, which the logs have too.
     request_id: &'a str,
+    /// Present, and `true`, where another attempt may succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     retryable: Option<bool>,
 }
 
-/// 400 for what is not a recording SID.
+/// 400 for an invalid recording SID.
 pub fn invalid_recording_sid() -> ApiError {
     ApiError::bad_request(
         "invalid_recording_sid",
@@ -173,13 +211,13 @@ pub fn invalid_recording_sid() -> ApiError {
     )
 }
 
-/// 400 for what is not a dispatch id.
+/// 400 for an invalid dispatch id.
 pub fn invalid_dispatch_id() -> ApiError {
     let sentence = format!("dispatch_id must be {}.", DispatchId::EXPECTED);
     ApiError::bad_request("invalid_dispatch_id", sentence)
 }
 
-/// 400 for a parameter whose value can't be used.
+/// 400 for an invalid parameter value.
 pub fn invalid_parameter(name: &str, value: &str, accepted: &str) -> ApiError {
     ApiError::bad_request(
         "invalid_parameter",
@@ -187,7 +225,7 @@ pub fn invalid_parameter(name: &str, value: &str, accepted: &str) -> ApiError {
     )
 }
 
-/// A caller's text, quoted, escaped and short enough to be shown back.
+/// Text from the caller, quoted, escaped and truncated for use in an error message.
 pub(super) fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(64).collect();
     if short.len() < text.len() {
@@ -196,7 +234,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{short:?}")
 }
 
-/// The documented 404 of a call without a recording.
+/// The documented 404 for a call without a recording.
 pub fn recording_not_found() -> ApiError {
     ApiError::not_found(
         "recording_not_found",
@@ -204,7 +242,7 @@ pub fn recording_not_found() -> ApiError {
     )
 }
 
-/// The documented error of a deployment that names no recordings bucket.
+/// The documented error of a deployment without a recordings bucket.
 pub fn s3_missing() -> ApiError {
     ApiError::internal(
         "s3_not_configured",
@@ -212,19 +250,19 @@ pub fn s3_missing() -> ApiError {
     )
 }
 
-/// What a secret is needed for, where its errors become answers.
+/// The purpose of a secret, which selects the error message.
 #[derive(Debug, Clone, Copy)]
 pub enum SecretUse {
     /// Checking API keys.
     ApiKeys,
     /// Presigning URLs.
     Signer,
-    /// Checking LiveKit's webhooks.
+    /// Verifying LiveKit's webhooks.
     LiveKit,
 }
 
 impl ApiError {
-    /// 503 while the secret can't be read, 500 when it is missing or not of the documented form.
+    /// 503 if the secret can't be read right now, 500 if it is missing or malformed.
     pub fn from_secret(error: SecretError, needed_for: SecretUse) -> Self {
         let (unavailable, unusable) = match needed_for {
             SecretUse::ApiKeys => (
@@ -265,7 +303,7 @@ impl ApiError {
         .caused_by(error)
     }
 
-    /// What Twilio's error is for a caller: 404 for what is not there, else 500, to be tried again where that may help.
+    /// 404 if Twilio has no such resource, otherwise 500, marked as retryable if the error is transient.
     pub fn from_twilio(error: TwilioError, message: impl Into<String>) -> Self {
         let answer = match error {
             TwilioError::NotFound => Self::not_found(error.code(), message),
@@ -276,7 +314,7 @@ impl ApiError {
             .caused_by(error)
     }
 
-    /// The documented 500 for everything that keeps a recording from being transcribed, and 402 for the budget.
+    /// The documented 500 for a failed transcription, or 402 if the budget is exceeded.
     pub fn not_transcribed(format: ErrorFormat, failure: Failure) -> Self {
         if failure.code == "budget_exceeded" {
             return Self::over_budget(format, &format!("{}.", failure.message));
@@ -297,7 +335,7 @@ impl ApiError {
         }
     }
 
-    /// 402: the month's transcription budget does not hold the price.
+    /// 402: the price exceeds what remains of the month's transcription budget.
     pub fn over_budget(format: ErrorFormat, details: &str) -> Self {
         let message = "Monthly transcription budget exceeded";
         let (status, code) = (StatusCode::PAYMENT_REQUIRED, "budget_exceeded");
@@ -325,7 +363,7 @@ impl From<ListError> for ApiError {
             ListError::OffsetTooDeep => Self::bad_request(
                 "offset_too_deep",
                 format!(
-                    "offset must not pass over more than {DEEPEST_OFFSET} calls; follow next_cursor (parameter cursor) instead, or narrow the list by started_after and started_before."
+                    "At most {MAX_OFFSET} calls can be skipped; use next_cursor (parameter cursor) instead of offset, or narrow the list with started_after and started_before."
                 ),
             ),
         }
@@ -336,6 +374,15 @@ impl From<EnqueueError> for ApiError {
     fn from(error: EnqueueError) -> Self {
         let message = "The transcription can't be queued right now. Try again shortly.";
         Self::unavailable("queue_unavailable", message).caused_by(error)
+    }
+}
+
+impl From<AdoptError> for ApiError {
+    fn from(error: AdoptError) -> Self {
+        match error {
+            AdoptError::Resolve(error) => error.into(),
+            AdoptError::Transcripts(error) => error.into(),
+        }
     }
 }
 
@@ -362,6 +409,9 @@ impl From<BucketError> for ApiError {
     fn from(error: BucketError) -> Self {
         match error {
             BucketError::NotFound => Self::not_found("recording_not_found", "The recording is no longer in the bucket."),
+            BucketError::Overwritten => {
+                Self::unavailable("recording_overwritten", "The recording was overwritten while it was read.")
+            }
             BucketError::NoSuchBucket => s3_missing(),
             BucketError::AccessDenied => Self::internal(
                 "storage_access_denied",

@@ -1,6 +1,8 @@
-//! Where requests become values and errors become responses.
+//! Parses HTTP requests and builds HTTP responses.
 
 pub mod access;
+#[cfg(feature = "openapi")]
+pub mod contract;
 mod error;
 mod query;
 mod reply;
@@ -14,6 +16,6 @@ pub use error::{
 };
 pub use query::Query;
 pub use reply::Reply;
-pub use request::{ApiRequest, tail};
+pub use request::{ApiRequest, route_ends_with, tail};
 pub use response::respond;
 pub use serve::{serve, serve_events};

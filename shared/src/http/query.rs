@@ -1,10 +1,10 @@
-//! The query string, read strictly.
+//! Strict parsing of the query string.
 
 use std::ops::RangeInclusive;
 
 use super::error::{ApiError, invalid_parameter, quoted};
 
-/// The parameters of a query string, each at most once.
+/// The parameters of a query string, without duplicates.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
@@ -45,7 +45,7 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Refuses every parameter that is not in `accepted`; `api_key` always is.
+    /// Rejects parameters that are not in `accepted`. `api_key` is always accepted.
     pub fn only(&self, accepted: &[&str]) -> Result<(), ApiError> {
         match self
             .0
@@ -70,7 +70,7 @@ impl Query {
         }
     }
 
-    /// A whole number within `range`, or `default` when the parameter is absent.
+    /// The parameter as an integer within `range`, or `default` if it is absent.
     pub fn integer(&self, name: &'static str, default: u64, range: RangeInclusive<u64>) -> Result<u64, ApiError> {
         let Some(text) = self.get(name) else { return Ok(default) };
         let number = text
@@ -79,8 +79,8 @@ impl Query {
             .then(|| text.parse().ok())
             .flatten();
         number.filter(|number| range.contains(number)).ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            invalid_parameter(name, text, &format!("a whole number from {least} to {most}"))
+            let (minimum, maximum) = (range.start(), range.end());
+            invalid_parameter(name, text, &format!("a whole number from {minimum} to {maximum}"))
         })
     }
 }

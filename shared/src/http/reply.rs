@@ -1,49 +1,68 @@
-//! A success, before it is a response.
+//! Successful responses.
 
 use lambda_http::{
     Body, Response,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, header::InvalidHeaderValue},
 };
 use serde::Serialize;
 
 const JSON: &str = "application/json";
 
-/// A success, ready to be sent.
+/// A successful response.
 pub struct Reply {
     pub(super) status: StatusCode,
-    content_type: &'static str,
-    pub(super) body: String,
+    headers: HeaderMap,
+    pub(super) body: Body,
 }
 
 impl Reply {
-    /// 200 with a text of this media type.
+    fn new(status: StatusCode, content_type: &'static str, body: Body) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        // Responses contain presigned URLs and transcripts of customers.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self { status, headers, body }
+    }
+
+    /// 200 with a body of this media type.
     pub fn text(content_type: &'static str, body: String) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type,
-            body,
-        }
+        Self::new(StatusCode::OK, content_type, Body::Text(body))
+    }
+
+    /// 200 with these bytes.
+    pub fn file(content_type: &'static str, bytes: Vec<u8>) -> Self {
+        Self::new(StatusCode::OK, content_type, Body::Binary(bytes))
+    }
+
+    /// 302 to this URL, which nothing may store.
+    pub fn redirect(url: &str) -> Result<Self, InvalidHeaderValue> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, HeaderValue::from_str(url)?);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(Self {
+            status: StatusCode::FOUND,
+            headers,
+            body: Body::Empty,
+        })
+    }
+
+    /// Sets a header, in place of one that there is.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
     }
 }
 
-/// JSON with this status.
+/// A JSON response with this status.
 impl<T: Serialize> From<(StatusCode, T)> for Reply {
     fn from((status, value): (StatusCode, T)) -> Self {
         match serde_json::to_string(&value) {
-            Ok(body) => Self {
-                status,
-                content_type: JSON,
-                body,
-            },
+            Ok(body) => Self::new(status, JSON, Body::Text(body)),
             Err(error) => {
-                tracing::error!(%error, "the answer can't be written as JSON");
+                tracing::error!(%error, "the response can't be serialized as JSON");
                 let message = "Unexpected error occurred";
                 let body = format!(r#"{{"error":"{message}","detail":"{message}","code":"internal_error"}}"#);
-                Self {
-                    status: StatusCode::INTERNAL_SERVER_ERROR,
-                    content_type: JSON,
-                    body,
-                }
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, JSON, Body::Text(body))
             }
         }
     }
@@ -51,12 +70,9 @@ impl<T: Serialize> From<(StatusCode, T)> for Reply {
 
 impl From<Reply> for Response<Body> {
     fn from(reply: Reply) -> Self {
-        let mut response = Response::new(Body::Text(reply.body));
+        let mut response = Response::new(reply.body);
         *response.status_mut() = reply.status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-        // Answers hold presigned URLs and customers' words.
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        *response.headers_mut() = reply.headers;
         response
     }
 }

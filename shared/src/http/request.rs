@@ -1,24 +1,25 @@
-//! One HTTP request: its path, query, headers and body.
+//! An HTTP request: its path, query string, headers and body.
 
 use std::sync::{Arc, OnceLock};
 
 use lambda_http::{
     Request, RequestExt,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
+    request::RequestContext,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{error::ApiError, query::Query};
 
-/// The largest body that is accepted, in bytes.
+/// The maximum size of a request body in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// One request, its query string parsed.
+/// An HTTP request with a parsed query string.
 pub struct ApiRequest {
-    /// The query string.
+    /// The parsed query string.
     pub query: Query,
-    /// When the answer has to be under way: the invocation's deadline less a margin.
+    /// When the response must be ready: the invocation's deadline minus a margin.
     pub deadline: Instant,
     request: Request,
     key_id: Arc<OnceLock<String>>,
@@ -34,9 +35,19 @@ impl ApiRequest {
         }
     }
 
-    /// Notes whose key the request carries, for its log line.
+    /// Stores the id of the request's API key for the log line.
     pub(super) fn set_key_id(&self, id: &str) {
         self.key_id.get_or_init(|| id.to_owned());
+    }
+
+    /// The method. A `HEAD` is answered like a `GET`, without the body.
+    pub fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The path, as the client sent it.
+    pub fn path(&self) -> &str {
+        self.request.raw_http_path()
     }
 
     /// The request's headers.
@@ -44,7 +55,7 @@ impl ApiRequest {
         self.request.headers()
     }
 
-    /// Whether the `Prefer` header asks for this (RFC 7240).
+    /// Whether the `Prefer` header contains this preference (RFC 7240).
     pub fn prefers(&self, preference: &str) -> bool {
         let given = self
             .headers()
@@ -56,13 +67,13 @@ impl ApiRequest {
             .any(|given| given.trim().eq_ignore_ascii_case(preference))
     }
 
-    /// A variable of the route's path, as it stands there.
+    /// A path parameter of the route, not decoded.
     fn path_parameter(&self, name: &str) -> Option<&str> {
         self.request.path_parameters_ref()?.first(name)
     }
 
-    /// Refuses every tail of a greedy route (`{proxy+}`) but `expected`, with any number of slashes around it.
-    /// On a route of its own a function has no tail, and this does nothing.
+    /// Rejects every path of a greedy route (`{proxy+}`) except `expected`, which may have slashes around it. On a route without `{proxy+}` this
+    /// does nothing.
     pub fn expect_tail(&self, expected: &str) -> Result<(), ApiError> {
         match self.path_parameter("proxy") {
             Some(tail) if decoded(tail.trim_matches('/'))? != expected => Err(ApiError::no_such_path()),
@@ -70,8 +81,8 @@ impl ApiRequest {
         }
     }
 
-    /// The first part of a path `{name}/{last}`, percent-decoded: the route's variable `name`. On the route above it, the tail of a greedy
-    /// route has both parts, with any number of slashes after them. Any other path leads nowhere.
+    /// The first segment of the path `{name}/{last}`, percent-decoded. It comes from the path parameter `name` or, on a greedy route, from
+    /// `{proxy+}`, which contains both segments and possibly trailing slashes. Other paths are a 404.
     pub fn segment_before(&self, name: &str, last: &str) -> Result<String, ApiError> {
         let tail = self.path_parameter("proxy").map(|tail| tail.trim_end_matches('/'));
         let from_tail = || tail?.strip_suffix(last)?.strip_suffix('/');
@@ -82,8 +93,8 @@ impl ApiRequest {
         }
     }
 
-    /// The last part of the path, percent-decoded: the route's variable `name`, or the tail of a greedy route without its trailing slashes.
-    /// A tail of several parts leads nowhere.
+    /// The last segment of the path, percent-decoded. It comes from the path parameter `name` or, on a greedy route, from `{proxy+}` without
+    /// trailing slashes. A path of several segments is a 404.
     pub fn last_segment(&self, name: &str) -> Result<String, ApiError> {
         let segment = match (self.path_parameter(name), self.path_parameter("proxy")) {
             (Some(segment), _) => segment,
@@ -95,7 +106,7 @@ impl ApiRequest {
         }
     }
 
-    /// The JSON object in the body, or an empty one for an empty body.
+    /// The JSON object in the body; an empty body counts as an empty object.
     pub fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
         match self.body()?.is_empty() {
             true => Ok(T::default()),
@@ -103,7 +114,7 @@ impl ApiRequest {
         }
     }
 
-    /// The body's bytes, as they were sent.
+    /// The unchanged bytes of the body.
     pub fn body(&self) -> Result<&[u8], ApiError> {
         let bytes: &[u8] = self.request.body().as_ref();
         match bytes.len() > MAX_BODY {
@@ -116,7 +127,7 @@ impl ApiRequest {
         }
     }
 
-    /// The query string, as it was sent.
+    /// The unparsed query string.
     pub fn raw_query(&self) -> &str {
         self.request.uri().query().unwrap_or_default()
     }
@@ -142,13 +153,13 @@ impl ApiRequest {
         }
         let bytes = self.body()?;
         let not_an_object = || ApiError::bad_request("invalid_json", "The body must be a JSON object.");
-        // A JSON array would otherwise be read as the fields in order.
+        // serde would otherwise accept a JSON array and read its elements as the fields in order.
         if !bytes.trim_ascii_start().starts_with(b"{") {
             return Err(not_an_object());
         }
         serde_json::from_slice(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => {
-                // It may quote a field's name, which can be as long as the body.
+                // The message may quote a field's name, which can be as long as the body.
                 let error = error.to_string();
                 let short: String = error.chars().take(200).collect();
                 let more = if short.len() < error.len() { "…" } else { "" };
@@ -159,7 +170,17 @@ impl ApiRequest {
     }
 }
 
-/// The tail of the greedy route that the request came by, without the slashes around it.
+/// Whether the route that the gateway chose ends with this, as `GET /recordings/{dispatch_id}/audio` with `/audio`.
+pub fn route_ends_with(request: &Request, end: &str) -> bool {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => {
+            context.route_key.as_deref().is_some_and(|key| key.ends_with(end))
+        }
+        _ => false,
+    }
+}
+
+/// The path below a greedy route, without slashes around it; `None` on other routes.
 pub fn tail(request: &Request) -> Option<&str> {
     let tail = request.path_parameters_ref()?.first("proxy")?;
     Some(tail.trim_matches('/'))

@@ -1,4 +1,4 @@
-//! From a handler's result to the response, with the one log line of its request.
+//! Runs a handler, converts its result to an HTTP response and writes the request's log line.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -19,14 +19,14 @@ use super::{
     request::ApiRequest,
 };
 
-/// The largest answer in bytes: Lambda's limit of 6 MB is on the JSON that the answer is wrapped in, with its quotes escaped.
-const MAX_ANSWER: usize = 5_000_000;
-/// Kept back from the invocation's deadline, for the answer to get out.
-const ANSWER_MARGIN: Duration = Duration::from_millis(1500);
-/// The time for an answer when the invocation has no deadline, which only happens outside Lambda.
+/// The maximum size of a response body in bytes. Lambda's limit of 6 MB applies to the JSON that contains the body with its quotes escaped.
+const MAX_RESPONSE_BODY: usize = 5_000_000;
+/// Time reserved before the invocation's deadline for sending the response.
+const RESPONSE_MARGIN: Duration = Duration::from_millis(1500);
+/// The time for a response if the invocation has no deadline, which happens only outside Lambda.
 const DEFAULT_BUDGET: Duration = Duration::from_secs(26);
 
-/// Answers one request: parses it, calls `handler`, turns an error into this format, and writes the request's log line.
+/// Responds to a request: parses it, calls `handler`, converts an error to `format`, and writes the log line.
 pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     format: ErrorFormat,
     request: Request,
@@ -34,47 +34,56 @@ pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
 ) -> Response<Body> {
     let log = RequestLog::new(&request);
     let deadline = deadline(&request);
+    let is_head = request.method() == Method::HEAD;
     let key_id = log.key_id.clone();
     let result = async {
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
         handler(ApiRequest::new(request, query, deadline, key_id)).await
     };
-    let result = tokio::time::timeout_at(deadline + ANSWER_MARGIN / 2, result)
+    let result = tokio::time::timeout_at(deadline + RESPONSE_MARGIN / 2, result)
         .await
         .unwrap_or_else(|_| {
             Err(ApiError::unavailable(
                 "timeout",
-                "The answer took too long. Try again, or ask for less at once.",
+                "The request took too long. Try again, or request less at once.",
             ))
         });
-    match result.map(R::into).and_then(within_limit) {
+    let mut response = match result.map(R::into).and_then(within_limit) {
         Ok(reply) => {
-            log.answered(reply.status);
+            log.log_success(reply.status);
             reply.into()
         }
         Err(error) => {
             let (response, error) = error.into_response(format, &log.request_id);
-            log.refused(&error);
+            log.log_error(&error);
             response
         }
+    };
+    if is_head {
+        *response.body_mut() = Body::Empty;
     }
+    response
+}
+
+fn size(body: &Body) -> usize {
+    body.as_ref().len()
 }
 
 fn within_limit(reply: Reply) -> Result<Reply, ApiError> {
-    match reply.body.len() <= MAX_ANSWER {
+    match size(&reply.body) <= MAX_RESPONSE_BODY {
         true => Ok(reply),
         false => Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "answer_too_large",
             format!(
-                "The answer has {} bytes; at most {MAX_ANSWER} can be sent. TranscriptRequest for less: without words or segments, or with format=text, srt or vtt.",
-                reply.body.len()
+                "The response would have {} bytes; at most {MAX_RESPONSE_BODY} can be sent. Request less: without words or segments, or with format=text, srt or vtt.",
+                size(&reply.body)
             ),
         )),
     }
 }
 
-/// What the log line of a request says. The path's template stands for the path, which can hold a customer's number.
+/// The log line of a request. It contains the route and not the path, because a path can contain a customer's number.
 struct RequestLog {
     request_id: String,
     method: Method,
@@ -103,25 +112,28 @@ impl RequestLog {
         }
     }
 
-    fn answered(&self, status: StatusCode) {
+    fn log_success(&self, status: StatusCode) {
         tracing::info!(
             request_id = self.request_id,
             method = %self.method,
             route = self.route,
             key_id = self.key_id.get(),
             status = status.as_u16(),
-            ms = self.began.elapsed().as_millis() as u64,
+            ms = Instant::now().duration_since(self.began).as_millis() as u64,
             "request answered"
         );
     }
 
-    fn refused(&self, error: &ErrorLog) {
-        let (status, ms) = (error.status.as_u16(), self.began.elapsed().as_millis() as u64);
+    fn log_error(&self, error: &ErrorLog) {
+        let (status, ms) = (
+            error.status.as_u16(),
+            Instant::now().duration_since(self.began).as_millis() as u64,
+        );
         let (request_id, route, key_id) = (&self.request_id, &self.route, self.key_id.get());
         let (method, code, cause) = (&self.method, &error.code, &error.cause);
         match error.is_fault {
             true => tracing::error!(request_id, %method, route, key_id, status, ms, %code, cause, "request failed"),
-            // template.yaml takes what is expected off the count of 5xx that raises an alarm.
+            // The alarm in template.yaml subtracts responses with `expected` from the number of 5xx responses.
             false => {
                 let expected = error.status.is_server_error();
                 tracing::info!(request_id, %method, route, key_id, status, ms, %code, cause, expected, "request refused");
@@ -139,7 +151,7 @@ fn deadline(request: &Request) -> Instant {
                 .deadline()
                 .duration_since(std::time::SystemTime::now())
                 .unwrap_or_default()
-                .saturating_sub(ANSWER_MARGIN)
+                .saturating_sub(RESPONSE_MARGIN)
         });
     Instant::now() + budget
 }

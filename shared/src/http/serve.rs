@@ -1,4 +1,4 @@
-//! The loop of a Lambda, from its environment to its end.
+//! The main loop of a Lambda function.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::config::{ConfigError, Env};
 
-/// Runs a function that answers HTTP requests: makes its state once, then answers with `handle` until its environment ends.
+/// Runs a function for HTTP requests: creates the state once and then calls `handle` for each request.
 pub async fn serve<S: Sync + 'static, F: Future<Output = Response<Body>> + Send>(
     state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
     handle: impl Fn(&'static S, Request) -> F,
@@ -22,7 +22,7 @@ pub async fn serve<S: Sync + 'static, F: Future<Output = Response<Body>> + Send>
     lambda_runtime::run(Adapter::from(service).map_request(with_valid_uri)).await
 }
 
-/// Runs a function that takes events of another kind: makes its state once, then calls `handle` for each until its environment ends.
+/// Runs a function for other events: creates the state once and then calls `handle` for each event.
 pub async fn serve_events<
     S: 'static,
     T: DeserializeOwned,
@@ -41,17 +41,17 @@ pub async fn serve_events<
     lambda_runtime::run(service).await
 }
 
-/// The state, which lives as long as the process.
+/// Creates the state, which lives as long as the process.
 async fn start<S: 'static>(state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>) -> Result<&'static S, ConfigError> {
     lambda_http::tracing::init_default_subscriber();
     let state = state(&Env::process()).await?;
     Ok(Box::leak(Box::new(state)))
 }
 
-/// Percent-encodes what the gateway passes on in `rawPath` and `rawQueryString` but `http::Uri` refuses:
-/// `lambda_http` panics on it, and bad input must not become a 500.
+/// Percent-encodes the characters that API Gateway passes on in `rawPath` and `rawQueryString` and that `http::Uri` rejects. `lambda_http` would
+/// panic on them, and invalid input must not cause a 500.
 fn with_valid_uri(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
-    const REFUSED: &AsciiSet = &CONTROLS
+    const INVALID_IN_URI: &AsciiSet = &CONTROLS
         .add(b' ')
         .add(b'"')
         .add(b'#')
@@ -68,7 +68,7 @@ fn with_valid_uri(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRe
             .into_iter()
             .flatten()
         {
-            *text = utf8_percent_encode(text, REFUSED).to_string();
+            *text = utf8_percent_encode(text, INVALID_IN_URI).to_string();
         }
     }
     event

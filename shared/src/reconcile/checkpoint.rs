@@ -1,22 +1,22 @@
-//! Where the reconciler goes on.
+//! The reconciler's checkpoint.
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{failures::Failures, report::Report};
 
-/// Where a run goes on, and what outlasts a round.
+/// Where the next run continues, and the state that is kept between rounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// What comes next.
+    /// The next step.
     pub step: Step,
     /// When this round began.
     pub began: Timestamp,
-    /// When the last round began that read all recent keys of the bucket.
+    /// When the last round that read all recent keys of the bucket began.
     pub objects_read: Option<Timestamp>,
-    /// When the last round began that read all recent days of Twilio's list.
+    /// When the last round that read all recent days of Twilio's list began.
     pub twilio_read: Option<Timestamp>,
-    /// Whether an earlier round was finished. In the first one nothing is transcribed by itself.
+    /// Whether an earlier round has finished. The first round does not transcribe anything automatically.
     pub has_finished: bool,
     /// The walk over all keys of the bucket.
     #[serde(default)]
@@ -24,66 +24,67 @@ pub struct Checkpoint {
     /// The walk over all of Twilio's recordings.
     #[serde(default)]
     pub twilio: TwilioSweep,
-    /// What failed by itself.
+    /// Objects, recordings and lists that failed and are retried.
     #[serde(default)]
     pub failures: Failures,
-    /// What the round has counted so far.
+    /// The report of the current round so far.
     pub report: Report,
 }
 
-/// What a round does, in this order.
+/// The steps of a round, in this order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Step {
-    /// The bucket's keys of the last days, after this one.
+    /// List the bucket's keys of the last days, after this key.
     Objects(Option<String>),
-    /// A page of Twilio's recordings of a day.
+    /// List Twilio's recordings of this day, from this page on.
     Twilio(Date, Option<String>),
-    /// The rows of the open days and of those that were changed, except these, which are done.
+    /// Count the open and the marked days, except these, which are done.
     Days(Vec<Date>),
-    /// The rows of closed days that were never counted.
+    /// Count closed days that were never counted.
     Close,
-    /// What failed before.
+    /// Retry failures that are due.
     Retry,
-    /// So many pages of the walks over everything.
+    /// Read this many more pages of the sweeps.
     Sweep(u32),
     /// The round is finished.
     Done,
 }
 
-/// A walk over all keys of the bucket. The first one compares all of them with the index, later ones those that were written since the walk before.
+/// A sweep over all keys of the bucket. The first sweep compares all keys with the index, later sweeps those that were written since the sweep
+/// before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ObjectSweep {
-    /// Whether the first walk is over.
+    /// Whether the first sweep has finished.
     pub is_first_over: bool,
-    /// When the walk began that is under way, or the last one.
+    /// When the current or last sweep began.
     pub began: Option<Timestamp>,
-    /// When the walk before it began.
+    /// When the sweep before that began.
     pub before: Option<Timestamp>,
-    /// The key after which it goes on; `None` between two walks.
+    /// The key after which the sweep continues; `None` between two sweeps.
     pub after: Option<String>,
-    /// Files that are no recordings.
+    /// Files that are not recordings.
     pub ignored: super::report::IgnoredFiles,
 }
 
-/// A walk over Twilio's recordings: the first one over all, from month to month backwards, then one each day for those that were deleted.
+/// Sweeps over Twilio's recordings: a first sweep over all of them, month by month backwards, and then a daily sweep for deleted recordings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TwilioSweep {
-    /// Whether the first walk is over.
+    /// Whether the first sweep has finished.
     pub is_first_over: bool,
-    /// The last day of the month that is read next, in the first walk.
+    /// In the first sweep: the last day of the month that is read next.
     pub until: Option<Date>,
-    /// The page of it that comes next.
+    /// In the first sweep: the next page of that month.
     pub page: Option<String>,
-    /// The walk for deleted recordings.
+    /// The daily sweep for deleted recordings.
     #[serde(default)]
     pub deleted: DaySweep,
 }
 
-/// A walk that is done once a day.
+/// A sweep that runs once a day.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DaySweep {
-    /// When it began last.
+    /// When the sweep last began.
     pub began: Option<Timestamp>,
-    /// The page that comes next; `None` between two walks.
+    /// The next page; `None` between two sweeps.
     pub page: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What is missing of the calls of each day.
+//! The reconciler's findings for each day: calls without a recording and recordings without a call.
 
 use std::collections::BTreeMap;
 
@@ -7,67 +7,69 @@ use serde::{Deserialize, Serialize};
 
 use crate::{calls::Call, time::to_millis};
 
-/// Entries of each kind that are listed, from the newest on; all are counted.
-const ENTRIES: usize = 500;
-/// The most that the entries of one kind may take of the 400 KB that an item of the table may have, in bytes.
-const ENTRIES_BYTES: usize = 120_000;
-/// A call may go on for this long.
+/// The maximum number of listed entries of each kind, newest first. All entries are counted.
+const MAX_ENTRIES: usize = 500;
+/// The maximum size in bytes of the listed entries of one kind. DynamoDB's limit for the whole item is 400 KB.
+const MAX_ENTRIES_BYTES: usize = 120_000;
+/// A call is assumed to last no longer than this.
 const IN_PROGRESS: SignedDuration = SignedDuration::from_hours(4);
 
-/// What is missing on each day that the report is about.
+/// The findings for each day of the report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Days(pub BTreeMap<Date, Tally>);
 
-/// What is missing of the calls that began on one day.
+/// The findings for the calls that began on one day.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
     /// Calls that can be played.
     #[serde(skip_serializing_if = "is_zero")]
     pub playable: u64,
-    /// Calls without a recording that began so recently that they may not be over.
+    /// Calls without a recording that began recently and may still be in progress.
     #[serde(skip_serializing_if = "is_zero")]
     pub in_progress: u64,
     /// Other calls without a recording.
     #[serde(skip_serializing_if = "Entries::is_empty")]
     pub calls_without_recording: Entries,
-    /// Recordings of which nobody has reported a call.
+    /// Recordings without a reported call.
     #[serde(skip_serializing_if = "Entries::is_empty")]
     pub recordings_without_call: Entries,
 }
 
-/// A count, and its first entries.
+/// A count, and the newest of the counted entries.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Entries {
-    /// How many there are.
+    /// The number of all entries.
     pub total: u64,
-    /// The newest of them.
+    /// The newest entries.
     pub entries: Vec<Entry>,
-    /// The size of `entries` as JSON; `None` when they were just read.
+    /// The size of `entries` as JSON; `None` until it is needed after deserialization.
     #[serde(skip)]
     bytes: Option<usize>,
 }
 
-/// A call or a recording that lacks its other half.
+/// A call without a recording, or a recording without a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Entry {
-    /// The call's dispatch.
+    /// The call's dispatch id.
     pub dispatch_id: Option<String>,
-    /// The call's interaction.
+    /// The call's interaction id.
     pub interaction_id: Option<String>,
     /// Twilio's SID of the call.
     pub call_sid: Option<String>,
-    /// The number.
+    /// The phone number.
     pub phone: Option<String>,
-    /// When it began.
+    /// When the call began.
     pub start_time: Option<String>,
     /// Key of the recording.
     pub s3_key: Option<String>,
-    /// Why, as a word for programs.
+    /// The reason, as a stable code for programs.
     #[serde(default)]
     pub code: String,
-    /// Why, as far as it is known.
+    /// The reason, as a sentence.
     pub reason: String,
 }
 
@@ -76,7 +78,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Tally {
-    /// Counts a row, and lists it where it lacks its other half.
+    /// Counts a row, and lists it if its call or its recording is missing.
     pub fn add(&mut self, call: Call) {
         self.playable += u64::from(call.is_playable());
         let is_recent = |start| Timestamp::now().duration_since(start) < IN_PROGRESS;
@@ -100,7 +102,7 @@ impl Tally {
     }
 }
 
-/// The word for a reason why a call has no recording.
+/// The code of a reason why a call has no recording.
 fn code_of(reason: &str) -> &'static str {
     let codes = [
         ("LiveKit's recording failed", "livekit_failed"),
@@ -148,21 +150,21 @@ impl Entries {
         self.list(entry);
     }
 
-    /// Lists an entry, as far as there is room.
+    /// Lists an entry if there is room.
     fn list(&mut self, entry: Entry) {
-        if self.entries.len() >= ENTRIES {
+        if self.entries.len() >= MAX_ENTRIES {
             return;
         }
-        let size = |entries: &[Entry]| serde_json::to_string(entries).map_or(ENTRIES_BYTES, |json| json.len());
+        let size = |entries: &[Entry]| serde_json::to_string(entries).map_or(MAX_ENTRIES_BYTES, |json| json.len());
         let known = *self.bytes.get_or_insert_with(|| size(&self.entries));
         let bytes = known + size(std::slice::from_ref(&entry));
-        if bytes <= ENTRIES_BYTES {
+        if bytes <= MAX_ENTRIES_BYTES {
             self.bytes = Some(bytes);
             self.entries.push(entry);
         }
     }
 
-    /// Adds the counts and, as far as there is room, the entries of an earlier day. What has no room here is dropped there, too.
+    /// Adds the count of an earlier day, and its entries as long as there is room. Entries without room are removed from `other` as well.
     fn append(&mut self, other: &mut Self) {
         self.total += other.total;
         let entries = std::mem::take(&mut other.entries);
@@ -178,7 +180,7 @@ impl Entries {
 }
 
 impl Days {
-    /// Leaves out the days before `from`, and returns the days together: the newest entries come first.
+    /// Removes the days before `from` and returns the sum of the others, with the newest entries first.
     pub fn together(&mut self, from: Date) -> Tally {
         self.0.retain(|day, _| *day >= from);
         let mut all = Tally::default();
@@ -197,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_days_fit_into_an_item_however_many_calls_they_are_about() {
+    fn the_days_fit_into_an_item_however_many_calls_they_list() {
         let mut days = Days::default();
         let first = Date::constant(2025, 8, 1);
         for number in 0..3000_usize {
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_without_calls_takes_no_room() {
+    fn a_day_without_calls_is_serialized_as_an_empty_object() {
         assert_eq!(serde_json::to_string(&Tally::default()).unwrap(), "{}");
     }
 }

@@ -1,78 +1,80 @@
-//! What failed by itself, and when it is tried again.
+//! Single objects, recordings and lists that could not be processed, with the times of their retries.
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-/// Entries that are kept. A walk over old recordings stops at the page that has no room left.
-const MOST: usize = 200;
-/// Rounds in which a failure is tried again at once.
-const EVERY_ROUND: u32 = 3;
-/// The longest time between two tries.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+/// The maximum number of entries. A sweep over old recordings pauses at a page whose failures might not fit.
+const MAX_FAILURES: usize = 200;
+/// This many attempts are made in consecutive rounds; after that the pauses grow.
+const ATTEMPTS_WITHOUT_PAUSE: u32 = 3;
+/// The longest time between two attempts.
+const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What failed.
+/// The thing that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Subject {
-    /// The object of the bucket with this key.
+    /// An object of the bucket, by key.
     S3Key(String),
-    /// Twilio's recording with this SID.
+    /// A Twilio recording, by SID.
     RecordingSid(String),
-    /// The UTC day of which Twilio's list can't be read.
+    /// Twilio's list of a UTC day.
     TwilioDay(Date),
-    /// The month of which Twilio's list can't be read, by its last day.
+    /// Twilio's list of a month, named by its last day.
     TwilioMonth(Date),
 }
 
-/// One failure.
+/// A failure and its retries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
-    /// What failed.
+    /// The thing that failed.
     #[serde(flatten)]
     pub subject: Subject,
-    /// Why, as a word for programs.
+    /// The reason, as a stable code for programs.
     pub code: String,
-    /// Why.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// Tries so far.
+    /// The number of attempts so far.
     pub tries: u32,
-    /// When it failed for the first time.
+    /// When the first attempt failed.
     pub since: Timestamp,
-    /// When it is tried again: in the first round that begins after this time.
+    /// The first round that begins at or after this time retries.
     pub next_try: Timestamp,
-    /// Whether the recording is to be transcribed once it is indexed.
+    /// Whether the recording must be transcribed once it is indexed.
     #[serde(default)]
     pub transcribe: bool,
 }
 
-/// What failed by itself, a bounded number of entries.
+/// A bounded list of failures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Failures(Vec<Failure>);
 
 impl Failures {
-    /// Whether this is on the list, and so tried when its time has come and not before.
+    /// Whether this is on the list. A round does not process it before its retry is due.
     pub fn contains(&self, subject: &Subject) -> bool {
         self.0.iter().any(|failure| failure.subject == *subject)
     }
 
     /// Whether there is room for the failures of one more page.
     pub fn has_room(&self) -> bool {
-        self.0.len() < MOST / 2
+        self.0.len() < MAX_FAILURES / 2
     }
 
-    /// The entries.
+    /// All entries.
     pub fn entries(&self) -> &[Failure] {
         &self.0
     }
 
-    /// Those whose time has come for a round that began at `began`.
+    /// The entries that a round retries which began at `began`.
     pub fn due(&self, began: Timestamp) -> Vec<Failure> {
         let is_due = |failure: &&Failure| failure.next_try <= began;
         self.0.iter().filter(is_due).cloned().collect()
     }
 
-    /// Adds a failure, or counts one more try of it.
+    /// Adds a failure, or counts one more attempt of a known one.
     pub fn add(&mut self, subject: Subject, code: &str, reason: &str, transcribe: bool, now: Timestamp) {
         let reason: String = reason.chars().take(300).collect();
         let known = self.0.iter_mut().find(|failure| failure.subject == subject);
@@ -80,7 +82,7 @@ impl Failures {
             failure.tries += 1;
             failure.next_try = now + pause(failure.tries);
             (failure.code, failure.reason) = (code.to_owned(), reason);
-        } else if self.0.len() < MOST {
+        } else if self.0.len() < MAX_FAILURES {
             self.0.push(Failure {
                 subject,
                 code: code.to_owned(),
@@ -93,16 +95,16 @@ impl Failures {
         }
     }
 
-    /// Takes from the list what did not fail any more.
+    /// Removes an entry after a successful retry.
     pub fn remove(&mut self, subject: &Subject) {
         self.0.retain(|failure| failure.subject != *subject);
     }
 }
 
 fn pause(tries: u32) -> SignedDuration {
-    match tries.saturating_sub(EVERY_ROUND) {
+    match tries.saturating_sub(ATTEMPTS_WITHOUT_PAUSE) {
         0 => SignedDuration::ZERO,
-        late => SignedDuration::from_hours(1 << late.min(5)).min(LONGEST),
+        late => SignedDuration::from_hours(1 << late.min(5)).min(MAX_PAUSE),
     }
 }
 
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_tried_in_three_rounds_and_then_ever_more_seldom_down_to_once_a_day() {
+    fn a_failure_is_retried_in_three_rounds_and_then_at_growing_intervals_of_up_to_a_day() {
         let mut failures = Failures::default();
         let subject = Subject::S3Key("k".into());
         let mut now = Timestamp::UNIX_EPOCH;

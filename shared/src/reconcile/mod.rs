@@ -1,4 +1,4 @@
-//! What the reconciler keeps in the calls table, for its writer and its readers.
+//! The types of the reconciler's state in the calls table, shared by the reconciler and the functions that read its report.
 
 mod checkpoint;
 mod days;

@@ -1,4 +1,4 @@
-//! The report on completeness, which the reconciler writes and `GET /reports/completeness` answers with.
+//! The completeness report, which the reconciler writes and `GET /reports/completeness` returns.
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,18 @@ use super::{
 };
 use crate::names::Ignored;
 
-/// Files of a kind that are listed; all are counted.
-const SAMPLES: usize = 20;
-/// Failures that are listed; all are counted.
-const FAILURES: usize = 100;
-/// Problems that are listed.
-const PROBLEMS: usize = 20;
+/// The maximum number of listed files. All files are counted.
+const MAX_SAMPLES: usize = 20;
+/// The maximum number of listed failures. All failures are counted.
+const MAX_FAILURES: usize = 100;
+/// The maximum number of listed problems.
+const MAX_PROBLEMS: usize = 20;
 
-/// What is missing, of the calls that began from one day to another.
+/// The completeness report for the calls that began in a range of days.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = CompletenessReport))]
 pub struct Report {
-    /// When the round was finished.
+    /// When the round finished.
     pub generated_at: Option<Timestamp>,
     /// First day of the calls that are counted.
     pub from: Date,
@@ -27,63 +28,66 @@ pub struct Report {
     pub to: Date,
     /// Calls that can be played.
     pub playable: u64,
-    /// Calls without a recording that began so recently that they may not be over.
+    /// Calls without a recording that began recently and may still be in progress.
     pub in_progress: u64,
     /// Other calls without a recording.
     pub calls_without_recording: Entries,
-    /// Recordings of which nobody has reported a call.
+    /// Recordings without a reported call.
     pub recordings_without_call: Entries,
     /// Objects of the bucket that were listed.
     pub objects: u64,
-    /// Those that the index did not have as they are.
+    /// Listed objects that were missing or out of date in the index.
     pub objects_indexed: u64,
-    /// Files below the prefix that are no recordings, as of the last walk over all keys.
+    /// Files below the prefix that are not recordings, from the last sweep over all keys.
     pub ignored: IgnoredFiles,
-    /// Recordings of Twilio's that were listed.
+    /// Twilio recordings that were listed.
     pub twilio_recordings: u64,
-    /// Those that the index did not have as they are, or whose number it did not know.
+    /// Listed Twilio recordings that were missing or out of date in the index, or whose number was unknown.
     pub twilio_recordings_indexed: u64,
-    /// Rows whose media was gone.
+    /// Rows that were corrected, because their media no longer exists.
     pub rows_repaired: u64,
-    /// What could be seen but not be indexed: the number of failures.
+    /// The number of failures: listed things that could not be indexed.
     pub not_indexed: u64,
-    /// What failed by itself, and when it is tried again.
+    /// The failures, with the times of their retries.
     pub failures: Vec<Failure>,
-    /// Whether all old objects of the bucket have been compared with the index; absent without a bucket.
+    /// Whether all old objects of the bucket have been compared with the index; absent if no bucket is configured.
     pub bucket_complete: Option<bool>,
-    /// Whether all old recordings of Twilio have been compared with the index; absent without a Twilio account.
+    /// Whether all old Twilio recordings have been compared with the index; absent if no Twilio account is configured.
     pub twilio_complete: Option<bool>,
-    /// What could not be read in this round.
+    /// Lists that could not be read in this round.
     pub problems: Vec<Problem>,
 }
 
-/// What could not be read.
+/// A problem that affects a whole list or service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// A word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// The problem in a sentence.
+    /// The problem, as a sentence.
     pub reason: String,
 }
 
-/// Files that are no recordings: their number, and some of them.
+/// Files that are not recordings: their number and some examples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IgnoredFiles {
-    /// How many there are.
+    /// The number of files.
     pub total: u64,
-    /// Some of them.
+    /// Some of the files.
     pub samples: Vec<IgnoredFile>,
 }
 
-/// A file that is no recording.
+/// A file that is not a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IgnoredFile {
-    /// Its key.
+    /// The file's key.
     pub s3_key: String,
-    /// Why, as a word for programs.
+    /// The reason, as a stable code for programs.
     pub code: String,
-    /// Why.
+    /// The reason, as a sentence.
     pub reason: String,
 }
 
@@ -91,7 +95,7 @@ impl IgnoredFiles {
     /// Counts a file.
     pub fn add(&mut self, key: String, why: Ignored) {
         self.total += 1;
-        if self.samples.len() < SAMPLES {
+        if self.samples.len() < MAX_SAMPLES {
             self.samples.push(IgnoredFile {
                 s3_key: key,
                 code: why.code().to_owned(),
@@ -102,7 +106,7 @@ impl IgnoredFiles {
 }
 
 impl Report {
-    /// An empty report on these days.
+    /// An empty report for these days.
     pub fn new(from: Date, to: Date) -> Self {
         Self {
             generated_at: None,
@@ -126,25 +130,25 @@ impl Report {
         }
     }
 
-    /// Adds what could not be read, once.
+    /// Adds a problem unless it is already listed.
     pub fn problem(&mut self, code: &str, reason: String) {
         let problem = Problem {
             code: code.to_owned(),
             reason,
         };
-        if self.problems.len() < PROBLEMS && !self.problems.contains(&problem) {
+        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
-    /// Fills in what the days and the list of failures say.
+    /// Fills in the results of the days and the failures.
     pub fn complete(&mut self, all: Tally, failures: &[Failure]) {
         self.playable = all.playable;
         self.in_progress = all.in_progress;
         self.calls_without_recording = all.calls_without_recording;
         self.recordings_without_call = all.recordings_without_call;
         self.not_indexed = failures.len() as u64;
-        self.failures = failures.iter().take(FAILURES).cloned().collect();
+        self.failures = failures.iter().take(MAX_FAILURES).cloned().collect();
         self.generated_at = Some(Timestamp::now());
     }
 }

@@ -1,8 +1,13 @@
-//! What a `POST` and a `GET` for a transcript say.
+//! The requests and responses of the transcript endpoints.
 
 mod captions;
+#[cfg(feature = "openapi")]
+mod contract;
 mod request;
 mod response;
 
 pub use request::{Estimate, RequestOutcome, Stored, Timestamps, TranscriptOptions, TranscriptRequest};
-pub use response::{RecordingLabel, ResponseOptions, TranscriptQuery, post_reply};
+pub use response::{
+    AcceptedBody, EstimateBody, FailedBody, PendingBody, RecordingLabel, ResponseOptions, StoredTranscript,
+    TranscriptBody, TranscriptOrEstimate, TranscriptQuery, post_reply,
+};

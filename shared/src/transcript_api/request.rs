@@ -1,4 +1,4 @@
-//! What a `POST` for a transcript asks for, and how far a request takes it.
+//! The options and the processing of a `POST` for a transcript.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,51 +11,66 @@ use crate::{
     http::{ApiError, ApiRequest, ErrorFormat},
     retry::backoff,
     transcription::{EnqueueError, Outcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue, estimated_seconds},
-    transcripts::{ClaimPolicy, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost},
+    transcripts::{
+        AudioId, ClaimPolicy, Failure, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost,
+    },
 };
 
-/// How long a job waits for the end of its call.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// The maximum time that a job waits for its call to end.
+const MAX_CALL_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// A lease that outlasts a request by this is the queue's worker's, not that of another request.
-const WORKERS_LEASE: Duration = Duration::from_secs(30);
-/// Kept back from a request's deadline, for what is not done by then to be handed to the queue.
-const HANDOVER: Duration = Duration::from_secs(2);
-/// How long a job waits for a recording that Twilio does not know yet.
-const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
+/// A lease that expires this long after a request's deadline belongs to the worker and not to another request.
+const WORKER_LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// Time reserved before a request's deadline for sending an unfinished job to the queue.
+const HANDOVER_MARGIN: Duration = Duration::from_secs(2);
+/// The maximum time that a job waits for a recording that Twilio does not have yet.
+const MAX_RECORDING_WAIT: Duration = Duration::from_secs(600);
 
-/// How much of the times an answer shows.
+/// Which timestamps a response contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Timestamps {
-    /// Of stretches of speech.
+    /// Timestamps of segments.
     Segment,
-    /// Of words as well.
+    /// Timestamps of segments and words.
     Word,
 }
 
-/// The fields that every request for a transcript may have.
+/// The fields that every request for a transcript can have.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TranscriptOptions {
+    /// ISO 639-1 code of the language. Without it the model detects the language.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z]{2}$", example = "en"))]
     language: Option<String>,
+    /// Text that guides the model, such as names that occur in the call.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1000))]
     prompt: Option<String>,
+    /// Transcription model. Without it, the deployment's.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^[A-Za-z0-9_./:-]{1,100}$", example = "whisper-1")
+    )]
     model: Option<String>,
-    /// What the answer shows.
+    /// Which timestamps the response contains.
     pub timestamps: Option<Timestamps>,
-    /// Whether two channels are told apart, which they are unless this is `false`.
+    /// Whether speakers are distinguished by channel; the default is `true`.
     speakers: Option<bool>,
-    /// Pay again, for a new transcript.
+    /// Whether a stored transcript is replaced by a new, paid one.
     force: Option<bool>,
-    /// Say what it would cost, and do nothing.
+    /// Whether only the price is estimated.
     dry_run: Option<bool>,
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     unknown: BTreeMap<String, IgnoredAny>,
 }
 
 impl TranscriptOptions {
-    /// What the API is asked for, checked. `others` are the names of the request's further fields, for the error about an unknown one.
+    /// Validates the fields and converts them to the options for Whisper. `others` lists the request's other fields, for the error about an
+    /// unknown field.
     pub fn options(&self, others: &str) -> Result<WhisperOptions, ApiError> {
-        let refused = |sentence: &str| ApiError::bad_request("invalid_parameter", sentence);
+        let invalid = |sentence: &str| ApiError::bad_request("invalid_parameter", sentence);
         if let Some(name) = self.unknown.keys().next() {
             let name: String = name.chars().take(64).collect();
             return Err(ApiError::bad_request(
@@ -68,18 +83,18 @@ impl TranscriptOptions {
         }
         let is_code = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_lowercase());
         if self.language.as_deref().is_some_and(|language| !is_code(language)) {
-            return Err(refused(
+            return Err(invalid(
                 "language must be an ISO 639-1 code of two lower-case letters, such as en.",
             ));
         }
         let is_prompt = |text: &str| (1..=1000).contains(&text.chars().count());
         if self.prompt.as_deref().is_some_and(|prompt| !is_prompt(prompt)) {
-            return Err(refused("prompt must have 1 to 1000 characters."));
+            return Err(invalid("prompt must have 1 to 1000 characters."));
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
         let is_model = |text: &str| (1..=100).contains(&text.len()) && text.bytes().all(allowed);
         if self.model.as_deref().is_some_and(|model| !is_model(model)) {
-            return Err(refused(
+            return Err(invalid(
                 "model must be the name of a transcription model, such as whisper-1.",
             ));
         }
@@ -92,57 +107,65 @@ impl TranscriptOptions {
     }
 }
 
-/// One request for a transcript.
+/// A request for a transcript.
 pub struct TranscriptRequest<'a> {
     request: &'a ApiRequest,
     format: ErrorFormat,
     options: &'a TranscriptOptions,
-    /// What would go into the queue.
+    /// The job that is sent to the queue if the request can't be completed.
     job: Job,
+    audio: AudioId,
 }
 
-/// What the table has for a request.
+/// The result of looking up a stored transcript.
 pub enum Stored {
-    /// The outcome of the request.
+    /// The stored transcript answers the request.
     Answers(RequestOutcome),
-    /// The state of a transcript that the request has to be transcribed for, or to wait for.
+    /// The request must transcribe or wait. Contains the state of the transcript.
     Pending(TranscriptState),
 }
 
-/// How a request for a transcript is answered.
+/// The outcome of a request for a transcript.
 pub enum RequestOutcome {
-    /// 200: with the transcript; `true` when nothing was paid for it now.
+    /// 200 with the transcript; `true` if it was already stored and not paid for now.
     Completed(Box<Transcript>, bool),
-    /// 202: later.
+    /// 202: the transcript will be ready later.
     Accepted {
-        /// Seconds until then, about.
+        /// The estimated number of seconds until then.
         estimated_seconds: u64,
     },
-    /// 200: with what it would cost.
+    /// 200 with the estimated price.
     Estimated(Estimate),
 }
 
-/// What a transcript would cost.
+/// The estimated price of a transcript.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Estimate {
-    /// Whether it is stored already, and would cost nothing.
+    /// Whether the transcript is already stored, so that it costs nothing.
     cached: bool,
-    /// The model that would transcribe.
+    /// The model that would be used.
     model: String,
-    /// Length of the recording in seconds; `null` while it is not known.
+    /// Length of the recording in seconds; `null` if it is not known.
     audio_seconds: Option<u64>,
-    /// The most that would be paid for: all of it, silence included, on each channel that is transcribed on its own. A call over LiveKit may have
-    /// two.
+    /// The maximum number of billed seconds: the whole recording including silence, on each channel that is transcribed separately. A LiveKit
+    /// recording may have two channels.
     billed_seconds: Option<u64>,
-    /// Its price in US dollars.
+    /// The price of the billed seconds in US dollars.
     cost_usd: Option<f64>,
-    /// What is left of the month's budget; `null` without a budget.
+    /// The remaining monthly budget in US dollars; `null` if there is no budget.
     budget_left_usd: Option<f64>,
 }
 
 impl<'a> TranscriptRequest<'a> {
-    /// A request, the format of its errors, its options, and what would go into the queue for it.
-    pub fn new(request: &'a ApiRequest, format: ErrorFormat, options: &'a TranscriptOptions, job: Job) -> Self {
+    /// A request, the format of its errors, its options, what would go into the queue for it, and the audio that it is about.
+    pub fn new(
+        request: &'a ApiRequest,
+        format: ErrorFormat,
+        options: &'a TranscriptOptions,
+        job: Job,
+        audio: AudioId,
+    ) -> Self {
         let again_since = (options.force == Some(true)).then(Timestamp::now);
         let job = Job { again_since, ..job };
         Self {
@@ -150,20 +173,17 @@ impl<'a> TranscriptRequest<'a> {
             format,
             options,
             job,
+            audio,
         }
     }
 
     fn transcript_id(&self) -> TranscriptId {
-        TranscriptId::new(&self.job.recording, &Variant::of(&self.job.options))
+        TranscriptId::new(&self.audio, &Variant::of(&self.job.options))
     }
 
-    /// What the table has: the outcome, where it answers the request, else the state.
-    pub async fn stored(&self, transcriber: &Transcriber) -> Result<Stored, ApiError> {
-        let id = self.transcript_id();
-        let known = transcriber.transcripts.get(&id).await?;
-        let (TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript), None) =
-            (&known, self.job.again_since)
-        else {
+    /// What is known of the transcript: the outcome, where it answers the request, else the state.
+    pub async fn stored(&self, transcriber: &Transcriber, known: TranscriptState) -> Result<Stored, ApiError> {
+        let (Some(transcript), None) = (known.stored(), self.job.again_since) else {
             return Ok(Stored::Pending(known));
         };
         if self.options.dry_run == Some(true) {
@@ -171,13 +191,16 @@ impl<'a> TranscriptRequest<'a> {
             let recorded = recorded.or(transcript.audio_seconds.map(|seconds| seconds.ceil() as u64));
             return Ok(Stored::Answers(self.estimated(transcriber, recorded, None).await?));
         }
-        transcriber.usage.avoided(Cost::of_stored(transcript)).await;
-        Ok(Stored::Answers(RequestOutcome::Completed(transcript.clone(), true)))
+        transcriber.usage.count_avoided(Cost::of_stored(transcript)).await;
+        Ok(Stored::Answers(RequestOutcome::Completed(
+            Box::new(transcript.clone()),
+            true,
+        )))
     }
 
-    /// Transcribes if that fits into the request, and queues the recording if not.
+    /// Transcribes within the request if there is time, and otherwise sends the job to the queue.
     pub async fn transcribe_or_enqueue(
-        self,
+        &self,
         transcriber: &Transcriber,
         source: &RecordingSource<'_>,
         known: &TranscriptState,
@@ -188,22 +211,29 @@ impl<'a> TranscriptRequest<'a> {
         let accepted = Ok(RequestOutcome::Accepted {
             estimated_seconds: estimated_seconds(source.seconds),
         });
-        if matches!(known, TranscriptState::Queued(_)) {
+        if let TranscriptState::Queued { dispatch, .. } = known {
+            // The job of another call follows that call's recording, which need not stay this one.
+            if dispatch
+                .as_ref()
+                .is_some_and(|dispatch| dispatch != self.job.dispatch())
+            {
+                self.enqueue(transcriber, QUEUED_VALID).await?;
+            }
             return accepted;
         }
-        let at_work = match known {
+        let leased_until = match known {
             TranscriptState::InProgress { until, .. } => Some(*until),
             _ => None,
         };
-        if at_work.is_none() {
+        if leased_until.is_none() {
             self.check_budget(transcriber, source).await?;
         }
         let time_left = self.request.deadline.saturating_duration_since(Instant::now());
-        // Without a known length it is not begun here: it would be decoded to be measured.
+        // A recording of unknown length goes to the queue, because it would have to be decoded to measure it.
         let seconds = source.seconds.map(|seconds| estimated_seconds(Some(seconds)));
         let fits = seconds.is_some_and(|seconds| Duration::from_secs(seconds) < time_left.mul_f64(0.75));
         if self.request.prefers("respond-async") || !fits {
-            match at_work {
+            match leased_until {
                 None => self.enqueue(transcriber, QUEUED_VALID).await?,
                 Some(until) => self.send_lease_check(transcriber, until).await?,
             }
@@ -215,7 +245,7 @@ impl<'a> TranscriptRequest<'a> {
         }
     }
 
-    /// Queues a recording whose call is not over, or that Twilio does not know yet: for a day, and for ten minutes.
+    /// Queues a recording whose call has not ended (for up to a day) or that Twilio does not have yet (for up to ten minutes).
     pub async fn wait(
         mut self,
         transcriber: &Transcriber,
@@ -225,21 +255,25 @@ impl<'a> TranscriptRequest<'a> {
         if self.options.dry_run == Some(true) {
             return self.estimated(transcriber, seconds, Some(2)).await;
         }
-        if !matches!(known, TranscriptState::Queued(_) | TranscriptState::InProgress { .. }) {
+        if !matches!(
+            known,
+            TranscriptState::Queued { .. } | TranscriptState::InProgress { .. }
+        ) {
             let now = Timestamp::now();
-            self.job.wait_until = Some(now + LONGEST_WAIT);
-            self.job.appears_until = Some(now + LONGEST_ABSENCE);
-            self.enqueue(transcriber, QUEUED_VALID + LONGEST_WAIT).await?;
+            self.job.wait_until = Some(now + MAX_CALL_WAIT);
+            self.job.appears_until = Some(now + MAX_RECORDING_WAIT);
+            self.enqueue(transcriber, QUEUED_VALID + MAX_CALL_WAIT).await?;
         }
         Ok(RequestOutcome::Accepted {
             estimated_seconds: estimated_seconds(seconds),
         })
     }
 
-    /// Has the queue check the lease of another request when it has ended: its holder may have died. The worker sends such a message itself.
+    /// Sends a lease check that is received after the lease of another request expires, because that request may have been killed. For its own
+    /// leases the worker sends lease checks itself.
     async fn send_lease_check(&self, transcriber: &Transcriber, until: Timestamp) -> Result<(), ApiError> {
         let left = until.duration_since(Timestamp::now());
-        if left.is_negative() || left.unsigned_abs() > WORKERS_LEASE * 2 {
+        if left.is_negative() || left.unsigned_abs() > WORKER_LEASE_MARGIN * 2 {
             return Ok(());
         }
         let lease_check = Job {
@@ -253,20 +287,31 @@ impl<'a> TranscriptRequest<'a> {
         Ok(sent.map_err(EnqueueError::from)?)
     }
 
-    async fn enqueue(&self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
-        let Transcriber { queue, transcripts, .. } = transcriber;
-        Ok(enqueue(queue, transcripts, &self.job, valid).await?)
+    /// The error for a transcription that failed. A model that does not exist is the caller's mistake if the request named it.
+    fn failed(&self, failure: Failure) -> ApiError {
+        match &self.job.options.model {
+            Some(model) if failure.code == "whisper_model_not_found" => ApiError::bad_request(
+                failure.code,
+                format!("model must be a model of the transcription API, which does not have {model:?}."),
+            ),
+            _ => ApiError::not_transcribed(self.format, failure),
+        }
     }
 
-    /// The transcript (`true`: made for someone else), or `None` when it will be ready later.
+    async fn enqueue(&self, transcriber: &Transcriber, valid: Duration) -> Result<(), ApiError> {
+        let Transcriber { queue, transcripts, .. } = transcriber;
+        Ok(enqueue(queue, transcripts, &self.job, &self.audio, valid).await?)
+    }
+
+    /// Transcribes the recording. Returns the transcript and whether another process made it, or `None` if it will be ready later.
     async fn transcribe(
         &self,
         transcriber: &Transcriber,
         source: &RecordingSource<'_>,
     ) -> Result<Option<(Transcript, bool)>, ApiError> {
         let job = &self.job;
-        // So that what is not done in time can be handed over in time.
-        let deadline = self.request.deadline - HANDOVER;
+        // Leaves time to send an unfinished job to the queue.
+        let deadline = self.request.deadline - HANDOVER_MARGIN;
         let id = self.transcript_id();
         let policy = ClaimPolicy {
             queued: false,
@@ -274,17 +319,17 @@ impl<'a> TranscriptRequest<'a> {
         };
         let mut waits = 0;
         loop {
-            let tried = transcriber.transcribe(source, &job.options, policy, deadline);
-            match tried.await? {
+            let outcome = transcriber.transcribe(source, &job.options, policy, deadline);
+            match outcome.await? {
                 Outcome::Completed(transcript, cached) => {
                     if cached {
-                        transcriber.usage.avoided(Cost::of_stored(&transcript)).await;
+                        transcriber.usage.count_avoided(Cost::of_stored(&transcript)).await;
                     }
                     return Ok(Some((*transcript, cached)));
                 }
                 Outcome::Queued => return Ok(None),
                 Outcome::OutOfTime(lease, _) => {
-                    // The queue's worker has more time. If it can't be told, the lease ends by itself and the next request starts over.
+                    // The worker has more time. If the job can't be sent, the lease expires and the next request starts again.
                     let sent = transcriber.queue.send(job, Duration::ZERO).await;
                     sent.map_err(EnqueueError::from)?;
                     transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
@@ -292,29 +337,31 @@ impl<'a> TranscriptRequest<'a> {
                 }
                 Outcome::Failed(lease, failure, _) => {
                     if let Err(error) = transcriber.transcripts.fail(&lease, &failure).await {
-                        tracing::warn!(%error, "lease not given back; it ends by itself");
+                        tracing::warn!(%error, "the lease could not be released; it will expire");
                     }
-                    return Err(ApiError::not_transcribed(self.format, failure));
+                    return Err(self.failed(failure));
                 }
                 Outcome::Busy(until) => {
                     waits += 1;
                     let pause = backoff(waits);
                     let time_left = self.request.deadline.saturating_duration_since(Instant::now());
-                    // The queue's worker has leases that no request can wait for.
-                    let is_workers = until > Timestamp::now() + time_left + WORKERS_LEASE;
-                    if pause >= time_left || is_workers {
+                    // The lease belongs to the worker and lasts longer than a request can wait.
+                    let is_worker_lease = until > Timestamp::now() + time_left + WORKER_LEASE_MARGIN;
+                    if pause >= time_left || is_worker_lease {
                         self.send_lease_check(transcriber, until).await?;
                         return Ok(None);
                     }
                     tokio::time::sleep(pause).await;
                     match (transcriber.transcripts.get(&id).await?, job.again_since) {
-                        // Whoever was at it has paid since this request came: that is new enough.
-                        (TranscriptState::Completed(transcript), Some(since)) if transcript.is_of(since) => {
+                        // Another process completed a paid transcript after this request arrived, so it is new enough.
+                        (TranscriptState::Completed(transcript), Some(since))
+                            if transcript.is_completed_since(since) =>
+                        {
                             return Ok(Some((*transcript, true)));
                         }
-                        // What failed for good just now would fail again.
+                        // A permanent failure would occur again.
                         (TranscriptState::Failed(failure), _) if !failure.retryable => {
-                            return Err(ApiError::not_transcribed(self.format, failure));
+                            return Err(self.failed(failure));
                         }
                         _ => {}
                     }
@@ -323,7 +370,8 @@ impl<'a> TranscriptRequest<'a> {
         }
     }
 
-    /// What a recording of so many seconds and channels would cost; without channels, because it is stored, nothing.
+    /// Estimates the price for a recording of this length and number of channels. `channels` is `None` for a stored transcript, which costs
+    /// nothing.
     async fn estimated(
         &self,
         transcriber: &Transcriber,
@@ -332,14 +380,15 @@ impl<'a> TranscriptRequest<'a> {
     ) -> Result<RequestOutcome, ApiError> {
         let options = &self.job.options;
         let model = options.model.as_deref().unwrap_or(transcriber.whisper.model());
+        let price = transcriber.whisper.price_per_minute(model);
         let cost = match channels {
             None => Some(Cost::default()),
             Some(channels) => {
                 let billed_channels = if options.mixed { 1 } else { channels };
-                seconds.map(|seconds| Cost::of(seconds as f64 * f64::from(billed_channels), model))
+                seconds.map(|seconds| Cost::of(seconds as f64 * f64::from(billed_channels), price))
             }
         };
-        let month = transcriber.usage.this_month().await?;
+        let month = transcriber.usage.current_month().await?;
         Ok(RequestOutcome::Estimated(Estimate {
             cached: channels.is_none(),
             model: model.to_owned(),
@@ -350,18 +399,19 @@ impl<'a> TranscriptRequest<'a> {
         }))
     }
 
-    /// Refuses at once what the budget can't hold, instead of by a job that fails later.
+    /// Rejects a request that exceeds the budget immediately, so that its job does not fail later.
     async fn check_budget(&self, transcriber: &Transcriber, source: &RecordingSource<'_>) -> Result<(), ApiError> {
         if !transcriber.usage.has_budget() {
             return Ok(());
         }
         let options = &self.job.options;
         let model = options.model.as_deref().unwrap_or(transcriber.whisper.model());
-        let cost = Cost::of(source.seconds.unwrap_or_default() as f64, model).usd();
-        let month = transcriber.usage.this_month().await?;
+        let price = transcriber.whisper.price_per_minute(model);
+        let cost = Cost::of(source.seconds.unwrap_or_default() as f64, price).usd();
+        let month = transcriber.usage.current_month().await?;
         match month.budget_left_usd {
             Some(left) if left < cost || left <= 0.0 => {
-                // Perhaps it is this very recording that somebody is paying for.
+                // Another request may have reserved the price for the same recording.
                 let id = self.transcript_id();
                 if !matches!(
                     transcriber.transcripts.get(&id).await?,

@@ -1,9 +1,11 @@
-//! A transcript, or how far it is, as callers see it.
+//! The responses of the transcript endpoints.
 
 use jiff::Timestamp;
-use lambda_http::http::StatusCode;
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+#[cfg(feature = "openapi")]
+use super::contract;
 use super::{
     captions,
     request::{Estimate, RequestOutcome, Timestamps},
@@ -12,27 +14,27 @@ use crate::{
     clients::{
         queue::RecordingId,
         twilio::{AccountSid, RecordingSid, Twilio},
-        whisper::{Segment, Word},
+        whisper::{DropReason, Dropped, Segment, Word},
     },
     http::{ApiError, Query, Reply, invalid_parameter},
     ids::DispatchId,
     time::to_seconds,
     transcription::{SpeakerNames, turns},
-    transcripts::{Progress, Transcript, TranscriptState, Variant},
+    transcripts::{Coverage, Progress, Transcript, TranscriptState, Variant},
 };
 
-/// Which recording a transcript is of, as its answer says.
+/// The fields of a response that identify the recording.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum RecordingLabel {
-    /// As the Twilio document prints it.
+    /// A Twilio recording.
     Twilio {
-        /// The SID.
+        /// The recording's SID.
         recording_sid: String,
-        /// Where its audio is, on the configured host.
+        /// The URL of its audio on the configured host.
         audio_url: String,
     },
-    /// By its dispatch.
+    /// A LiveKit recording.
     Egress {
         /// The dispatch id.
         dispatch_id: String,
@@ -40,7 +42,7 @@ pub enum RecordingLabel {
 }
 
 impl RecordingLabel {
-    /// A Twilio recording.
+    /// The label of a Twilio recording.
     pub fn twilio(twilio: &Twilio, account: &AccountSid, sid: &RecordingSid) -> Self {
         Self::Twilio {
             recording_sid: sid.to_string(),
@@ -48,7 +50,7 @@ impl RecordingLabel {
         }
     }
 
-    /// The recording of a dispatch.
+    /// The label of a dispatch's recording.
     pub fn egress(id: &DispatchId) -> Self {
         Self::Egress {
             dispatch_id: id.to_string(),
@@ -56,17 +58,25 @@ impl RecordingLabel {
     }
 }
 
-/// The documented answer, a finished transcript, with what it cost.
+/// The body with a completed transcript and its price.
 #[derive(Debug, Serialize)]
-struct TranscriptBody {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Transcript))]
+pub struct TranscriptBody {
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Label))]
     label: RecordingLabel,
     transcript: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     recording_details: Option<RecordingDetails>,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::completed))]
     status: &'static str,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     timestamp: String,
     cached: bool,
+    /// Whether it is being replaced.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refreshing: bool,
     language: Option<String>,
     model: String,
     no_speech: bool,
@@ -74,25 +84,44 @@ struct TranscriptBody {
     audio_seconds: Option<f64>,
     billed_seconds: u64,
     cost_usd: f64,
+    /// True if more than 2 % of the recording is missing: what is missing is in no other field.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    incomplete: Option<bool>,
+    /// With `incomplete`, how much of the recording was decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    coverage: Option<Coverage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     turns: Option<Vec<Spoken>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     segments: Option<Vec<Spoken>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     words: Option<Vec<SpokenWord>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    dropped: Option<Vec<DroppedText>>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct RecordingDetails {
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::completed))]
     status: &'static str,
     duration: Option<u64>,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
     date_created: Option<String>,
     call_sid: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct Spoken {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     speaker: Option<String>,
     start: f64,
     end: f64,
@@ -100,25 +129,43 @@ struct Spoken {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+struct DroppedText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    speaker: Option<String>,
+    start: f64,
+    end: f64,
+    text: String,
+    reason: DropReason,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct SpokenWord {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     speaker: Option<String>,
     start: f64,
     end: f64,
     word: String,
 }
 
-/// What an answer is to show besides the text.
+/// The optional parts of a response.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseOptions {
-    /// `recording_details`, given where the recording was named by its SID.
+    /// `recording_details`, which are included if the request named the recording by SID.
     pub details: bool,
-    /// `segments`, and `words`.
+    /// `segments` and `words`.
     pub timestamps: Option<Timestamps>,
+    /// `refreshing`: the transcript is being replaced.
+    pub refreshing: bool,
+    /// `dropped`: what was left out because the model made it up.
+    pub dropped: bool,
 }
 
 impl TranscriptBody {
-    /// The answer for this recording.
+    /// The body for a transcript.
     fn new(
         label: RecordingLabel,
         names: &SpeakerNames,
@@ -145,6 +192,14 @@ impl TranscriptBody {
             end: word.end,
             word: word.word,
         };
+        let shortfall = transcript.coverage.filter(Coverage::is_incomplete);
+        let dropped_text = |dropped: Dropped| DroppedText {
+            speaker: speaker(dropped.channel),
+            start: dropped.start,
+            end: dropped.end,
+            text: dropped.text,
+            reason: dropped.reason,
+        };
         let speech = transcript.speech;
         let turns = (transcript.speakers > 0).then(|| turns(&speech.segments).into_iter().map(spoken).collect());
         let words = options.timestamps.filter(|shown| *shown == Timestamps::Word);
@@ -156,44 +211,70 @@ impl TranscriptBody {
             status: "completed",
             timestamp: to_seconds(transcript.completed_at),
             cached,
+            refreshing: options.refreshing,
             language: transcript.language,
             model: transcript.model,
             dropped_segments: transcript.dropped_segments,
             audio_seconds: transcript.audio_seconds,
             billed_seconds: transcript.billed_seconds,
             cost_usd: transcript.cost_usd,
+            incomplete: shortfall.map(|_| true),
+            coverage: shortfall,
             turns,
             segments: options
                 .timestamps
                 .map(|_| speech.segments.into_iter().map(spoken).collect()),
             words: words.map(|_| speech.words.into_iter().map(spoken_word).collect()),
+            dropped: options
+                .dropped
+                .then(|| speech.dropped.into_iter().map(dropped_text).collect()),
         }
     }
 }
 
-/// The answer to a `POST`.
+/// The body of a response to `POST` with the status 200.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
-enum PostBody {
-    Completed(Box<TranscriptBody>),
-    Accepted {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        status_url: String,
-        estimated_seconds: u64,
-    },
-    Estimated {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        #[serde(flatten)]
-        estimate: Estimate,
-        timestamp: String,
-    },
+pub enum TranscriptOrEstimate {
+    /// The transcript.
+    Transcript(Box<TranscriptBody>),
+    /// With `dry_run`, what it would cost.
+    Estimate(EstimateBody),
 }
 
-/// What a `POST` for the transcript of a recording is answered with: 200 with the transcript or an estimate, 202 with where its state can be read.
+/// The body of a response with the status 202.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptAccepted))]
+pub struct AcceptedBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::processing))]
+    status: &'static str,
+    /// Path and query of the transcript's state, below the base URL.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    status_url: String,
+    /// Seconds until the transcript is ready, approximately.
+    estimated_seconds: u64,
+}
+
+/// The price of a transcript. Nothing was done.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptEstimate))]
+pub struct EstimateBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::estimate))]
+    status: &'static str,
+    #[serde(flatten)]
+    estimate: Estimate,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    timestamp: String,
+}
+
+/// The response to a `POST` for a transcript: 200 with the transcript or an estimate, or 202 with the URL of its state.
 pub fn post_reply(
     recording: RecordingId,
     label: RecordingLabel,
@@ -202,34 +283,33 @@ pub fn post_reply(
     names: &SpeakerNames,
     options: ResponseOptions,
 ) -> Reply {
-    let (status, body) = match outcome {
+    match outcome {
         RequestOutcome::Completed(transcript, cached) => {
             let body = TranscriptBody::new(label, names, *transcript, cached, options);
-            (StatusCode::OK, PostBody::Completed(Box::new(body)))
+            Reply::from((StatusCode::OK, TranscriptOrEstimate::Transcript(Box::new(body))))
         }
         RequestOutcome::Accepted { estimated_seconds } => {
-            let body = PostBody::Accepted {
+            let body = AcceptedBody {
                 status: "processing",
                 status_url: status_url(&recording, variant),
                 estimated_seconds,
                 recording,
             };
-            (StatusCode::ACCEPTED, body)
+            Reply::from((StatusCode::ACCEPTED, body))
         }
         RequestOutcome::Estimated(estimate) => {
-            let body = PostBody::Estimated {
+            let body = EstimateBody {
                 recording,
                 status: "estimate",
                 estimate,
                 timestamp: to_seconds(Timestamp::now()),
             };
-            (StatusCode::OK, body)
+            Reply::from((StatusCode::OK, TranscriptOrEstimate::Estimate(body)))
         }
-    };
-    Reply::from((status, body))
+    }
 }
 
-/// Where the state of a recording's transcript can be read, relative to the API's base URL.
+/// The URL of a transcript's state, relative to the API's base URL.
 fn status_url(recording: &RecordingId, variant: &Variant) -> String {
     let url = match recording {
         RecordingId::Twilio(sid) => format!("/api/twilio/transcript/{sid}"),
@@ -249,41 +329,67 @@ enum Format {
     Vtt,
 }
 
-/// The query of a `GET` for a transcript.
+/// The query parameters of a `GET` for a transcript.
 #[derive(Debug)]
 pub struct TranscriptQuery {
     format: Format,
     timestamps: Option<Timestamps>,
-    /// Which options it was asked for with.
+    include_dropped: bool,
+    /// The variant of the options that the transcript was requested with.
     pub variant: Variant,
 }
 
+/// The answer to a `GET`: a transcript or its state.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
-enum State {
+pub enum StoredTranscript {
+    /// The transcript.
     Completed(Box<TranscriptBody>),
-    Pending {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        status_url: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        progress: Option<Progress>,
-    },
-    Failed {
-        #[serde(flatten)]
-        recording: RecordingId,
-        status: &'static str,
-        error: String,
-        code: String,
-        retryable: bool,
-    },
+    /// It is not ready.
+    Pending(PendingBody),
+    /// The last attempt failed.
+    Failed(FailedBody),
+}
+
+/// A transcript that is not ready.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptPending))]
+pub struct PendingBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::pending))]
+    status: &'static str,
+    /// Path and query of this state, below the base URL.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    status_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    progress: Option<Progress>,
+}
+
+/// A transcription that failed.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TranscriptFailed))]
+pub struct FailedBody {
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = contract::Recording))]
+    recording: RecordingId,
+    #[cfg_attr(feature = "openapi", schema(schema_with = contract::failed))]
+    status: &'static str,
+    /// The reason, as a sentence.
+    error: String,
+    /// The reason, as a stable code for programs.
+    code: String,
+    /// Whether another `POST` may succeed.
+    retryable: bool,
 }
 
 impl TranscriptQuery {
-    /// Reads `format`, `timestamps` and `variant`.
+    /// Parses `format`, `timestamps`, `include` and `variant`.
     pub fn parse(query: &Query) -> Result<Self, ApiError> {
-        query.only(&["format", "timestamps", "variant"])?;
+        query.only(&["format", "timestamps", "include", "variant"])?;
         let format = match query.get("format").unwrap_or("json") {
             "json" => Format::Json,
             "text" => Format::Text,
@@ -297,23 +403,29 @@ impl TranscriptQuery {
             Some("word") => Some(Timestamps::Word),
             Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
         };
+        let include_dropped = match query.get("include") {
+            None => false,
+            Some("dropped") => true,
+            Some(other) => return Err(invalid_parameter("include", other, "dropped")),
+        };
         let variant = query.get("variant").unwrap_or("default");
-        let accepted = "the one of the status_url that the POST was answered with";
+        let accepted = "the variant in the status_url of the POST's response";
         let variant = Variant::parse(variant).ok_or_else(|| invalid_parameter("variant", variant, accepted))?;
         Ok(Self {
             format,
             timestamps,
+            include_dropped,
             variant,
         })
     }
 
-    /// Whether the answer is JSON.
+    /// Whether JSON is requested.
     pub fn wants_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// The answer to what is known. `label` names the recording in the JSON body of a finished transcript, where that is wanted; `post_to` says
-    /// where a transcript is asked for.
+    /// The response for the state of a transcript. `label` is needed for the JSON body of a completed transcript; `post_to` tells the caller how
+    /// to request a transcript.
     pub fn answer(
         &self,
         recording: RecordingId,
@@ -322,42 +434,64 @@ impl TranscriptQuery {
         names: &SpeakerNames,
         post_to: &str,
     ) -> Result<Reply, ApiError> {
-        let pending = |recording: RecordingId, status, progress| State::Pending {
-            status_url: status_url(&recording, &self.variant),
-            recording,
-            status,
-            progress,
+        let pending = |recording: RecordingId, status, progress| {
+            StoredTranscript::Pending(PendingBody {
+                status_url: status_url(&recording, &self.variant),
+                recording,
+                status,
+                progress,
+            })
         };
+        let refreshing = matches!(
+            known,
+            TranscriptState::InProgress { .. } | TranscriptState::Queued { .. }
+        );
         let state = match known {
-            TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript) => {
+            TranscriptState::Completed(transcript)
+            | TranscriptState::Stale(transcript)
+            | TranscriptState::InProgress {
+                earlier: Some(transcript),
+                ..
+            }
+            | TranscriptState::Queued {
+                earlier: Some(transcript),
+                ..
+            } => {
                 let Some(label) = label else {
                     return Ok(rendered(*transcript, self.format, names));
                 };
                 let options = ResponseOptions {
                     details: matches!(recording, RecordingId::Twilio(_)),
                     timestamps: self.timestamps,
+                    refreshing,
+                    dropped: self.include_dropped,
                 };
-                State::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
+                StoredTranscript::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
             }
-            TranscriptState::Queued(progress) => pending(recording, "queued", progress),
+            TranscriptState::Queued { progress, .. } => pending(recording, "queued", progress),
             TranscriptState::InProgress { progress, .. } => pending(recording, "processing", progress),
-            TranscriptState::Failed(failure) => State::Failed {
+            TranscriptState::Failed(failure) => StoredTranscript::Failed(FailedBody {
                 recording,
                 status: "failed",
                 error: format!("Transcription failed: {}", failure.message),
                 code: failure.code,
                 retryable: failure.retryable,
-            },
+            }),
             TranscriptState::Absent => {
                 return Err(ApiError::not_found(
                     "transcript_not_found",
-                    format!("No transcript of this recording has been asked for. {post_to} first."),
+                    format!("No transcript of this recording has been requested. {post_to} first."),
                 ));
             }
         };
         match state {
-            State::Pending { status, .. } | State::Failed { status, .. } if !self.wants_json() => {
-                let message = format!("The transcript is not there (status={status}); ask without format to see why.");
+            StoredTranscript::Pending(PendingBody { status, .. })
+            | StoredTranscript::Failed(FailedBody { status, .. })
+                if !self.wants_json() =>
+            {
+                let message = format!(
+                    "The transcript is not ready (status={status}); send the request without format for details."
+                );
                 Err(ApiError::new(StatusCode::CONFLICT, "transcript_not_ready", message))
             }
             state => Ok(Reply::from((StatusCode::OK, state))),
@@ -365,10 +499,30 @@ impl TranscriptQuery {
     }
 }
 
+/// Formats without fields of their own say it in a header.
+const COVERAGE: HeaderName = HeaderName::from_static("x-transcript-coverage");
+
 fn rendered(transcript: Transcript, format: Format, names: &SpeakerNames) -> Reply {
+    let shortfall = transcript.coverage.filter(Coverage::is_incomplete);
+    let reply = text_reply(transcript, format, names);
+    let value = shortfall.and_then(|coverage| {
+        let expected = coverage.expected_seconds.unwrap_or_default();
+        let value = format!(
+            "incomplete; decoded_seconds={}; expected_seconds={expected}",
+            coverage.decoded_seconds
+        );
+        HeaderValue::try_from(value).ok()
+    });
+    match value {
+        Some(value) => reply.header(COVERAGE, value),
+        None => reply,
+    }
+}
+
+fn text_reply(transcript: Transcript, format: Format, names: &SpeakerNames) -> Reply {
     let mut speech = transcript.speech;
     if speech.segments.is_empty() && !speech.text.is_empty() {
-        // The model gave no times: one caption for all of it.
+        // Without timestamps from the model, the whole text becomes one caption.
         let known = transcript.recording_duration.map(|seconds| seconds as f64);
         speech.segments.push(Segment {
             start: 0.0,

@@ -1,4 +1,4 @@
-//! Putting a recording into the queue.
+//! Sends transcription jobs to the queue.
 
 use std::time::Duration;
 
@@ -6,33 +6,34 @@ use crate::{
     clients::{
         aws::Aws,
         queue::{Job, Queue, QueueError, RecordingId},
+        twilio::RecordingSid,
         whisper::WhisperOptions,
     },
     config::{ConfigError, Env},
-    transcripts::{TranscriptId, Transcripts, TranscriptsError, Variant},
+    transcripts::{AudioId, TranscriptId, Transcripts, TranscriptsError, Variant},
 };
 
-/// How long a queued job counts as queued. After that its message is lost, and the next request may queue it again.
+/// How long a job counts as queued. After that its message must be lost, and the next request queues it again.
 pub const QUEUED_VALID: Duration = Duration::from_secs(6 * 3600);
 /// Why a job could not be queued.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
-    /// The queue.
+    /// The message could not be sent.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The table.
+    /// The state could not be stored.
     #[error(transparent)]
     Transcripts(#[from] TranscriptsError),
 }
 
-/// What it takes to queue recordings as soon as they are completed.
+/// Queues Twilio recordings when they are completed.
 pub struct AutoTranscribe {
     queue: Queue,
     transcripts: Transcripts,
 }
 
 impl AutoTranscribe {
-    /// Reads `AUTO_TRANSCRIBE` (`false` when absent); `None` when it is `false`.
+    /// Reads `AUTO_TRANSCRIBE` (default `false`); `None` if it is `false`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
         match env.optional("AUTO_TRANSCRIBE").unwrap_or("false") {
             "true" => Ok(Some(Self {
@@ -47,18 +48,33 @@ impl AutoTranscribe {
         }
     }
 
-    /// Queues a recording with the default options.
-    pub async fn enqueue(&self, recording: RecordingId) -> Result<(), EnqueueError> {
-        let job = Job::new(recording, WhisperOptions::default());
-        enqueue(&self.queue, &self.transcripts, &job, QUEUED_VALID).await
+    /// Queues a Twilio recording with the default options.
+    pub async fn enqueue(&self, sid: RecordingSid) -> Result<(), EnqueueError> {
+        let job = Job::new(RecordingId::Twilio(sid.clone()), WhisperOptions::default());
+        enqueue(
+            &self.queue,
+            &self.transcripts,
+            &job,
+            &AudioId::Twilio(sid),
+            QUEUED_VALID,
+        )
+        .await
     }
 }
 
-/// Puts a job into the queue, then stores that it is queued, for at most `valid`. In this order: a stored state without a message would wait for
-/// nobody.
-pub async fn enqueue(queue: &Queue, transcripts: &Transcripts, job: &Job, valid: Duration) -> Result<(), EnqueueError> {
+/// Sends a job to the queue, and then stores that the transcript of this audio is queued for at most `valid`. In the other order, a failure to
+/// send would leave a queued state without a message.
+pub async fn enqueue(
+    queue: &Queue,
+    transcripts: &Transcripts,
+    job: &Job,
+    audio: &AudioId,
+    valid: Duration,
+) -> Result<(), EnqueueError> {
     queue.send(job, Duration::ZERO).await?;
-    let id = TranscriptId::new(&job.recording, &Variant::of(&job.options));
-    transcripts.queue(&id, valid).await?;
+    let id = TranscriptId::new(audio, &Variant::of(&job.options));
+    transcripts
+        .queue(&id, valid, job.dispatch(), job.again_since.is_some())
+        .await?;
     Ok(())
 }

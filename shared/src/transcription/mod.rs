@@ -1,5 +1,6 @@
-//! Transcribing one recording: under a lease, by a request or by the queue's worker. Knows no HTTP and no routes.
+//! Transcribes a recording under a lease, for a request or for the worker. This module does not depend on HTTP.
 
+mod adopt;
 mod enqueue;
 mod error;
 mod media;
@@ -7,9 +8,14 @@ mod parts;
 mod pipeline;
 mod source;
 mod speakers;
+mod whole;
+mod work;
 
+pub use adopt::{AdoptError, transcript_state};
 pub use enqueue::{AutoTranscribe, EnqueueError, QUEUED_VALID, enqueue};
+pub use error::OVERWRITTEN;
 pub use media::Origin;
-pub use pipeline::{Outcome, PartLimits, Transcriber, estimated_seconds};
+pub use pipeline::{Outcome, estimated_seconds};
 pub use source::{RecordingSource, not_ready};
 pub use speakers::{SpeakerNames, turns};
+pub use work::{PartLimits, Transcriber};

@@ -1,7 +1,8 @@
-//! A long recording in parts: cut while it is read, transcribed side by side, stored one by one, joined by time.
+//! Transcribes a long recording in parts: it is cut while it is read, the parts are transcribed concurrently, each part is stored, and the
+//! results are joined by time.
 //!
-//! A part that is transcribed is stored before anything else happens with it. Whoever takes over cuts the recording again, which gives the
-//! same parts, and pays for those alone that are not stored.
+//! Each part is stored immediately after it is transcribed. A worker that continues the job cuts the recording again, which yields the same
+//! parts, and pays only for the parts that are not stored.
 
 use std::{
     collections::BTreeMap,
@@ -20,24 +21,27 @@ use tokio::{
 use super::{
     error::TranscribeError,
     media::{AudioFormat, Spooled},
-    pipeline::{Transcribed, Transcriber, Work},
     speakers::turns,
+    whole::CancelOnDrop,
+    work::{Transcribed, Transcriber, Work, coverage, peaks},
 };
 use crate::{
-    clients::whisper::{Segment, Transcription, WhisperError, Word, gives_times, longest_audio},
+    clients::whisper::{Dropped, Segment, Transcription, WhisperError, Word},
     retry::with_budget,
-    split::{Analysis, Channels, Part, Plan, split},
+    split::{Analysis, Channels, Part, Plan, Recording, SplitError, split},
     transcripts::{Lease, Progress, Speech, StoredPart},
 };
 
-/// Tries of one part.
+/// How often a recording is cut, at most, for an API that is found to take less each time.
+const CUTS: u32 = 5;
+/// The maximum number of attempts for a part.
 const ATTEMPTS: u32 = 5;
 const FLAC: AudioFormat = AudioFormat {
     extension: "flac",
     media_type: "audio/flac",
 };
 
-/// A part on disk; `part.audio` is empty.
+/// A part whose audio is in a file on disk; `part.audio` is empty.
 struct CutPart {
     part: Part,
     file: Spooled,
@@ -63,7 +67,7 @@ impl CutPart {
     }
 }
 
-/// What [`Transcriber::transcribe_part`] made: the part, and whether it has been added to those that are stored.
+/// A transcribed part, and whether it was added to the stored parts.
 struct TranscribedPart {
     channel: u8,
     index: u32,
@@ -72,23 +76,63 @@ struct TranscribedPart {
 }
 
 impl Transcriber {
-    /// Transcribes a file on disk part by part. The second value says whether at least one part was added to those stored.
-    pub(super) async fn transcribe_parts(
+    /// Transcribes a file on disk part by part, and again in smaller parts when the API is found to take less at once. The second value says
+    /// whether at least one part was added to those stored.
+    pub(super) async fn transcribe_in_parts(
         &self,
         lease: &Lease,
         work: &Work<'_>,
         file: Spooled,
         channels: Channels,
     ) -> (Result<Transcribed, TranscribeError>, bool) {
-        let model = work.model(self);
-        let limit = longest_audio(model).map_or(Duration::MAX, Duration::from_secs_f64);
-        let longest = match channels == Channels::Separate && !gives_times(model) {
-            true => TURN.min(self.limits.length),
-            false => limit.min(self.limits.length),
+        let mut any_added = false;
+        for _ in 0..CUTS {
+            let again = match file.try_clone() {
+                Ok(again) => again,
+                Err(error) => return (Err(TranscribeError::Disk(error)), any_added),
+            };
+            let (result, added) = self.transcribe_parts(lease, work, again, channels).await;
+            any_added |= added;
+            if !matches!(result, Err(TranscribeError::LimitsLearned)) {
+                return (result, any_added);
+            }
+        }
+        (Err(TranscribeError::LimitsLearned), any_added)
+    }
+
+    /// The longest part that the API is known to take by now.
+    fn longest_part(&self, work: &Work<'_>, channels: Channels) -> Duration {
+        let limits = self.whisper.limits(work.model(self));
+        let longest = Duration::from_secs_f64(limits.longest_part()).min(self.limits.length);
+        match channels == Channels::Separate && !limits.times {
+            true => TURN.min(longest),
+            false => longest,
+        }
+    }
+
+    async fn transcribe_parts(
+        &self,
+        lease: &Lease,
+        work: &Work<'_>,
+        file: Spooled,
+        channels: Channels,
+    ) -> (Result<Transcribed, TranscribeError>, bool) {
+        let plan = Plan {
+            longest: self.longest_part(work, channels),
+            channels,
         };
-        let plan = Plan { longest, channels };
         let (cut, mut parts) = mpsc::channel(1);
-        let splitting = spawn_blocking(move || cut_parts(file, &plan, &cut));
+        let cancel = CancelOnDrop::new();
+        let (cancelled, promised_seconds) = (cancel.flag(), work.promised_seconds());
+        let splitting = spawn_blocking(move || {
+            let recording = Recording {
+                file: &file.file,
+                extension: Some(file.format.extension),
+                promised_seconds,
+                cancelled: &cancelled,
+            };
+            cut_parts(&recording, &plan, &cut)
+        });
 
         let mut progress = Progress {
             parts_done: 0,
@@ -108,7 +152,7 @@ impl Transcriber {
                 part = parts.recv(), if cutting && running.len() < self.limits.at_once => match part {
                     Some(Ok(part)) => {
                         progress.parts_total += 1;
-                        running.push(self.transcribe_part(lease, work, part));
+                        running.push(self.transcribe_part(lease, work, &plan, part));
                     }
                     Some(Err(error)) => failure = Some(TranscribeError::Disk(error)),
                     None => all_cut = true,
@@ -123,7 +167,7 @@ impl Transcriber {
                             failure = failure.or(Some(error));
                         }
                     }
-                    // What was begun is finished and kept; nothing new is begun.
+                    // Parts in progress are finished and stored; no new part is begun.
                     Err(error) => failure = failure.or(Some(error)),
                 },
                 else => break,
@@ -131,7 +175,6 @@ impl Transcriber {
         }
         let added = transcribed.iter().any(|part| part.added);
         if let Some(failure) = failure {
-            // The splitter ends by itself when nobody takes its next part.
             return (Err(failure), added);
         }
         let analysis = match splitting.await {
@@ -157,6 +200,7 @@ impl Transcriber {
         &self,
         lease: &Lease,
         work: &Work<'_>,
+        plan: &Plan,
         cut: CutPart,
     ) -> Result<TranscribedPart, TranscribeError> {
         let CutPart { part, file } = cut;
@@ -176,13 +220,20 @@ impl Transcriber {
         if Instant::now() + time_for(part.seconds) > work.deadline {
             return Err(TranscribeError::OutOfTime);
         }
+        let takes_parts = || self.longest_part(work, plan.channels) >= plan.longest;
         let paid = self.pay(part.seconds, work, || {
-            with_budget(&work.retries, ATTEMPTS, work.deadline, || {
-                self.send(work, &file, part.seconds)
+            with_budget(&work.retries, ATTEMPTS, work.deadline, || async {
+                match takes_parts() {
+                    true => self.send(work, &file, part.seconds).await,
+                    false => Err(TranscribeError::LimitsLearned),
+                }
             })
         });
         let (transcription, cost) = match paid.await {
             Err(TranscribeError::Whisper(WhisperError::TooShort)) => Default::default(),
+            Err(TranscribeError::Whisper(WhisperError::TooLarge | WhisperError::TooLong(_))) if !takes_parts() => {
+                return Err(TranscribeError::LimitsLearned);
+            }
             paid => paid?,
         };
         let stored = StoredPart {
@@ -190,10 +241,10 @@ impl Transcriber {
             end: part.end,
             billed_seconds: cost.seconds,
             language: transcription.language.clone(),
-            dropped_segments: transcription.dropped_segments,
+            dropped_segments: transcription.dropped.len(),
             speech: placed(transcription, &part),
         };
-        // It is paid for: the text goes on into the transcript even when it can't be kept.
+        // The part is paid for, so its text is used in the transcript even if it can't be stored.
         let kept = self
             .transcripts
             .put_part(lease, part.channel, part.index, &stored)
@@ -205,21 +256,21 @@ impl Transcriber {
     }
 }
 
-/// The longest part of one speaker where words have no times: its place is then all that is known of them, and short parts keep a
-/// conversation's order.
+/// The maximum length of a part if the model returns no timestamps and the channels are separate. Only the position of a part is then known, and
+/// short parts preserve the order of a conversation.
 const TURN: Duration = Duration::from_secs(30);
 
-/// What the API usually needs for so much audio. A part that can't be done in the time that is left is not begun.
+/// The time that the API usually takes for this many seconds. A part is not begun if less time is left.
 fn time_for(seconds: f64) -> Duration {
     Duration::from_secs_f64(3.0 + seconds / 20.0)
 }
 
 fn cut_parts(
-    file: Spooled,
+    recording: &Recording<'_>,
     plan: &Plan,
     cut: &mpsc::Sender<io::Result<CutPart>>,
-) -> Result<Analysis, crate::split::SplitError> {
-    split(file.file, Some(file.format.extension), plan, &mut |part| {
+) -> Result<Analysis, SplitError> {
+    split(recording, plan, &mut |part| {
         let kept = CutPart::keep(part);
         let failed = kept.is_err();
         match cut.blocking_send(kept) {
@@ -229,20 +280,24 @@ fn cut_parts(
     })
 }
 
-/// The words of a part, in the recording's time.
+/// The text of a part, with timestamps relative to the start of the recording.
 fn placed(transcription: Transcription, part: &Part) -> Speech {
-    // To the millisecond: more is noise, and digits.
+    // Rounded to milliseconds, because further digits are noise.
     let at = |seconds| (part.recording_time(seconds) * 1000.0).round() / 1000.0;
     let mut speech = Speech {
         text: transcription.text,
         segments: transcription.segments,
         words: transcription.words,
+        dropped: transcription.dropped,
     };
     for segment in &mut speech.segments {
         (segment.start, segment.end) = (at(segment.start), at(segment.end));
     }
     for word in &mut speech.words {
         (word.start, word.end) = (at(word.start), at(word.end));
+    }
+    for dropped in &mut speech.dropped {
+        (dropped.start, dropped.end) = (at(dropped.start), at(dropped.end));
     }
     if speech.segments.is_empty() && !speech.text.is_empty() {
         speech.segments.push(Segment {
@@ -255,7 +310,7 @@ fn placed(transcription: Transcription, part: &Part) -> Speech {
     speech
 }
 
-/// All parts as one transcript: each channel's in their order, the channels' segments in the order of time.
+/// Joins all parts to one transcript: the parts of each channel in order, and the segments of the channels by time.
 fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channels) -> Transcribed {
     parts.sort_by_key(|part| (part.channel, part.index));
     let told_apart = channels == Channels::Separate && analysis.channels > 1 && !analysis.identical_channels;
@@ -263,13 +318,15 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
     let mut joined = Transcribed {
         audio_seconds: Some(analysis.seconds),
         speakers,
+        coverage: Some(coverage(analysis)),
+        peaks: Some(peaks(analysis)),
         ..Transcribed::default()
     };
     let mut texts: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for part in parts {
         let channel = (speakers > 0).then_some(part.channel);
         let stored = part.stored;
-        joined.billed_seconds += stored.billed_seconds;
+        joined.billed_seconds = joined.billed_seconds.saturating_add(stored.billed_seconds);
         joined.dropped_segments += stored.dropped_segments;
         joined.language = joined.language.or(stored.language);
         if !stored.speech.text.is_empty() {
@@ -282,10 +339,16 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
             .extend(segments.map(|segment| Segment { channel, ..segment }));
         let words = stored.speech.words.into_iter();
         joined.speech.words.extend(words.map(|word| Word { channel, ..word }));
+        let dropped = stored.speech.dropped.into_iter();
+        joined
+            .speech
+            .dropped
+            .extend(dropped.map(|dropped| Dropped { channel, ..dropped }));
     }
-    // Stable: what begins at the same time stays in the order of its channel.
+    // The sort is stable: segments with the same start stay in the order of their channels.
     joined.speech.segments.sort_by(|a, b| a.start.total_cmp(&b.start));
     joined.speech.words.sort_by(|a, b| a.start.total_cmp(&b.start));
+    joined.speech.dropped.sort_by(|a, b| a.start.total_cmp(&b.start));
     joined.speech.text = match speakers {
         0 => texts.into_values().flatten().collect::<Vec<_>>().join(" "),
         _ => {

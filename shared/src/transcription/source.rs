@@ -1,20 +1,19 @@
-//! From a recording's id to the source of its audio, or to why it can't be transcribed now.
+//! The source of a recording's audio, or why the recording can't be transcribed now.
 
 use jiff::Timestamp;
 
 use super::media::Origin;
 use crate::{
-    calls::{CallsError, Resolver},
+    calls::CallRecording,
     clients::{
-        queue::RecordingId,
+        bucket::RecordingsBucket,
         twilio::{MediaPlace, Recording, RecordingSid, StatusGroup, Twilio},
         whisper::WhisperOptions,
     },
-    ids::DispatchId,
-    transcripts::Failure,
+    transcripts::{AudioId, Failure},
 };
 
-/// What keeps a recording from being transcribed now; `None` when nothing does.
+/// Why a recording can't be transcribed now; `None` if it can.
 pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
     let status = &recording.status;
     if !status.is_completed() {
@@ -28,7 +27,7 @@ pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
         let message = "The recording is encrypted with a key that only its owner has";
         return Some(Failure::permanent("recording_encrypted", message));
     }
-    if twilio.media_place(recording) == MediaPlace::OutOfBounds {
+    if twilio.media_place(recording) == MediaPlace::NotAllowed {
         let message = "Twilio does not have the audio; the recording is in external storage, and this deployment's EXTERNAL_MEDIA_HOSTS does \
                        not name its host";
         return Some(Failure::permanent("recording_stored_externally", message));
@@ -36,36 +35,36 @@ pub fn not_ready(recording: &Recording, twilio: &Twilio) -> Option<Failure> {
     None
 }
 
-/// A recording to transcribe, and what is known of it before its audio is read.
+/// A recording to transcribe, and its known metadata.
 pub struct RecordingSource<'a> {
-    /// Which recording it is.
-    pub recording: RecordingId,
-    /// Where its audio is.
+    /// The identity of the audio.
+    pub audio: AudioId,
+    /// Where the audio is stored.
     pub origin: Origin<'a>,
-    /// Its length in seconds.
+    /// The recording's length in seconds.
     pub seconds: Option<u64>,
-    /// Its channels, at most.
+    /// The maximum number of channels.
     pub channels: u32,
-    /// When it was made.
+    /// When the recording was created.
     pub created: Option<Timestamp>,
-    /// Its Twilio call.
+    /// Twilio's SID of the call.
     pub call_sid: Option<String>,
 }
 
 impl<'a> RecordingSource<'a> {
-    /// A Twilio recording without an [`not_ready`].
+    /// The source of a Twilio recording for which [`not_ready`] returns `None`.
     pub fn twilio(twilio: &'a Twilio, sid: &'a RecordingSid, recording: &Recording, options: &WhisperOptions) -> Self {
         let channels = recording.channels.unwrap_or(1);
         let origin = match twilio.media_place(recording) {
             MediaPlace::External(url) => Origin::External { twilio, url },
-            MediaPlace::Twilio | MediaPlace::OutOfBounds => Origin::Twilio {
+            MediaPlace::Twilio | MediaPlace::NotAllowed => Origin::Twilio {
                 twilio,
                 sid,
                 both_channels: channels > 1 && !options.mixed,
             },
         };
         Self {
-            recording: RecordingId::Twilio(sid.clone()),
+            audio: AudioId::Twilio(sid.clone()),
             origin,
             seconds: recording.duration,
             channels,
@@ -74,21 +73,20 @@ impl<'a> RecordingSource<'a> {
         }
     }
 
-    /// The recording of a call over LiveKit, with the length that its interaction reported.
-    pub async fn egress(recordings: &'a Resolver, id: &DispatchId, key: String) -> Result<Self, CallsError> {
-        let call = recordings.calls.get(id).await?;
-        let seconds = call.and_then(|call| call.duration);
-        Ok(Self {
-            recording: RecordingId::Egress(id.clone()),
+    /// The source of a LiveKit recording, with the length that its interaction reported.
+    pub fn egress(bucket: &'a RecordingsBucket, found: &CallRecording) -> Self {
+        let seconds = found.call.as_ref().and_then(|call| call.duration);
+        Self {
+            audio: AudioId::Object(found.recording.clone()),
             origin: Origin::Bucket {
-                bucket: &recordings.bucket,
-                key,
+                bucket,
+                recording: found.recording.clone(),
             },
             seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()),
-            // Perhaps: LiveKit can record the agent on a channel of its own.
+            // There may be two: LiveKit can record the agent on a separate channel.
             channels: 2,
             created: None,
             call_sid: None,
-        })
+        }
     }
 }

@@ -1,13 +1,13 @@
-//! Who speaks on which channel, and whose turn it is.
+//! The names of speakers and their turns.
 
 use crate::{clients::whisper::Segment, config::Env};
 
-/// What the channels of a recording are called: the first one's name first.
+/// The names of the speakers, by channel.
 #[derive(Debug, Clone)]
 pub struct SpeakerNames(Vec<String>);
 
 impl SpeakerNames {
-    /// Reads `SPEAKER_NAMES`, separated by commas: `agent,customer` when absent.
+    /// Reads `SPEAKER_NAMES`, separated by commas (default `agent,customer`).
     pub fn from_env(env: &Env) -> Self {
         let names = env.optional("SPEAKER_NAMES").unwrap_or("agent,customer").split(',');
         Self(names.map(|name| name.trim().to_owned()).collect())
@@ -20,7 +20,7 @@ impl SpeakerNames {
     }
 }
 
-/// Segments of one speaker in a row, as one.
+/// Joins consecutive segments of the same speaker.
 pub fn turns(segments: &[Segment]) -> Vec<Segment> {
     let mut turns: Vec<Segment> = Vec::new();
     for segment in segments.iter().filter(|segment| !segment.text.is_empty()) {

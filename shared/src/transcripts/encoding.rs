@@ -1,8 +1,8 @@
-//! Transcripts as items of the table and back.
+//! Converts transcripts to items of the table and back.
 
 use std::io::BufReader;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,11 +16,15 @@ use crate::{
     time::to_seconds,
 };
 
-/// What an item says.
-pub(super) fn known(item: &Item) -> Result<TranscriptState, TranscriptsError> {
+/// The state that an item represents.
+pub(super) fn state_from(item: &Item) -> Result<TranscriptState, TranscriptsError> {
     let until = get_number(item, "lease_until").and_then(|until| Timestamp::from_millisecond(until).ok());
     let until = until.unwrap_or_default();
     let progress = get_text(item, "progress").and_then(|text| serde_json::from_str(&text).ok());
+    let earlier = || match item.contains_key("completed_at") {
+        true => Ok::<_, TranscriptsError>(Some(Box::new(transcript_from_item(item)?))),
+        false => Ok(None),
+    };
     Ok(match get_text(item, "state").as_deref() {
         Some("completed") => TranscriptState::Completed(Box::new(transcript_from_item(item)?)),
         Some("failed") => TranscriptState::Failed(Failure {
@@ -32,23 +36,31 @@ pub(super) fn known(item: &Item) -> Result<TranscriptState, TranscriptsError> {
                 .unwrap_or_default(),
             retry_after: None,
         }),
-        Some("in_progress" | "queued") if until < Timestamp::now() => match item.contains_key("completed_at") {
-            true => TranscriptState::Stale(Box::new(transcript_from_item(item)?)),
-            false => TranscriptState::Failed(Failure {
+        Some("in_progress" | "queued") if until < Timestamp::now() => match earlier()? {
+            Some(transcript) => TranscriptState::Stale(transcript),
+            None => TranscriptState::Failed(Failure {
                 code: INTERRUPTED.into(),
                 message: "The transcription was interrupted".into(),
                 retryable: true,
                 retry_after: None,
             }),
         },
-        Some("in_progress") => TranscriptState::InProgress { until, progress },
-        Some("queued") => TranscriptState::Queued(progress),
+        Some("in_progress") => TranscriptState::InProgress {
+            until,
+            progress,
+            earlier: earlier()?,
+        },
+        Some("queued") => TranscriptState::Queued {
+            progress,
+            earlier: earlier()?,
+            dispatch: get_text(item, "queued_by"),
+        },
         _ => TranscriptState::Absent,
     })
 }
 
-/// All but the words.
-pub(super) fn item_from_transcript(transcript: &Transcript) -> Item {
+/// All attributes except `speech`.
+pub(super) fn item_from_transcript(transcript: &Transcript) -> Result<Item, TranscriptsError> {
     let mut item = Item::from([
         ("model".to_owned(), text(&transcript.model)),
         ("billed_seconds".to_owned(), number(transcript.billed_seconds as i64)),
@@ -88,7 +100,16 @@ pub(super) fn item_from_transcript(transcript: &Transcript) -> Item {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::N(value?)))),
     );
-    item
+    let packed = [
+        ("coverage", transcript.coverage.as_ref().map(pack)),
+        ("peaks", transcript.peaks.as_ref().map(pack)),
+    ];
+    for (name, value) in packed {
+        if let Some(value) = value {
+            item.insert(name.to_owned(), AttributeValue::B(Blob::new(value?)));
+        }
+    }
+    Ok(item)
 }
 
 fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
@@ -99,7 +120,7 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
     Ok(Transcript {
         speech: unpack(
             speech
-                .ok_or_else(|| TranscriptsError("a completed item without its text".into()))?
+                .ok_or_else(|| TranscriptsError("a completed item has no text".into()))?
                 .as_ref(),
         )?,
         language: get_text(item, "language"),
@@ -108,6 +129,8 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
         cost_usd: float("cost_usd").unwrap_or_default(),
         dropped_segments: whole("dropped_segments").unwrap_or_default() as usize,
         speakers: whole("speakers").unwrap_or_default() as u8,
+        coverage: optional(item, "coverage")?,
+        peaks: optional(item, "peaks")?,
         model: get_text(item, "model").unwrap_or_default(),
         completed_at: time("completed_at").unwrap_or_default(),
         recording_duration: whole("recording_duration"),
@@ -116,7 +139,12 @@ fn transcript_from_item(item: &Item) -> Result<Transcript, TranscriptsError> {
     })
 }
 
-/// Compressed JSON: two hours of speech with the time of every word stay below an item's 400 KB.
+fn optional<T: DeserializeOwned>(item: &Item, name: &str) -> Result<Option<T>, TranscriptsError> {
+    let packed = item.get(name).and_then(|value| value.as_b().ok());
+    packed.map(|packed| unpack(packed.as_ref())).transpose()
+}
+
+/// Compresses a value as JSON. Two hours of speech with word timestamps fit into an item of 400 KB.
 pub(super) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, TranscriptsError> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     serde_json::to_writer(&mut encoder, value).map_err(|error| TranscriptsError(error.to_string()))?;
@@ -130,16 +158,14 @@ pub(super) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Transcript
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::primitives::Blob;
-
     use super::*;
     use crate::{
-        clients::whisper::{Segment, Word},
-        transcripts::Speech,
+        clients::whisper::{DropReason, Dropped, Segment, Word},
+        transcripts::{Coverage, Peaks, Speech},
     };
 
     #[test]
-    fn a_transcript_survives_the_table_even_when_nothing_was_said() {
+    fn a_transcript_is_equal_after_encoding_even_without_speech() {
         for words in ["", "Grüezi — hello"] {
             let segment = Segment {
                 start: 0.1,
@@ -158,6 +184,13 @@ mod tests {
                     text: words.into(),
                     segments: vec![segment],
                     words: vec![word],
+                    dropped: vec![Dropped {
+                        start: 2.0,
+                        end: 3.5,
+                        text: words.into(),
+                        reason: DropReason::Silence,
+                        channel: None,
+                    }],
                 },
                 language: Some("english".into()),
                 audio_seconds: Some(45.25),
@@ -165,17 +198,28 @@ mod tests {
                 cost_usd: 0.0046,
                 dropped_segments: 3,
                 speakers: 2,
+                coverage: Some(Coverage {
+                    decoded_seconds: 45.25,
+                    expected_seconds: Some(60.0),
+                }),
+                peaks: Some(Peaks {
+                    seconds_per_point: 0.5,
+                    channels: vec![vec![0, 255], vec![7, 8]],
+                }),
                 model: "whisper-1".into(),
                 completed_at: "2024-01-15T10:35:00Z".parse().unwrap(),
                 recording_duration: Some(45),
                 recording_created: "2024-01-15T10:30:00Z".parse().ok(),
                 call_sid: Some("CA1234567890abcdef".into()),
             };
-            let mut item = item_from_transcript(&transcript);
+            let mut item = item_from_transcript(&transcript).unwrap();
             item.insert("state".into(), text("completed"));
             let speech = pack(&transcript.speech).unwrap();
             item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
-            assert_eq!(known(&item).unwrap(), TranscriptState::Completed(Box::new(transcript)));
+            assert_eq!(
+                state_from(&item).unwrap(),
+                TranscriptState::Completed(Box::new(transcript))
+            );
         }
     }
 
@@ -197,7 +241,8 @@ mod tests {
             pack(&Speech {
                 text,
                 segments: Vec::new(),
-                words
+                words,
+                dropped: Vec::new(),
             })
             .unwrap()
             .len()

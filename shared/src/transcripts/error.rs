@@ -1,4 +1,4 @@
-//! Why the table could not be used.
+//! Errors of the transcripts table.
 
 use std::{error::Error, fmt};
 
@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError}
 
 use crate::clients::aws::causes;
 
-/// Why the table could not be used.
+/// A request to the transcripts table failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the transcripts table did not answer: {0}")]
 pub struct TranscriptsError(pub(super) String);
@@ -17,8 +17,8 @@ impl<E: Error + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for Trans
     }
 }
 
-/// `false` for a write that came too late: it changes nothing, which is what its condition is for.
-pub(super) fn was_not_refused<T, R: fmt::Debug + 'static>(
+/// Converts the result of a conditional write: `false` if its condition was not met.
+pub(super) fn condition_met<T, R: fmt::Debug + 'static>(
     result: Result<T, SdkError<UpdateItemError, R>>,
 ) -> Result<bool, TranscriptsError> {
     match result {

@@ -1,7 +1,7 @@
-//! Leases: who may transcribe a recording, until when, and what the others see meanwhile.
+//! Leases. A process must hold the lease on a transcript to transcribe it; others see the state of the lease.
 //!
-//! A lease has its own deadline (TTL deletion can lag by days) and a version that grows with every lease; every later write is conditional on
-//! that version, so a worker that lost its lease can't overwrite.
+//! A lease has an expiry time, which is compared on each read because DynamoDB's TTL deletion can lag by days, and a version that increases with
+//! every lease. Later writes are conditional on the version, so a worker that lost its lease can't overwrite newer state.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     encoding::{item_from_transcript, pack, unpack},
-    error::{TranscriptsError, was_not_refused},
+    error::{TranscriptsError, condition_met},
     model::{Failure, Progress, StoredPart, Transcript, TranscriptId, TranscriptState},
     table::Transcripts,
 };
@@ -23,40 +23,40 @@ use crate::clients::{
     dynamodb::{get_number, get_text, number, text},
 };
 
-/// The most text in one item, in bytes: items end at 400 KB.
-const ITEM_TEXT: usize = 350_000;
-/// How long a part waits for its run to go on: as long as SQS keeps a message.
-const PART_LIFE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// The maximum size of the text in one item, in bytes. DynamoDB's limit for an item is 400 KB.
+const MAX_TEXT_BYTES: usize = 350_000;
+/// How long a stored part is kept for the next lease of its run: as long as SQS retains a message.
+const PART_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// From the deadline of a lease to when it has surely ended, whatever the difference of the clocks.
+/// A margin after the expiry of a lease, for the difference between clocks.
 pub const LEASE_OVER: Duration = Duration::from_secs(5);
 
-/// What a lease may be taken from, besides what nobody has and nobody is at.
+/// Which states a claim may replace, besides absent, failed and expired ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimPolicy {
-    /// From the queue: the worker's right.
+    /// A queued job. Only the worker may claim it.
     pub queued: bool,
-    /// From what is completed, to pay for it again.
+    /// A completed transcript, to transcribe the recording again.
     pub completed: bool,
 }
 
-/// The right to transcribe, until it ends.
+/// The exclusive right to transcribe a recording until the lease expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     id: TranscriptId,
     version: i64,
-    /// Names what was begun with the first lease after the last completion: its parts belong together.
+    /// Identifies a run, which begins with the first lease after the last completion. Later leases of the same run reuse its parts.
     run: String,
-    /// Whether an earlier transcript is there to fall back to.
-    again: bool,
+    /// Whether the item still contains an earlier transcript.
+    has_transcript: bool,
 }
 
-/// The answer to [`Transcripts::claim`].
+/// The result of [`Transcripts::claim`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClaimResult {
-    /// The caller is to transcribe.
+    /// The caller holds the lease and must transcribe.
     Granted(Lease),
-    /// The caller is not: it is done, or someone else is at it.
+    /// The caller must not transcribe, because of this state.
     Refused(TranscriptState),
 }
 
@@ -66,13 +66,13 @@ impl Lease {
     }
 }
 
-/// Condition: nobody has it and nobody is at it.
+/// Condition: the transcript is absent, failed, or neither completed nor leased.
 const FREE: &str = "(attribute_not_exists(id) OR #state = :failed OR (#state <> :completed AND lease_until < :now))";
-/// Condition: the lease is still the writer's.
+/// Condition: the writer still holds the lease.
 const HELD: &str = "#version = :version AND #state = :in_progress";
 
 impl Transcripts {
-    /// The part at this place of the lease's run, when an earlier lease has left it.
+    /// The part that an earlier lease of the same run has stored, if any.
     pub async fn part(&self, lease: &Lease, channel: u8, index: u32) -> Result<Option<StoredPart>, TranscriptsError> {
         match self.bytes(lease.part_item(channel, index)).await? {
             Some(packed) => Ok(Some(unpack(&packed)?)),
@@ -80,7 +80,7 @@ impl Transcripts {
         }
     }
 
-    /// Keeps a part for the leases to come.
+    /// Stores a part for later leases of the same run.
     pub async fn put_part(
         &self,
         lease: &Lease,
@@ -88,12 +88,12 @@ impl Transcripts {
         index: u32,
         part: &StoredPart,
     ) -> Result<(), TranscriptsError> {
-        let expires = Timestamp::now() + PART_LIFE;
+        let expires = Timestamp::now() + PART_TTL;
         self.put_bytes(lease.part_item(channel, index), &pack(part)?, Some(expires))
             .await
     }
 
-    /// Notes how far the lease's work is. `false` when the lease is lost.
+    /// Stores the progress. Returns `false` if the lease was lost.
     pub async fn save_progress(&self, lease: &Lease, progress: &Progress) -> Result<bool, TranscriptsError> {
         let progress = serde_json::to_string(progress).map_err(|error| TranscriptsError(error.to_string()))?;
         let write = self
@@ -102,10 +102,11 @@ impl Transcripts {
             .expression_attribute_values(":progress", text(&progress))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
-        was_not_refused(write.send().await)
+        condition_met(write.send().await)
     }
 
-    /// Takes the lease on `id` until `until`, unless someone holds an unfinished one, or it is queued or completed and `taking` leaves that.
+    /// Claims the lease on `id` until `until`. The claim is refused if another process holds the lease, or if the transcript is queued or
+    /// completed and `policy` does not allow replacing that state.
     pub async fn claim(
         &self,
         id: &TranscriptId,
@@ -132,7 +133,7 @@ impl Transcripts {
             .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":failed", text("failed"))
             .expression_attribute_values(":in_progress", text("in_progress"))
-            // The SDK repeats a write whose answer was lost; the repetition must not be refused by the first one.
+            // The SDK retries a write whose response was lost. The condition on the owner lets the retry succeed.
             .expression_attribute_values(":owner", text(&format!("{:032x}", fastrand::u128(..))))
             .expression_attribute_values(":until", number(until.as_millisecond()))
             .expression_attribute_values(":now", number(Timestamp::now().as_millisecond()))
@@ -145,38 +146,80 @@ impl Transcripts {
             Ok(answer) => {
                 let item = answer.attributes.unwrap_or_default();
                 let version = get_number(&item, "version");
-                let version = version.ok_or_else(|| TranscriptsError("a lease without a version".into()))?;
+                let version = version.ok_or_else(|| TranscriptsError("a lease has no version".into()))?;
                 Ok(ClaimResult::Granted(Lease {
                     id: id.clone(),
                     version,
                     run: get_text(&item, "run").unwrap_or_default(),
-                    again: item.contains_key("completed_at"),
+                    has_transcript: item.contains_key("completed_at"),
                 }))
             }
             Err(error) => match error.into_service_error() {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
-                    Ok(ClaimResult::Refused(self.known(refused.item).await?))
+                    Ok(ClaimResult::Refused(self.state_from(refused.item).await?))
                 }
                 other => Err(TranscriptsError(causes(&other))),
             },
         }
     }
 
-    /// Notes that `id` is in the queue, for at most `valid`, unless it is completed or someone is at work already.
-    pub async fn queue(&self, id: &TranscriptId, valid: Duration) -> Result<(), TranscriptsError> {
+    /// Stores that `id` is in the queue, for at most `valid`, for this dispatch (empty for a Twilio recording), unless someone is at work already,
+    /// or it is completed and is not to be replaced.
+    pub async fn queue(
+        &self,
+        id: &TranscriptId,
+        valid: Duration,
+        dispatch: &str,
+        replace: bool,
+    ) -> Result<(), TranscriptsError> {
         let now = Timestamp::now();
+        let mut condition = format!("{FREE} OR (#state = :queued AND queued_by <> :dispatch)");
+        if replace {
+            condition.push_str(" OR #state = :completed");
+        }
         let write = self
             .update(
                 id,
-                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
-                FREE,
+                "SET #state = :queued, lease_until = :until, queued_by = :dispatch REMOVE lease_owner",
+                &condition,
             )
+            .expression_attribute_values(":dispatch", text(dispatch))
             .expression_attribute_values(":queued", text("queued"))
             .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":failed", text("failed"))
             .expression_attribute_values(":until", number((now + valid).as_millisecond()))
             .expression_attribute_values(":now", number(now.as_millisecond()));
-        was_not_refused(write.send().await)?;
+        condition_met(write.send().await)?;
+        Ok(())
+    }
+
+    /// Ends that `id` is queued for this dispatch, whose recording is another one by now. What was completed before is so again.
+    pub async fn unqueue(&self, id: &TranscriptId, dispatch: &str) -> Result<(), TranscriptsError> {
+        let queued = "#state = :queued AND queued_by = :dispatch";
+        let restore = self
+            .update(
+                id,
+                "SET #state = :completed REMOVE lease_until, queued_by",
+                &format!("{queued} AND attribute_exists(completed_at)"),
+            )
+            .expression_attribute_values(":completed", text("completed"))
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":dispatch", text(dispatch));
+        if condition_met(restore.send().await)? {
+            return Ok(());
+        }
+        // The item stays, with the run whose parts may be stored, in a state that reads as absent.
+        let end = self
+            .update(
+                id,
+                "SET #state = :unqueued, lease_until = :over REMOVE queued_by",
+                queued,
+            )
+            .expression_attribute_values(":unqueued", text("unqueued"))
+            .expression_attribute_values(":over", number(0))
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":dispatch", text(dispatch));
+        condition_met(end.send().await)?;
         Ok(())
     }
 
@@ -193,11 +236,11 @@ impl Transcripts {
             .expression_attribute_values(":until", number((Timestamp::now() + valid).as_millisecond()))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
-        was_not_refused(write.send().await)?;
+        condition_met(write.send().await)?;
         Ok(())
     }
 
-    /// Ends the lease with a failure, so that the next request can try again at once. What was completed before is so again.
+    /// Releases the lease with a failure, so that the next request can retry immediately. An earlier transcript becomes the completed one again.
     pub async fn fail(&self, lease: &Lease, failure: &Failure) -> Result<(), TranscriptsError> {
         let write = self
             .update(
@@ -206,13 +249,13 @@ impl Transcripts {
                 HELD,
             )
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":failed", text(if lease.again { "completed" } else { "failed" }))
+            .expression_attribute_values(":failed", text(if lease.has_transcript { "completed" } else { "failed" }))
             .expression_attribute_values(":code", text(&failure.code))
             .expression_attribute_values(":message", text(&failure.message))
             .expression_attribute_values(":retryable", AttributeValue::Bool(failure.retryable))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
-        was_not_refused(write.send().await)?;
+        condition_met(write.send().await)?;
         Ok(())
     }
 
@@ -226,21 +269,21 @@ impl Transcripts {
             .expression_attribute_names("#state", "state")
     }
 
-    /// Stores the result under the lease. `false` when the lease was lost to someone else, whose result counts instead.
+    /// Stores the transcript. Returns `false` if the lease was lost; the result of the other process is kept then.
     pub async fn complete(&self, lease: &Lease, transcript: &Transcript) -> Result<bool, TranscriptsError> {
-        let mut item = item_from_transcript(transcript);
+        let mut item = item_from_transcript(transcript)?;
         item.insert("id".into(), text(lease.id.as_str()));
         item.insert("state".into(), text("completed"));
         item.insert("version".into(), number(lease.version));
         let speech = pack(&transcript.speech)?;
-        let text_items = match speech.len() <= ITEM_TEXT {
+        let text_items = match speech.len() <= MAX_TEXT_BYTES {
             true => 0,
-            false => speech.chunks(ITEM_TEXT).len(),
+            false => speech.chunks(MAX_TEXT_BYTES).len(),
         };
         if text_items == 0 {
             item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
         } else {
-            let pieces = speech.chunks(ITEM_TEXT);
+            let pieces = speech.chunks(MAX_TEXT_BYTES);
             item.insert("text_items".into(), number(text_items as i64));
             item.insert("text_version".into(), number(lease.version));
             let writes = pieces
@@ -262,7 +305,7 @@ impl Transcripts {
                 let replaced = answer.attributes.unwrap_or_default();
                 let version = get_number(&replaced, "text_version").unwrap_or_default();
                 let count = get_number(&replaced, "text_items").unwrap_or_default();
-                // The SDK repeats a write whose answer was lost: then the item that is replaced is this very one.
+                // If the SDK retried a write whose response was lost, the replaced item is the one just written.
                 if version != lease.version {
                     self.delete_text(&lease.id, version, count).await;
                 }
@@ -280,12 +323,15 @@ impl Transcripts {
         }
     }
 
-    /// Deletes the further items of a transcript that does not count any more.
+    /// Deletes the additional text items of a replaced transcript.
     async fn delete_text(&self, id: &TranscriptId, version: i64, count: i64) {
         for n in 0..count {
             let item = self.client.delete_item().table_name(&self.table);
             if let Err(error) = item.key("id", text(&id.text_item(version, n))).send().await {
-                tracing::warn!(error = causes(&error), "text of a replaced transcript not deleted");
+                tracing::warn!(
+                    error = causes(&error),
+                    "the text of a replaced transcript could not be deleted"
+                );
             }
         }
     }

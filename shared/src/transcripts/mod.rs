@@ -1,18 +1,19 @@
-//! The transcripts table in DynamoDB: one item per recording and options, so that each is paid for once.
+//! The transcripts table in DynamoDB. It has one item for each recording and set of options, so that no transcription is paid for twice.
+//!
+//! An id names the audio, never a call: `object#{hash of key and ETag}#{variant}` or `twilio#{recording SID}#{variant}`. Items of version 0.1 have
+//! ids `egress#{dispatch id}#{variant}`.
 //!
 //! | state | meaning |
 //! | --- | --- |
 //! | `queued` | waits in the queue, at most until `lease_until` |
 //! | `in_progress` | someone is at work, at most until `lease_until` |
 //! | `completed` | the text is here |
+//! | `unqueued` | nobody asks for it any more: the job's call has another recording |
 //! | `failed` | `code`, `message` and `retryable` say why; the next request tries again |
 //!
-//! A lease has its own deadline (TTL deletion can lag by days) and a version that grows with every lease; every later write is conditional on
-//! that version, so a worker that lost its lease can't overwrite.
-//!
-//! A long recording is transcribed in parts. Each is an item of its own as soon as it is there, `{id}#part#{run}#{channel}#{index}`, and the
-//! next lease of the same run goes on with them; a run ends with its completion. A text too large for one item has its rest in items
-//! `{id}#text#{version}#{n}`.
+//! A long recording is transcribed in parts. Each transcribed part is stored in a separate item, `{id}#part#{run}#{channel}#{index}`, and the
+//! next lease of the same run continues with the stored parts. A run ends when the transcript is completed. A text that is too large for one
+//! item is stored in the items `{id}#text#{version}#{n}`. `lease.rs` describes leases.
 
 mod encoding;
 mod error;
@@ -24,6 +25,7 @@ pub mod usage;
 pub use error::TranscriptsError;
 pub use lease::{ClaimPolicy, ClaimResult, LEASE_OVER, Lease};
 pub use model::{
-    Failure, GIVEN_UP, INTERRUPTED, Progress, Speech, StoredPart, Transcript, TranscriptId, TranscriptState, Variant,
+    AudioId, Coverage, Failure, GIVEN_UP, INTERRUPTED, Peaks, Progress, Speech, StoredPart, Transcript, TranscriptId,
+    TranscriptState, Variant,
 };
 pub use table::Transcripts;

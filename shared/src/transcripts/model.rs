@@ -1,4 +1,4 @@
-//! What is stored of a recording's transcription, and under which key.
+//! The types stored in the transcripts table, and their keys.
 
 use std::time::Duration;
 
@@ -6,22 +6,47 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::clients::{
-    queue::RecordingId,
-    whisper::{Segment, WhisperOptions, Word},
+use crate::{
+    clients::{
+        bucket::RecordingRef,
+        twilio::RecordingSid,
+        whisper::{Dropped, Segment, WhisperOptions, Word},
+    },
+    ids::DispatchId,
 };
 
-/// Key of one item: the recording and the options it was transcribed with.
+/// The audio that a transcript is of. Never a call: the recording of a call may turn out to be that of another, and an object may be overwritten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AudioId {
+    /// A Twilio recording, whose media never changes.
+    Twilio(RecordingSid),
+    /// An object of the bucket with its ETag.
+    Object(RecordingRef),
+}
+
+/// Key of one item: the audio and the options it was transcribed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranscriptId(String);
 
 impl TranscriptId {
-    /// A recording with these options.
-    pub fn new(recording: &RecordingId, variant: &Variant) -> Self {
-        Self(match recording {
-            RecordingId::Twilio(sid) => format!("twilio#{sid}#{}", variant.0),
-            RecordingId::Egress(id) => format!("egress#{id}#{}", variant.0),
+    /// The audio with these options. Key and ETag of an object are hashed, since a key may have 1024 bytes.
+    pub fn new(audio: &AudioId, variant: &Variant) -> Self {
+        Self(match audio {
+            AudioId::Twilio(sid) => format!("twilio#{sid}#{}", variant.0),
+            AudioId::Object(RecordingRef { key, etag, .. }) => {
+                let mut digest = Sha256::new();
+                // The length tells apart what would read the same when joined.
+                digest.update((key.len() as u64).to_le_bytes());
+                digest.update(key);
+                digest.update(etag.as_deref().unwrap_or_default());
+                format!("object#{}#{}", hex::encode(&digest.finalize()[..16]), variant.0)
+            }
         })
+    }
+
+    /// Where version 0.1 stored the transcript of the recording that a dispatch had at that time.
+    pub fn of_dispatch(id: &DispatchId, variant: &Variant) -> Self {
+        Self(format!("egress#{id}#{}", variant.0))
     }
 
     /// The partition key.
@@ -29,29 +54,29 @@ impl TranscriptId {
         &self.0
     }
 
-    /// The id of the item with this key.
+    /// The id for a partition key.
     pub(super) fn from_key(key: String) -> Self {
         Self(key)
     }
 
-    /// Key of a further item of the text.
+    /// The key of an additional text item.
     pub(super) fn text_item(&self, version: i64, n: i64) -> String {
         format!("{}#text#{version}#{n}", self.0)
     }
 }
-/// The options of a transcript, as one short word: `default`, or 16 hexadecimal digits.
+/// A short name for the options of a transcript: `default` or 16 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant(String);
 
 impl Variant {
-    /// The word for these options. Equal options give equal words.
+    /// The variant of these options. Equal options have equal variants.
     pub fn of(options: &WhisperOptions) -> Self {
         if *options == WhisperOptions::default() {
             return Self("default".into());
         }
         let mut digest = Sha256::new();
         for value in [&options.language, &options.prompt, &options.model] {
-            // The length tells apart what would read the same when joined.
+            // Hashing the length keeps different options with the same concatenation distinct.
             digest.update(
                 value
                     .as_ref()
@@ -66,87 +91,139 @@ impl Variant {
         Self(hex::encode(&digest.finalize()[..8]))
     }
 
-    /// Reads the word; `None` when it is none.
+    /// Parses a variant; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (digits || text == "default").then(|| Self(text.to_owned()))
     }
 
-    /// The word.
+    /// The variant as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A finished transcript and what was known of its recording.
+/// A completed transcript with metadata of its recording.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcript {
-    /// What was said.
+    /// The text with its timestamps.
     pub speech: Speech,
-    /// Language as the API named it.
+    /// Language, as the API returned it.
     pub language: Option<String>,
-    /// Length of the audio in seconds, as the API measured it.
+    /// Length of the audio in seconds, as the API returned it.
     pub audio_seconds: Option<f64>,
-    /// Seconds of audio that were paid for.
+    /// Billed seconds of audio.
     pub billed_seconds: u64,
-    /// Price of those, in USD.
+    /// Price of the billed seconds in USD.
     pub cost_usd: f64,
-    /// Segments left out because the model made them up.
+    /// The number of segments that were dropped as hallucinations.
     pub dropped_segments: usize,
-    /// Channels that were transcribed on their own: 2, or 0 when the speakers are not told apart.
+    /// The number of channels that were transcribed separately: 2, or 0 if speakers are not distinguished.
     pub speakers: u8,
-    /// Model that transcribed.
+    /// How much of the recording was decoded; `None` if it is unknown.
+    pub coverage: Option<Coverage>,
+    /// The outline of the recording's waveform, if it was decoded.
+    pub peaks: Option<Peaks>,
+    /// The model that was used.
     pub model: String,
     /// When the transcription was completed.
     pub completed_at: Timestamp,
-    /// The recording's length in seconds by Twilio.
+    /// The recording's length in seconds according to Twilio.
     pub recording_duration: Option<u64>,
     /// When the recording was created.
     pub recording_created: Option<Timestamp>,
-    /// The recording's call.
+    /// Twilio's SID of the call.
     pub call_sid: Option<String>,
 }
 
 impl Transcript {
-    /// Whether it was completed since then, as exactly as its time is stored: to the second.
-    pub fn is_of(&self, since: Timestamp) -> bool {
+    /// Whether the transcript was completed at or after `since`. Times are compared in whole seconds, because `completed_at` is stored in
+    /// seconds.
+    pub fn is_completed_since(&self, since: Timestamp) -> bool {
         self.completed_at.as_second() >= since.as_second()
     }
 }
 
-/// The words of a transcript and their times.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Speech {
-    /// The words. Empty when nothing was said.
-    pub text: String,
-    /// Stretches of speech with their times; empty when the model gives none.
-    #[serde(default)]
-    pub segments: Vec<Segment>,
-    /// Single words with their times; empty when the model gives none.
-    #[serde(default)]
-    pub words: Vec<Word>,
+/// How much of a recording was decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Coverage {
+    /// Seconds that were decoded.
+    pub decoded_seconds: f64,
+    /// Seconds that the container, the file's size or Twilio promise.
+    pub expected_seconds: Option<f64>,
 }
 
-/// Code of the failure of a recording whose workers died too often.
+impl Coverage {
+    /// Whether more than 2 % of the expected seconds are missing.
+    pub fn is_incomplete(&self) -> bool {
+        let Self {
+            decoded_seconds,
+            expected_seconds,
+        } = *self;
+        let coverage = crate::split::Coverage {
+            decoded_seconds,
+            expected_seconds,
+        };
+        !coverage.is_complete()
+    }
+
+    /// The coverage when somebody else decoded this many seconds of the same file.
+    pub fn with(self, decoded_seconds: Option<f64>) -> Self {
+        let most = self.expected_seconds.unwrap_or(f64::INFINITY);
+        let by_other = decoded_seconds.map_or(0.0, |seconds| seconds.min(most));
+        Self {
+            decoded_seconds: self.decoded_seconds.max(by_other),
+            ..self
+        }
+    }
+}
+
+/// The outline of a recording's waveform, for players that draw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peaks {
+    /// Seconds that one point stands for.
+    pub seconds_per_point: f64,
+    /// For each channel at most 1024 points, from 0 for silence to 255 for full scale.
+    pub channels: Vec<Vec<u8>>,
+}
+
+/// The text of a transcript and its timestamps.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Speech {
+    /// The text; empty if there is no speech.
+    pub text: String,
+    /// Segments with timestamps; empty if the model returns none.
+    #[serde(default)]
+    pub segments: Vec<Segment>,
+    /// Words with timestamps; empty if the model returns none.
+    #[serde(default)]
+    pub words: Vec<Word>,
+    /// What was left out because the model made it up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
+}
+
+/// The failure code of a recording whose worker was killed too often.
 pub const GIVEN_UP: &str = "transcription_given_up";
-/// Code of the failure of a lease that ended without a word.
+/// The failure code of a lease that expired without a result.
 pub const INTERRUPTED: &str = "transcription_interrupted";
 
-/// Why a recording has no transcript.
+/// Why a transcription failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// What to tell a caller: a sentence without its full stop.
+    /// The message for the caller: a sentence without its full stop.
     pub message: String,
-    /// Whether trying again may help.
+    /// Whether a retry may help.
     pub retryable: bool,
-    /// How long to wait before that, if it is known. Not stored.
+    /// How long to wait before a retry, if known. It is not stored.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure that another try would not change.
+    /// A failure that a retry would not change.
     pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -156,7 +233,7 @@ impl Failure {
         }
     }
 
-    /// A failure that may pass.
+    /// A failure for which a retry may help.
     pub fn transient(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             retryable: true,
@@ -165,55 +242,76 @@ impl Failure {
     }
 }
 
-/// What the table knows of one id.
+/// The state of a transcript.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TranscriptState {
-    /// Finished.
+    /// The transcript is completed.
     Completed(Box<Transcript>),
-    /// Finished earlier; a try to replace it ended without a word.
+    /// An earlier transcript is stored, and the lease of an attempt to replace it has expired.
     Stale(Box<Transcript>),
-    /// Someone is at work, until then at the latest.
+    /// A worker holds the lease, at most until this time.
     InProgress {
-        /// End of the lease.
+        /// When the lease expires.
         until: Timestamp,
-        /// How far it is, once a part is done.
+        /// The progress, once a part is transcribed.
         progress: Option<Progress>,
+        /// The transcript that is to be replaced.
+        earlier: Option<Box<Transcript>>,
     },
     /// It waits in the queue, perhaps for the rest of its parts.
-    Queued(Option<Progress>),
+    Queued {
+        /// How far it is, once a part is done.
+        progress: Option<Progress>,
+        /// The transcript that is to be replaced.
+        earlier: Option<Box<Transcript>>,
+        /// The dispatch whose job is in the queue.
+        dispatch: Option<String>,
+    },
     /// The last try failed, and nobody is trying.
     Failed(Failure),
-    /// Nobody asked for it.
+    /// The transcript was never requested.
     Absent,
+}
+
+impl TranscriptState {
+    /// The transcript that is stored, perhaps about to be replaced.
+    pub fn stored(&self) -> Option<&Transcript> {
+        match self {
+            Self::Completed(transcript) | Self::Stale(transcript) => Some(transcript),
+            Self::InProgress { earlier, .. } | Self::Queued { earlier, .. } => earlier.as_deref(),
+            Self::Failed(_) | Self::Absent => None,
+        }
+    }
 }
 
 /// How far the transcription of a long recording is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
-    /// Parts that are transcribed.
+    /// The number of transcribed parts.
     pub parts_done: u32,
-    /// All parts; while the recording is still being split, those there are so far.
+    /// The number of all parts. While the recording is still being split, the number of parts so far.
     pub parts_total: u32,
-    /// Seconds of the recording that those parts span, over all channels.
+    /// The length of the transcribed parts in seconds, over all channels.
     pub seconds_done: f64,
-    /// Length of the recording in seconds, times its channels; `None` until it is known.
+    /// The length of the recording in seconds, times its channels; `None` until it is known.
     pub seconds_total: Option<f64>,
 }
 
 /// A transcribed part of a long recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredPart {
-    /// Where the part begins in the recording, in seconds. A part cut elsewhere is another part.
+    /// Where the part begins in the recording, in seconds. A part with another start or end is a different part.
     pub start: f64,
-    /// Where it ends.
+    /// Where the part ends.
     pub end: f64,
-    /// Seconds that were paid for.
+    /// Billed seconds of audio.
     pub billed_seconds: u64,
-    /// What was said, in the recording's time.
+    /// The text. Its timestamps are relative to the start of the recording.
     pub speech: Speech,
-    /// Language as the API named it.
+    /// Language, as the API returned it.
     pub language: Option<String>,
-    /// Segments left out because the model made them up.
+    /// The number of segments that were dropped as hallucinations.
     pub dropped_segments: usize,
 }
 
@@ -222,7 +320,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variant_stands_for_its_options_alone() {
+    fn an_overwritten_object_and_another_key_have_ids_of_their_own_of_bounded_length() {
+        let id = |key: &str, etag: Option<&str>| {
+            let object = RecordingRef {
+                key: key.into(),
+                etag: etag.map(str::to_owned),
+                size: None,
+            };
+            TranscriptId::new(&AudioId::Object(object), &Variant("default".into())).0
+        };
+        let ids = [
+            id("a", Some("b")),
+            id("a", Some("c")),
+            id("ab", None),
+            id("", Some("ab")),
+            id(&"k".repeat(1024), Some("b")),
+        ];
+        let distinct: std::collections::HashSet<&String> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+        assert!(ids.iter().all(|id| id.len() == "object##default".len() + 32));
+    }
+
+    #[test]
+    fn different_options_have_different_variants() {
         let options = |language: Option<&str>, prompt: Option<&str>| WhisperOptions {
             language: language.map(str::to_owned),
             prompt: prompt.map(str::to_owned),

@@ -1,10 +1,10 @@
-//! The transcripts table: reading it.
+//! Reads the transcripts table.
 
 use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue};
 use jiff::Timestamp;
 
 use super::{
-    encoding::known,
+    encoding::state_from,
     error::TranscriptsError,
     model::{TranscriptId, TranscriptState},
 };
@@ -31,7 +31,7 @@ impl Transcripts {
         })
     }
 
-    /// What is known of `id`.
+    /// The state of `id`.
     pub async fn get(&self, id: &TranscriptId) -> Result<TranscriptState, TranscriptsError> {
         let query = self
             .client
@@ -39,11 +39,11 @@ impl Transcripts {
             .table_name(&self.table)
             .key("id", text(id.as_str()))
             .consistent_read(true);
-        self.known(query.send().await?.item).await
+        self.state_from(query.send().await?.item).await
     }
 
-    /// Reads what an item says, with the rest of its text where it has one.
-    pub(super) async fn known(&self, item: Option<Item>) -> Result<TranscriptState, TranscriptsError> {
+    /// Parses the state of an item, and loads its additional text items if it has any.
+    pub(super) async fn state_from(&self, item: Option<Item>) -> Result<TranscriptState, TranscriptsError> {
         let Some(mut item) = item else {
             return Ok(TranscriptState::Absent);
         };
@@ -53,15 +53,16 @@ impl Transcripts {
             let rest = (0..count).map(|n| self.bytes(id.text_item(version.unwrap_or_default(), n)));
             let mut speech = Vec::new();
             for piece in futures_util::future::try_join_all(rest).await? {
-                let piece = piece.ok_or_else(|| TranscriptsError("a completed item without all of its text".into()))?;
+                let piece =
+                    piece.ok_or_else(|| TranscriptsError("a text item of a completed transcript is missing".into()))?;
                 speech.extend_from_slice(&piece);
             }
             item.insert("speech".into(), AttributeValue::B(Blob::new(speech)));
         }
-        known(&item)
+        state_from(&item)
     }
 
-    /// The compressed bytes of an item.
+    /// The compressed bytes of a part or text item.
     pub(super) async fn bytes(&self, id: String) -> Result<Option<Vec<u8>>, TranscriptsError> {
         let query = self.client.get_item().table_name(&self.table).key("id", text(&id));
         let item = query.consistent_read(true).send().await?.item.unwrap_or_default();
@@ -71,7 +72,7 @@ impl Transcripts {
         })
     }
 
-    /// Writes compressed bytes into an item of their own.
+    /// Writes compressed bytes to a part or text item.
     pub(super) async fn put_bytes(
         &self,
         id: String,

@@ -1,27 +1,30 @@
-//! What transcription costs: one item for each UTC month in the transcripts table, `usage#2025-08`.
+//! The cost of transcription: one item for each UTC month in the transcripts table, `usage#2025-08`.
 //!
-//! Money is counted before it is spent: every paid call first adds its price to the month, on the condition that the budget holds it, and
-//! gives it back when the API did not answer with a transcription. A worker that dies in between leaves its price counted, so the count errs
-//! upwards. Amounts are whole millionths of a US dollar, since DynamoDB adds numbers exactly.
+//! A price is reserved before the API is called: each paid call first adds its price to the month, on the condition that the sum stays within
+//! the budget, and subtracts it again if the API returns no transcription. If a worker is killed in between, its price stays counted, so the sum
+//! can be too high but never too low. Amounts are whole millionths of a US dollar, so that sums are exact.
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use super::{
-    error::{TranscriptsError, was_not_refused},
+    error::{TranscriptsError, condition_met},
     model::Transcript,
 };
 use crate::{
     clients::{
         aws::Aws,
         dynamodb::{get_number, number, text},
-        whisper::price_per_minute,
     },
     config::{ConfigError, Env},
 };
 
-/// Price of some audio.
+/// The most that one transcript counts: 100 days of audio, and a million dollars. A wrong number can't turn the sum of a month around.
+const MOST_SECONDS: f64 = 8_640_000.0;
+const MOST_MICRO_USD: f64 = 1e12;
+
+/// The price of transcribing audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
     /// Seconds of audio.
@@ -31,69 +34,76 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// What the model asks for so much audio. Every begun second counts.
-    pub fn of(seconds: f64, model: &str) -> Self {
-        let seconds = seconds.max(0.0).ceil();
+    /// The price of this many seconds at this price of a minute in US dollars, rounded up to whole seconds.
+    pub fn of(seconds: f64, price_per_minute: f64) -> Self {
+        let seconds = if seconds.is_nan() {
+            0.0
+        } else {
+            seconds.clamp(0.0, MOST_SECONDS).ceil()
+        };
         Self {
             seconds: seconds as u64,
-            micro_usd: (seconds / 60.0 * price_per_minute(model) * 1e6).round() as u64,
+            micro_usd: (seconds / 60.0 * price_per_minute.max(0.0) * 1e6)
+                .min(MOST_MICRO_USD)
+                .round() as u64,
         }
     }
 
-    /// What a stored transcript cost.
+    /// The price that was paid for a stored transcript.
     pub fn of_stored(transcript: &Transcript) -> Self {
         Self {
-            seconds: transcript.billed_seconds,
-            micro_usd: (transcript.cost_usd * 1e6).round() as u64,
+            seconds: transcript.billed_seconds.min(MOST_SECONDS as u64),
+            micro_usd: (transcript.cost_usd * 1e6).clamp(0.0, MOST_MICRO_USD).round() as u64,
         }
     }
 
-    /// In US dollars.
+    /// The price in US dollars.
     pub fn usd(self) -> f64 {
         self.micro_usd as f64 / 1e6
     }
 }
 
-/// A price that is counted already. It is settled by [`Usage::settle`]; dropped, it stays counted.
+/// A reserved price. [`Usage::settle`] replaces it by the actual price. If it is dropped, the reserved price stays counted.
 #[derive(Debug)]
 pub struct Reservation {
     month: String,
     cost: Cost,
 }
 
-/// The answer to [`Usage::reserve`].
+/// The result of [`Usage::reserve`].
 #[derive(Debug)]
 pub enum Reserved {
-    /// The call may be made.
+    /// The API may be called.
     Granted(Reservation),
-    /// It would go over the budget.
+    /// The price would exceed the budget.
     OverBudget,
 }
 
-/// One month's transcription.
+/// The usage of one month.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MonthUsage {
     /// The UTC month, for example `2025-08`.
     pub month: String,
-    /// Minutes of audio that were paid for.
+    /// Billed minutes of audio.
     pub minutes: f64,
-    /// Their price in US dollars.
+    /// The price of the billed minutes in US dollars.
     pub cost_usd: f64,
-    /// Calls of the transcription API that were paid for, or are under way.
+    /// Calls of the transcription API that were paid for or are in progress.
     pub paid_calls: u64,
-    /// Requests that a stored transcript answered.
+    /// Requests that were answered with a stored transcript.
     pub answered_from_store: u64,
-    /// Minutes of audio that those would have sent again.
+    /// Minutes of audio that were not transcribed again because of that.
     pub minutes_avoided: f64,
-    /// What those would have cost, in US dollars.
+    /// The price of those minutes in US dollars.
     pub cost_avoided_usd: f64,
-    /// The month's budget in US dollars; `null` without one.
+    /// The monthly budget in US dollars; `null` if there is none.
     pub budget_usd: Option<f64>,
-    /// What is left of it.
+    /// The remaining budget in US dollars; `null` if there is no budget.
     pub budget_left_usd: Option<f64>,
 }
 
-/// The months' counts, and the budget.
+/// The usage counters and the monthly budget.
 pub struct Usage {
     client: Client,
     table: String,
@@ -101,7 +111,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads `TRANSCRIPTS_TABLE` and `MONTHLY_BUDGET_USD` (no budget when absent).
+    /// Reads `TRANSCRIPTS_TABLE` and `MONTHLY_BUDGET_USD` (default: no budget).
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         let budget = match env.optional("MONTHLY_BUDGET_USD").map(str::parse::<f64>) {
             None => None,
@@ -120,16 +130,16 @@ impl Usage {
         })
     }
 
-    /// Whether there is a budget to keep to.
+    /// Whether a monthly budget is configured.
     pub fn has_budget(&self) -> bool {
         self.budget.is_some()
     }
 
-    /// Counts the price of a call that is about to be made.
+    /// Reserves the price of a call before it is made.
     ///
-    /// Should the answer of the table be lost, the SDK asks again and the price counts twice: upwards, as always.
+    /// If the response of the table is lost, the SDK retries and the price is counted twice. The sum is then too high, never too low.
     pub async fn reserve(&self, cost: Cost) -> Result<Reserved, TranscriptsError> {
-        let month = this_month();
+        let month = current_month();
         let mut write = self.add(
             &month,
             [
@@ -146,13 +156,13 @@ impl Usage {
                 .condition_expression("attribute_not_exists(paid_micro_usd) OR paid_micro_usd <= :left")
                 .expression_attribute_values(":left", number(left as i64));
         }
-        Ok(match was_not_refused(write.send().await)? {
+        Ok(match condition_met(write.send().await)? {
             true => Reserved::Granted(Reservation { month, cost }),
             false => Reserved::OverBudget,
         })
     }
 
-    /// Corrects a counted price to what was paid: nothing at all when the call failed.
+    /// Replaces a reserved price by the actual price, which is `None` if the call failed.
     pub async fn settle(&self, reservation: Reservation, paid: Option<Cost>) {
         let Reservation { month, cost } = reservation;
         let difference = |paid: u64, counted: u64| paid as i64 - counted as i64;
@@ -167,26 +177,26 @@ impl Usage {
         }
         if let Err(error) = self.add(&month, changes).send().await {
             let error = TranscriptsError::from(error);
-            tracing::warn!(%error, "cost not corrected; the month counts more than was paid");
+            tracing::warn!(%error, "the reserved price was not corrected; this month's usage is too high");
         }
     }
 
-    /// Counts a request that needed no paid call because the transcript was there.
-    pub async fn avoided(&self, cost: Cost) {
+    /// Counts a request that was answered with a stored transcript.
+    pub async fn count_avoided(&self, cost: Cost) {
         let changes = [
             ("avoided_seconds", cost.seconds as i64),
             ("avoided_micro_usd", cost.micro_usd as i64),
             ("answered_from_store", 1),
         ];
-        if let Err(error) = self.add(&this_month(), changes).send().await {
+        if let Err(error) = self.add(&current_month(), changes).send().await {
             let error = TranscriptsError::from(error);
-            tracing::warn!(%error, "avoided cost not counted");
+            tracing::warn!(%error, "the avoided cost was not counted");
         }
     }
 
-    /// This month so far.
-    pub async fn this_month(&self) -> Result<MonthUsage, TranscriptsError> {
-        let month = this_month();
+    /// The usage of the current month.
+    pub async fn current_month(&self) -> Result<MonthUsage, TranscriptsError> {
+        let month = current_month();
         let query = self.client.get_item().table_name(&self.table).consistent_read(true);
         let item = query
             .key("id", text(&id(&month)))
@@ -196,7 +206,7 @@ impl Usage {
             .unwrap_or_default();
         let count = |name| get_number(&item, name).unwrap_or_default();
         let usd = |micro: i64| micro as f64 / 1e6;
-        // To the hundredth, so that it prints as a number of minutes.
+        // Two decimal places.
         let minutes = |seconds: i64| (seconds as f64 / 0.6).round() / 100.0;
         let paid = count("paid_micro_usd");
         Ok(MonthUsage {
@@ -228,7 +238,7 @@ impl Usage {
     }
 }
 
-fn this_month() -> String {
+fn current_month() -> String {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     format!("{:04}-{:02}", today.year(), today.month())
 }
@@ -242,11 +252,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_begun_second_costs_and_unknown_models_count_as_the_dearest() {
-        let cost = Cost::of(44.2, "whisper-1");
+    fn started_seconds_are_billed_and_no_number_turns_a_sum_around() {
+        let cost = Cost::of(44.2, 0.006);
         assert_eq!((cost.seconds, cost.micro_usd, cost.usd()), (45, 4500, 0.0045));
-        assert_eq!(Cost::of(60.0, "gpt-4o-mini-transcribe").micro_usd, 3000);
-        assert_eq!(Cost::of(60.0, "somebody's").micro_usd, 6000);
-        assert_eq!(Cost::of(-1.0, "whisper-1"), Cost::default());
+        assert_eq!(Cost::of(60.0, 0.003).micro_usd, 3000);
+        assert_eq!(Cost::of(60.0, 0.0).micro_usd, 0);
+        for impossible in [-1.0, f64::NAN, f64::NEG_INFINITY] {
+            assert_eq!(Cost::of(impossible, 0.006), Cost::default());
+        }
+        let most = Cost::of(1e300, 1e300);
+        assert_eq!(
+            (most.seconds, most.micro_usd),
+            (MOST_SECONDS as u64, MOST_MICRO_USD as u64)
+        );
     }
 }

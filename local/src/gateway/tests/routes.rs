@@ -8,6 +8,7 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
     let mut routes: Vec<_> = gateway
         .routes
         .iter()
+        .filter(|route| route.method != "HEAD")
         .map(|route| (route.function.as_str(), route.key()))
         .collect();
     routes.sort();
@@ -17,8 +18,12 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
         ("get-completeness", "GET /reports/completeness"),
         ("get-completeness", "GET /reports/{proxy+}"),
         ("get-daily-report", "GET /reports/daily"),
+        ("get-docs", "GET /docs"),
+        ("get-docs", "GET /docs/{file}"),
+        ("get-docs", "GET /openapi.json"),
         ("get-egress-transcript", "GET /recordings/{dispatch_id}/transcript"),
         ("get-recording", "GET /recordings/{dispatch_id}"),
+        ("get-recording", "GET /recordings/{dispatch_id}/audio"),
         ("get-recording", "GET /recordings/{proxy+}"),
         ("get-transcript", "GET /api/twilio/transcript/{proxy+}"),
         ("get-transcript", "GET /api/twilio/transcript/{recording_sid}"),
@@ -44,6 +49,19 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
             .iter()
             .all(|route| route.timeout == Duration::from_secs(28))
     );
+}
+
+#[test]
+fn head_goes_wherever_get_goes() {
+    let gateway = gateway();
+    let of = |method: &str| -> Vec<_> {
+        let routes = gateway.routes.iter().filter(|route| route.method == method);
+        let mut routes: Vec<_> = routes.map(|route| (&route.path, &route.function)).collect();
+        routes.sort();
+        routes
+    };
+    assert!(!of("GET").is_empty());
+    assert_eq!(of("HEAD"), of("GET"));
 }
 
 #[test]

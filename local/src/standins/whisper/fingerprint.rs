@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_clip_matches_itself_without_its_long_silences() {
-        use shared::split::{Channels, LONGEST, Plan, split};
+        use shared::split::{Channels, LONGEST, Plan, Recording, split};
         for clip in &CLIPS {
             let mut file = tempfile::tempfile().unwrap();
             std::io::Write::write_all(&mut file, clip.mp3).unwrap();
@@ -252,7 +252,13 @@ mod tests {
                 channels: Channels::Mixed,
             };
             let mut parts = Vec::new();
-            split(file, Some("mp3"), &plan, &mut |part| {
+            let recording = Recording {
+                file: &file,
+                extension: Some("mp3"),
+                promised_seconds: None,
+                cancelled: &std::sync::atomic::AtomicBool::new(false),
+            };
+            split(&recording, &plan, &mut |part| {
                 parts.push(part.audio);
                 std::ops::ControlFlow::Continue(())
             })

@@ -25,8 +25,10 @@ fn a_click_is_found_at_its_time_in_the_recording() {
         let mut found: Vec<f64> = Vec::new();
         for part in &parts {
             assert!(part.seconds <= longest);
-            for (n, sample) in samples_of(part).into_iter().enumerate() {
-                let at = part.recording_time(n as f64 / 16_000.0);
+            let (samples, part_rate) = decoded(part);
+            assert_eq!(part_rate, rate.min(16_000));
+            for (n, sample) in samples.into_iter().enumerate() {
+                let at = part.recording_time(n as f64 / f64::from(part_rate));
                 if sample.unsigned_abs() > 15_000 && found.last().is_none_or(|last| at - last > 0.1) {
                     found.push(at);
                 }
@@ -63,7 +65,7 @@ fn long_silence_is_not_sent_at_the_start_in_the_middle_and_at_the_end() {
     let samples = signal(8_000, 100.0, |t| if speech(t) { voice(t) } else { 0.0 });
     let (parts, analysis) = parts(wav(8_000, 1, &samples), plan(600.0, Channels::Mixed));
     let [part] = &parts[..] else { panic!("{}", parts.len()) };
-    // Each side of each silence keeps 0.3 s; half a second stands for the one in the middle.
+    // Each side of each silence keeps 0.3 s, and half a second replaces the silence in the middle.
     assert!((part.start - 29.7).abs() < 0.03, "{}", part.start);
     assert!((part.end - 65.3).abs() < 0.03, "{}", part.end);
     assert!((part.seconds - (0.3 + 5.0 + 0.3 + 0.5 + 0.3 + 5.0 + 0.3)).abs() < 0.08);
@@ -135,7 +137,7 @@ fn the_same_file_gives_the_same_parts() {
 fn splitting_stops_when_the_receiver_stops() {
     let recording = wav(8_000, 1, &signal(8_000, 60.0, voice));
     let mut seen = 0;
-    let analysis = split(recording, None, &plan(10.0, Channels::Mixed), &mut |_| {
+    let analysis = split(&super::recording(&recording), &plan(10.0, Channels::Mixed), &mut |_| {
         seen += 1;
         if seen == 2 {
             ControlFlow::Break(())

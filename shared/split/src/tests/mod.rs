@@ -3,13 +3,19 @@ mod cutting;
 mod damage;
 mod encoding;
 mod formats;
+mod headers;
+mod hostile;
+mod matrix;
+mod peaks;
 mod properties;
+mod reports;
 
 use std::{
     f64::consts::TAU,
     fs::File,
     io::{BufWriter, Write},
     ops::ControlFlow,
+    sync::atomic::AtomicBool,
     time::Duration,
 };
 
@@ -42,13 +48,13 @@ fn wav(rate: u32, channels: u16, samples: &[f64]) -> File {
     file
 }
 
-/// A signal of `seconds` by its value at each second.
+/// A signal of this length, given as a function of time.
 fn signal(rate: u32, seconds: f64, value: impl Fn(f64) -> f64) -> Vec<f64> {
     let samples = (seconds * f64::from(rate)) as usize;
     (0..samples).map(|n| value(n as f64 / f64::from(rate))).collect()
 }
 
-/// A voice of sorts: loud, wavering, never silent for long.
+/// A signal like a voice: loud, with changing amplitude, and never silent for long.
 fn voice(t: f64) -> f64 {
     (TAU * 220.0 * t).sin() * (0.12 + 0.1 * (TAU * 0.7 * t).sin())
 }
@@ -60,9 +66,24 @@ fn plan(longest: f64, channels: Channels) -> Plan {
     }
 }
 
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+fn recording(file: &File) -> Recording<'_> {
+    Recording {
+        file,
+        extension: None,
+        promised_seconds: None,
+        cancelled: &NEVER,
+    }
+}
+
+fn analyzed(file: &File, channels: Channels) -> Analysis {
+    analyze(&recording(file), &plan(600.0, channels)).unwrap()
+}
+
 fn parts(file: File, plan: Plan) -> (Vec<Part>, Analysis) {
     let mut parts = Vec::new();
-    let analysis = split(file, None, &plan, &mut |part| {
+    let analysis = split(&recording(&file), &plan, &mut |part| {
         parts.push(part);
         ControlFlow::Continue(())
     })
@@ -73,16 +94,23 @@ fn parts(file: File, plan: Plan) -> (Vec<Part>, Analysis) {
     (parts, analysis)
 }
 
-/// Decodes the audio of a part.
-fn samples_of(part: &Part) -> Vec<i16> {
+/// The samples of a part and their rate.
+fn decoded(part: &Part) -> (Vec<i16>, u32) {
     let mut samples = Vec::new();
-    decode(file(&part.audio), Some("flac"), &mut |block| {
-        assert_eq!((block.rate, block.channels), (RATE, 1));
+    let mut rate = 0;
+    decode(&recording(&file(&part.audio)), &mut |block| {
+        assert_eq!(block.channels, 1);
+        rate = block.rate;
         samples.extend(block.samples.iter().map(|sample| (sample * 32768.0) as i16));
         Ok(ControlFlow::Continue(()))
     })
     .unwrap();
-    samples
+    (samples, rate)
+}
+
+/// The samples of a part.
+fn samples_of(part: &Part) -> Vec<i16> {
+    decoded(part).0
 }
 
 fn interleaved(left: &[f64], right: &[f64]) -> Vec<f64> {

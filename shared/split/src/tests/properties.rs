@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Stretches of noise and of silence, in milliseconds.
+/// Intervals of noise and silence in milliseconds.
 fn stretches() -> impl Strategy<Value = Vec<(bool, u32)>> {
     prop::collection::vec((any::<bool>(), 1_u32..5_000), 1..12)
 }
@@ -11,7 +11,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn no_sample_is_lost_or_sent_twice(stretches in stretches(), longest in 2_000_usize..12_000, piece in 1_usize..5_000) {
+    fn no_sample_is_lost_or_sent_twice(stretches in stretches(), longest in 2_000_u64..12_000, piece in 1_usize..5_000) {
         let mut state = 7_u32;
         let mut recording = Vec::new();
         for (loud, milliseconds) in stretches {
@@ -21,8 +21,8 @@ proptest! {
                 recording.push(if loud { noise / 8 } else { noise / 8_192 });
             }
         }
-        let longest = longest * 16;
-        let mut cutter = Cutter::new(0, longest, true);
+        let mut cutter = Cutter::new(0, 16_000, Duration::from_millis(longest), true);
+        let longest = longest as usize * 16;
         let mut parts = Vec::new();
         for samples in recording.chunks(piece) {
             cutter.push(samples).unwrap();
@@ -38,9 +38,9 @@ proptest! {
             let samples = samples_of(part);
             prop_assert!(samples.len() <= longest);
             prop_assert_eq!(part.seconds, samples.len() as f64 / 16_000.0);
-            prop_assert_eq!(part.spans.0[0].sent, 0);
+            prop_assert_eq!(part.spans.spans[0].sent, 0);
             let mut sent = 0;
-            for span in &part.spans.0 {
+            for span in &part.spans.spans {
                 prop_assert!(span.recorded >= reached, "twice");
                 left_out.push(reached as usize..span.recorded as usize);
                 let (from, length) = (span.recorded as usize, span.length as usize);
@@ -53,7 +53,7 @@ proptest! {
         }
         left_out.push(reached as usize..recording.len());
         for lost in left_out {
-            // But for what shares a frame of 20 ms with silence.
+            // Except samples in the same frame of 20 ms as silence.
             let loud = recording[lost.clone()].iter().filter(|sample| sample.unsigned_abs() > 8).count();
             prop_assert!(loud == 0, "{loud} of {lost:?}");
         }
@@ -69,7 +69,7 @@ proptest! {
             let (sent, recorded) = spans.last().map_or((0, 0), |last| (last.sent + last.length, last.recorded + last.length));
             spans.push(Span { sent: sent + if sent > 0 { gap } else { 0 }, recorded: recorded + left_out, length });
         }
-        let all = Spans(spans.clone());
+        let all = Spans { spans: spans.clone(), rate: 16_000 };
         let mut times = times;
         times.sort_by(f64::total_cmp);
         let mapped: Vec<_> = times.iter().map(|time| all.recording_time(*time)).collect();

@@ -1,23 +1,23 @@
-//! Which recording is which call's: events of one phone number, paired by their times.
+//! Assigns the recordings of one phone number to its calls by their times.
 
-/// A recording may begin this many seconds before its dispatch by the clocks' difference.
+/// A recording may begin this many seconds before its dispatch (hence negative), because the clocks may differ.
 const EARLIEST: i64 = -5;
 /// A recording begins at most this many seconds after its dispatch.
 pub(super) const LATEST: i64 = 300;
-/// Dispatches so close to each other are a redial, in which a recording may begin after the next dispatch.
+/// Dispatches within this many seconds of each other are a redial. A recording of the first one may then begin after the second dispatch.
 const REDIAL: i64 = 10;
-/// A recording of Twilio's and one of LiveKit's that began within this many seconds of each other are of one call.
+/// A Twilio and a LiveKit recording that began within this many seconds of each other belong to the same call.
 const SAME_CALL: i64 = 60;
 
-/// How well a recording fits a call: less is better. When it began counts first, however many there are near each other; then the seconds between
-/// the two.
+/// The cost of assigning a recording to a call; less is better. The recording's start time is compared first, then the seconds between recording
+/// and call.
 pub(in crate::calls) type Cost = (i64, i64);
 
-/// How well a recording that began at `began` fits the dispatch `dispatches[index]`, of all in order; `None` is not at all. Earlier recordings fit
-/// better than later ones, and each fits best the dispatch that it followed soonest.
+/// The cost of assigning a recording that began at `began` to `dispatches[index]`; `None` if they can't belong together. `dispatches` is sorted.
+/// Earlier recordings cost less than later ones, and a recording costs least with the last dispatch before it.
 ///
-/// Recording begins after the dispatch, by clocks that may differ by seconds. A recording that began after a later dispatch is not the earlier
-/// one's, redials aside.
+/// A recording begins after its dispatch, except for a few seconds of clock difference. A recording that began after a later dispatch does not
+/// belong to the earlier one, unless the two are a redial.
 pub(in crate::calls) fn fit(dispatches: &[i64], index: usize, began: i64) -> Option<Cost> {
     let dispatched = dispatches[index];
     if !(EARLIEST..=LATEST).contains(&(began - dispatched)) {
@@ -28,13 +28,13 @@ pub(in crate::calls) fn fit(dispatches: &[i64], index: usize, began: i64) -> Opt
     (!overtaken).then(|| (began, after(dispatched, began)))
 }
 
-/// How well a recording of Twilio's fits one of LiveKit's that belongs to no known dispatch.
+/// The cost of assigning a Twilio recording to a LiveKit recording that belongs to no known dispatch.
 pub(super) fn fit_recordings(livekit: i64, twilio: i64) -> Option<Cost> {
     let distance = (livekit - twilio).abs();
     (distance <= SAME_CALL).then_some((twilio, distance))
 }
 
-/// The seconds between the two; those before the dispatch count tenfold.
+/// The seconds from dispatch to recording. Seconds before the dispatch count tenfold.
 fn after(dispatched: i64, began: i64) -> i64 {
     match began - dispatched {
         late @ 0.. => late,
@@ -42,14 +42,14 @@ fn after(dispatched: i64, began: i64) -> i64 {
     }
 }
 
-/// Pairs recordings with calls, both in the order of their times, so that no pair crosses another: as many pairs as can be, then with the
-/// least sum of `cost`, then the earliest calls. For each recording the index of its call.
+/// Pairs recordings with calls, both sorted by time, so that no two pairs cross. Among these assignments it chooses the one with the most pairs,
+/// then the least total `cost`, then the earliest calls. Returns the index of the call for each recording.
 pub(in crate::calls) fn pair(
     calls: usize,
     recordings: usize,
     cost: impl Fn(usize, usize) -> Option<Cost>,
 ) -> Vec<Option<usize>> {
-    // best[r][c]: pairs (negated) and cost with the recordings from r and the calls from c on.
+    // best[r][c]: negated number of pairs, and their cost, for the recordings from r on and the calls from c on.
     let mut best = vec![vec![(0_i64, 0_i64, 0_i64); calls + 1]; recordings + 1];
     let with = |best: &[Vec<(i64, i64, i64)>], r: usize, c: usize| {
         let (pairs, began, seconds) = best[r + 1][c + 1];
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_is_the_latest_dispatchs_before_it() {
+    fn a_recording_belongs_to_the_last_dispatch_before_it() {
         assert_eq!(of(&[1000], &[1002]), [Some(1000)]);
         assert_eq!(of(&[1000], &[995]), [Some(1000)]);
         assert_eq!(of(&[1000], &[994]), [None]);
@@ -117,15 +117,15 @@ mod tests {
         assert_eq!(of(&[1000, 1008], &[1005]), [Some(1000)]);
     }
 
-    /// Every pairing without crossings, tried one by one.
-    fn tried(dispatches: &[i64], recordings: &[i64]) -> Vec<Option<i64>> {
+    /// The best assignment by brute force over all assignments without crossings.
+    fn by_brute_force(dispatches: &[i64], recordings: &[i64]) -> Vec<Option<i64>> {
         fn rest(dispatches: &[i64], recordings: &[i64], r: usize, from: usize) -> Vec<(i64, Cost, Vec<usize>)> {
             if r == recordings.len() {
                 return vec![(0, (0, 0), Vec::new())];
             }
             let mut all = Vec::new();
             for d in from..=dispatches.len() {
-                // dispatches.len() stands for none, so that it is compared last.
+                // dispatches.len() means that the recording is not assigned, so that this case sorts last.
                 let (pairs, cost, next) = match dispatches.get(d) {
                     Some(_) => match fit(dispatches, d, recordings[r]) {
                         Some(cost) => (-1, cost, d + 1),
@@ -152,7 +152,7 @@ mod tests {
         ) {
             dispatches.sort();
             recordings.sort();
-            prop_assert_eq!(of(&dispatches, &recordings), tried(&dispatches, &recordings));
+            prop_assert_eq!(of(&dispatches, &recordings), by_brute_force(&dispatches, &recordings));
         }
     }
 }

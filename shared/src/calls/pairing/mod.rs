@@ -1,4 +1,4 @@
-//! What belongs to which call, and changes that keep it so.
+//! Changes items and keeps the assignment of recordings and interactions to calls up to date.
 
 mod assignment;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{
     error::CallsError,
-    item::{CallItem, Items, Near},
+    item::{Anchor, CallItem, Items},
     item_id::ItemKind,
     store::{Commit, pause},
     table::Calls,
@@ -19,36 +19,36 @@ use assignment::{LATEST, fit_recordings};
 pub(super) use assignment::{fit, pair};
 
 /// Recordings and dispatches of one number that are further apart than this many seconds say nothing about each other, even by way of others.
-pub(super) const NEIGHBOURHOOD: i64 = 6 * LATEST;
+pub const NEIGHBOURHOOD: i64 = 6 * LATEST;
 const BY_NUMBER: &str = "by-number";
-/// What lies within this many seconds of a change is paired anew.
-const CHANGED: i64 = 2 * LATEST;
-/// Tries of one change, with pauses of up to 1.3 s between them.
+/// Items within this many seconds of a change are paired again.
+const REPAIR_WINDOW: i64 = 2 * LATEST;
+/// Retries of one change, with pauses of up to 1.3 s between them.
 const TRIES: u32 = 24;
-/// After a change, what came meanwhile is looked for this many times.
-const SETTLING: u32 = 3;
+/// How many times a change is checked again after the write, for items that other writers added meanwhile.
+const RECHECKS: u32 = 3;
 
 impl Calls {
-    /// Changes items and then pairs anew whatever lies near them, until nothing is left to change. `change` may be called several times, each
-    /// time with the items of `ids` that are in the table; when it says `false` nothing is written, and this returns `false`.
+    /// Changes items and pairs the items near them again, until the result is stable. `change` may be called several times, each time with the
+    /// items of `ids` that exist in the table. If it returns `false`, nothing is written and this returns `false`.
     pub(super) async fn update(&self, ids: &[String], change: impl Fn(&mut Items) -> bool) -> Result<bool, CallsError> {
         let (mut tries, mut written, mut partly) = (0, 0, false);
         loop {
             let mut loaded = self.load(ids.iter().map(String::as_str)).await?;
             let mut items = loaded.clone();
-            // After a part of it was written it may have nothing left to say.
+            // After a partial write `change` may return false, because its own item is already written. Pairing must still finish.
             if written == 0 && !change(&mut items) && !partly {
                 return Ok(false);
             }
-            let mut anchors: BTreeSet<Near> = loaded
+            let mut anchors: BTreeSet<Anchor> = loaded
                 .values()
                 .chain(items.values())
                 .filter_map(CallItem::near)
                 .collect();
             loop {
-                self.surroundings(&mut loaded, &mut items, &anchors).await?;
+                self.load_neighbors(&mut loaded, &mut items, &anchors).await?;
                 link(&mut items, &anchors, ids);
-                // What belongs to a call may say where that is.
+                // A new member can change the time or number of its owner, and so the set of items to pair.
                 let known = anchors.len();
                 for item in items.values() {
                     let (before, after) = (loaded.get(&item.id).and_then(CallItem::near), item.near());
@@ -64,7 +64,7 @@ impl Calls {
                 return Ok(true);
             }
             match self.commit(&loaded, &items).await? {
-                Commit::Done if anchors.is_empty() || written == SETTLING => return Ok(true),
+                Commit::Done if anchors.is_empty() || written == RECHECKS => return Ok(true),
                 Commit::Done => written += 1,
                 _ if tries == TRIES => return Err(CallsError::busy()),
                 conflict => {
@@ -76,15 +76,15 @@ impl Calls {
         }
     }
 
-    /// Adds what lies near `anchors`, and everything that belongs to what is there or that it belongs to.
-    async fn surroundings(
+    /// Loads the items near `anchors`, and the owners and members of all loaded items.
+    async fn load_neighbors(
         &self,
         loaded: &mut Items,
         items: &mut Items,
-        anchors: &BTreeSet<Near>,
+        anchors: &BTreeSet<Anchor>,
     ) -> Result<(), CallsError> {
         let mut wanted = BTreeSet::new();
-        // Centers come in order; windows that overlap are one.
+        // Anchors are sorted; overlapping windows are merged.
         let mut windows: Vec<(&str, i64, i64)> = Vec::new();
         for (phone, time) in anchors {
             let (first, last) = (time - NEIGHBOURHOOD, time + NEIGHBOURHOOD);
@@ -97,7 +97,7 @@ impl Calls {
             let found = self.near(phone, first, last).await?;
             wanted.extend(found.into_iter().map(|(id, _)| id));
         }
-        let mut asked: BTreeSet<String> = items.keys().cloned().collect();
+        let mut requested: BTreeSet<String> = items.keys().cloned().collect();
         loop {
             for item in items.values() {
                 wanted.extend(
@@ -110,7 +110,7 @@ impl Calls {
                 );
                 wanted.extend(item.state.members.keys().cloned());
             }
-            wanted.retain(|id| !asked.contains(id));
+            wanted.retain(|id| !requested.contains(id));
             if wanted.is_empty() {
                 return Ok(());
             }
@@ -118,11 +118,11 @@ impl Calls {
                 loaded.insert(id.clone(), item.clone());
                 items.insert(id, item);
             }
-            asked.append(&mut wanted);
+            requested.append(&mut wanted);
         }
     }
 
-    /// Ids and times of what is known of this number from `first` to `last`, in Unix seconds.
+    /// Ids and times, in Unix seconds, of the items of this number from `first` to `last`.
     pub(super) async fn near(&self, phone: &str, first: i64, last: i64) -> Result<Vec<(String, i64)>, CallsError> {
         let mut pages = self
             .client
@@ -145,8 +145,8 @@ impl Calls {
     }
 }
 
-/// Decides what belongs to what, as far as it lies near `anchors` or is one of `ids`, and copies what belongs to a row into it.
-fn link(items: &mut Items, anchors: &BTreeSet<Near>, ids: &[String]) {
+/// Sets the owners of the items that are near `anchors` or in `ids`, and copies all members into their owners.
+fn link(items: &mut Items, anchors: &BTreeSet<Anchor>, ids: &[String]) {
     let declared: Vec<(String, String)> = items
         .values()
         .filter_map(|item| Some((item.id.clone(), item.declared_owner()?.to_owned())))
@@ -161,13 +161,13 @@ fn link(items: &mut Items, anchors: &BTreeSet<Near>, ids: &[String]) {
         for (id, time, owner) in pairs(items, phone) {
             let near = anchors
                 .iter()
-                .any(|(other, anchor)| other == phone && (time - anchor).abs() <= CHANGED);
+                .any(|(other, anchor)| other == phone && (time - anchor).abs() <= REPAIR_WINDOW);
             if (near || ids.contains(&id)) && decided.insert(id.clone()) {
                 set_owner(items, &id, owner.as_deref());
             }
         }
     }
-    // An interaction that belongs to a dispatch has given it what it had.
+    // The members of an interaction that belongs to a dispatch belong to the dispatch.
     let owners: Vec<(String, String)> = items
         .values()
         .filter_map(|item| Some((item.id.clone(), item.state.owner.clone()?)))
@@ -197,7 +197,7 @@ fn set_owner(items: &mut Items, id: &str, owner: Option<&str>) {
     }
 }
 
-/// For each recording of a number, each that failed, and each interaction: its time and the item that it belongs to, by the times of all.
+/// Pairs all items of a number by time. Returns id, time and owner of each recording, failed recording and interaction.
 fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
     let of_kind = |wanted: &dyn Fn(&CallItem) -> bool| {
         let mut found: Vec<(i64, &str)> = items
@@ -217,7 +217,10 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
 
     let mut decided = Vec::new();
     let mut calls = dispatches.clone();
-    for ((time, id), dispatch) in interactions.iter().zip(join(items, &dispatches, &interactions)) {
+    for ((time, id), dispatch) in interactions
+        .iter()
+        .zip(pair_interactions(items, &dispatches, &interactions))
+    {
         let dispatch = dispatch.map(|dispatch| dispatches[dispatch].1.to_owned());
         if dispatch.is_none() {
             calls.push((*time, id));
@@ -227,7 +230,7 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
     calls.sort_unstable();
 
     let times: Vec<i64> = calls.iter().map(|(time, _)| *time).collect();
-    // An id that says a number and a time is that of a call to the customer.
+    // Dispatch ids with a number and a time are created for outbound calls only.
     let is_outbound = |id: &str| DispatchId::parse(id).is_some_and(|id| id.pattern().is_some());
     let is_inbound = |id: &str| items.get(id).is_some_and(|item| item.state.own.is_inbound(item.name()));
     let paired = pair(calls.len(), recordings.len(), |call, recording| {
@@ -258,13 +261,13 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
         )
     });
     for ((time, id), call) in failures.iter().zip(paired) {
-        // What failed and was begun again is no call of its own.
-        let again = || {
+        // A failed recording that LiveKit started again belongs to the same call.
+        let restarted = || {
             let fits = |call: usize| Some((fit(&times, call, *time)?, call));
             let best = (0..calls.len()).filter_map(fits).min();
             best.map(|(_, call)| calls[call].1)
         };
-        let call = call.map(|call| unrecorded[call].1).or_else(again);
+        let call = call.map(|call| unrecorded[call].1).or_else(restarted);
         decided.push(((*id).to_owned(), *time, call.map(str::to_owned)));
     }
 
@@ -282,8 +285,8 @@ fn pairs(items: &Items, phone: &str) -> Vec<(String, i64, Option<String>)> {
     decided
 }
 
-/// Which interactions are which dispatches', of those that nobody has said it of: if they began soon after them.
-fn join(items: &Items, dispatches: &[(i64, &str)], interactions: &[(i64, &str)]) -> Vec<Option<usize>> {
+/// Pairs interactions without a declared dispatch with dispatches that began shortly before them.
+fn pair_interactions(items: &Items, dispatches: &[(i64, &str)], interactions: &[(i64, &str)]) -> Vec<Option<usize>> {
     let has_interaction = |id: &str| {
         let is_named = |item: &CallItem| item.state.own.fields.contains_key("interaction_id");
         items.get(id).is_some_and(is_named)

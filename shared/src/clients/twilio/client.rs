@@ -13,20 +13,22 @@ use super::{
     sid::{AccountSid, RecordingSid, is_sid},
 };
 use crate::{
-    clients::{aws::Aws, secrets::Secret},
+    clients::{aws::Aws, body::read_up_to, secrets::Secret},
     config::{ConfigError, Env},
     retry::with_retries,
 };
 
 const ATTEMPTS: u32 = 4;
 const TOKEN_REFRESH: Duration = Duration::from_secs(30);
-/// One JSON answer takes at most this long.
+/// The timeout of a request for JSON.
 const JSON_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 3;
-/// Where Twilio's API is, unless `TWILIO_BASE_URL` says otherwise.
+/// The most JSON that is read; a page of 1000 recordings has some 2 MB.
+const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
+/// The default of `TWILIO_BASE_URL`.
 pub const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 
-/// The digits of a phone number, which a SIP address has before its host. `None` for names.
+/// The digits of a phone number or of the user part of a SIP address; `None` if that is not a number.
 fn number_in(address: &str) -> Option<&str> {
     let user = address
         .strip_prefix("sip:")
@@ -38,7 +40,7 @@ fn number_in(address: &str) -> Option<&str> {
     is_number.then_some(digits)
 }
 
-/// The origin that an entry of `EXTERNAL_MEDIA_HOSTS` stands for.
+/// The origin for an entry of `EXTERNAL_MEDIA_HOSTS`.
 fn external_origin(entry: &str) -> Option<String> {
     let url = match entry.contains("://") {
         true => Url::parse(entry),
@@ -50,19 +52,19 @@ fn external_origin(entry: &str) -> Option<String> {
     matches!(url.scheme(), "http" | "https").then(|| url.origin().ascii_serialization())
 }
 
-/// Twilio's API for one account. Credentials go to the configured host alone.
+/// A client for one Twilio account. Credentials are sent only to the configured host.
 pub struct Twilio {
     client: Client,
-    /// For other hosts than Twilio's.
-    pub(super) outside: Client,
-    /// From where recordings in external storage may be fetched.
+    /// The HTTP client for hosts other than Twilio.
+    pub(super) external_client: Client,
+    /// The origins from which recordings in external storage may be fetched.
     pub(super) external_origins: Vec<String>,
     pub(super) base: Url,
     secret: Secret<Credentials>,
 }
 
 impl Twilio {
-    /// Reads `TWILIO_SECRET`, `TWILIO_BASE_URL` and `EXTERNAL_MEDIA_HOSTS`: host names, which are reached by HTTPS, or whole origins.
+    /// Reads `TWILIO_SECRET`, `TWILIO_BASE_URL` and `EXTERNAL_MEDIA_HOSTS` (host names, which are accessed by HTTPS, or origins).
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         let base = Url::parse(env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL))
             .ok()
@@ -86,18 +88,18 @@ impl Twilio {
                 .connect_timeout(Duration::from_secs(3))
                 .pool_idle_timeout(Duration::from_secs(20))
         };
-        let outside = client().redirect(redirect::Policy::none()).build();
+        let external_client = client().redirect(redirect::Policy::none()).build();
         let client = client()
             .https_only(https_only)
-            // reqwest drops the Authorization header when a redirect leaves the host.
+            // reqwest removes the Authorization header when a redirect leads to another host.
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))
-            // A media address holds the account's and the recording's SIDs.
+            // A media URL contains the SIDs of the account and the recording.
             .referer(false)
             .build()
             .map_err(|error| ConfigError::HttpClient(error.to_string()))?;
         Ok(Self {
             client,
-            outside: outside.map_err(|error| ConfigError::HttpClient(error.to_string()))?,
+            external_client: external_client.map_err(|error| ConfigError::HttpClient(error.to_string()))?,
             external_origins: external_origins.ok_or(ConfigError::Invalid {
                 name: "EXTERNAL_MEDIA_HOSTS",
                 expected: "host names separated by commas, such as recordings.example.com",
@@ -107,17 +109,17 @@ impl Twilio {
         })
     }
 
-    /// Reads the credentials ahead of the first request.
+    /// Reads the credentials before the first request.
     pub async fn preload(&self) {
         self.secret.preload().await;
     }
 
-    /// The configured account.
+    /// The SID of the configured account.
     pub async fn account_sid(&self) -> Result<AccountSid, TwilioError> {
         AccountSid::parse(&self.secret.get().await?.account_sid).ok_or(TwilioError::IncompleteSecret)
     }
 
-    /// The host that recordings are fetched from.
+    /// The configured base URL of Twilio's API.
     pub fn base_url(&self) -> &Url {
         &self.base
     }
@@ -147,19 +149,19 @@ impl Twilio {
         })
     }
 
-    /// The token that Twilio signs webhooks with.
+    /// The token with which Twilio signs webhooks.
     pub async fn auth_token(&self) -> Result<String, TwilioError> {
         self.secret.get().await?.webhook_token()
     }
 
-    /// The same, read again for a webhook that was not signed with it: the token may have been replaced, and Twilio does not send a callback
-    /// again that was refused. Not more often than every 30 s.
+    /// The token, read again at most every 30 s, for a webhook whose signature does not match: the token may have been rotated, and Twilio does
+    /// not send a rejected callback again.
     pub async fn new_auth_token(&self) -> Result<String, TwilioError> {
         self.secret.refresh(TOKEN_REFRESH).await?.webhook_token()
     }
 
-    /// The other party's number of a call, digits only: whom we called, or who called us. `None` where Twilio says that there is no
-    /// number, or the SID is not that of a call. A call that Twilio does not find is an error: it may find it later.
+    /// The other party's number of a call, digits only: the called number of an outbound call, the caller's number of an inbound call. `None` if
+    /// the other party has no number or the SID is not a call's. A call that Twilio does not find is an error, because Twilio may find it later.
     ///
     /// `direction` is `inbound` or `trunking-originating` for calls from outside: <https://www.twilio.com/docs/voice/api/call-resource>
     pub async fn number_of(&self, call_sid: &str, deadline: Instant) -> Result<Option<String>, TwilioError> {
@@ -198,8 +200,15 @@ impl Twilio {
 
     async fn json_once<T: DeserializeOwned>(&self, url: Url) -> Result<T, TwilioError> {
         let response = accepted(self.send(Method::GET, url).await?).await?;
-        let body = response.bytes().await.map_err(connection)?;
-        serde_json::from_slice(&body).map_err(|error| TwilioError::Unexpected(error.to_string()))
+        let (body, whole) = read_up_to(response, MAX_JSON_BYTES).await.map_err(connection)?;
+        if !whole {
+            return Err(TwilioError::Unexpected("it is too long".into()));
+        }
+        // The parser's own message could quote the body.
+        serde_json::from_slice(&body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            TwilioError::Unexpected(format!("not the documented JSON at line {line} column {column}"))
+        })
     }
 
     pub(super) async fn send(&self, method: Method, url: Url) -> Result<Response, TwilioError> {

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::error::TwilioError;
 
-/// The Twilio secret: `{"account_sid","auth_token"}`, optionally with `"api_key_sid","api_key_secret"`, which then sign in instead of the token.
+/// The Twilio secret: `{"account_sid","auth_token"}`, optionally with `"api_key_sid","api_key_secret"`, which are then used for requests in
+/// place of the token.
 #[derive(Deserialize)]
 pub(super) struct Credentials {
     pub(super) account_sid: String,
@@ -14,7 +15,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// User name and password of a request.
+    /// User name and password for HTTP basic authentication.
     pub(super) fn basic(&self) -> Option<(&str, &str)> {
         match (&self.api_key_sid, &self.api_key_secret) {
             (Some(sid), Some(secret)) if !sid.is_empty() => Some((sid, secret)),
@@ -25,7 +26,7 @@ impl Credentials {
         }
     }
 
-    /// The token that webhooks are signed with, which no API key stands in for.
+    /// The token with which Twilio signs webhooks. Twilio does not sign with API keys.
     pub(super) fn webhook_token(&self) -> Result<String, TwilioError> {
         let token = self.auth_token.clone().filter(|token| !token.is_empty());
         token.ok_or(TwilioError::IncompleteSecret)

@@ -1,4 +1,4 @@
-//! Why Twilio did not give what was asked.
+//! Errors of Twilio's API.
 
 use std::time::Duration;
 
@@ -6,11 +6,14 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
 use crate::{
-    clients::secrets::SecretError,
+    clients::{
+        body::{MAX_ERROR_BYTES, read_up_to},
+        secrets::SecretError,
+    },
     retry::{Classify, Retry, retry_after},
 };
 
-/// Why Twilio did not give what was asked. No variant holds a URL or a credential.
+/// A request to Twilio failed. No variant contains a URL or a credential.
 #[derive(Debug, thiserror::Error)]
 pub enum TwilioError {
     /// The Twilio secret is missing or unusable.
@@ -22,34 +25,34 @@ pub enum TwilioError {
     /// Twilio refused the credentials.
     #[error("Twilio refused the credentials (HTTP {0})")]
     Unauthorized(u16),
-    /// There is no such resource.
+    /// The resource does not exist.
     #[error("Twilio has no such resource")]
     NotFound,
-    /// Too many requests at once for the account.
+    /// The account sent too many requests.
     #[error("Twilio answered 429, too many requests")]
     RateLimited(Option<Duration>),
-    /// Twilio is unwell.
+    /// Twilio responded with a server error.
     #[error("Twilio answered HTTP {0}")]
     Server(u16, Option<Duration>),
-    /// Twilio refused the request; its error code, if it sent one.
+    /// Twilio rejected the request.
     #[error("Twilio answered HTTP {status} with code {code:?}")]
     Rejected {
         /// The HTTP status.
         status: u16,
-        /// Twilio's own error code, see twilio.com/docs/api/errors.
+        /// Twilio's error code, if it sent one; see twilio.com/docs/api/errors.
         code: Option<i64>,
     },
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     #[error("the connection to Twilio failed: {0}")]
     Connection(String),
-    /// The customer's own storage did not give a recording that is kept there.
-    #[error("external storage, asked without credentials as one asks Twilio: {0}")]
+    /// A request for a recording in the customer's external storage failed.
+    #[error("external storage, which is read without credentials, refused: {0}")]
     ExternalStorage(Box<TwilioError>),
-    /// No answer in time.
+    /// Twilio did not respond before the deadline.
     #[error("Twilio did not answer in time")]
     Timeout,
-    /// An answer that can't be read.
-    #[error("Twilio's answer was not understood: {0}")]
+    /// The response could not be parsed.
+    #[error("Twilio's response could not be parsed: {0}")]
     Unexpected(String),
 }
 
@@ -65,12 +68,12 @@ impl Classify for TwilioError {
 }
 
 impl TwilioError {
-    /// Whether a later request may fare better.
+    /// Whether a later request may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never
     }
 
-    /// Whether other requests would fare the same: Twilio limits the rate, is unwell, is not reachable, or refuses the credentials.
+    /// Whether other requests would probably fail, too: Twilio limits the rate, has server errors, is not reachable, or refuses the credentials.
     pub fn is_outage(&self) -> bool {
         !matches!(
             self,
@@ -78,7 +81,7 @@ impl TwilioError {
         )
     }
 
-    /// When to try again, if Twilio said so.
+    /// When to retry, if Twilio said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.retry() {
             Retry::After(after) => after,
@@ -86,7 +89,7 @@ impl TwilioError {
         }
     }
 
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Secret(SecretError::Unavailable(..)) => "twilio_secret_unavailable",
@@ -101,7 +104,7 @@ impl TwilioError {
         }
     }
 
-    /// What to tell a caller.
+    /// The message for the caller.
     pub fn user_message(&self) -> &'static str {
         match self {
             Self::Secret(SecretError::Unavailable(..)) => "The Twilio credentials can't be read right now",
@@ -117,7 +120,7 @@ impl TwilioError {
     }
 }
 
-/// Turns an answer that is not a success into the error it means.
+/// Converts a response that is not a success to an error. The caller sets the deadline, within which the error's body is read, too.
 pub(super) async fn accepted(response: Response) -> Result<Response, TwilioError> {
     #[derive(Deserialize)]
     struct Problem {
@@ -132,7 +135,7 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TwilioError
         StatusCode::TOO_MANY_REQUESTS => Err(TwilioError::RateLimited(after)),
         _ if status.is_server_error() => Err(TwilioError::Server(status.as_u16(), after)),
         _ => {
-            let body = response.bytes().await.unwrap_or_default();
+            let (body, _) = read_up_to(response, MAX_ERROR_BYTES).await.unwrap_or_default();
             let code = serde_json::from_slice::<Problem>(&body)
                 .ok()
                 .and_then(|problem| problem.code);
@@ -146,7 +149,7 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TwilioError
 
 pub(super) fn connection(error: reqwest::Error) -> TwilioError {
     if error.is_redirect() {
-        return TwilioError::Unexpected("it redirects too often, or to where it must not".into());
+        return TwilioError::Unexpected("too many redirects, or a redirect to a URL that is not allowed".into());
     }
     let error = error.without_url();
     let cause = std::error::Error::source(&error)

@@ -1,4 +1,4 @@
-//! The audio of recordings: where it is, whether it can be fetched, and its bytes.
+//! The media of recordings: its location, its availability and its bytes.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -13,19 +13,19 @@ use super::{
 };
 use crate::retry::with_retries;
 
-/// Where a recording's media is.
+/// Where a recording's media is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaPlace {
-    /// With Twilio.
+    /// At Twilio.
     Twilio,
-    /// In the customer's own storage, at a host of `EXTERNAL_MEDIA_HOSTS`.
+    /// In the customer's storage, on a host of `EXTERNAL_MEDIA_HOSTS`.
     External(Url),
-    /// In storage at another host.
-    OutOfBounds,
+    /// On another host, from which media is not fetched.
+    NotAllowed,
 }
 
 impl Twilio {
-    /// The address of a recording's media, when it is not with Twilio.
+    /// The URL of a recording's media, if it is not stored at Twilio.
     pub fn external_media<'a>(&self, recording: &'a Recording) -> Option<&'a str> {
         recording
             .media_url
@@ -33,35 +33,35 @@ impl Twilio {
             .filter(|_| self.media_place(recording) != MediaPlace::Twilio)
     }
 
-    /// Where a recording's media is: outside when its address is neither at Twilio nor at the configured host.
+    /// Where a recording's media is stored, decided by the host of its URL.
     pub fn media_place(&self, recording: &Recording) -> MediaPlace {
         let Some(url) = recording.media_url.as_deref().and_then(|text| Url::parse(text).ok()) else {
             return MediaPlace::Twilio;
         };
         let host = url.host_str().unwrap_or_default();
-        let plain = url.username().is_empty() && url.password().is_none();
-        if self.external_origins.contains(&url.origin().ascii_serialization()) && plain {
+        let has_no_credentials = url.username().is_empty() && url.password().is_none();
+        if self.external_origins.contains(&url.origin().ascii_serialization()) && has_no_credentials {
             MediaPlace::External(url)
         } else if host == "twilio.com" || host.ends_with(".twilio.com") || Some(host) == self.base.host_str() {
             MediaPlace::Twilio
         } else {
-            MediaPlace::OutOfBounds
+            MediaPlace::NotAllowed
         }
     }
 
-    /// The address of a recording's MP3, on the configured host.
+    /// The URL of a recording's MP3, on the configured host.
     pub fn media_url(&self, account: &AccountSid, recording: &str) -> String {
         media_url(self.base.as_str(), account.as_str(), recording)
     }
 
-    /// The recording that a caller's media address names. It must be one of the configured account, at Twilio or at the configured host;
-    /// the error says what is wrong. The address itself is never fetched: [`Twilio::media_url`] is.
+    /// The recording that a media URL from a caller refers to. It must belong to the configured account and be on Twilio's or the configured
+    /// host. The URL itself is never fetched: [`Twilio::media_url`] is used instead.
     pub fn recording_at(&self, address: &str, account: &AccountSid) -> Result<RecordingSid, &'static str> {
-        // The URL parser would quietly drop or rewrite these.
+        // The URL parser would silently remove or rewrite these characters.
         if address.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\') {
             return Err("it has characters that a URL must not have");
         }
-        // An empty user name (`https://@host`) leaves no trace in the parsed URL.
+        // The parsed URL does not show an empty user name (`https://@host`).
         if address.contains('@') {
             return Err("it has a user name or password");
         }
@@ -97,10 +97,11 @@ impl Twilio {
         }
     }
 
-    /// Opens a recording's MP3. Its bytes must be read before `deadline`. Not retried here: its reader has to begin anew
-    /// after a broken download anyway, and tries within tries would multiply.
+    /// Opens a recording's MP3. Its bytes must be read before `deadline`. This method does not retry, because the caller must start again after
+    /// a broken download anyway, and nested retries would multiply.
     ///
-    /// `both_channels` asks for each side of the call on a channel of its own, and falls back to one where Twilio does not have two.
+    /// With `both_channels`, Twilio is asked for one channel per side of the call. If Twilio does not have two channels, the mono recording is
+    /// opened.
     pub async fn media(
         &self,
         sid: &RecordingSid,
@@ -119,9 +120,12 @@ impl Twilio {
         self.open(self.send(Method::GET, url), deadline).await
     }
 
-    /// Opens a recording that Twilio keeps in the customer's own storage: without credentials, and without following where it redirects.
+    /// Opens a recording in the customer's storage, without credentials and without following redirects.
     pub async fn external(&self, url: Url, deadline: Instant) -> Result<Media, TwilioError> {
-        let request = self.outside.get(url).header(header::ACCEPT_ENCODING, "identity");
+        let request = self
+            .external_client
+            .get(url)
+            .header(header::ACCEPT_ENCODING, "identity");
         let sent = async { request.send().await.map_err(connection) };
         self.open(sent, deadline).await.map_err(|error| match error {
             TwilioError::Timeout => TwilioError::Timeout,
@@ -134,8 +138,8 @@ impl Twilio {
         sent: impl Future<Output = Result<Response, TwilioError>>,
         deadline: Instant,
     ) -> Result<Media, TwilioError> {
-        let answer = timeout_at(deadline, sent).await;
-        let response = accepted(answer.map_err(|_| TwilioError::Timeout)??).await?;
+        let response = timeout_at(deadline, async { accepted(sent.await?).await });
+        let response = response.await.map_err(|_| TwilioError::Timeout)??;
         Ok(Media {
             length: response.content_length(),
             response,
@@ -143,10 +147,10 @@ impl Twilio {
         })
     }
 
-    /// The HTTP status that a recording's MP3 answers with, without reading it. Errors are for want of any answer.
+    /// The HTTP status of a recording's MP3, without downloading it. An error means that there was no response.
     ///
-    /// `HEAD` keeps the connection usable for the next probe. Twilio does not document it, so any answer other than a
-    /// plain success or absence is checked with a `GET` that is dropped after its header.
+    /// `HEAD` keeps the connection usable for the next request. Twilio does not document it, so any status other than 200, 404 or 410 is checked
+    /// with a `GET` whose body is not read.
     pub async fn probe_media(
         &self,
         account: &AccountSid,
@@ -175,16 +179,16 @@ impl Twilio {
     }
 }
 
-/// A recording's audio, not yet read.
+/// An open download of a recording's audio.
 pub struct Media {
-    /// Size in bytes, when Twilio says so.
+    /// Size in bytes, if Twilio sent it.
     pub length: Option<u64>,
     response: Response,
     deadline: Instant,
 }
 
 impl Media {
-    /// The audio's bytes. Ends with an error when the connection breaks or the deadline passes.
+    /// The audio's bytes. The stream ends with an error if the connection breaks or the deadline passes.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, TwilioError>> + Send + 'static {
         let deadline = self.deadline;
         let chunks = Box::pin(self.response.bytes_stream());

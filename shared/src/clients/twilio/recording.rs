@@ -1,23 +1,23 @@
-//! Rows and pages of the Recordings resource.
+//! Recordings and pages of the Recordings resource.
 
 use jiff::{Timestamp, civil::Date, fmt::rfc2822};
 use serde::{Deserialize, Deserializer};
 
 use super::status::RecordingStatus;
 
-/// One row of the Recordings resource. Twilio may leave any field out.
+/// A recording in the Recordings resource. Twilio may omit any field.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Recording {
     /// The recording's SID.
     pub sid: String,
-    /// The account it belongs to.
+    /// SID of the account that owns the recording.
     pub account_sid: Option<String>,
-    /// The call's parent leg.
+    /// SID of the call; for calls with several legs, of the parent leg.
     pub call_sid: Option<String>,
-    /// Length in seconds; `None` until known.
+    /// Length in seconds, if known.
     #[serde(default, deserialize_with = "seconds")]
     pub duration: Option<u64>,
-    /// Where the recording is in its life.
+    /// The recording's status.
     #[serde(default)]
     pub status: RecordingStatus,
     /// Number of audio channels.
@@ -28,7 +28,7 @@ pub struct Recording {
     pub error_code: Option<i64>,
     /// Path of this resource, relative to the host.
     pub uri: Option<String>,
-    /// Where the media is. On the customer's own host when Twilio stores it there.
+    /// URL of the media. It is on the customer's host if the recording is in external storage.
     pub media_url: Option<String>,
     /// When it was created.
     #[serde(default, deserialize_with = "rfc2822_time")]
@@ -39,18 +39,18 @@ pub struct Recording {
     /// When recording began.
     #[serde(default, deserialize_with = "rfc2822_time")]
     pub start_time: Option<Timestamp>,
-    /// What it cost, as decimal text.
+    /// The price, as a decimal string.
     #[serde(default, deserialize_with = "text_or_number")]
     pub price: Option<String>,
     /// The price's currency.
     pub price_unit: Option<String>,
-    /// Which side was recorded; Twilio sends it on some resources only.
+    /// Which side was recorded. Twilio sends it only for some resources.
     pub track: Option<String>,
-    /// Present when the media is encrypted with the customer's key.
+    /// Present if the media is encrypted with the customer's key.
     pub encryption_details: Option<serde_json::Value>,
 }
 
-/// Twilio sends durations as text; `-1` and other oddities mean unknown.
+/// Twilio sends durations as strings; `-1` and other values that are not numbers of seconds mean unknown.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(text_or_number(deserializer)?.and_then(|text| text.parse().ok()))
 }
@@ -74,18 +74,19 @@ fn rfc2822_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tim
 /// One page of the account's recordings.
 #[derive(Debug)]
 pub struct Page {
-    /// The rows, in Twilio's order.
+    /// The recordings, in Twilio's order.
     pub recordings: Vec<Recording>,
-    /// The next page, `None` on the last.
+    /// The next page; `None` on the last page.
     pub next: Option<PageQuery>,
 }
 
-/// The query string of a page: Twilio's own `next_page_uri` is followed verbatim, on the configured host and this resource only.
+/// The query string of a page. The query string of Twilio's `next_page_uri` is used unchanged, but always for the configured host and this
+/// resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageQuery(String);
 
 impl PageQuery {
-    /// The first page, of recordings created from `after` to `before` (UTC days, both included).
+    /// The first page of the recordings created from `after` to `before` (UTC days, both included).
     pub fn first(page_size: u64, after: Option<Date>, before: Option<Date>) -> Self {
         let mut query = format!("PageSize={page_size}");
         if let Some(day) = after {
@@ -97,20 +98,20 @@ impl PageQuery {
         Self(query)
     }
 
-    /// The first page of the recordings that were created on a UTC day.
+    /// The first page of the recordings created on a UTC day.
     pub fn on(page_size: u64, day: Date) -> Self {
         Self(format!("PageSize={page_size}&DateCreated={day}"))
     }
 
-    /// The same, with recordings that were deleted at Twilio at most 40 days ago.
+    /// Includes recordings that were deleted at Twilio in the last 40 days.
     pub fn with_deleted(self) -> Self {
         Self(format!("{}&IncludeSoftDeleted=true", self.0))
     }
 
-    /// A page by its query string, as [`PageQuery::as_str`] gave it. `None` when it can't be one.
+    /// Parses the result of [`PageQuery::as_str`]; `None` if the text can't be a query string.
     pub fn parse(text: &str) -> Option<Self> {
-        let harmless = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-        (text.len() <= 1000 && text.bytes().all(harmless)).then(|| Self(text.to_owned()))
+        let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+        (text.len() <= 1000 && text.bytes().all(is_allowed)).then(|| Self(text.to_owned()))
     }
 
     /// The query string.
@@ -125,7 +126,7 @@ pub(super) struct RawPage {
     pub(super) next_page_uri: Option<String>,
 }
 
-/// The address of a recording's MP3 on the host `base`.
+/// The URL of a recording's MP3 on the host `base`.
 pub fn media_url(base: &str, account: &str, recording: &str) -> String {
     let base = base.trim_end_matches('/');
     format!("{base}/2010-04-01/Accounts/{account}/Recordings/{recording}.mp3")
@@ -139,7 +140,7 @@ mod tests {
     use crate::time::to_seconds;
 
     #[test]
-    fn a_row_is_read_whatever_twilio_leaves_out_or_types_otherwise() {
+    fn a_recording_is_parsed_with_missing_fields_and_other_types() {
         let row: Recording = serde_json::from_value(
             json!({"sid": "RE1", "duration": "-1", "price": -0.0025, "status": null, "date_created": "not a date"}),
         )
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_query_can_not_leave_its_resource() {
+    fn a_page_query_can_not_name_another_resource() {
         assert!(PageQuery::parse("PageSize=50&Page=1&PageToken=PARE123").is_some());
         for bad in ["PageSize=50#", "a b", "a\r\nHost: x", "é", &"a".repeat(1001)] {
             assert!(PageQuery::parse(bad).is_none(), "{bad:?}");

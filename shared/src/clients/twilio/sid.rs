@@ -1,14 +1,14 @@
-//! Twilio's ids.
+//! Twilio's SIDs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// `AC` and 16 to 32 hexadecimal digits. Twilio's own have 32.
+/// An account SID: `AC` and 16 to 32 hexadecimal digits. Twilio's own SIDs have 32.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountSid(String);
 
-/// `RE` and 16 to 32 hexadecimal digits. Twilio's own have 32.
+/// A recording SID: `RE` and 16 to 32 hexadecimal digits. Twilio's own SIDs have 32.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RecordingSid(String);
@@ -22,7 +22,7 @@ impl TryFrom<String> for RecordingSid {
 }
 
 impl AccountSid {
-    /// Accepts an account SID; `None` for anything else.
+    /// Parses an account SID; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         is_sid("AC", text).then(|| Self(text.to_owned()))
     }
@@ -34,7 +34,7 @@ impl AccountSid {
 }
 
 impl RecordingSid {
-    /// Accepts a recording SID; `None` for anything else.
+    /// Parses a recording SID; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         is_sid("RE", text).then(|| Self(text.to_owned()))
     }
@@ -57,7 +57,7 @@ impl fmt::Display for RecordingSid {
     }
 }
 
-/// Whether the text is this prefix and 16 to 32 hexadecimal digits.
+/// Whether the text consists of this prefix and 16 to 32 hexadecimal digits.
 pub(super) fn is_sid(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix)
         .is_some_and(|digits| (16..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))

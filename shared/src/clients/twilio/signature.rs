@@ -1,19 +1,19 @@
-//! `X-Twilio-Signature`: whether a webhook is Twilio's. <https://www.twilio.com/docs/usage/security>
+//! Verification of `X-Twilio-Signature`: <https://www.twilio.com/docs/usage/security>
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// Whether Twilio signed a request to `url` (as it is configured there, query included) with these parameters in its form.
+/// Whether Twilio signed a request to `url` (as configured at Twilio, including the query string) with these form parameters.
 ///
-/// Twilio has signed URLs with and without their port, so both are tried.
+/// Twilio signs some URLs with and some without the port, so both are checked.
 pub fn is_signed(signature: &str, token: &str, url: &str, parameters: &[(String, String)]) -> bool {
     let Ok(signature) = STANDARD.decode(signature) else {
         return false;
     };
     let mut sorted = parameters.to_vec();
-    // Of a name that is repeated each value counts once.
+    // Twilio includes each distinct value of a repeated parameter once.
     sorted.sort();
     sorted.dedup();
     let mut form = String::new();
@@ -31,7 +31,7 @@ pub fn is_signed(signature: &str, token: &str, url: &str, parameters: &[(String,
     signed(&one) | signed(&other)
 }
 
-/// Whether Twilio signed a request whose body is no form: the URL carries the body's hash.
+/// Whether Twilio signed a request whose body is not a form: the URL then contains the body's hash.
 pub fn is_signed_body(signature: &str, token: &str, url: &str, body: &[u8]) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let mut hashes = query.split('&').filter_map(|pair| pair.strip_prefix("bodySHA256="));
@@ -45,7 +45,7 @@ fn with_and_without_port(url: &str) -> [String; 2] {
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    // Twilio drops a user name.
+    // Twilio removes user name and password before signing.
     let authority = authority.rsplit('@').next().unwrap_or(authority);
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
@@ -79,7 +79,7 @@ mod tests {
         super::is_signed(signature, TOKEN, url, &owned)
     }
 
-    /// From the tests of twilio-python and twilio-go, and Twilio's security documentation.
+    /// Examples from the tests of twilio-python and twilio-go and from Twilio's security documentation.
     #[test]
     fn the_published_signatures_are_accepted() {
         let http = URL.replace("https", "http");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_form_is_signed_by_its_hash() {
+    fn a_body_that_is_not_a_form_is_verified_by_its_hash() {
         let body = br#"{"property": "value", "boolean": true}"#;
         let hash = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620";
         for (signature, url) in [

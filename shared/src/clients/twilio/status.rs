@@ -1,25 +1,26 @@
-//! The status of a recording, and what each of Twilio's words means.
+//! The status of a Twilio recording.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A recording's status in Twilio's word. Twilio may add words, so unknown ones are kept.
+/// A recording's status. Twilio may add new ones, so unknown values are kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TwilioRecordingStatus, example = "completed"))]
 pub struct RecordingStatus(String);
 
-/// The three groups in which the API counts and filters recordings.
+/// The three groups of statuses that the API counts and filters by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusGroup {
     /// `completed`.
     Completed,
-    /// `in-progress`, `paused`, `stopped`, `processing`, and words Twilio may add.
+    /// `in-progress`, `paused`, `stopped`, `processing`, and unknown statuses.
     InProgress,
     /// `failed`, `absent`, `deleted`.
     Failed,
 }
 
 impl RecordingStatus {
-    /// Twilio's words.
+    /// All statuses that Twilio documents.
     pub const ALL: [&str; 8] = [
         "completed",
         "in-progress",
@@ -31,17 +32,17 @@ impl RecordingStatus {
         "deleted",
     ];
 
-    /// The status that Twilio names by this word.
-    pub fn new(word: impl Into<String>) -> Self {
-        Self(word.into())
+    /// The status with this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
     }
 
-    /// The word as Twilio sent it.
+    /// The status as Twilio sent it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The group in which the status is counted.
+    /// The group of the status.
     pub fn group(&self) -> StatusGroup {
         match self.as_str() {
             "completed" => StatusGroup::Completed,
@@ -50,13 +51,13 @@ impl RecordingStatus {
         }
     }
 
-    /// Whether the recording is there to be played.
+    /// Whether the recording can be played.
     pub fn is_completed(&self) -> bool {
         self.group() == StatusGroup::Completed
     }
 
-    /// Whether a filter for one of [`RecordingStatus::ALL`] lets it pass. `in-progress` and `failed` stand for their groups, but `deleted`
-    /// is asked for by its own word.
+    /// Whether a filter for `wanted`, one of [`RecordingStatus::ALL`], selects this status. `in-progress` and `failed` select their groups,
+    /// except that `failed` does not include `deleted`.
     pub fn passes_filter(&self, wanted: &str) -> bool {
         match wanted {
             "in-progress" => self.group() == StatusGroup::InProgress,
@@ -65,7 +66,7 @@ impl RecordingStatus {
         }
     }
 
-    /// How far the recording is in its life, which never goes back.
+    /// The stage of the recording's life cycle, which only increases.
     pub fn stage(&self) -> u8 {
         match (self.as_str(), self.group()) {
             ("deleted", _) => 2,
@@ -74,7 +75,7 @@ impl RecordingStatus {
         }
     }
 
-    /// Why there is nothing to play, given the error code that Twilio sends with `absent`.
+    /// Why the recording can't be played. `error_code` is the code that Twilio sends with `absent`.
     pub fn missing_reason(&self, error_code: Option<i64>) -> String {
         match (self.as_str(), error_code) {
             ("absent", Some(16101)) => "Twilio has no recording: it was too short.".into(),
@@ -98,8 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_has_one_group_and_words_that_twilio_adds_count_as_in_progress() {
-        let groups = RecordingStatus::ALL.map(|word| RecordingStatus::new(word).group());
+    fn every_status_has_one_group_and_unknown_statuses_count_as_in_progress() {
+        let groups = RecordingStatus::ALL.map(|name| RecordingStatus::new(name).group());
         let of = |group| groups.iter().filter(|known| **known == group).count();
         assert_eq!(
             (
@@ -114,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_for_failed_recordings_leaves_out_the_deleted_ones() {
-        let passes = |word: &str, wanted| RecordingStatus::new(word).passes_filter(wanted);
+    fn a_filter_for_failed_recordings_excludes_deleted_ones() {
+        let passes = |name: &str, wanted| RecordingStatus::new(name).passes_filter(wanted);
         assert!(passes("absent", "failed") && passes("deleted", "deleted") && passes("paused", "in-progress"));
         assert!(!passes("deleted", "failed") && !passes("in-progress", "paused"));
     }

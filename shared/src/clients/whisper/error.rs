@@ -1,25 +1,25 @@
-//! Why there is no transcription, and what the error bodies of OpenAI and compatible servers mean.
+//! Errors of the transcription API, and the classification of errors of OpenAI and compatible servers.
 
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::Value;
 
+use super::error_body::ErrorBody;
 use crate::{
     clients::secrets::SecretError,
     retry::{Classify, Retry},
 };
 
-/// Why there is no transcription. Messages are the server's own and may name the audio's properties, never its words.
+/// A request to the transcription API failed. Strings in variants are messages of the server that are safe to show, or empty.
 #[derive(Debug, thiserror::Error)]
 pub enum WhisperError {
     /// The Whisper secret is missing or unusable.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The server refused the key, or this network or region.
+    /// The server rejected the key, the network or the region.
     #[error("the transcription API refused the credentials (HTTP {0})")]
     Unauthorized(u16),
-    /// The account has no credit or has reached a spending limit. Trying again can't help.
+    /// The account has no credit or has reached a spending limit. A retry can't help.
     #[error("the transcription API refused for reasons of billing ({0})")]
     Quota(String),
     /// Too many requests or tokens per minute.
@@ -28,34 +28,37 @@ pub enum WhisperError {
     /// The server is overloaded or broken.
     #[error("the transcription API answered HTTP {0}")]
     Server(u16, Option<Duration>),
-    /// The file is over the server's size limit.
+    /// The file exceeds the server's size limit.
     #[error("the audio is too large for the transcription API")]
     TooLarge,
-    /// The audio is longer than the model takes.
-    #[error("the audio is too long for the model: {0}")]
+    /// The audio is longer than the model accepts.
+    #[error("the audio is too long for the model ({0})")]
     TooLong(String),
     /// The audio is shorter than 0.1 s.
     #[error("the audio is too short")]
     TooShort,
-    /// The audio can't be decoded, or not under this name.
-    #[error("the audio can't be decoded: {0}")]
+    /// The server can't decode the audio, or does not recognize its format by the file name.
+    #[error("the audio can't be decoded ({0})")]
     UnsupportedAudio(String),
-    /// The configured model does not exist there.
-    #[error("the transcription API has no such model or endpoint: {0}")]
+    /// The server does not have the configured model.
+    #[error("the transcription API has no such model or endpoint ({0})")]
     ModelNotFound(String),
-    /// Any other refusal.
-    #[error("the transcription API answered HTTP {0}: {1}")]
+    /// The server rejected a parameter. The next request is sent without it or with another value.
+    #[error("the transcription API refused a parameter, which is left out or replaced from now on ({0})")]
+    Adapted(String),
+    /// The server rejected the request for another reason.
+    #[error("the transcription API answered HTTP {0} ({1})")]
     Rejected(u16, String),
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     #[error("the connection to the transcription API failed: {0}")]
     Connection(String),
-    /// No answer in time.
+    /// The server did not respond before the deadline.
     #[error("the transcription API did not answer in time")]
     Timeout,
-    /// An error that would be retried, had the server not asked for the opposite.
+    /// An error that is usually transient, for which the server asked not to retry.
     #[error("{0}, not to be retried")]
     Final(Box<WhisperError>),
-    /// A success that can't be read.
+    /// A successful response could not be parsed.
     #[error("the transcription API's answer was not understood: {0}")]
     Unexpected(String),
 }
@@ -65,18 +68,19 @@ impl Classify for WhisperError {
         match self {
             Self::RateLimited(after) | Self::Server(_, after) => Retry::After(*after),
             Self::Connection(_) => Retry::After(None),
+            Self::Adapted(_) => Retry::After(Some(Duration::ZERO)),
             _ => Retry::Never,
         }
     }
 }
 
 impl WhisperError {
-    /// Whether a later request may fare better.
+    /// Whether a later request may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never
     }
 
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Secret(SecretError::Unavailable(..)) => "whisper_secret_unavailable",
@@ -90,13 +94,29 @@ impl WhisperError {
             Self::TooShort => "audio_too_short",
             Self::UnsupportedAudio(_) => "audio_unsupported",
             Self::ModelNotFound(_) => "whisper_model_not_found",
-            Self::Rejected(..) | Self::Unexpected(_) => "whisper_error",
+            Self::Rejected(..) | Self::Unexpected(_) | Self::Adapted(_) => "whisper_error",
             Self::Timeout => "whisper_timeout",
             Self::Final(error) => error.code(),
         }
     }
 
-    /// What to tell a caller.
+    /// The server's message, if it is safe to show.
+    pub fn server_sentence(&self) -> Option<&str> {
+        match self {
+            Self::TooLong(sentence)
+            | Self::UnsupportedAudio(sentence)
+            | Self::ModelNotFound(sentence)
+            | Self::Adapted(sentence)
+            | Self::Rejected(_, sentence)
+            | Self::Unexpected(sentence) => Some(sentence)
+                .filter(|sentence| !sentence.is_empty())
+                .map(String::as_str),
+            Self::Final(error) => error.server_sentence(),
+            _ => None,
+        }
+    }
+
+    /// The message for the caller.
     pub fn user_message(&self) -> &'static str {
         match self {
             Self::Secret(SecretError::Unavailable(..)) => "The transcription API's key can't be read right now",
@@ -110,52 +130,22 @@ impl WhisperError {
             Self::TooShort => "The recording is shorter than the 0.1 seconds that the transcription API needs",
             Self::UnsupportedAudio(_) => "The recording's audio is corrupted or of an unsupported format",
             Self::ModelNotFound(_) => "The transcription API does not have the configured model",
-            Self::Rejected(..) | Self::Unexpected(_) => "The transcription API gave an unexpected answer",
+            Self::Rejected(..) | Self::Unexpected(_) | Self::Adapted(_) => {
+                "The transcription API gave an unexpected answer"
+            }
             Self::Timeout => "The transcription API did not answer in time",
             Self::Final(error) => error.user_message(),
         }
     }
 }
 
-/// An error body, whatever its shape: OpenAI's `{"error": {message, type, code}}`, whisper.cpp's `{"error": "text"}`, FastAPI's `{"detail": ...}`.
-#[derive(Debug, Default)]
-pub(super) struct ErrorBody {
-    message: String,
-    kind: String,
-    code: String,
-}
-
-impl ErrorBody {
-    pub(super) fn read(body: &[u8]) -> Self {
-        let Ok(body) = serde_json::from_slice::<Value>(body) else {
-            return Self::default();
-        };
-        let error = body.get("error").or_else(|| body.get("detail")).unwrap_or(&Value::Null);
-        let text = |value: Option<&Value>| match value {
-            Some(Value::String(text)) => text.chars().take(300).collect(),
-            Some(Value::Number(number)) => number.to_string(),
-            _ => String::new(),
-        };
-        match error {
-            Value::Object(_) => Self {
-                message: text(error.get("message")),
-                kind: text(error.get("type")),
-                code: text(error.get("code")),
-            },
-            Value::Array(list) => Self {
-                message: text(list.first().and_then(|first| first.get("msg"))),
-                ..Self::default()
-            },
-            other => Self {
-                message: text(Some(other)),
-                ..Self::default()
-            },
-        }
-    }
-}
-
-/// The error that this status and body mean.
-pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &ErrorBody) -> WhisperError {
+/// Classifies a status and an error body. `prompt` must not appear in a shown message.
+pub(super) fn classify(
+    status: StatusCode,
+    after: Option<Duration>,
+    body: &ErrorBody,
+    prompt: Option<&str>,
+) -> WhisperError {
     const BILLING: [&str; 7] = [
         "insufficient_quota",
         "credit_balance_exhausted",
@@ -165,22 +155,32 @@ pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &Error
         "billing_hard_limit_reached",
         "billing_not_active",
     ];
-    let (message, number) = (body.message.as_str(), status.as_u16());
-    let lower = message.to_ascii_lowercase();
+    let number = status.as_u16();
+    let lower = body.message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let sentence = || body.sentence(prompt);
     if let Some(word) = BILLING.iter().find(|word| body.code == **word || body.kind == **word) {
         return WhisperError::Quota((*word).to_owned());
     }
     match number {
         401 | 403 => WhisperError::Unauthorized(number),
-        // Before the 5xx rule: the body of a 413 may call itself a server_error.
+        // The body of a 413 may have the type server_error.
         413 => WhisperError::TooLarge,
         429 => WhisperError::RateLimited(after),
+        // Gateways return rejections as 500.
+        400.. if body.is_too_large() => WhisperError::TooLarge,
+        400.. if body.is_too_long() => WhisperError::TooLong(sentence()),
         408 | 409 | 500.. => WhisperError::Server(number, after),
-        404 => WhisperError::ModelNotFound(message.to_owned()),
+        404 => WhisperError::ModelNotFound(sentence()),
         _ if body.code == "audio_too_short" || says(&["too short"]) => WhisperError::TooShort,
-        _ if says(&["longer than", "maximum for this model"]) => WhisperError::TooLong(message.to_owned()),
-        _ if body.code == "model_not_found" => WhisperError::ModelNotFound(message.to_owned()),
+        _ if body.code == "model_not_found"
+            || says(&["decommissioned", "does not support transcriptions", "no such model"]) =>
+        {
+            WhisperError::ModelNotFound(sentence())
+        }
+        _ if body.refused_parameter(status).is_some() || !body.may_be_about_audio() => {
+            WhisperError::Rejected(number, sentence())
+        }
         _ if body.code == "unsupported_format"
             || says(&[
                 "corrupted",
@@ -188,12 +188,16 @@ pub(super) fn classify(status: StatusCode, after: Option<Duration>, body: &Error
                 "not supported",
                 "does not support the format",
                 "could not be decoded",
+                "invalid or unsupported audio",
                 "invalid file format",
+                "format not recognised",
+                "failed to read audio",
+                "failed to decode",
             ]) =>
         {
-            WhisperError::UnsupportedAudio(message.to_owned())
+            WhisperError::UnsupportedAudio(sentence())
         }
-        _ => WhisperError::Rejected(number, message.to_owned()),
+        _ => WhisperError::Rejected(number, sentence()),
     }
 }
 
@@ -334,6 +338,43 @@ mod tests {
                 "audio_unsupported",
                 false,
             ),
+            // Errors about parameters are not errors of the audio.
+            (
+                400,
+                r#"{"error":{"message":"`timestamp_granularities[]` not supported by this model","type":"invalid_request_error"}}"#,
+                "whisper_error",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Language 'xx' is not supported","param":"language"}}"#,
+                "whisper_error",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The model `distil-whisper-large-v3-en` has been decommissioned and is no longer supported.","type":"invalid_request_error"}}"#,
+                "whisper_model_not_found",
+                false,
+            ),
+            (
+                400,
+                r#"{"object":"error","message":"Maximum clip duration (30s) exceeded.","type":"BadRequestError","param":null,"code":400}"#,
+                "audio_too_long",
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Maximum file size exceeded (parameter=audio_filesize_mb, value=27.96)","type":"BadRequestError","param":"audio_filesize_mb","code":400}}"#,
+                "audio_too_large",
+                false,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"litellm.BadRequestError: OpenAIException - Maximum clip duration (30s) exceeded","type":"None","param":"None","code":"500"}}"#,
+                "audio_too_long",
+                false,
+            ),
             (
                 400,
                 r#"{"error":{"message":"bad","type":"BadRequestError","param":null,"code":400}}"#,
@@ -345,6 +386,7 @@ mod tests {
                 StatusCode::from_u16(status).unwrap(),
                 None,
                 &ErrorBody::read(body.as_bytes()),
+                None,
             );
             assert_eq!(
                 (error.code(), error.is_transient()),

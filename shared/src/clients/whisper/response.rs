@@ -1,159 +1,230 @@
-//! The success of the API, read leniently: only `text` is required.
+//! Lenient parsing of successful responses: only a text or segments are required.
 
-use serde::Deserialize;
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::{
-    error::WhisperError,
-    hallucination::{ScoredSegment, drop_hallucinations},
-    speech::{Transcription, Word, number, times},
+    alignment::{joined, locate, without},
+    error_body::ErrorBody,
+    hallucination::{ScoredSegment, reasons_to_drop},
+    number::{lenient_json, number},
+    speech::{Dropped, Segment, Transcription, Word},
+    times::{RawTimes, repaired, unit_of},
 };
 
-/// Reads the body of a success.
-pub(super) fn read_transcription(body: &[u8]) -> Result<Transcription, WhisperError> {
-    #[derive(Deserialize)]
-    struct Answer {
-        text: String,
-        language: Option<Value>,
-        duration: Option<Value>,
-        usage: Option<Value>,
-        segments: Option<Vec<Value>>,
-        words: Option<Vec<Value>>,
-    }
-    // The parser's own message could quote the words.
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        WhisperError::Unexpected(format!("no JSON object with a text, at line {line} column {column}"))
-    })?;
-    let used = answer.usage.as_ref().and_then(|usage| number(usage.get("seconds")?));
-    let duration = answer.duration.as_ref().and_then(number).or(used);
-    let duration = duration.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-    let heard: Vec<ScoredSegment> = answer
-        .segments
-        .iter()
-        .flatten()
-        .filter_map(ScoredSegment::read)
-        .collect();
-    let words = answer.words.iter().flatten().filter_map(|word| {
-        let (start, end) = times(word)?;
-        Some(Word {
-            start,
-            end,
-            word: word.get("word")?.as_str()?.to_owned(),
-            channel: None,
-        })
-    });
-    let mut transcription = Transcription {
-        text: answer.text.trim().to_owned(),
-        language: answer.language.as_ref().and_then(Value::as_str).map(str::to_owned),
-        duration,
-        words: words.collect(),
-        ..Transcription::default()
+/// A segment from the server, or a piece of the text that no segment contains.
+struct RawSegment {
+    text: String,
+    times: RawTimes,
+    no_speech: Option<f64>,
+    logprob: Option<f64>,
+    /// Its range in the whole text.
+    place: Option<Range<usize>>,
+}
+
+/// Parses the body of a successful response. `seconds` is the approximate length of the audio. With `plain`, text was requested and not JSON.
+///
+/// The error is the one in the body, or `None` if the body is not a transcription.
+pub(super) fn read_transcription(body: &[u8], plain: bool, seconds: f64) -> Result<Transcription, Option<ErrorBody>> {
+    let answer = lenient_json(body);
+    let answer = match answer {
+        Some(Value::String(text)) if plain => return Ok(text_alone(&text)),
+        Some(answer @ Value::Object(_)) => answer,
+        _ if plain => return plain_text(body).ok_or(None),
+        _ => return Err(None),
     };
-    let (kept, dropped) = drop_hallucinations(heard);
-    if !dropped.is_empty() {
-        transcription.text = kept
-            .iter()
-            .map(|segment| segment.text.trim())
-            .collect::<Vec<_>>()
-            .join(" ");
-        let invented = |word: &Word| {
-            dropped
-                .iter()
-                .any(|s| (s.start..s.end).contains(&((word.start + word.end) / 2.0)))
-        };
-        transcription.words.retain(|word| !invented(word));
+    let raw_segments = answer.get("segments").and_then(Value::as_array);
+    let text = match answer.get("text") {
+        Some(Value::String(text)) => Some(text.trim()),
+        _ => None,
+    };
+    if text.is_none() && raw_segments.is_none() {
+        return Err(ErrorBody::in_success(&answer));
     }
-    transcription.dropped_segments = dropped.len();
-    transcription.segments = kept;
-    Ok(transcription)
+    let raw_segments: &[Value] = raw_segments.map_or(&[], Vec::as_slice);
+    let raw_words: Vec<&Value> = match answer.get("words").and_then(Value::as_array) {
+        Some(words) if !words.is_empty() => words.iter().collect(),
+        // whisper.cpp and faster-whisper.
+        _ => raw_segments
+            .iter()
+            .filter_map(|segment| segment.get("words")?.as_array())
+            .flatten()
+            .collect(),
+    };
+    let all = raw_segments.iter().chain(raw_words.iter().copied());
+    let unit = unit_of(all.map(RawTimes::read), seconds);
+
+    let untrimmed = raw_segments.iter().filter_map(|segment| segment.get("text")?.as_str());
+    let text = text.map_or_else(|| joined(untrimmed), str::to_owned);
+    let duration = duration(&answer, seconds);
+    let segments = with_all_of_the_text(
+        &text,
+        raw_segments.iter().filter_map(|value| segment(value, unit)).collect(),
+    );
+    let (segments, dropped_places, dropped) = told_apart(segments, duration.or(Some(seconds)));
+
+    let mut words = words(&raw_words, unit);
+    let has = |range: (f64, f64), word: &Word| (range.0..range.1).contains(&((word.start + word.end) / 2.0));
+    words.retain(|word| {
+        let kept = segments.iter().any(|segment| has((segment.start, segment.end), word));
+        kept || !dropped.iter().any(|dropped| has((dropped.start, dropped.end), word))
+    });
+    Ok(Transcription {
+        text: without(&text, &dropped_places),
+        language: answer
+            .get("language")
+            .and_then(Value::as_str)
+            .filter(|language| !language.is_empty() && language.len() <= 64)
+            .map(str::to_owned),
+        duration,
+        segments,
+        words,
+        dropped,
+    })
+}
+
+fn text_alone(text: &str) -> Transcription {
+    Transcription {
+        text: text.trim().to_owned(),
+        ..Transcription::default()
+    }
+}
+
+/// The response to `response_format=text`. An HTML page comes from a proxy and is not a transcript.
+fn plain_text(body: &[u8]) -> Option<Transcription> {
+    let text = String::from_utf8_lossy(body);
+    (!text.trim_start().starts_with('<')).then(|| text_alone(&text))
+}
+
+/// The length that the server returned, if it is plausible, because the price is derived from it.
+fn duration(answer: &Value, seconds: f64) -> Option<f64> {
+    let measured = answer.get("duration").and_then(number);
+    let measured = measured.or_else(|| number(answer.get("usage")?.get("seconds")?));
+    measured.filter(|measured| *measured > 0.0 && *measured <= seconds * 2.0 + 60.0)
+}
+
+fn segment(value: &Value, unit: f64) -> Option<RawSegment> {
+    let text = value.get("text")?.as_str()?.trim();
+    let score = |name| value.get(name).and_then(number);
+    (!text.is_empty()).then(|| RawSegment {
+        text: text.to_owned(),
+        times: RawTimes::read(value).scaled(unit),
+        no_speech: score("no_speech_prob"),
+        logprob: score("avg_logprob"),
+        place: None,
+    })
+}
+
+/// The segments with their ranges in the text, and additional segments for the text between them.
+///
+/// Nothing is added next to a segment that is not found in the text, because the text probably contains it in another spelling.
+fn with_all_of_the_text(text: &str, segments: Vec<RawSegment>) -> Vec<RawSegment> {
+    if segments.is_empty() {
+        return segments;
+    }
+    let places = locate(text, segments.iter().map(|segment| segment.text.as_str()));
+    let piece = |place: Range<usize>| {
+        let text = text[place.clone()].trim();
+        text.chars().any(char::is_alphanumeric).then(|| RawSegment {
+            text: text.to_owned(),
+            times: RawTimes::default(),
+            no_speech: None,
+            logprob: None,
+            place: Some(place),
+        })
+    };
+    let (mut whole, mut from, mut found_before) = (Vec::new(), 0, true);
+    for (segment, place) in segments.into_iter().zip(places) {
+        if let Some(place) = &place {
+            whole.extend(Some(from..place.start).filter(|_| found_before).and_then(piece));
+            from = place.end;
+        }
+        found_before = place.is_some();
+        whole.push(RawSegment { place, ..segment });
+    }
+    whole.extend(Some(from..text.len()).filter(|_| found_before).and_then(piece));
+    whole
+}
+
+/// The segments to keep, the ranges of the dropped ones in the text, and the dropped ones, all with repaired times.
+fn told_apart(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segment>, Vec<Range<usize>>, Vec<Dropped>) {
+    let texts: Vec<_> = raw
+        .iter()
+        .map(|segment| (segment.times, segment.text.as_str()))
+        .collect();
+    let times = repaired(&texts, audio_seconds);
+    let (places, scored): (Vec<_>, Vec<_>) = raw
+        .into_iter()
+        .zip(times)
+        .map(|(raw, (start, end))| {
+            let segment = Segment {
+                start,
+                end,
+                text: raw.text,
+                channel: None,
+            };
+            let scored = ScoredSegment {
+                segment,
+                no_speech: raw.no_speech,
+                // A segment without timestamps may be anywhere, so that it can't be classified as a hallucination.
+                logprob: raw.logprob.filter(|_| raw.times.are_whole()),
+            };
+            (raw.place, scored)
+        })
+        .unzip();
+    let reasons = reasons_to_drop(&scored);
+    let (mut kept, mut dropped, mut dropped_places) = (Vec::new(), Vec::new(), Vec::new());
+    for ((ScoredSegment { segment, .. }, place), reason) in scored.into_iter().zip(places).zip(reasons) {
+        match reason {
+            None => kept.push(segment),
+            Some(reason) => {
+                dropped_places.extend(place);
+                dropped.push(Dropped {
+                    start: segment.start,
+                    end: segment.end,
+                    text: segment.text,
+                    reason,
+                    channel: None,
+                });
+            }
+        }
+    }
+    kept.sort_by(|one, other| one.start.total_cmp(&other.start));
+    (kept, dropped_places, dropped)
+}
+
+/// The words. whisper.cpp returns tokens, and tokens without a leading space continue a word.
+fn words(raw: &[&Value], unit: f64) -> Vec<Word> {
+    let read = raw.iter().filter_map(|value| {
+        let text = value.get("word").or_else(|| value.get("text"))?.as_str()?;
+        let marker = text.trim().starts_with("[_");
+        (!marker && !text.trim().is_empty()).then(|| (RawTimes::read(value).scaled(unit), text))
+    });
+    let read: Vec<_> = read.collect();
+    let spaced = read
+        .iter()
+        .filter(|(_, text)| text.starts_with(char::is_whitespace))
+        .count();
+    let tokens = spaced * 2 >= read.len() && spaced < read.len();
+    let times = repaired(&read, None);
+    let mut words: Vec<Word> = Vec::new();
+    for ((_, text), (start, end)) in read.iter().zip(times) {
+        match words.last_mut() {
+            Some(last) if tokens && !text.starts_with(char::is_whitespace) => {
+                last.word.push_str(text.trim());
+                last.end = last.end.max(end);
+            }
+            _ => words.push(Word {
+                start,
+                end,
+                word: text.trim().to_owned(),
+                channel: None,
+            }),
+        }
+    }
+    words
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn compatible_servers_answers_are_read() {
-        for (body, text, duration) in [
-            (
-                r#"{"text":" Hello. ","usage":{"type":"duration","seconds":9}}"#,
-                "Hello.",
-                Some(9.0),
-            ),
-            (
-                r#"{"text":"Hi","duration":"12.5","segments":[{"no_speech_prob":null}],"language":"english"}"#,
-                "Hi",
-                Some(12.5),
-            ),
-            (r#"{"text":"","detected_language":"en"}"#, "", None),
-        ] {
-            let heard = read_transcription(body.as_bytes()).unwrap();
-            assert_eq!((heard.text.as_str(), heard.duration), (text, duration));
-        }
-        let error = read_transcription(br#""what was said""#).unwrap_err();
-        assert!(!error.to_string().contains("said"), "{error}");
-        assert!(matches!(read_transcription(b"{}"), Err(WhisperError::Unexpected(_))));
-        assert!(matches!(
-            read_transcription(b"<html>"),
-            Err(WhisperError::Unexpected(_))
-        ));
-    }
-
-    #[test]
-    fn words_put_to_silence_and_loops_are_dropped_and_counted() {
-        let segment = |start: u32, text: &str, no_speech: f64, logprob: f64, compression: f64| serde_json::json!({"start": start, "end": start + 2, "text": text, "no_speech_prob": no_speech, "avg_logprob": logprob, "compression_ratio": compression});
-        let word = |start: f64, word: &str| serde_json::json!({"start": start, "end": start + 0.4, "word": word});
-        let heard = read_transcription(
-            serde_json::json!({
-                "text": "Hello. Thanks for watching. I will call back. I will call back. I will call back. I will call back. la la la",
-                "segments": [
-                    segment(0, " Hello.", 0.01, -0.2, 1.1),
-                    segment(2, " Thanks for watching.", 0.9, -1.5, 1.0),
-                    segment(4, " I will call back.", 0.1, -0.2, 1.0),
-                    segment(6, " I will call back.", 0.1, -0.2, 1.0),
-                    segment(8, " I will call back.", 0.1, -0.2, 1.0),
-                    segment(10, " I will call back.", 0.1, -0.2, 1.0),
-                    segment(12, " la la la", 0.1, -0.2, 3.5),
-                ],
-                "words": [word(0.5, "Hello"), word(2.5, "Thanks"), word(4.5, "I"), word(12.5, "la")],
-            })
-            .to_string()
-            .as_bytes(),
-        )
-        .unwrap();
-        assert_eq!(
-            (heard.text.as_str(), heard.dropped_segments),
-            ("Hello. I will call back. I will call back.", 4)
-        );
-        assert_eq!(
-            heard.words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>(),
-            ["Hello", "I"]
-        );
-    }
-
-    #[test]
-    fn short_answers_are_repeated_by_people_too() {
-        let yes = |n: u32| serde_json::json!({"start": n * 5, "end": n * 5 + 1, "text": " Yes."});
-        let segments: Vec<_> = (0..8).map(yes).collect();
-        let body = serde_json::json!({"text": "Yes.", "segments": segments}).to_string();
-        let heard = read_transcription(body.as_bytes()).unwrap();
-        assert_eq!((heard.segments.len(), heard.dropped_segments), (5, 3));
-    }
-
-    #[test]
-    fn all_invention_on_silence_is_an_empty_transcript() {
-        let body = r#"{"text":"Thank you.","segments":[{"start":0,"end":30,"text":"Thank you.","no_speech_prob":0.95,"avg_logprob":-1.2}]}"#;
-        let heard = read_transcription(body.as_bytes()).unwrap();
-        assert_eq!(
-            (heard.text.as_str(), heard.dropped_segments, heard.segments.len()),
-            ("", 1, 0)
-        );
-    }
-
-    #[test]
-    fn times_in_nanoseconds_are_read_as_such() {
-        let body = r#"{"text":"Hi","segments":[{"start":0,"end":1500000000,"text":"Hi"}]}"#;
-        assert_eq!(read_transcription(body.as_bytes()).unwrap().segments[0].end, 1.5);
-    }
-}
+mod tests;

@@ -1,35 +1,34 @@
-//! What the API made of the audio: words and their times.
+//! The types of a transcription: text, segments and words.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// What was heard.
+/// The result of a transcription.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcription {
-    /// The words. Empty when nothing was said.
+    /// The text; empty if there is no speech.
     pub text: String,
-    /// The language as the server names it, for example `english`.
+    /// The language as the server returned it, for example `english`.
     pub language: Option<String>,
-    /// Length of the audio in seconds, as the server measured it.
+    /// Length of the audio in seconds, as the server returned it.
     pub duration: Option<f64>,
-    /// Stretches of speech with their times; empty when the model gives none.
+    /// Segments with timestamps; empty if the model returns none.
     pub segments: Vec<Segment>,
-    /// Single words with their times; empty when the model gives none.
+    /// Words with timestamps; empty if the model returns none.
     pub words: Vec<Word>,
-    /// Segments left out because the model made them up.
-    pub dropped_segments: usize,
+    /// Text that was dropped as hallucinations.
+    pub dropped: Vec<Dropped>,
 }
 
-/// A stretch of speech.
+/// A segment of speech.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Beginning, in seconds of the recording.
+    /// Start in seconds, relative to the start of the recording.
     pub start: f64,
-    /// End, in seconds of the recording.
+    /// End in seconds, relative to the start of the recording.
     pub end: f64,
-    /// What was said.
+    /// The text.
     pub text: String,
-    /// Channel of the recording it was said on, from 0, where channels are transcribed on their own.
+    /// The channel, from 0, if channels are transcribed separately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u8>,
 }
@@ -37,9 +36,9 @@ pub struct Segment {
 /// A word.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Word {
-    /// Beginning, in seconds of the recording.
+    /// Start in seconds, relative to the start of the recording.
     pub start: f64,
-    /// End, in seconds of the recording.
+    /// End in seconds, relative to the start of the recording.
     pub end: f64,
     /// The word.
     pub word: String,
@@ -48,20 +47,29 @@ pub struct Word {
     pub channel: Option<u8>,
 }
 
-/// A number, also one that the server wrote as text.
-pub(super) fn number(value: &Value) -> Option<f64> {
-    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+/// Text that was dropped from the transcript, with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Start in seconds, relative to the start of the recording.
+    pub start: f64,
+    /// End in seconds, relative to the start of the recording.
+    pub end: f64,
+    /// The text that the model returned.
+    pub text: String,
+    /// Why it was dropped.
+    pub reason: DropReason,
+    /// As in [`Segment`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u8>,
 }
 
-/// Start and end in seconds. LocalAI gives whole nanoseconds.
-pub(super) fn times(value: &Value) -> Option<(f64, f64)> {
-    let nanoseconds = |value: &Value| value.is_u64() && value.as_f64().is_some_and(|number| number >= 1e6);
-    let (start, end) = (value.get("start")?, value.get("end")?);
-    let scale = if nanoseconds(start) || nanoseconds(end) {
-        1e-9
-    } else {
-        1.0
-    };
-    let (start, end) = (number(start)? * scale, number(end)? * scale);
-    (start.is_finite() && end.is_finite() && start >= 0.0 && end >= start).then_some((start, end))
+/// Why text was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// The model detected no speech, and its confidence in the words was low.
+    Silence,
+    /// Repetitions without a pause in which the model's confidence was low.
+    Repetition,
 }

@@ -145,7 +145,13 @@ fn parts_of_any_length_have_the_words_at_the_times_of_the_recording() {
         };
         let mut words = [Vec::new(), Vec::new()];
         let context = format!("{channels:?}, at most {longest} s");
-        split(file, None, &plan, &mut |part| {
+        let recording = Recording {
+            file: &file,
+            extension: None,
+            promised_seconds: None,
+            cancelled: &AtomicBool::new(false),
+        };
+        split(&recording, &plan, &mut |part| {
             let recognized = recognize(part.audio.clone());
             assert_eq!(recognized.silences, [], "{context}");
             words[usize::from(part.channel)].extend(recognized.words.iter().map(|word| Word {

@@ -1,0 +1,49 @@
+"""Calls every operation that needs no signature, with the client that openapi-python-client has made of openapi.json."""
+
+import sys
+from datetime import date
+
+from call_recordings_client import AuthenticatedClient
+from call_recordings_client import models
+from call_recordings_client.api.contract import get_contract
+from call_recordings_client.api.recordings import get_recording, list_recordings, report_interaction
+from call_recordings_client.api.reports import get_completeness, get_daily_report
+from call_recordings_client.api.transcripts import get_recording_transcript, transcribe_recording
+from call_recordings_client.api.twilio import get_twilio_transcript, get_usage, list_twilio_recordings, transcribe_twilio_recording
+
+base_url, key = sys.argv[1:]
+client = AuthenticatedClient(base_url=base_url, token=key, auth_header_name="X-API-Key", prefix="")
+dispatch_id, recording_sid = "dispatch_1754653479_15103455686", "RE1234567890abcdef"
+
+
+def expect(name, response, status=200):
+    assert response.status_code == status, f"{name}: {response.status_code} {response.content!r}"
+    print(f"{name}: {response.status_code}")
+    return response.parsed
+
+
+page = expect("listRecordings", list_recordings.sync_detailed(client=client, limit=2))
+assert len(page.recordings) == 2 and page.next_cursor
+expect("listRecordings, next page", list_recordings.sync_detailed(client=client, cursor=page.next_cursor))
+urls = expect("getRecording", get_recording.sync_detailed(dispatch_id, client=client))
+assert urls.stable_url == f"/recordings/{dispatch_id}/audio"
+audio = client.get_httpx_client().get(urls.stable_url, follow_redirects=True)
+assert audio.status_code == 200 and audio.history, audio
+options = models.TranscriptOptions(timestamps=models.Timestamps.SEGMENT)
+transcript = expect("transcribeRecording", transcribe_recording.sync_detailed(dispatch_id, client=client, body=options))
+assert isinstance(transcript, models.Transcript) and transcript.segments
+expect("getRecordingTranscript", get_recording_transcript.sync_detailed(dispatch_id, client=client))
+report = models.InteractionReport(interaction_id="py-1", phone="+14155550123")
+expect("reportInteraction", report_interaction.sync_detailed(client=client, body=report))
+days = get_daily_report.sync_detailed(client=client, from_=date(2025, 8, 1), to=date(2025, 8, 31))
+expect("getDailyReport", days)
+completeness = get_completeness.sync_detailed(client=client)
+assert completeness.status_code == 200 or completeness.parsed.code == "no_report", completeness
+expect("listTwilioRecordings", list_twilio_recordings.sync_detailed(client=client, limit=1))
+wanted = models.TwilioTranscriptRequest(recording_sid=recording_sid)
+expect("transcribeTwilioRecording", transcribe_twilio_recording.sync_detailed(client=client, body=wanted))
+expect("getTwilioTranscript", get_twilio_transcript.sync_detailed(recording_sid, client=client))
+expect("getUsage", get_usage.sync_detailed(client=client))
+expect("getContract", get_contract.sync_detailed(client=client))
+missing = expect("getRecording", get_recording.sync_detailed("dispatch_1_1", client=client), 404)
+assert missing.code == "recording_not_found"

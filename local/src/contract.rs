@@ -1,0 +1,201 @@
+//! The contract: OpenAPI 3.1 for all routes, derived from the functions' handlers and their response types.
+
+mod schemas;
+
+use serde_json::{Map, Value, json};
+use shared::http::contract::{self, ErrorCode};
+use utoipa::OpenApi;
+
+use schemas::Schemas;
+
+/// Example responses of each operation, by id and status.
+const EXAMPLES: &str = include_str!("contract/examples.json");
+const METHODS: [&str; 3] = ["get", "post", "delete"];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Call Recordings",
+        description = "List, play and transcribe the recordings of a voice operation.\n\n\
+            Every path also works with a trailing slash, except `/interactions`, `/openapi.json` and `/docs`. Every `GET` also works \
+            as `HEAD`. An unknown parameter, a repeated one and a value out of range return 400; nothing is clamped or ignored. \
+            Fields may be added to a response; no field is renamed, removed or changed to another type.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "Where this document is served.")),
+    tags(
+        (name = "Recordings", description = "Calls and their LiveKit recordings."),
+        (name = "Transcripts", description = "Transcripts of LiveKit recordings."),
+        (name = "Twilio", description = "Twilio's recordings and their transcripts."),
+        (name = "Reports", description = "Completeness and daily counts."),
+        (name = "Contract", description = "This document."),
+        (name = "Webhooks", description = "For LiveKit and Twilio, which sign their requests."),
+    ),
+    paths(
+        list_recordings::handle,
+        get_recording::handle,
+        get_recording::audio::handle,
+        get_egress_transcript::handle,
+        transcribe_egress::handle,
+        record_interaction::handle,
+        get_completeness::handle,
+        get_daily_report::handle,
+        list_twilio_recordings::handle,
+        transcribe_recording::handle,
+        get_transcript::handle,
+        get_usage::handle,
+        livekit_webhook::handle,
+        twilio_callback::handle,
+        get_docs::handle,
+        get_docs::page,
+        get_docs::files,
+    ),
+)]
+struct Api;
+
+/// Derives the contract from the code.
+#[must_use]
+pub fn document() -> Value {
+    let mut document = json!(Api::openapi());
+    let mut examples: Map<String, Value> = serde_json::from_str(EXAMPLES).unwrap_or_default();
+    let mut paths = document["paths"].take();
+    let mut schemas = Schemas::new(document["components"]["schemas"].take(), contract::schemas());
+    for (path, item) in paths.as_object_mut().into_iter().flatten() {
+        for method in METHODS {
+            if let Some(operation) = item.get_mut(method) {
+                let error_schema = match path.starts_with("/api/twilio") {
+                    true => "TwilioApiError",
+                    false => "ApiError",
+                };
+                finish(operation, error_schema, &mut examples);
+            }
+        }
+    }
+    schemas.finish(&mut paths);
+    document["paths"] = paths;
+    document["components"] = json!({"schemas": schemas.into_value(), "securitySchemes": security_schemes()});
+    document
+}
+
+/// The contract as the text of `openapi.json`.
+#[must_use]
+pub fn text() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn security_schemes() -> Value {
+    json!({
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key. Its scopes determine which operations it may use; `*` stands for all."},
+        "api_key_in_query": {"type": "apiKey", "in": "query", "name": "api_key", "description": "The same key for clients that can't send a header. The header takes precedence."},
+        "livekit_token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "LiveKit's token, a JWT with the SHA-256 of the body."},
+        "twilio_signature": {"type": "apiKey", "in": "header", "name": "X-Twilio-Signature", "description": "Twilio's signature of the public URL and the form."},
+    })
+}
+
+/// Adds errors, headers and examples to an operation.
+fn finish(operation: &mut Value, error_schema: &str, examples: &mut Map<String, Value>) {
+    for parameter in array(operation, "parameters") {
+        without_null(&mut parameter["schema"]);
+    }
+    if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+        without_null(body);
+    }
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let is_secret = operation["security"] != json!([{}]);
+    let responses = &mut operation["responses"];
+    for (status, response) in responses.as_object_mut().into_iter().flatten() {
+        if is_secret {
+            response["headers"]["Cache-Control"] = cache_control();
+        }
+        if let Some(example) = examples.remove(&format!("{id} {status}")) {
+            response["content"]["application/json"]["example"] = example;
+        }
+    }
+    let groups = operation
+        .as_object_mut()
+        .and_then(|operation| operation.remove("x-errors"))
+        .unwrap_or_default();
+    for code in groups.as_array().into_iter().flatten().flat_map(codes_of) {
+        add_error(&mut operation["responses"], code, error_schema);
+    }
+    operation["responses"]["default"] = json!({
+        "description": "An error of the gateway itself: 404 without a route, 413 above 10 MB, 429 above the throttling limits (retryable), 500 or 503 if the function crashes or times out.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/GatewayError"}}},
+    });
+}
+
+fn codes_of(group: &Value) -> impl Iterator<Item = &'static ErrorCode> + use<> {
+    let found = contract::GROUPS.iter().find(|(name, _)| group == name);
+    found.map(|(_, codes)| *codes).unwrap_or_default().iter()
+}
+
+fn add_error(responses: &mut Value, code: &ErrorCode, schema: &str) {
+    let response = &mut responses[code.status.to_string()];
+    if response.is_null() {
+        *response = json!({
+            "description": "",
+            "headers": {"Cache-Control": cache_control()},
+            "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}, "examples": {}}},
+        });
+    }
+    let text = match schema {
+        "TwilioApiError" => "error",
+        _ => "detail",
+    };
+    let mut value = json!({
+        text: code.meaning,
+        "code": code.code,
+        "request_id": "64b97f04-6095-4c61-8706-2a6a9f8f195e",
+    });
+    if code.retryable == Some(true) {
+        value["retryable"] = true.into();
+    }
+    if code.retryable != Some(false) {
+        response["headers"]["Retry-After"] = json!({
+            "description": "Seconds to wait before a retry, if known.",
+            "schema": {"type": "integer", "minimum": 1},
+        });
+    }
+    response["content"]["application/json"]["examples"][code.code] = json!({"summary": code.meaning, "value": value});
+    let codes: Vec<_> = response["content"]["application/json"]["examples"]
+        .as_object()
+        .into_iter()
+        .flat_map(Map::keys)
+        .map(|code| format!("`{code}`"))
+        .collect();
+    response["description"] = format!("The `code` is {}.", codes.join(" or ")).into();
+}
+
+fn cache_control() -> Value {
+    json!({
+        "description": "Responses may contain presigned URLs and transcripts, so they must not be cached.",
+        "schema": {"type": "string", "const": "no-store"},
+    })
+}
+
+fn array<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+    let items = value.get_mut(name).and_then(Value::as_array_mut);
+    items.into_iter().flatten()
+}
+
+/// Removes `null` from the schemas of optional parameters, because an absent parameter is not `null`.
+fn without_null(schema: &mut Value) {
+    if let Some(types) = schema.get("type").and_then(Value::as_array) {
+        let rest: Vec<_> = types.iter().filter(|kind| *kind != "null").cloned().collect();
+        if let [kind] = &rest[..] {
+            schema["type"] = kind.clone();
+        }
+    }
+    if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+        let rest: Vec<_> = choices
+            .iter()
+            .filter(|choice| choice["type"] != "null")
+            .cloned()
+            .collect();
+        if let [choice] = &rest[..] {
+            *schema = choice.clone();
+        }
+    }
+}

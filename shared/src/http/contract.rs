@@ -1,0 +1,422 @@
+//! The errors in the contract (`openapi.json`): the schemas of their bodies, and every code with its status and meaning.
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
+
+use super::error::{RecordingsErrorBody, TwilioErrorBody};
+
+/// An error code of the API.
+pub struct ErrorCode {
+    /// The code.
+    pub code: &'static str,
+    /// The HTTP status of a response with this code.
+    pub status: u16,
+    /// The meaning as a sentence.
+    pub meaning: &'static str,
+    /// Whether the response has `retryable`: always, never, or (`None`) if a retry may succeed.
+    pub retryable: Option<bool>,
+}
+
+const fn error(status: u16, code: &'static str, meaning: &'static str) -> ErrorCode {
+    ErrorCode {
+        code,
+        status,
+        meaning,
+        retryable: Some(false),
+    }
+}
+
+const fn transient(status: u16, code: &'static str, meaning: &'static str) -> ErrorCode {
+    ErrorCode {
+        retryable: Some(true),
+        ..error(status, code, meaning)
+    }
+}
+
+const fn perhaps_transient(status: u16, code: &'static str, meaning: &'static str) -> ErrorCode {
+    ErrorCode {
+        retryable: None,
+        ..error(status, code, meaning)
+    }
+}
+
+/// Errors of all requests.
+pub const REQUEST: &[ErrorCode] = &[
+    error(400, "unknown_parameter", "The query string has an unknown parameter."),
+    error(400, "repeated_parameter", "The query string has a parameter twice."),
+    error(400, "invalid_query", "The query string is not UTF-8."),
+    error(400, "invalid_path", "The path is not UTF-8."),
+    error(404, "path_not_found", "There is no such path in this API."),
+    error(
+        413,
+        "answer_too_large",
+        "The response would have more than 5,000,000 bytes. Request less.",
+    ),
+    transient(
+        503,
+        "timeout",
+        "The request took too long. Try again, or request less at once.",
+    ),
+];
+
+/// Errors of requests that need an API key.
+pub const KEY: &[ErrorCode] = &[
+    error(
+        401,
+        "unauthorized",
+        "There is no valid API key or no valid token from LiveKit.",
+    ),
+    error(403, "forbidden", "The key lacks the scope that the message names."),
+    error(500, "api_keys_not_configured", "The deployment has no usable API keys."),
+    transient(503, "api_keys_unavailable", "API keys can't be checked right now."),
+];
+
+/// Errors of JSON bodies.
+pub const BODY: &[ErrorCode] = &[
+    error(400, "invalid_json", "The body is not a JSON object."),
+    error(
+        400,
+        "invalid_body",
+        "A field of the body is unknown or has the wrong type.",
+    ),
+    error(413, "body_too_large", "The body has more than 65,536 bytes."),
+    error(
+        415,
+        "unsupported_media_type",
+        "The body is not sent as application/json.",
+    ),
+];
+
+/// Errors of values.
+pub const VALUE: &[ErrorCode] = &[error(
+    400,
+    "invalid_parameter",
+    "A value is invalid; the message contains the accepted values.",
+)];
+
+/// Errors of dispatch ids.
+pub const DISPATCH_ID: &[ErrorCode] = &[error(
+    400,
+    "invalid_dispatch_id",
+    "The dispatch id is not 1 to 128 letters, digits, underscores or hyphens.",
+)];
+
+/// Errors of recording SIDs.
+pub const RECORDING_SID: &[ErrorCode] = &[error(
+    400,
+    "invalid_recording_sid",
+    "The recording SID is not RE and 16 to 32 hexadecimal digits.",
+)];
+
+/// Errors of missing parameters.
+pub const MISSING: &[ErrorCode] = &[error(400, "missing_parameter", "A required parameter is missing.")];
+
+/// Errors of lists.
+pub const LIST: &[ErrorCode] = &[error(
+    400,
+    "offset_too_deep",
+    "The offset skips too many calls. Use next_cursor, or narrow the list by time.",
+)];
+
+/// Errors of Twilio lists.
+pub const PAGE_TOKEN: &[ErrorCode] = &[error(
+    400,
+    "page_token_expired",
+    "The page token names a position that no longer exists. Start again without it.",
+)];
+
+/// Errors of reported interactions.
+pub const INTERACTION: &[ErrorCode] = &[error(
+    400,
+    "invalid_interaction",
+    "A field of the interaction is missing, unknown or invalid.",
+)];
+
+/// What can happen to the report of the reconciler.
+pub const REPORT: &[ErrorCode] = &[error(404, "no_report", "The reconciler has not finished a round yet.")];
+
+/// What can happen to a request for a stored transcript.
+pub const STORED_TRANSCRIPT: &[ErrorCode] = &[
+    error(
+        404,
+        "transcript_not_found",
+        "No transcript of this recording has been requested.",
+    ),
+    error(
+        409,
+        "transcript_not_ready",
+        "The transcript is not ready. Request JSON for details.",
+    ),
+];
+
+/// What can happen in the database.
+pub const DATABASE: &[ErrorCode] = &[transient(
+    503,
+    "database_unavailable",
+    "DynamoDB does not respond right now.",
+)];
+
+/// What can happen to a URL that has to be signed.
+pub const SIGNER: &[ErrorCode] = &[
+    error(
+        500,
+        "s3_not_configured",
+        "No recordings bucket is configured, or the bucket does not exist.",
+    ),
+    error(
+        500,
+        "signer_not_configured",
+        "The deployment's signing keys are not usable.",
+    ),
+    transient(503, "signer_unavailable", "The signing keys can't be read right now."),
+];
+
+/// What can happen in the bucket.
+pub const STORAGE: &[ErrorCode] = &[
+    error(404, "recording_not_found", "The recording does not exist (yet)."),
+    error(
+        500,
+        "s3_not_configured",
+        "No recordings bucket is configured, or the bucket does not exist.",
+    ),
+    error(
+        500,
+        "storage_access_denied",
+        "The deployment may not read its recordings bucket.",
+    ),
+    transient(503, "storage_unavailable", "S3 does not respond right now."),
+];
+
+/// What can happen to a LiveKit webhook.
+pub const LIVEKIT: &[ErrorCode] = &[
+    error(
+        401,
+        "unauthorized",
+        "The Authorization header does not contain LiveKit's token for this body.",
+    ),
+    error(400, "invalid_json", "The body is not a JSON object."),
+    error(413, "body_too_large", "The body has more than 65,536 bytes."),
+    error(
+        500,
+        "livekit_not_configured",
+        "The deployment has no usable LiveKit key.",
+    ),
+    transient(
+        503,
+        "livekit_secret_unavailable",
+        "The LiveKit key can't be read right now.",
+    ),
+];
+
+/// What can happen to a callback of Twilio.
+pub const CALLBACK: &[ErrorCode] = &[
+    error(
+        403,
+        "invalid_signature",
+        "X-Twilio-Signature is not the account's signature of this request.",
+    ),
+    error(413, "body_too_large", "The body has more than 65,536 bytes."),
+    error(
+        500,
+        "public_url_not_configured",
+        "The deployment's public URL is not configured.",
+    ),
+    error(
+        500,
+        "twilio_not_configured",
+        "The deployment has no usable Twilio credentials.",
+    ),
+    transient(
+        503,
+        "twilio_secret_unavailable",
+        "The Twilio credentials can't be read right now.",
+    ),
+];
+
+/// What can happen in the queue.
+pub const QUEUE: &[ErrorCode] = &[transient(503, "queue_unavailable", "SQS does not respond right now.")];
+
+/// What can happen at Twilio. The Twilio API document makes these 500.
+pub const TWILIO: &[ErrorCode] = &[
+    error(
+        500,
+        "twilio_not_configured",
+        "The deployment has no usable Twilio credentials.",
+    ),
+    error(500, "twilio_unauthorized", "Twilio refused the configured credentials."),
+    error(500, "twilio_error", "Twilio returned an unexpected response."),
+    transient(500, "twilio_rate_limited", "Twilio is limiting the rate of requests."),
+    transient(500, "twilio_unavailable", "Twilio is not reachable right now."),
+    transient(500, "twilio_timeout", "Twilio did not respond in time."),
+    transient(
+        500,
+        "twilio_secret_unavailable",
+        "The Twilio credentials can't be read right now.",
+    ),
+];
+
+/// What can be wrong with the address of a recording.
+pub const AUDIO_URL: &[ErrorCode] = &[
+    error(
+        400,
+        "invalid_audio_url",
+        "The URL is not a recording of the configured Twilio account.",
+    ),
+    error(
+        400,
+        "conflicting_parameters",
+        "recording_sid and audio_url name different recordings.",
+    ),
+    error(404, "recording_not_found", "Twilio does not have the recording."),
+];
+
+/// What can happen to a transcription. Both API documents make these 500.
+pub const TRANSCRIPTION: &[ErrorCode] = &[
+    error(
+        400,
+        "whisper_model_not_found",
+        "The transcription API does not have the model of the request.",
+    ),
+    error(
+        402,
+        "budget_exceeded",
+        "The month's budget does not cover the transcription.",
+    ),
+    perhaps_transient(
+        500,
+        "recording_not_completed",
+        "The call is in progress, or its recording is absent, failed or deleted.",
+    ),
+    error(
+        500,
+        "recording_encrypted",
+        "The recording is encrypted with a key that only its owner has.",
+    ),
+    error(
+        500,
+        "recording_stored_externally",
+        "The audio is on a host that ExternalMediaHosts does not name.",
+    ),
+    perhaps_transient(
+        500,
+        "external_storage_refused",
+        "The request to the external storage failed.",
+    ),
+    perhaps_transient(500, "media_not_found", "The audio does not exist (yet)."),
+    error(500, "media_not_audio", "The recording is not audio."),
+    error(500, "media_empty", "The recording is empty."),
+    error(500, "audio_too_short", "The audio is shorter than 0.1 seconds."),
+    error(
+        500,
+        "audio_unsupported",
+        "The audio is corrupted or has an unsupported format.",
+    ),
+    error(
+        500,
+        "audio_too_large",
+        "The recording is larger than the deployment or the model accepts.",
+    ),
+    error(500, "audio_too_long", "The recording is longer than the model accepts."),
+    error(
+        500,
+        "whisper_not_configured",
+        "The deployment has no usable key for the transcription API.",
+    ),
+    error(
+        500,
+        "whisper_unauthorized",
+        "The transcription API refused the configured key.",
+    ),
+    error(
+        500,
+        "whisper_quota_exceeded",
+        "The transcription API's account has no credit left.",
+    ),
+    error(
+        500,
+        "whisper_model_not_found",
+        "The transcription API does not have the model.",
+    ),
+    error(
+        500,
+        "whisper_error",
+        "The transcription API returned an unexpected response.",
+    ),
+    transient(
+        500,
+        "whisper_rate_limited",
+        "The transcription API is limiting the rate of requests.",
+    ),
+    transient(
+        500,
+        "whisper_unavailable",
+        "The transcription API is not reachable right now.",
+    ),
+    transient(500, "whisper_timeout", "The transcription API did not respond in time."),
+    transient(
+        500,
+        "whisper_secret_unavailable",
+        "The key of the transcription API can't be read right now.",
+    ),
+    transient(
+        500,
+        "transcription_interrupted",
+        "A worker was stopped. Stored parts are reused.",
+    ),
+    transient(
+        500,
+        "transcription_timeout",
+        "A worker ran out of time. Stored parts are reused.",
+    ),
+    transient(500, "transcription_given_up", "Workers were stopped five times."),
+    perhaps_transient(
+        500,
+        "internal_error",
+        "The function could not store the audio on its disk.",
+    ),
+    perhaps_transient(
+        500,
+        "storage_access_denied",
+        "The deployment may not read its recordings bucket.",
+    ),
+    perhaps_transient(500, "storage_unavailable", "S3 does not respond right now."),
+    perhaps_transient(500, "database_unavailable", "DynamoDB does not respond right now."),
+    perhaps_transient(500, "recording_not_found", "The recording no longer exists."),
+];
+
+/// The groups of codes by the names that operations use for them in `x-errors`.
+pub const GROUPS: &[(&str, &[ErrorCode])] = &[
+    ("request", REQUEST),
+    ("key", KEY),
+    ("body", BODY),
+    ("value", VALUE),
+    ("dispatch_id", DISPATCH_ID),
+    ("recording_sid", RECORDING_SID),
+    ("missing", MISSING),
+    ("list", LIST),
+    ("page_token", PAGE_TOKEN),
+    ("interaction", INTERACTION),
+    ("report", REPORT),
+    ("stored_transcript", STORED_TRANSCRIPT),
+    ("database", DATABASE),
+    ("signer", SIGNER),
+    ("storage", STORAGE),
+    ("livekit", LIVEKIT),
+    ("callback", CALLBACK),
+    ("queue", QUEUE),
+    ("twilio", TWILIO),
+    ("audio_url", AUDIO_URL),
+    ("transcription", TRANSCRIPTION),
+];
+
+/// The schemas of the two error bodies and what they have in common, with their names.
+pub fn schemas() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![
+        (TwilioErrorBody::name().into_owned(), TwilioErrorBody::schema()),
+        (RecordingsErrorBody::name().into_owned(), RecordingsErrorBody::schema()),
+    ];
+    RecordingsErrorBody::schemas(&mut schemas);
+    schemas
+}
