@@ -142,7 +142,7 @@ async fn main() -> Result<()> {
             },
         };
         let began = Instant::now();
-        let recording = split::Recording {
+        let recording = split::AudioFile {
             file: &file,
             extension: Some("wav"),
             promised_seconds: None,

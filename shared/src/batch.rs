@@ -41,6 +41,15 @@ struct ItemFailure {
     item_identifier: String,
 }
 
+impl BatchResponse {
+    /// Reports a message as failed, so that SQS delivers it again.
+    pub fn add_failure(&mut self, message_id: String) {
+        self.batch_item_failures.push(ItemFailure {
+            item_identifier: message_id,
+        });
+    }
+}
+
 /// Processes all messages of a batch concurrently, until shortly before `deadline`. A message whose processing fails or does not finish in time
 /// is reported as failed: SQS delivers it again and, after the queue's `maxReceiveCount`, moves it to the dead-letter queue.
 pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(

@@ -35,7 +35,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 
 /// Limits of a step and a round.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct RoundLimits {
     /// Keys on a page of the bucket's listing.
     pub objects: i32,
     /// Recordings on a page of Twilio's list.
@@ -44,7 +44,7 @@ pub struct Limits {
     pub sweep_pages: u32,
 }
 
-impl Default for Limits {
+impl Default for RoundLimits {
     fn default() -> Self {
         Self {
             objects: 1000,
@@ -61,17 +61,17 @@ pub struct State {
     twilio: Twilio,
     /// Present if completed recordings are transcribed automatically.
     auto_transcribe: Option<AutoTranscribe>,
-    limits: Limits,
+    limits: RoundLimits,
 }
 
 impl State {
     /// Reads the environment and fetches the secret.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
-        Self::new(env, Limits::default()).await
+        Self::new(env, RoundLimits::default()).await
     }
 
     /// The same with these limits.
-    pub async fn new(env: &Env, limits: Limits) -> Result<Self, ConfigError> {
+    pub async fn new(env: &Env, limits: RoundLimits) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
             calls: Calls::from_env(env, &aws)?,
@@ -101,13 +101,13 @@ pub enum ReconcileError {
 
 /// The result of a run.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub struct RoundProgress {
     /// Whether the round finished and its report was written. If not, the next run continues it.
     pub finished: bool,
 }
 
 /// Runs until the round has finished or shortly before `deadline`.
-pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, ReconcileError> {
+pub async fn handle(state: &State, deadline: SystemTime) -> Result<RoundProgress, ReconcileError> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let end = Instant::now() + left.saturating_sub(MARGIN);
     let mut at = match read::<Checkpoint>(state, ReconcilerState::Checkpoint).await? {
@@ -138,7 +138,7 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Reco
             }
             Step::Done => {
                 finish(state, &mut at, days, &stored_days).await?;
-                return Ok(Outcome { finished: true });
+                return Ok(RoundProgress { finished: true });
             }
         };
         let is_over = at.step != Step::Done && Instant::now() >= end;
@@ -151,7 +151,7 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<Outcome, Reco
             written = Instant::now();
         }
         if is_over {
-            return Ok(Outcome { finished: false });
+            return Ok(RoundProgress { finished: false });
         }
     }
 }

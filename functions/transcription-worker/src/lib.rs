@@ -10,8 +10,9 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared::{
+    batch::BatchResponse,
     calls::{CallRecording, Resolver, index_object},
     clients::{
         aws::Aws,
@@ -21,7 +22,7 @@ use shared::{
     },
     config::{ConfigError, Env},
     ids::DispatchId,
-    transcription::{OVERWRITTEN, Outcome, PartLimits, RecordingSource, Transcriber, not_ready},
+    transcription::{OVERWRITTEN, PartLimits, PipelineOutcome, RecordingSource, Transcriber, not_ready},
     transcripts::{
         AudioId, ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, Transcript, TranscriptId,
         TranscriptState, Variant,
@@ -99,19 +100,6 @@ impl Message {
     }
 }
 
-/// The messages of an event that SQS must deliver again (`ReportBatchItemFailures`).
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchResponse {
-    batch_item_failures: Vec<ItemFailure>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemFailure {
-    item_identifier: String,
-}
-
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Processes the messages of an event until `deadline`.
@@ -129,9 +117,7 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
         };
         if let Err(error) = done {
             tracing::error!(message_id = message.message_id, error = %error, "the job failed; SQS will deliver it again");
-            response.batch_item_failures.push(ItemFailure {
-                item_identifier: message.message_id,
-            });
+            response.add_failure(message.message_id);
         }
     }
     response
@@ -262,23 +248,23 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
     transcriber.queue.send(&lease_check, lease_ends).await?;
     let outcome = transcriber.transcribe(&source, &job.options, claim_policy(&job), deadline);
     match outcome.await? {
-        Outcome::Completed(..) => Ok(()),
-        Outcome::Failed(lease, failure, _) if failure.code == OVERWRITTEN => {
+        PipelineOutcome::Completed(..) => Ok(()),
+        PipelineOutcome::Failed(lease, failure, _) if failure.code == OVERWRITTEN => {
             follow_overwritten(state, &lease, job, &failure).await
         }
         // Whoever is at it may die: the message that was just sent looks again.
-        Outcome::Queued | Outcome::Busy(_) => Ok(()),
+        PipelineOutcome::Queued | PipelineOutcome::Busy(_) => Ok(()),
         // Parts were stored, so the attempts start again from 0: otherwise a long job could never finish while the API is busy.
-        Outcome::Failed(lease, failure, true) => {
+        PipelineOutcome::Failed(lease, failure, true) => {
             retry_or_fail(transcriber, lease, Job { attempts: 0, ..job }, failure).await
         }
-        Outcome::Failed(lease, failure, false) => retry_or_fail(transcriber, lease, job, failure).await,
+        PipelineOutcome::Failed(lease, failure, false) => retry_or_fail(transcriber, lease, job, failure).await,
         // Storing parts is progress, so this does not count as a failed attempt.
-        Outcome::OutOfTime(lease, true) => {
+        PipelineOutcome::OutOfTime(lease, true) => {
             transcriber.queue.send(&job, Duration::ZERO).await?;
             Ok(transcriber.transcripts.requeue(&lease, REQUEUED_VALID).await?)
         }
-        Outcome::OutOfTime(lease, false) => {
+        PipelineOutcome::OutOfTime(lease, false) => {
             let failure = Failure::transient(
                 "transcription_timeout",
                 "The transcription did not finish in the time of one invocation",

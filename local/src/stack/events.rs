@@ -22,7 +22,7 @@ const TRIES: u32 = 3;
 const FIRST_RUN: Duration = Duration::from_secs(60);
 
 /// Puts each event into the queues whose rules it matches, until `stopped`.
-pub fn drive_rules(
+pub(super) fn drive_rules(
     rules: Vec<Rule>,
     mut events: UnboundedReceiver<Value>,
     client: Client,
@@ -54,7 +54,7 @@ pub fn drive_rules(
 }
 
 /// Runs a function on its schedule until `stopped`, for the first time after `FIRST_RUN`.
-pub fn drive_schedule(
+pub(super) fn drive_schedule(
     schedule: Schedule,
     functions: Arc<Functions>,
     mut stopped: watch::Receiver<bool>,

@@ -25,7 +25,7 @@ const CONCURRENCY: usize = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Creates a queue and its dead-letter queue where they are missing, and returns the queue's URL.
-pub async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
+pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
     let dead = client
         .create_queue()
         .queue_name(format!("{}-dead", source.queue))
@@ -54,7 +54,7 @@ pub async fn create(client: &Client, source: &QueueSource) -> Result<String, Box
 }
 
 /// Delivers the messages of a queue until `stopped`, then finishes those that are being processed.
-pub fn drive(
+pub(super) fn drive(
     client: Client,
     url: String,
     source: QueueSource,

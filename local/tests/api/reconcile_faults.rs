@@ -14,27 +14,27 @@ use local::{
     stack::account,
     standins::twilio::{Fault, Media, Recording},
 };
-use reconcile_recordings::{Limits, handle};
+use reconcile_recordings::{RoundLimits, handle};
 use serde_json::{Value, json};
 use shared::config::Env;
 
 use crate::stack::{TestStack, serve};
 
 /// Small pages, and one page of each sweep per round.
-const SMALL: Limits = Limits {
+const SMALL: RoundLimits = RoundLimits {
     objects: 5,
     recordings: 2,
     sweep_pages: 1,
 };
 
-async fn round_with(environment: &Env, limits: Limits) {
+async fn round_with(environment: &Env, limits: RoundLimits) {
     let state = reconcile_recordings::State::new(environment, limits).await.unwrap();
     let done = handle(&state, SystemTime::now() + Duration::from_secs(900)).await;
     assert!(done.unwrap().finished);
 }
 
 async fn round(stack: &TestStack) {
-    round_with(&stack.stack.environment, Limits::default()).await;
+    round_with(&stack.stack.environment, RoundLimits::default()).await;
 }
 
 async fn report(stack: &TestStack) -> Value {
@@ -99,7 +99,7 @@ async fn unreadable_objects_block_nothing_and_are_retried_at_growing_intervals()
     };
     let environment: Env = stack.stack.environment.iter().map(through).collect();
     for tries in [1, 2, 3, 4, 4] {
-        round_with(&environment, Limits::default()).await;
+        round_with(&environment, RoundLimits::default()).await;
         let report = report(&stack).await;
         assert_eq!((&report["playable"], &report["not_indexed"]), (&json!(1), &json!(2)));
         assert_eq!(report["problems"], json!([]), "nothing else was blocked");
@@ -216,9 +216,9 @@ async fn a_page_of_twilios_list_that_times_out_does_not_block_other_days() {
         _ => (name.to_owned(), value.to_owned()),
     };
     let environment: Env = stack.stack.environment.iter().map(through).collect();
-    let small = Limits {
+    let small = RoundLimits {
         sweep_pages: 0,
-        ..Limits::default()
+        ..RoundLimits::default()
     };
     for _ in 0..2 {
         round_with(&environment, small).await;

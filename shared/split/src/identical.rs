@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Recording, SplitError,
+    AudioFile, SplitError,
     decode::{Block, decode},
 };
 
@@ -14,7 +14,7 @@ const SAME: f64 = 0.02;
 const AUDIBLE: f64 = 3.162e-6;
 
 /// Whether there are several channels with the same signal. Stops reading at the first difference.
-pub(super) fn has_identical_channels(recording: &Recording<'_>) -> Result<bool, SplitError> {
+pub(super) fn has_identical_channels(recording: &AudioFile<'_>) -> Result<bool, SplitError> {
     let mut identical = false;
     let mut differ = Differ::default();
     decode(recording, &mut |block| {

@@ -10,6 +10,7 @@
 //! byte.
 
 mod analysis;
+mod audio_file;
 mod coverage;
 mod cut;
 mod decode;
@@ -20,19 +21,18 @@ mod part;
 mod peaks;
 mod pipeline;
 mod plan;
-mod recording;
 mod resample;
 #[cfg(test)]
 mod tests;
 
 pub use analysis::Analysis;
+pub use audio_file::AudioFile;
 pub use coverage::Coverage;
 pub use error::SplitError;
 pub use part::{Part, Spans};
 pub use peaks::Peaks;
 pub use pipeline::{analyze, split};
 pub use plan::{Channels, LONGEST, Plan};
-pub use recording::Recording;
 
 /// The maximum sample rate of a part. Speech recognition uses no higher rate.
 const MAX_RATE: u32 = 16_000;

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use super::{
-    Analysis, Channels, MAX_RATE, Part, Plan, Recording, SplitError,
+    Analysis, AudioFile, Channels, MAX_RATE, Part, Plan, SplitError,
     cut::Cutter,
     decode::{Block, decode},
     identical::has_identical_channels,
@@ -18,7 +18,7 @@ use super::{
 /// truncated file everything that can be decoded is used, and [`Analysis::coverage`] contains how much is missing. A recording with only silence
 /// has no parts.
 pub fn split(
-    recording: &Recording<'_>,
+    recording: &AudioFile<'_>,
     plan: &Plan,
     emit: &mut dyn FnMut(Part) -> ControlFlow<()>,
 ) -> Result<Analysis, SplitError> {
@@ -26,12 +26,12 @@ pub fn split(
 }
 
 /// Like [`split`], but encodes nothing and returns only the analysis.
-pub fn analyze(recording: &Recording<'_>, plan: &Plan) -> Result<Analysis, SplitError> {
+pub fn analyze(recording: &AudioFile<'_>, plan: &Plan) -> Result<Analysis, SplitError> {
     run(recording, plan, false, &mut |_| ControlFlow::Continue(()))
 }
 
 fn run(
-    recording: &Recording<'_>,
+    recording: &AudioFile<'_>,
     plan: &Plan,
     encoding: bool,
     emit: &mut dyn FnMut(Part) -> ControlFlow<()>,

@@ -29,7 +29,7 @@ const SECRET_REFRESH: Duration = Duration::from_secs(30);
 
 /// The LiveKit secret: `{"api_key","api_secret"}`.
 #[derive(Deserialize)]
-pub struct Credentials {
+pub struct LiveKitCredentials {
     api_key: String,
     api_secret: String,
 }
@@ -82,7 +82,7 @@ pub struct FailedEgress {
 }
 
 /// Verifies webhooks.
-pub struct LiveKit(Secret<Credentials>);
+pub struct LiveKit(Secret<LiveKitCredentials>);
 
 impl LiveKit {
     /// Reads `LIVEKIT_SECRET`.
@@ -106,14 +106,14 @@ impl LiveKit {
     }
 }
 
-fn checked(secret: &Credentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+fn checked(secret: &LiveKitCredentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
     match secret.api_key.is_empty() || secret.api_secret.is_empty() {
         true => Err(LiveKitError::IncompleteSecret),
         false => verify(secret, token, body),
     }
 }
 
-fn verify(secret: &Credentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+fn verify(secret: &LiveKitCredentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
     #[derive(Deserialize)]
     struct Claims {
         sha256: String,
@@ -236,8 +236,8 @@ mod tests {
 
     use super::*;
 
-    fn secret() -> Credentials {
-        Credentials {
+    fn secret() -> LiveKitCredentials {
+        LiveKitCredentials {
             api_key: "APIkey".into(),
             api_secret: "a-secret-of-some-length-for-hmac-256".into(),
         }

@@ -28,7 +28,7 @@ pub enum Subject {
 /// A failure and its retries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Failure {
+pub struct IndexFailure {
     /// The thing that failed.
     #[serde(flatten)]
     pub subject: Subject,
@@ -50,7 +50,7 @@ pub struct Failure {
 /// A bounded list of failures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Failures(Vec<Failure>);
+pub struct Failures(Vec<IndexFailure>);
 
 impl Failures {
     /// Whether this is on the list. A round does not process it before its retry is due.
@@ -64,13 +64,13 @@ impl Failures {
     }
 
     /// All entries.
-    pub fn entries(&self) -> &[Failure] {
+    pub fn entries(&self) -> &[IndexFailure] {
         &self.0
     }
 
     /// The entries that a round retries which began at `began`.
-    pub fn due(&self, began: Timestamp) -> Vec<Failure> {
-        let is_due = |failure: &&Failure| failure.next_try <= began;
+    pub fn due(&self, began: Timestamp) -> Vec<IndexFailure> {
+        let is_due = |failure: &&IndexFailure| failure.next_try <= began;
         self.0.iter().filter(is_due).cloned().collect()
     }
 
@@ -83,7 +83,7 @@ impl Failures {
             failure.next_try = now + pause(failure.tries);
             (failure.code, failure.reason) = (code.to_owned(), reason);
         } else if self.0.len() < MAX_FAILURES {
-            self.0.push(Failure {
+            self.0.push(IndexFailure {
                 subject,
                 code: code.to_owned(),
                 reason,

@@ -7,5 +7,5 @@ mod report;
 
 pub use checkpoint::{Checkpoint, DaySweep, ObjectSweep, Step, TwilioSweep};
 pub use days::{Days, Entries, Entry, Tally};
-pub use failures::{Failure, Failures, Subject};
+pub use failures::{Failures, IndexFailure, Subject};
 pub use report::{IgnoredFile, IgnoredFiles, Problem, Report};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     days::{Entries, Tally},
-    failures::Failure,
+    failures::IndexFailure,
 };
 use crate::names::Ignored;
 
@@ -49,7 +49,7 @@ pub struct Report {
     /// The number of failures: listed things that could not be indexed.
     pub not_indexed: u64,
     /// The failures, with the times of their retries.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<IndexFailure>,
     /// Whether all old objects of the bucket have been compared with the index; absent if no bucket is configured.
     pub bucket_complete: Option<bool>,
     /// Whether all old Twilio recordings have been compared with the index; absent if no Twilio account is configured.
@@ -142,7 +142,7 @@ impl Report {
     }
 
     /// Fills in the results of the days and the failures.
-    pub fn complete(&mut self, all: Tally, failures: &[Failure]) {
+    pub fn complete(&mut self, all: Tally, failures: &[IndexFailure]) {
         self.playable = all.playable;
         self.in_progress = all.in_progress;
         self.calls_without_recording = all.calls_without_recording;

@@ -10,7 +10,9 @@ use crate::{
     clients::{queue::Job, whisper::WhisperOptions},
     http::{ApiError, ApiRequest, ErrorFormat},
     retry::backoff,
-    transcription::{EnqueueError, Outcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue, estimated_seconds},
+    transcription::{
+        EnqueueError, PipelineOutcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue, estimated_seconds,
+    },
     transcripts::{
         AudioId, ClaimPolicy, Failure, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost,
     },
@@ -321,27 +323,27 @@ impl<'a> TranscriptRequest<'a> {
         loop {
             let outcome = transcriber.transcribe(source, &job.options, policy, deadline);
             match outcome.await? {
-                Outcome::Completed(transcript, cached) => {
+                PipelineOutcome::Completed(transcript, cached) => {
                     if cached {
                         transcriber.usage.count_avoided(Cost::of_stored(&transcript)).await;
                     }
                     return Ok(Some((*transcript, cached)));
                 }
-                Outcome::Queued => return Ok(None),
-                Outcome::OutOfTime(lease, _) => {
+                PipelineOutcome::Queued => return Ok(None),
+                PipelineOutcome::OutOfTime(lease, _) => {
                     // The worker has more time. If the job can't be sent, the lease expires and the next request starts again.
                     let sent = transcriber.queue.send(job, Duration::ZERO).await;
                     sent.map_err(EnqueueError::from)?;
                     transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
                     return Ok(None);
                 }
-                Outcome::Failed(lease, failure, _) => {
+                PipelineOutcome::Failed(lease, failure, _) => {
                     if let Err(error) = transcriber.transcripts.fail(&lease, &failure).await {
                         tracing::warn!(%error, "the lease could not be released; it will expire");
                     }
                     return Err(self.failed(failure));
                 }
-                Outcome::Busy(until) => {
+                PipelineOutcome::Busy(until) => {
                     waits += 1;
                     let pause = backoff(waits);
                     let time_left = self.request.deadline.saturating_duration_since(Instant::now());

@@ -15,7 +15,7 @@ pub use adopt::{AdoptError, transcript_state};
 pub use enqueue::{AutoTranscribe, EnqueueError, QUEUED_VALID, enqueue};
 pub use error::OVERWRITTEN;
 pub use media::Origin;
-pub use pipeline::{Outcome, estimated_seconds};
+pub use pipeline::{PipelineOutcome, estimated_seconds};
 pub use source::{RecordingSource, not_ready};
 pub use speakers::{SpeakerNames, turns};
 pub use work::{PartLimits, Transcriber};

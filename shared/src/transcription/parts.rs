@@ -28,7 +28,7 @@ use super::{
 use crate::{
     clients::whisper::{Dropped, Segment, Transcription, WhisperError, Word},
     retry::with_budget,
-    split::{Analysis, Channels, Part, Plan, Recording, SplitError, split},
+    split::{Analysis, AudioFile, Channels, Part, Plan, SplitError, split},
     transcripts::{Lease, Progress, Speech, StoredPart},
 };
 
@@ -125,7 +125,7 @@ impl Transcriber {
         let cancel = CancelOnDrop::new();
         let (cancelled, promised_seconds) = (cancel.flag(), work.promised_seconds());
         let splitting = spawn_blocking(move || {
-            let recording = Recording {
+            let recording = AudioFile {
                 file: &file.file,
                 extension: Some(file.format.extension),
                 promised_seconds,
@@ -266,7 +266,7 @@ fn time_for(seconds: f64) -> Duration {
 }
 
 fn cut_parts(
-    recording: &Recording<'_>,
+    recording: &AudioFile<'_>,
     plan: &Plan,
     cut: &mpsc::Sender<io::Result<CutPart>>,
 ) -> Result<Analysis, SplitError> {

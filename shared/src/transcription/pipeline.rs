@@ -28,7 +28,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(2);
 
 /// The outcome of an attempt to transcribe.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum PipelineOutcome {
     /// A transcript; `true` if it was already stored.
     Completed(Box<Transcript>, bool),
     /// Another process holds the lease, at most until this time.
@@ -49,20 +49,20 @@ impl Transcriber {
         options: &WhisperOptions,
         policy: ClaimPolicy,
         deadline: Instant,
-    ) -> Result<Outcome, TranscriptsError> {
+    ) -> Result<PipelineOutcome, TranscriptsError> {
         let id = TranscriptId::new(&source.audio, &Variant::of(options));
         let lease_end = Timestamp::now() + deadline.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         let lease = match self.transcripts.claim(&id, policy, lease_end).await? {
             ClaimResult::Granted(lease) => lease,
             ClaimResult::Refused(TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript)) => {
                 self.mark_in_index(source).await;
-                return Ok(Outcome::Completed(transcript, true));
+                return Ok(PipelineOutcome::Completed(transcript, true));
             }
-            ClaimResult::Refused(TranscriptState::InProgress { until, .. }) => return Ok(Outcome::Busy(until)),
-            ClaimResult::Refused(TranscriptState::Queued { .. }) => return Ok(Outcome::Queued),
+            ClaimResult::Refused(TranscriptState::InProgress { until, .. }) => return Ok(PipelineOutcome::Busy(until)),
+            ClaimResult::Refused(TranscriptState::Queued { .. }) => return Ok(PipelineOutcome::Queued),
             // The lease ended after the claim was refused; the caller retries.
             ClaimResult::Refused(TranscriptState::Failed(_) | TranscriptState::Absent) => {
-                return Ok(Outcome::Busy(Timestamp::now()));
+                return Ok(PipelineOutcome::Busy(Timestamp::now()));
             }
         };
         let work = Work {
@@ -78,9 +78,9 @@ impl Transcriber {
             Err(error) => {
                 tracing::warn!(%error, "not transcribed");
                 return Ok(match error {
-                    TranscribeError::LeaseLost => Outcome::Busy(Timestamp::now()),
-                    error if error.is_timeout() => Outcome::OutOfTime(lease, added),
-                    error => Outcome::Failed(lease, error.into(), added),
+                    TranscribeError::LeaseLost => PipelineOutcome::Busy(Timestamp::now()),
+                    error if error.is_timeout() => PipelineOutcome::OutOfTime(lease, added),
+                    error => PipelineOutcome::Failed(lease, error.into(), added),
                 });
             }
         };
@@ -117,12 +117,12 @@ impl Transcriber {
                 // The transcript is paid for, so the caller gets it although it is not stored and the next request will pay again.
                 Err(error) => {
                     tracing::error!(%error, "transcript not stored");
-                    return Ok(Outcome::Completed(Box::new(transcript), false));
+                    return Ok(PipelineOutcome::Completed(Box::new(transcript), false));
                 }
             }
         }
         self.mark_in_index(source).await;
-        Ok(Outcome::Completed(Box::new(transcript), false))
+        Ok(PipelineOutcome::Completed(Box::new(transcript), false))
     }
 
     /// Marks the recording as transcribed in the index. A failure is only logged, because the transcript is stored.

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clients::whisper::{Limits, WhisperError},
     retry::{with_budget, with_retries},
-    split::{Analysis, Channels, LONGEST, Plan, Recording, SplitError, analyze},
+    split::{Analysis, AudioFile, Channels, LONGEST, Plan, analyze},
     transcripts::{Coverage, Lease, Peaks, Speech},
 };
 
@@ -154,9 +154,9 @@ impl Transcriber {
         let too_long = |seconds| limits.longest.is_some_and(|limit| seconds > limit);
         let known_too_long = source.seconds.is_some_and(|seconds| too_long(seconds as f64));
         let fits = file.length <= limits.bytes && file.format.is_accepted() && !known_too_long;
-        let analysis = match analyze_file(file, channels, work.promised_seconds(), work.deadline).await? {
+        let analysis = match analyze_file(file, channels, work.promised_seconds(), work.deadline).await {
             Ok(analysis) => analysis,
-            Err(error @ (SplitError::Unsupported | SplitError::UnsupportedCodec(_))) if fits => {
+            Err(error @ (TranscribeError::NotAudio | TranscribeError::UnsupportedCodec(_))) if fits => {
                 tracing::info!(%error, "sent as it is");
                 let known = source.seconds.map(|seconds| seconds as f64);
                 return Ok(Route::Whole(Whole {
@@ -164,12 +164,12 @@ impl Transcriber {
                     coverage: None,
                     peaks: None,
                     problem: match error {
-                        SplitError::UnsupportedCodec(codec) => Some(Problem::Codec(codec)),
+                        TranscribeError::UnsupportedCodec(codec) => Some(Problem::Codec(codec)),
                         _ => None,
                     },
                 }));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         if separate && analysis.channels > 1 && !analysis.identical_channels {
             return Ok(Route::Parts(Channels::Separate));
@@ -241,13 +241,13 @@ impl Transcriber {
     }
 }
 
-/// What splitting would make of a file. The inner error says why it can't be decoded here.
+/// The analysis of a file: its length, its channels, and the parts that splitting would make.
 async fn analyze_file(
     file: &Spooled,
     channels: Channels,
     promised_seconds: Option<f64>,
     deadline: Instant,
-) -> Result<Result<Analysis, SplitError>, TranscribeError> {
+) -> Result<Analysis, TranscribeError> {
     let plan = Plan {
         longest: LONGEST,
         channels,
@@ -257,7 +257,7 @@ async fn analyze_file(
     let cancel = CancelOnDrop::new();
     let cancelled = cancel.flag();
     let analyzing = spawn_blocking(move || {
-        let recording = Recording {
+        let recording = AudioFile {
             file: &handle,
             extension: Some(extension),
             promised_seconds,
@@ -268,8 +268,6 @@ async fn analyze_file(
     let analyzed = timeout_at(deadline, analyzing)
         .await
         .map_err(|_| TranscribeError::OutOfTime)?;
-    match analyzed.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))? {
-        Err(SplitError::Io(error)) => Err(TranscribeError::Disk(error)),
-        analyzed => Ok(analyzed),
-    }
+    let analysis = analyzed.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))??;
+    Ok(analysis)
 }

@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_clip_matches_itself_without_its_long_silences() {
-        use shared::split::{Channels, LONGEST, Plan, Recording, split};
+        use shared::split::{AudioFile, Channels, LONGEST, Plan, split};
         for clip in &CLIPS {
             let mut file = tempfile::tempfile().unwrap();
             std::io::Write::write_all(&mut file, clip.mp3).unwrap();
@@ -252,7 +252,7 @@ mod tests {
                 channels: Channels::Mixed,
             };
             let mut parts = Vec::new();
-            let recording = Recording {
+            let recording = AudioFile {
                 file: &file,
                 extension: Some("mp3"),
                 promised_seconds: None,

@@ -1,6 +1,6 @@
 //! Servers that take only short clips or small files, and settings that say so beforehand.
 
-use local::tones::{Script, Wav};
+use local::standins::tones::{Script, Wav};
 use serde_json::json;
 
 use super::{

@@ -5,9 +5,9 @@ mod quirks;
 mod server;
 
 use local::{
-    demo,
+    clips,
     stack::TranscriptionApi,
-    twilio::{Media, Recording},
+    standins::twilio::{Media, Recording},
 };
 use serde_json::{Value, json};
 use server::{Behaviour, Received, Reply, Server, text_alone};

@@ -8,7 +8,7 @@ use axum::{
     extract::Request,
     http::{Response, StatusCode, header},
 };
-use local::{demo, whisper::Whisper};
+use local::standins::whisper::Whisper;
 use serde_json::{Value, json};
 
 use crate::stack::serve;

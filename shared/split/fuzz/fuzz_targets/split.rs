@@ -11,7 +11,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use split::{Channels, Plan, Recording, split};
+use split::{Channels, Plan, AudioFile, split};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 static QUIET: Once = Once::new();
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let mut file = tempfile::tempfile_in("/dev/shm").expect("a file in memory");
     file.write_all(data).expect("room in memory");
-    let recording = Recording {
+    let recording = AudioFile {
         file: &file,
         extension: [None, Some("mp3"), Some("ogg"), Some("mp4")][usize::from(choice >> 1 & 3)],
         promised_seconds: None,

@@ -23,7 +23,7 @@ use std::{
 
 use symphonia::core::{errors::Error, packet::Packet};
 
-use crate::{Coverage, Recording, SplitError};
+use crate::{AudioFile, Coverage, SplitError};
 
 use codec::Codec;
 use open::{Clock, Demuxer};
@@ -67,7 +67,7 @@ pub(crate) struct Decoded {
 }
 
 /// Decodes the first audio track from its start to its end.
-pub(crate) fn decode(recording: &Recording<'_>, sink: Sink<'_>) -> Result<Decoded, SplitError> {
+pub(crate) fn decode(recording: &AudioFile<'_>, sink: Sink<'_>) -> Result<Decoded, SplitError> {
     let length = recording.file.metadata()?.len();
     if length == 0 {
         return Err(SplitError::Empty);
@@ -114,7 +114,7 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, SplitError> {
 }
 
 struct Decoding<'a, 'b> {
-    recording: &'b Recording<'a>,
+    recording: &'b AudioFile<'a>,
     demuxer: Demuxer<'a>,
     stream: Stream,
     output: Output<'b>,

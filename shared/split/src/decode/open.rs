@@ -19,7 +19,7 @@ use symphonia::core::{
     units::TimeBase,
 };
 
-use crate::{Recording, SplitError};
+use crate::{AudioFile, SplitError};
 
 use super::{
     mkv, mp4, mpeg, names, ogg,
@@ -80,7 +80,7 @@ pub(super) struct Track {
 }
 
 /// Opens the file.
-pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitError> {
+pub(super) fn open<'a>(recording: &AudioFile<'a>) -> Result<Demuxer<'a>, SplitError> {
     let (file, cancelled) = (recording.file, recording.cancelled);
     let length = file.metadata()?.len();
     let whole = |range| Bytes::new(file, vec![Piece::File(range)], cancelled);
@@ -134,7 +134,7 @@ pub(super) fn open<'a>(recording: &Recording<'a>) -> Result<Demuxer<'a>, SplitEr
 }
 
 fn probe<'a>(
-    recording: &Recording<'a>,
+    recording: &AudioFile<'a>,
     start: u64,
     bytes: Bytes<'a>,
     extension: Option<&str>,
@@ -143,7 +143,7 @@ fn probe<'a>(
 }
 
 fn container<'a>(
-    recording: &Recording<'a>,
+    recording: &AudioFile<'a>,
     start: u64,
     bytes: Bytes<'a>,
     extension: Option<&str>,

@@ -141,7 +141,7 @@ fn more_time_than_a_file_of_this_size_can_hold_is_refused_unless_the_provider_pr
 fn a_cancelled_call_ends_before_the_next_packet() {
     let wav = wav(8_000, 2, &signal(8_000, 60.0, voice));
     let cancelled = AtomicBool::new(false);
-    let recording = Recording {
+    let recording = AudioFile {
         cancelled: &cancelled,
         ..recording(&wav)
     };

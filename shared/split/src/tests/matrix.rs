@@ -217,7 +217,7 @@ fn the_coverage_of_a_truncated_file_is_reported() {
         for part in 1..40 {
             let length = bytes.len() * part / 40;
             let file = file(&bytes[..length]);
-            let recording = Recording {
+            let recording = AudioFile {
                 promised_seconds: Some(4.0),
                 ..recording(&file)
             };

@@ -68,8 +68,8 @@ fn plan(longest: f64, channels: Channels) -> Plan {
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-fn recording(file: &File) -> Recording<'_> {
-    Recording {
+fn recording(file: &File) -> AudioFile<'_> {
+    AudioFile {
         file,
         extension: None,
         promised_seconds: None,

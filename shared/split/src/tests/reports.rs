@@ -65,7 +65,7 @@ fn a_data_chunk_that_claims_too_much_gives_what_is_there() {
     assert!(analysis.seconds == 3.0 && analysis.coverage.is_complete());
     let double = file(&wav(0, length + 36, length * 2, &samples));
     assert!(!analyzed(&double, Channels::Mixed).coverage.is_complete());
-    let promised = Recording {
+    let promised = AudioFile {
         promised_seconds: Some(3.0),
         ..recording(&double)
     };
@@ -149,13 +149,13 @@ fn an_ogg_without_its_last_page_is_decoded_and_incomplete_by_the_provider_s_leng
     let last = ogg.windows(4).rposition(|name| name == b"OggS").unwrap();
     let before = ogg[..last].windows(4).rposition(|name| name == b"OggS").unwrap();
     let file = file(&ogg[..before]);
-    let promised = Recording {
+    let promised = AudioFile {
         promised_seconds: Some(3.0),
         ..recording(&file)
     };
     let analysis = analyze(&promised, &plan(600.0, Channels::Mixed)).unwrap();
     assert!((analysis.seconds - 2.0).abs() < 0.1, "{} s", analysis.seconds);
-    let promised = Recording {
+    let promised = AudioFile {
         promised_seconds: Some(4.0),
         ..promised
     };

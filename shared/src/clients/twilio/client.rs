@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    credentials::Credentials,
+    credentials::TwilioCredentials,
     error::{TwilioError, accepted, connection},
     recording::{Page, PageQuery, RawPage, Recording},
     sid::{AccountSid, RecordingSid, is_sid},
@@ -60,7 +60,7 @@ pub struct Twilio {
     /// The origins from which recordings in external storage may be fetched.
     pub(super) external_origins: Vec<String>,
     pub(super) base: Url,
-    secret: Secret<Credentials>,
+    secret: Secret<TwilioCredentials>,
 }
 
 impl Twilio {

@@ -7,14 +7,14 @@ use super::error::TwilioError;
 /// The Twilio secret: `{"account_sid","auth_token"}`, optionally with `"api_key_sid","api_key_secret"`, which are then used for requests in
 /// place of the token.
 #[derive(Deserialize)]
-pub(super) struct Credentials {
+pub(super) struct TwilioCredentials {
     pub(super) account_sid: String,
     auth_token: Option<String>,
     api_key_sid: Option<String>,
     api_key_secret: Option<String>,
 }
 
-impl Credentials {
+impl TwilioCredentials {
     /// User name and password for HTTP basic authentication.
     pub(super) fn basic(&self) -> Option<(&str, &str)> {
         match (&self.api_key_sid, &self.api_key_secret) {

@@ -49,7 +49,7 @@ const MAX_MODELS: usize = 100;
 /// empty key no header is sent, for servers that need none.
 #[derive(Deserialize)]
 #[serde(try_from = "RawCredentials")]
-struct Credentials {
+struct WhisperCredentials {
     header: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -59,7 +59,7 @@ struct RawCredentials {
     header: Option<String>,
 }
 
-impl TryFrom<RawCredentials> for Credentials {
+impl TryFrom<RawCredentials> for WhisperCredentials {
     type Error = &'static str;
 
     fn try_from(raw: RawCredentials) -> Result<Self, Self::Error> {
@@ -115,7 +115,7 @@ pub struct Whisper {
     client: Client,
     endpoint: Url,
     model: String,
-    secret: Secret<Credentials>,
+    secret: Secret<WhisperCredentials>,
     settings: WhisperSettings,
     /// The learned capabilities by model.
     learned: Mutex<HashMap<String, Capabilities>>,
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_secret_has_a_key_and_perhaps_the_header_for_it() {
-        let header = |secret: &str| serde_json::from_str::<Credentials>(secret).map(|read| read.header);
+        let header = |secret: &str| serde_json::from_str::<WhisperCredentials>(secret).map(|read| read.header);
         let (name, value) = header(r#"{"api_key":" sk-1\n"}"#).unwrap().unwrap();
         assert_eq!(
             (name.as_str(), value.to_str().unwrap()),

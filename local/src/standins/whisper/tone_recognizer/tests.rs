@@ -2,9 +2,10 @@
 
 use std::io::Cursor;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use shared::split::{Channels, Plan, split};
+use shared::split::{AudioFile, Channels, Plan, split};
 
 use super::*;
 use crate::standins::{
@@ -145,7 +146,7 @@ fn parts_of_any_length_have_the_words_at_the_times_of_the_recording() {
         };
         let mut words = [Vec::new(), Vec::new()];
         let context = format!("{channels:?}, at most {longest} s");
-        let recording = Recording {
+        let recording = AudioFile {
             file: &file,
             extension: None,
             promised_seconds: None,

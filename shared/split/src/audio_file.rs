@@ -4,7 +4,7 @@ use std::{fs::File, sync::atomic::AtomicBool};
 
 /// A recording file and its known metadata.
 #[derive(Clone, Copy, Debug)]
-pub struct Recording<'a> {
+pub struct AudioFile<'a> {
     /// The file. Its position is changed.
     pub file: &'a File,
     /// The extension of its name without a dot, as a hint to its format.
