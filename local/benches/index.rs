@@ -24,8 +24,8 @@ use dynoxide::{AttributeValue, Database, Item};
 use jiff::{SignedDuration, Timestamp};
 use local::{
     aws::{Aws, DatabaseKind, Storage},
-    seed,
     serve::{Reach, bind, serve},
+    stack::{account, demo_data},
 };
 use serde_json::{Value, json};
 use shared::{
@@ -165,7 +165,7 @@ fn load(database: &Database, calls: i64, sample: &Like, sample_item: &Item) -> R
         batch.push(Like::new(number, per_day).item(sample_item, &names));
         if batch.len() == 20_000 || number == calls - 1 {
             let options = dynoxide::ImportOptions::default();
-            database.import_items(seed::CALLS_TABLE, std::mem::take(&mut batch), options)?;
+            database.import_items(account::CALLS_TABLE, std::mem::take(&mut batch), options)?;
         }
     }
     database.disable_bulk_loading()?;
@@ -248,13 +248,13 @@ async fn bench(others: &tokio::runtime::Runtime) -> Result<()> {
         ("AWS_ACCESS_KEY_ID", local::aws::ACCESS_KEY_ID),
         ("AWS_SECRET_ACCESS_KEY", local::aws::SECRET_ACCESS_KEY),
         ("AWS_ENDPOINT_URL", &url),
-        ("CALLS_TABLE", seed::CALLS_TABLE),
+        ("CALLS_TABLE", account::CALLS_TABLE),
     ]);
     let clients = shared::clients::aws::Aws::from_env(&environment)?;
-    seed::calls_table(&clients.dynamodb()).await?;
+    account::create_tables(&clients.dynamodb()).await?;
     let calls = Calls::from_env(&environment, &clients)?;
     let sample = Like::new(0, count / DAYS);
-    seed::index_call(&calls, &sample.call()).await?;
+    demo_data::index_call(&calls, &sample.call()).await?;
 
     let database = Database::new(
         state
@@ -263,7 +263,7 @@ async fn bench(others: &tokio::runtime::Runtime) -> Result<()> {
             .to_str()
             .ok_or("a path that is not UTF-8")?,
     )?;
-    let get = json!({"TableName": seed::CALLS_TABLE, "Key": {"id": {"S": sample.call().dispatch_id}}});
+    let get = json!({"TableName": account::CALLS_TABLE, "Key": {"id": {"S": sample.call().dispatch_id}}});
     let item = database
         .get_item(serde_json::from_value(get)?)?
         .item

@@ -15,10 +15,7 @@ use std::{
 
 use axum::body::Bytes;
 use jiff::Timestamp;
-use local::{
-    seed,
-    stack::{Settings, Stack},
-};
+use local::stack::{Settings, Stack, demo_data};
 use runtime::{Result, Running, build, not_linux};
 use serde_json::Value;
 use shared::{
@@ -116,7 +113,7 @@ async fn load_calls(environment: &Env) -> Result<()> {
             end_time: Some(Timestamp::from_second(unix as i64 + 180)?),
             ..Call::default()
         };
-        seed::index_call(&calls, &call).await?;
+        demo_data::index_call(&calls, &call).await?;
     }
     Ok(())
 }
@@ -180,7 +177,7 @@ async fn main() -> Result<()> {
     page.event = with_query(&page.event, &format!("limit={PAGE}"))?;
     functions.push(page);
     let state = tempfile::tempdir()?;
-    let mut settings = Settings::for_tests(state.path().to_owned());
+    let mut settings = Settings::new(state.path().to_owned());
     settings.aws_only = true;
     settings.empty = false;
     settings.environment = vec![("RECORDINGS_AUTH".into(), "required".into())];

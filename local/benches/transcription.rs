@@ -22,8 +22,10 @@ use local::{
     demo,
     serve::{Reach, bind, serve},
     stack::{Settings, Stack, TranscriptionApi},
-    tones::{Script, Wav},
-    twilio::{Media, Recording},
+    standins::{
+        tones::{Script, Wav},
+        twilio::{Media, Recording},
+    },
 };
 use runtime::{Result, Running, build};
 use serde_json::{Value, json};
@@ -102,7 +104,7 @@ async fn main() -> Result<()> {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }));
     let state = tempfile::tempdir()?;
-    let mut settings = Settings::for_tests(state.path().to_owned());
+    let mut settings = Settings::new(state.path().to_owned());
     settings.aws_only = true;
     settings.whisper = Some(TranscriptionApi {
         api_key: "benchmark".into(),
@@ -152,7 +154,7 @@ async fn main() -> Result<()> {
         drop(file);
 
         let sid = format!("RE{:032x}", channels * 100_000 + seconds);
-        let row = demo::twilio_recordings()
+        let row = demo::twilio_recordings(demo::DOCUMENTED_TIME)
             .into_iter()
             .next()
             .ok_or("no demo recording")?;

@@ -26,8 +26,8 @@ use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use local::{
     aws::{Aws, DatabaseKind, Storage},
-    seed,
     serve::{Reach, bind, serve},
+    stack::account,
 };
 use serde_json::Value;
 use shared::{
@@ -130,9 +130,9 @@ async fn write_with_counters(client: &Client, call: &Interaction) -> Result<()> 
     let phone = id.rsplit('_').next().unwrap_or_default();
     // Version 0.1 also read the item and its neighbors before a write and once more after it.
     let read = async || {
-        let get = client.get_item().table_name(seed::CALLS_TABLE).key("id", text(&id));
+        let get = client.get_item().table_name(account::CALLS_TABLE).key("id", text(&id));
         get.consistent_read(true).send().await?;
-        let near = client.query().table_name(seed::CALLS_TABLE).index_name("by-number");
+        let near = client.query().table_name(account::CALLS_TABLE).index_name("by-number");
         let near = near.key_condition_expression("near_number = :phone AND near_time BETWEEN :first AND :last");
         near.expression_attribute_values(":phone", text(phone))
             .expression_attribute_values(":first", AttributeValue::N("0".to_owned()))
@@ -144,7 +144,7 @@ async fn write_with_counters(client: &Client, call: &Interaction) -> Result<()> 
     read().await?;
     let start = to_millis(call.at);
     let put = Put::builder()
-        .table_name(seed::CALLS_TABLE)
+        .table_name(account::CALLS_TABLE)
         .item("id", text(&id))
         .item("facts", text(&"x".repeat(600)))
         .item("list_order", text(&format!("{start}#{id}")))
@@ -156,7 +156,7 @@ async fn write_with_counters(client: &Client, call: &Interaction) -> Result<()> 
     let mut writes = vec![TransactWriteItem::builder().put(put.build()?).build()];
     for (from, to) in [(0, 7), (7, 10), (10, 13), (13, 16)] {
         let update = Update::builder()
-            .table_name(seed::CALLS_TABLE)
+            .table_name(account::CALLS_TABLE)
             .key("id", text(&format!("counts#missing#{}", &start[..from])))
             .update_expression("ADD #part :one")
             .expression_attribute_names("#part", &start[from..to])
@@ -195,10 +195,10 @@ async fn main() -> Result<()> {
                 ("AWS_ACCESS_KEY_ID", local::aws::ACCESS_KEY_ID),
                 ("AWS_SECRET_ACCESS_KEY", local::aws::SECRET_ACCESS_KEY),
                 ("AWS_ENDPOINT_URL", &url),
-                ("CALLS_TABLE", seed::CALLS_TABLE),
+                ("CALLS_TABLE", account::CALLS_TABLE),
             ]);
             let clients = shared::clients::aws::Aws::from_env(&environment)?;
-            seed::calls_table(&clients.dynamodb()).await?;
+            account::create_tables(&clients.dynamodb()).await?;
             let (calls, client) = (Arc::new(Calls::from_env(&environment, &clients)?), clients.dynamodb());
             let began = Instant::now();
             let work = (0..writers).map(|writer| (writer, calls.clone(), client.clone()));

@@ -222,10 +222,9 @@ fn cycles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
 }
 
 #[test]
-fn imports_of_shared_go_downwards_without_cycles() {
-    {
-        let krate = "shared";
-        let imports = imports(&root().join("shared/src"));
+fn imports_of_shared_and_local_go_downwards_without_cycles() {
+    for krate in ["shared", "local"] {
+        let imports = imports(&root().join(krate).join("src"));
         assert!(imports.len() > 10, "{krate} is read");
         assert_eq!(
             upward(&floors(krate), &imports),

@@ -9,7 +9,10 @@ use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Error, json_error, json_response};
+use super::{
+    error::Error,
+    response::{json_error, json_response},
+};
 
 pub(super) struct DynamoDb(Database);
 

@@ -17,7 +17,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
-use super::{Error, KEY_PAIRS, query};
+use super::{error::Error, identity::KEY_PAIRS, query::query};
 
 /// What a page may read of a cross-origin answer.
 const EXPOSED: &str =

@@ -4,14 +4,13 @@
 use axum::{body::Body, response::Response};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 
-/// What the template allows, and the origins for which a deployment allows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+use crate::template::CorsConfiguration;
+
+/// The permissions of the template, and the origins to which a deployment gives them.
+#[derive(Clone, Debug)]
 pub(super) struct Cors {
     pub(super) origins: Vec<String>,
-    pub(super) methods: String,
-    pub(super) headers: String,
-    pub(super) exposed: String,
-    pub(super) max_age: i64,
+    pub(super) configuration: CorsConfiguration,
 }
 
 impl Cors {
@@ -36,9 +35,21 @@ impl Cors {
         if let Some(origin) = self.allowed(&parts.headers) {
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, &self.methods);
-            set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, &self.headers);
-            set(headers, header::ACCESS_CONTROL_MAX_AGE, &self.max_age.to_string());
+            set(
+                headers,
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                &self.configuration.methods,
+            );
+            set(
+                headers,
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                &self.configuration.headers,
+            );
+            set(
+                headers,
+                header::ACCESS_CONTROL_MAX_AGE,
+                &self.configuration.max_age.to_string(),
+            );
         }
         Some(response)
     }
@@ -48,7 +59,11 @@ impl Cors {
         if let Some(origin) = self.allowed(request) {
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.exposed);
+            set(
+                headers,
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                &self.configuration.exposed,
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_http::http::{HeaderMap, header, request::Parts, uri::Authority};
 use serde_json::{Map, Value, json};
 
-use super::Target;
+use super::route::Target;
 
 /// The event, or `None` when no URL can be made of the `Host` header, which the real gateway refuses before any function sees it.
 pub(super) fn build(

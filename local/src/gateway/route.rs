@@ -1,27 +1,6 @@
 //! Which route a path belongs to.
 
-use std::time::Duration;
-
-/// One route of the HTTP API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// HTTP method in capitals, or `ANY`.
-    pub method: String,
-    /// Path with its variables, as in `/recordings/{dispatch_id}` or `/api/twilio/{proxy+}`.
-    pub path: String,
-    /// The function's crate: the last folder of its `CodeUri`.
-    pub function: String,
-    /// The function's own timeout.
-    pub timeout: Duration,
-}
-
-impl Route {
-    /// The gateway's name for the route, `GET /recordings`.
-    #[must_use]
-    pub fn key(&self) -> String {
-        format!("{} {}", self.method, self.path)
-    }
-}
+use crate::template::Route;
 
 /// The route that a request goes to, with the values of its path variables as they stand in the path (not percent-decoded).
 #[derive(Debug, PartialEq, Eq)]

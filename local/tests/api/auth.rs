@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::{aws::Service, demo, seed};
+use local::{aws::Service, demo, stack::account};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::http::access;
@@ -154,7 +154,7 @@ async fn a_key_grants_only_its_scopes() {
         ("none", "none", &[], None),
         ("unknown", "unknown", &["recordings:write", "recordings", "**"], None),
     ]);
-    stack.put_secret(seed::API_KEYS_SECRET, &secret).await;
+    stack.put_secret(account::API_KEYS_SECRET, &secret).await;
     for (key, allowed) in [
         ("listens", [true, false, false]),
         ("reads", [false, true, false]),
@@ -200,7 +200,7 @@ async fn an_expired_key_is_rejected_like_an_unknown_key() {
         ("old", "old", &["*"], Some("2024-01-01T00:00:00Z")),
         ("young", "young", &["*"], Some("2999-01-01T00:00:00Z")),
     ]);
-    stack.put_secret(seed::API_KEYS_SECRET, &secret).await;
+    stack.put_secret(account::API_KEYS_SECRET, &secret).await;
     assert_eq!(get(&stack, "/recordings", Some("young")).await.status, 200);
     let expired = get(&stack, "/recordings", Some("old")).await;
     let missing = get(&stack, "/recordings", None).await;
@@ -215,11 +215,11 @@ async fn a_new_key_works_immediately_and_a_removed_one_until_the_cache_expires()
     let stack = required().await;
     assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
     let both = keys(&[("demo", KEY, &["*"], None), ("new", "new", &["*"], None)]);
-    stack.put_secret(seed::API_KEYS_SECRET, &both).await;
+    stack.put_secret(account::API_KEYS_SECRET, &both).await;
     assert_eq!(get(&stack, "/recordings", Some("new")).await.status, 200);
     assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 200);
     stack
-        .put_secret(seed::API_KEYS_SECRET, &keys(&[("new", "new", &["*"], None)]))
+        .put_secret(account::API_KEYS_SECRET, &keys(&[("new", "new", &["*"], None)]))
         .await;
     pass(shared::clients::secrets::TTL).await;
     assert_eq!(get(&stack, "/recordings", Some(KEY)).await.status, 401);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use local::{
     demo,
-    tones::{Script, Wav},
-    whisper::Fault,
+    standins::tones::{Script, Wav},
+    standins::whisper::Fault,
 };
 use reqwest::Method;
 use serde_json::json;

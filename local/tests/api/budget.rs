@@ -2,10 +2,13 @@
 
 use futures_util::future::join_all;
 use local::{
-    demo, seed,
-    tones::{Script, Wav},
-    twilio::{Media, Recording},
-    whisper::Fault,
+    demo,
+    stack::account,
+    standins::{
+        tones::{Script, Wav},
+        twilio::{Media, Recording},
+        whisper::Fault,
+    },
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -262,7 +265,7 @@ async fn usage_requires_a_key_with_the_transcribe_scope() {
     let keys = [("reads", "twilio:read"), ("pays", "twilio:transcribe")]
         .map(|(key, scope)| json!({"id": key, "sha256": access::hash_key(key), "scopes": [scope], "expires_at": null}));
     stack
-        .put_secret(seed::API_KEYS_SECRET, &json!({ "keys": keys }).to_string())
+        .put_secret(account::API_KEYS_SECRET, &json!({ "keys": keys }).to_string())
         .await;
     for path in [USAGE, &format!("{USAGE}/")] {
         let get = async |key: &str| answer(stack.request(Method::GET, path).header("X-API-Key", key)).await;

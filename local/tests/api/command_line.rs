@@ -7,7 +7,7 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-use local::{aws, demo, seed};
+use local::{aws, demo, stack::account};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use shared::{clients::aws::Aws, config::Env, http::access};
@@ -269,7 +269,11 @@ async fn secret(aws_url: &str) -> String {
         ("AWS_ENDPOINT_URL", aws_url),
     ]);
     let client = Aws::from_env(&env).unwrap().secrets_manager();
-    let answer = client.get_secret_value().secret_id(seed::API_KEYS_SECRET).send().await;
+    let answer = client
+        .get_secret_value()
+        .secret_id(account::API_KEYS_SECRET)
+        .send()
+        .await;
     answer.unwrap().secret_string.unwrap()
 }
 

@@ -15,7 +15,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use jsonschema::Validator;
-use local::gateway::{Gateway, Route, TEMPLATE};
+use local::template::{self, Route, TEMPLATE};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -163,7 +163,6 @@ fn the_committed_contract_equals_the_derived_one() {
 
 #[test]
 fn the_contract_has_the_routes_of_the_template() {
-    let gateway = Gateway::from_template(TEMPLATE).unwrap();
     let documented: BTreeSet<String> = CONTRACT["paths"]
         .as_object()
         .unwrap()
@@ -175,8 +174,8 @@ fn the_contract_has_the_routes_of_the_template() {
         .collect();
     // Greedy routes are for paths with a trailing slash, and `HEAD` is a `GET` without the body.
     let is_own = |route: &&Route| !route.path.contains("{proxy+}") && route.method != "HEAD";
-    let routes = gateway.routes().iter().filter(is_own);
-    let routes: BTreeSet<String> = routes.map(|route| route.key()).collect();
+    let routes = template::routes(TEMPLATE).unwrap();
+    let routes: BTreeSet<String> = routes.iter().filter(is_own).map(Route::key).collect();
     assert_eq!(routes, documented);
 }
 

@@ -1,9 +1,12 @@
 //! `POST` and `GET /recordings/{dispatch_id}/transcript`.
 
 use local::{
-    demo, seed,
-    tones::{Script, Wav},
-    whisper::Fault,
+    clips, demo,
+    stack::account,
+    standins::{
+        tones::{Script, Wav},
+        whisper::Fault,
+    },
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -75,7 +78,9 @@ async fn until_listed_with_transcript(stack: &TestStack, id: &str) {
 }
 
 fn clip_of(id: &str) -> String {
-    let call = demo::calls().into_iter().find(|call| call.dispatch_id == id);
+    let call = demo::calls(demo::DOCUMENTED_TIME)
+        .into_iter()
+        .find(|call| call.dispatch_id == id);
     call.unwrap().recording.unwrap().1.transcript()
 }
 
@@ -124,7 +129,7 @@ async fn a_recording_missing_from_the_index_is_found_and_then_listed() {
     let object = demo::unindexed_objects().remove(0);
     let id = object.dispatch_id.unwrap();
     let path = format!("/recordings/{id}/transcript");
-    let clip = demo::CLIPS.iter().find(|clip| clip.mp4 == Some(object.bytes)).unwrap();
+    let clip = clips::CLIPS.iter().find(|clip| clip.mp4 == Some(object.bytes)).unwrap();
     let body = transcribed(&stack, &format!("{path}/"), &json!({})).await;
     assert_eq!(
         (&body["status"], &body["transcript"]),
@@ -138,7 +143,7 @@ async fn a_recording_without_a_reported_call_is_listed_with_its_transcript() {
     let stack = TestStack::empty().await;
     let key = "egress-recordings/2025/07/31/outbound-15550001111_1754000003.wav";
     let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
-    let put = s3.put_object().bucket(seed::BUCKET).key(key);
+    let put = s3.put_object().bucket(account::BUCKET).key(key);
     let sound = Wav::new(16_000, spoken()).bytes();
     put.body(sound.into()).send().await.unwrap();
     while stack.get("/recordings").await.body["recordings"] == json!([]) {}
@@ -345,7 +350,7 @@ async fn transcribing_requires_a_key_with_its_scope_even_if_reading_is_open() {
     .map(|(key, scopes)| json!({"id": key, "sha256": access::hash_key(key), "scopes": scopes, "expires_at": null}))
     .collect();
     stack
-        .put_secret(seed::API_KEYS_SECRET, &json!({ "keys": keys }).to_string())
+        .put_secret(account::API_KEYS_SECRET, &json!({ "keys": keys }).to_string())
         .await;
     let post = async |key: Option<&str>| {
         let mut request = stack.request(Method::POST, SPOKEN);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use local::{functions::Functions, gateway::TEMPLATE};
+use local::{stack::functions::Functions, template::TEMPLATE};
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
 use serde_json::{Value, json};
 use shared::config::Env;

@@ -2,9 +2,9 @@
 
 use local::{
     demo,
-    tones::{Script, Wav},
-    twilio::{Media, Recording},
-    whisper::Fault,
+    standins::tones::{Script, Wav},
+    standins::twilio::{Media, Recording},
+    standins::whisper::Fault,
 };
 use reqwest::Method;
 use serde_json::{Value, json};

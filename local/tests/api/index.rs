@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
-use local::{demo, seed, twilio};
+use local::{demo, stack::account, standins::twilio};
 use proptest::{
     prelude::*,
     test_runner::{Config, FileFailurePersistence, TestRunner},
@@ -666,7 +666,7 @@ impl Case {
                 model.seen.insert(key.clone());
                 let event = json!({
                     "detail-type": if *there { "Object Created" } else { "Object Deleted" },
-                    "detail": {"bucket": {"name": seed::BUCKET}, "object": {"key": key, "sequencer": format!("{sequence:016X}")}},
+                    "detail": {"bucket": {"name": account::BUCKET}, "object": {"key": key, "sequencer": format!("{sequence:016X}")}},
                 });
                 index_recording::index(&self.index, &event.to_string()).await.unwrap();
             }
@@ -729,7 +729,10 @@ impl Case {
 
 fn at_twilio(names: &Names, call: usize, completed: bool) -> twilio::Recording {
     let start = Timestamp::from_second(names.base + names.world.calls[call].time).unwrap();
-    let like = demo::twilio_recordings().into_iter().next().unwrap();
+    let like = demo::twilio_recordings(demo::DOCUMENTED_TIME)
+        .into_iter()
+        .next()
+        .unwrap();
     twilio::Recording {
         media: twilio::Media::Generated { bytes: 400 },
         sid: recording_sid(call),
@@ -883,11 +886,11 @@ fn after_any_history_the_index_equals_the_model() {
 async fn half_of_the_keys(request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut wanted: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
-    let table = wanted["RequestItems"][seed::CALLS_TABLE].clone();
+    let table = wanted["RequestItems"][account::CALLS_TABLE].clone();
     let keys = table["Keys"].as_array().unwrap();
     let (now, later) = keys.split_at(keys.len().div_ceil(2));
     let (now, later) = (now.to_vec(), later.to_vec());
-    wanted["RequestItems"][seed::CALLS_TABLE]["Keys"] = now.into();
+    wanted["RequestItems"][account::CALLS_TABLE]["Keys"] = now.into();
     let body = wanted.to_string();
     parts.headers.insert("content-length", body.len().into());
     let (mut parts, body) = next
@@ -897,7 +900,7 @@ async fn half_of_the_keys(request: Request, next: Next) -> Response {
     let mut answer: Value = serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
     if !later.is_empty() {
         answer["UnprocessedKeys"] =
-            json!({ seed::CALLS_TABLE: {"Keys": later, "ConsistentRead": table["ConsistentRead"]} });
+            json!({ account::CALLS_TABLE: {"Keys": later, "ConsistentRead": table["ConsistentRead"]} });
     }
     let answer = answer.to_string();
     parts.headers.remove("x-amz-crc32");

@@ -11,7 +11,10 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use local::{aws::Service, functions::Functions, seed};
+use local::{
+    aws::Service,
+    stack::{account, functions::Functions},
+};
 use serde_json::{Value, json};
 use shared::config::Env;
 
@@ -24,7 +27,7 @@ const KEY: &str = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.
 /// The body of a message with an EventBridge event.
 fn created(key: &str) -> String {
     let object = json!({"key": key, "size": 5, "sequencer": "0062E99A88DC407460"});
-    let detail = json!({"bucket": {"name": seed::BUCKET}, "object": object});
+    let detail = json!({"bucket": {"name": account::BUCKET}, "object": object});
     json!({"source": "aws.s3", "detail-type": "Object Created", "detail": detail}).to_string()
 }
 
@@ -147,10 +150,10 @@ async fn notifications_that_s3_sends_directly_to_a_queue_are_processed() {
     let key = format!("{FOLDER}call-_+15103455686_a b-2025-08-08T114442.ogg");
     stack.put_object(&key, b"sound");
     let encoded = key.replace('+', "%2B").replace(' ', "+");
-    let s3 = json!({"bucket": {"name": seed::BUCKET}, "object": {"key": encoded, "sequencer": "0A"}});
+    let s3 = json!({"bucket": {"name": account::BUCKET}, "object": {"key": encoded, "sequencer": "0A"}});
     let bodies = [
         json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": s3}]}).to_string(),
-        json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": seed::BUCKET}).to_string(),
+        json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": account::BUCKET}).to_string(),
     ];
     assert_eq!(
         deliver(&functions(&stack).await, "index-recording", &bodies).await,

@@ -8,9 +8,11 @@ use std::{
 use jiff::Timestamp;
 use local::{
     demo,
-    functions::Functions,
-    twilio::{Media, Recording},
-    whisper::Fault,
+    stack::functions::Functions,
+    standins::{
+        twilio::{Media, Recording},
+        whisper::Fault,
+    },
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,7 +25,7 @@ const STATUS: &str = "/api/twilio/transcript/RE1234567890abcdef";
 
 /// The documented recording, with this status and this length in its metadata.
 fn recording(status: &str, duration: Option<u32>) -> Recording {
-    let row = demo::twilio_recordings()
+    let row = demo::twilio_recordings(demo::DOCUMENTED_TIME)
         .into_iter()
         .find(|row| row.sid == SID)
         .expect("the documented recording exists");

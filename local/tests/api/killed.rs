@@ -9,10 +9,12 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use local::{
-    seed::TRANSCRIPTS_TABLE,
-    tones::{Script, Wav},
-    twilio::Recording,
-    whisper::Fault,
+    stack::account::TRANSCRIPTS_TABLE,
+    standins::{
+        tones::{Script, Wav},
+        twilio::Recording,
+        whisper::Fault,
+    },
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;

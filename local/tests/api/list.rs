@@ -23,7 +23,7 @@ fn ids(body: &Value) -> Vec<String> {
 
 /// The demo's calls that can be played, newest first.
 fn playable() -> Vec<String> {
-    let mut calls = demo::calls();
+    let mut calls = demo::calls(demo::DOCUMENTED_TIME);
     calls.retain(|call| call.recording.is_some());
     calls.sort_by_key(|call| std::cmp::Reverse(call.start_time));
     calls.into_iter().map(|call| call.dispatch_id).collect()
@@ -122,7 +122,7 @@ async fn only_calls_that_can_be_played_are_listed() {
     let body = stack.get("/recordings?limit=100").await.body;
     assert_eq!(ids(&body), playable());
     assert_eq!(body["next_cursor"], Value::Null);
-    assert!(playable().len() < demo::calls().len());
+    assert!(playable().len() < demo::calls(demo::DOCUMENTED_TIME).len());
 }
 
 #[tokio::test]

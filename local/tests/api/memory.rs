@@ -3,7 +3,7 @@
 
 use axum::{Json, Router, extract::Request, routing::post};
 use futures_util::StreamExt;
-use local::{tones::Script, twilio::Recording};
+use local::standins::{tones::Script, twilio::Recording};
 use serde_json::json;
 use tokio::sync::watch;
 

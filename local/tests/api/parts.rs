@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use local::{
     demo,
-    tones::{LEXICON, Script, Wav},
-    twilio::{Media, Recording},
-    whisper::Fault,
+    standins::{
+        tones::{LEXICON, Script, Wav},
+        twilio::{Media, Recording},
+        whisper::Fault,
+    },
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -319,7 +321,7 @@ async fn a_recording_with_only_silence_is_not_uploaded() {
     let silence = || Script::new(300.0, []);
     for wav in [mono(&silence()), Wav::new(8000, [silence(), silence()])] {
         let stack = stack_with(wav).await;
-        stack.stack.whisper.invent_in_silence(true);
+        stack.stack.whisper.hallucinate_in_silence(true);
         let worker = Worker::with_usual_parts(&stack).await;
         worker.deliver(&job()).await;
         let body = transcript(&stack).await.body;
@@ -342,7 +344,7 @@ async fn hallucinations_in_silence_are_dropped_and_counted() {
             duration: Some(40),
             ..recording(SID, mono(&script))
         });
-        stack.stack.whisper.invent_in_silence(true);
+        stack.stack.whisper.hallucinate_in_silence(true);
         let body = json!({"recording_sid": SID, "timestamps": "word"});
         let body = stack.post("/api/twilio/transcript/", &body).await.body;
         assert_transcript(&script, &body);
@@ -354,7 +356,7 @@ async fn hallucinations_in_silence_are_dropped_and_counted() {
     // In a long recording the silence is not uploaded, so there is nothing to hallucinate.
     let script = talk(20.0, 10);
     let stack = stack_with(mono(&script)).await;
-    stack.stack.whisper.invent_in_silence(true);
+    stack.stack.whisper.hallucinate_in_silence(true);
     Worker::of(&stack, 5.0).await.deliver(&job()).await;
     let body = transcript(&stack).await.body;
     assert_transcript(&script, &body);

@@ -7,9 +7,11 @@ use futures_util::future::join_all;
 use local::{
     aws::Service,
     demo,
-    tones::Script,
-    twilio::{Media, Recording},
-    whisper::Fault,
+    standins::{
+        tones::Script,
+        twilio::{Media, Recording},
+        whisper::Fault,
+    },
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -86,7 +88,7 @@ async fn a_hundred_requests_for_a_twilio_recording_are_paid_for_once() {
 #[tokio::test]
 async fn a_hundred_requests_for_a_livekit_recording_are_paid_for_once() {
     let stack = TestStack::demo().await;
-    let call = demo::calls().into_iter().find(|call| {
+    let call = demo::calls(demo::DOCUMENTED_TIME).into_iter().find(|call| {
         let clip = call.recording.as_ref().map(|(_, clip)| clip);
         clip.is_some_and(|clip| clip.name == "voicemail")
     });

@@ -18,8 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use local::{
     aws::Service,
     demo,
-    functions::Functions,
-    twilio::{Fault, Media, Recording},
+    stack::functions::Functions,
+    standins::twilio::{Fault, Media, Recording},
 };
 use serde_json::{Value, json};
 use shared::config::Env;
@@ -185,7 +185,7 @@ async fn a_recording_of_a_lost_callback_is_transcribed_but_old_recordings_are_no
     let stack = TestStack::with_environment([("AUTO_TRANSCRIBE", "true")]).await;
     let queued = || stack.stack.aws.calls_of(Service::Sqs, "SendMessage");
     let environment = &stack.stack.environment;
-    for recording in demo::twilio_recordings() {
+    for recording in demo::twilio_recordings(demo::DOCUMENTED_TIME) {
         stack.stack.twilio.add(recording);
     }
     round(environment).await;

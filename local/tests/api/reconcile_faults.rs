@@ -11,8 +11,8 @@ use axum::{
 use jiff::{SignedDuration, Timestamp};
 use local::{
     aws::Service,
-    seed,
-    twilio::{Fault, Media, Recording},
+    stack::account,
+    standins::twilio::{Fault, Media, Recording},
 };
 use reconcile_recordings::{RoundLimits, handle};
 use serde_json::{Value, json};
@@ -296,7 +296,7 @@ async fn files_that_are_not_recordings_are_counted_with_examples() {
 async fn a_deployment_without_twilio_reports_no_problem_with_twilio() {
     let stack = TestStack::empty().await;
     stack
-        .put_secret(seed::TWILIO_SECRET, r#"{"account_sid":"","auth_token":""}"#)
+        .put_secret(account::TWILIO_SECRET, r#"{"account_sid":"","auth_token":""}"#)
         .await;
     stack.put_object(&key(15_103_455_686, ago(24)), b"sound");
     round(&stack).await;

@@ -11,7 +11,8 @@ use aws_sdk_s3::{config::SharedCredentialsProvider, presigning::PresigningConfig
 use jiff::{SignedDuration, Timestamp, ToSpan, civil, tz::TimeZone};
 use local::{
     aws::{self, Service},
-    demo, seed,
+    clips, demo,
+    stack::{account, demo_data},
 };
 use proptest::{
     prelude::*,
@@ -146,7 +147,7 @@ async fn the_urls_support_playing_seeking_and_downloading() {
         body["recording_url"].as_str().unwrap(),
         body["download_url"].as_str().unwrap(),
     );
-    let sound = demo::CLIPS.iter().find(|clip| clip.mp4_seconds == 180).unwrap();
+    let sound = clips::CLIPS.iter().find(|clip| clip.mp4_seconds == 180).unwrap();
     let sound = sound.mp4.unwrap();
 
     let whole = stack.fetch(play).send().await.unwrap();
@@ -188,7 +189,7 @@ async fn a_modified_url_is_rejected() {
     let signature = parameter(&body["download_url"], "X-Amz-Signature").unwrap();
     let (kept, last) = signature.split_at(signature.len() - 1);
     let other_signature = format!("{kept}{}", if last == "0" { "1" } else { "0" });
-    let other_recording = demo::calls()
+    let other_recording = demo::calls(demo::DOCUMENTED_TIME)
         .into_iter()
         .filter_map(|call| call.recording)
         .map(|(key, _)| key)
@@ -232,7 +233,7 @@ async fn an_expired_url_is_rejected() {
             .expires_in(Duration::from_secs(life))
             .build()
             .unwrap();
-        let get = client.get_object().bucket(seed::BUCKET).key(KEY);
+        let get = client.get_object().bucket(account::BUCKET).key(KEY);
         let url = get.presigned(presigning).await.unwrap().uri().to_owned();
         assert_eq!(stack.fetch(&url).send().await.unwrap().status(), status, "of {life} s");
     }
@@ -240,7 +241,7 @@ async fn an_expired_url_is_rejected() {
 
 #[tokio::test]
 async fn urls_are_signed_by_the_signer_if_configured_or_else_by_the_function() {
-    for (signer, id) in [(seed::SIGNER_SECRET, "local-signer/"), ("", "local/")] {
+    for (signer, id) in [(account::SIGNER_SECRET, "local-signer/"), ("", "local/")] {
         let stack = TestStack::with_environment([("SIGNER_SECRET", signer)]).await;
         stack.put_object(KEY, b"sound");
         let body = stack.get(&format!("/recordings/{ID}?expires_in=604800")).await.body;
@@ -427,7 +428,7 @@ async fn an_id_without_a_pattern_is_looked_up_in_the_index_only() {
         start_time: Timestamp::from_second(NOON).ok(),
         ..Call::default()
     };
-    seed::index_call(&stack.calls(), &call).await.unwrap();
+    demo_data::index_call(&stack.calls(), &call).await.unwrap();
     let bucket = RecordingsBucket::from_env(&stack.stack.environment, &stack.aws()).unwrap();
     index_object(&stack.calls(), &bucket.unwrap(), &key, None)
         .await
@@ -571,7 +572,7 @@ async fn a_recording_that_fits_a_later_known_call_better_is_not_assigned_to_the_
     };
     for later_first in [false, true] {
         let stack = TestStack::empty().await;
-        seed::index_call(&stack.calls(), &later).await.unwrap();
+        demo_data::index_call(&stack.calls(), &later).await.unwrap();
         stack.put_object(&key(PHONE, NOON + 123), b"sound");
         let mut order = [NOON, NOON + 120];
         if later_first {
@@ -594,7 +595,7 @@ async fn the_earlier_call_keeps_its_recording_although_a_later_call_is_known() {
         dispatch_id: format!("dispatch_{}_{PHONE}", NOON + 120),
         ..Call::default()
     };
-    seed::index_call(&stack.calls(), &later).await.unwrap();
+    demo_data::index_call(&stack.calls(), &later).await.unwrap();
     stack.put_object(&key(PHONE, NOON + 100), b"sound");
     stack.put_object(&key(PHONE, NOON + 123), b"sound");
     assert_found(&stack.get(&path(NOON, PHONE)).await, &key(PHONE, NOON + 100));
@@ -610,7 +611,7 @@ async fn one_recording_is_never_assigned_to_two_known_calls() {
                 dispatch_id: format!("dispatch_{dispatched}_{PHONE}"),
                 ..Call::default()
             };
-            seed::index_call(&stack.calls(), &call).await.unwrap();
+            demo_data::index_call(&stack.calls(), &call).await.unwrap();
         }
         // Equally far from both dispatches; a recording begins after its dispatch.
         stack.put_object(&key(PHONE, NOON + 2), b"sound");
@@ -639,7 +640,7 @@ async fn a_redial_within_seconds_keeps_the_recordings_of_both_calls() {
                 dispatch_id: format!("dispatch_{unix}_{PHONE}"),
                 ..Call::default()
             };
-            seed::index_call(&stack.calls(), &call).await.unwrap();
+            demo_data::index_call(&stack.calls(), &call).await.unwrap();
         }
         for _ in 0..2 {
             for call in order {
@@ -733,7 +734,7 @@ async fn a_known_call_keeps_its_fields_when_its_recording_is_found() {
         end_time: Timestamp::from_second(NOON + 180).ok(),
         ..Call::default()
     };
-    seed::index_call(&stack.calls(), &call).await.unwrap();
+    demo_data::index_call(&stack.calls(), &call).await.unwrap();
     assert_eq!(stack.get("/recordings").await.body["recordings"], json!([]));
     assert_not_found(&stack.get(&format!("/recordings/{ID}")).await);
     stack.put_object(KEY, b"sound");
@@ -928,7 +929,7 @@ fn the_search_equals_a_brute_force_model_of_its_rules() {
                 dispatch_id: format!("dispatch_{unix}_{phone}"),
                 ..Call::default()
             };
-            runtime.block_on(seed::index_call(&stack.calls(), &call)).unwrap();
+            runtime.block_on(demo_data::index_call(&stack.calls(), &call)).unwrap();
             known.dispatches.insert(unix);
         }
         for dispatch in &dispatches {

@@ -9,9 +9,9 @@ use std::{
 
 use axum::Router;
 use local::{
-    demo, seed,
+    demo,
     serve::Reach,
-    stack::{Settings, Stack},
+    stack::{Settings, Stack, account},
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl TestStack {
     /// A stack with settings changed by the test.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let mut settings = Settings::for_tests(dir.path().to_owned());
+        let mut settings = Settings::new(dir.path().to_owned());
         settings.around_api = Some(contract::validated);
         change(&mut settings);
         let stack = Stack::start(settings).await.expect("the stack starts");
@@ -130,14 +130,14 @@ impl TestStack {
 
     /// Writes a recording directly to the embedded S3's storage, without a request.
     pub(crate) fn put_object(&self, key: &str, bytes: &[u8]) {
-        let path = self._dir.path().join("s3").join(seed::BUCKET).join(key);
+        let path = self._dir.path().join("s3").join(account::BUCKET).join(key);
         std::fs::create_dir_all(path.parent().expect("a key in the bucket")).expect("a folder");
         std::fs::write(path, bytes).expect("an object");
     }
 
     /// Removes a recording directly from the embedded S3's storage, without a request.
     pub(crate) fn remove_object(&self, key: &str) {
-        let removed = std::fs::remove_file(self._dir.path().join("s3").join(seed::BUCKET).join(key));
+        let removed = std::fs::remove_file(self._dir.path().join("s3").join(account::BUCKET).join(key));
         assert!(removed.is_ok() || removed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
     }
 

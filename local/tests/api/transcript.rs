@@ -11,10 +11,12 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_http::RequestExt;
 use local::{
     aws::Service,
-    demo,
-    seed::TRANSCRIPTS_TABLE,
-    twilio::{self, Media, Recording},
-    whisper,
+    clips, demo,
+    stack::account::TRANSCRIPTS_TABLE,
+    standins::{
+        twilio::{self, Media, Recording},
+        whisper,
+    },
 };
 use serde_json::{Value, json};
 use shared::clients::whisper::MAX_AUDIO_BYTES;
@@ -32,7 +34,7 @@ fn by_sid() -> Value {
 }
 
 fn words() -> String {
-    demo::CLIPS[0].transcript()
+    clips::CLIPS[0].transcript()
 }
 
 /// The documented recording with this audio.
@@ -55,7 +57,7 @@ async fn with_media(media: Media) -> TestStack {
 }
 
 async fn with_speech() -> TestStack {
-    with_media(Media::mp3(demo::CLIPS[0].mp3)).await
+    with_media(Media::mp3(clips::CLIPS[0].mp3)).await
 }
 
 /// A fixed response of Whisper, for tests that do not depend on the recognition.
@@ -183,7 +185,7 @@ async fn the_upload_has_the_fields_of_the_transcription_api() {
     assert!(upload.authorized);
     assert_eq!(upload.file_name.as_deref(), Some("audio.mp3"));
     assert_eq!(upload.content_type.as_deref(), Some("audio/mpeg"));
-    assert_eq!(upload.file_bytes, demo::CLIPS[0].mp3.len() as u64);
+    assert_eq!(upload.file_bytes, clips::CLIPS[0].mp3.len() as u64);
     let field = |name: &str| {
         let values: Vec<_> = upload.fields.iter().filter(|(known, _)| known == name).collect();
         assert_eq!(values.len(), 1, "{name}: {values:?}");
@@ -217,7 +219,7 @@ async fn the_documented_errors() {
     let error = unknown.twilio_error(404, "recording_not_found");
     assert_eq!(error, "Failed to fetch recording details: Recording not found");
 
-    let in_progress = demo::twilio_recordings()
+    let in_progress = demo::twilio_recordings(demo::DOCUMENTED_TIME)
         .into_iter()
         .find(|recording| recording.status == "in-progress")
         .unwrap();
@@ -367,7 +369,7 @@ async fn a_recording_that_is_not_completed_is_an_error_with_its_status() {
 #[tokio::test]
 async fn unavailable_audio_has_a_separate_code_and_is_not_paid_for() {
     let stack = TestStack::empty().await;
-    let mp3 = || Media::mp3(demo::CLIPS[0].mp3);
+    let mp3 = || Media::mp3(clips::CLIPS[0].mp3);
     for (row, code, retryable) in [
         (
             Recording {
@@ -427,7 +429,7 @@ async fn the_largest_accepted_audio_is_below_the_apis_limit() {
 
 #[tokio::test]
 async fn media_without_a_content_length_is_uploaded_completely() {
-    let clip = &demo::CLIPS[3];
+    let clip = &clips::CLIPS[3];
     let stack = with_media(Media::mp3(clip.mp3)).await;
     stack.stack.twilio.fault(".mp3", twilio::Fault::NoContentLength, None);
     assert_eq!(completed(&stack.post(TRANSCRIPT, &by_sid()).await), clip.transcript());
@@ -821,7 +823,7 @@ async fn redirects_of_the_media_are_followed_without_credentials() {
     let log = seen.clone();
     let elsewhere = serve(axum::Router::new().fallback(move |request: axum::extract::Request| {
         log.lock().unwrap().push(request.headers().clone());
-        async { demo::CLIPS[0].mp3 }
+        async { clips::CLIPS[0].mp3 }
     }))
     .await;
     let stack = with_speech().await;
@@ -845,7 +847,7 @@ async fn without_secrets_the_error_names_the_missing_configuration() {
         ("API_KEYS_SECRET", "api_keys_not_configured"),
     ] {
         let stack = TestStack::with_environment([(variable, "absent")]).await;
-        stack.stack.twilio.add(recording(Media::mp3(demo::CLIPS[0].mp3)));
+        stack.stack.twilio.add(recording(Media::mp3(clips::CLIPS[0].mp3)));
         let refused = stack.post(TRANSCRIPT, &by_sid()).await;
         refused.twilio_error(500, code);
         assert_eq!(stack.stack.whisper.calls(), 0);
@@ -872,7 +874,7 @@ async fn the_log_contains_no_keys_transcripts_or_credentials() {
     let other = json!({"recording_sid": "RE0123456789abcdef0123456789abcdef"});
     upstreams.stack.twilio.add(Recording {
         sid: other["recording_sid"].as_str().unwrap().into(),
-        ..recording(Media::mp3(demo::CLIPS[0].mp3))
+        ..recording(Media::mp3(clips::CLIPS[0].mp3))
     });
     upstreams.stack.whisper.fault(whisper_says(json!(words())), Some(1));
     failed(
@@ -955,7 +957,7 @@ async fn memory_does_not_grow_with_the_audio() {
 #[tokio::test]
 async fn the_demos_dialogue_has_two_speakers() {
     let stack = TestStack::demo().await;
-    let dual = demo::twilio_recordings()
+    let dual = demo::twilio_recordings(demo::DOCUMENTED_TIME)
         .into_iter()
         .find(|row| row.channels == 2)
         .unwrap();
@@ -969,7 +971,7 @@ async fn the_demos_dialogue_has_two_speakers() {
     assert_eq!(speakers, ["agent", "customer", "agent"], "{}", answer.body);
     assert_eq!(
         answer.body["transcript"].as_str().unwrap(),
-        demo::CLIPS[2].sentences().collect::<Vec<_>>().join("\n")
+        clips::CLIPS[2].sentences().collect::<Vec<_>>().join("\n")
     );
     assert_eq!(stack.stack.whisper.calls(), 2);
 }

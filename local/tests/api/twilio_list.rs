@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use local::{
     demo,
     stack::TwilioAccount,
-    twilio::{Fault, Media, Recording},
+    standins::twilio::{Fault, Media, Recording},
 };
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn sids(answer: &Answer) -> Vec<&str> {
 }
 
 /// The requests for pages of the list, without media checks.
-fn pages(stack: &TestStack) -> Vec<local::twilio::Logged> {
+fn pages(stack: &TestStack) -> Vec<local::standins::twilio::Logged> {
     let log = stack.stack.twilio.requests();
     log.into_iter()
         .filter(|request| request.path.ends_with("/Recordings.json"))
@@ -162,7 +162,7 @@ async fn every_row_has_the_documented_fields_and_types_and_the_summary_adds_up()
         ("track", &text_or_null),
     ]);
     let rows = list.body["recordings"].as_array().unwrap();
-    assert_eq!(rows.len(), demo::twilio_recordings().len());
+    assert_eq!(rows.len(), demo::twilio_recordings(demo::DOCUMENTED_TIME).len());
     let count = |matches: &dyn Fn(&Value) -> bool| rows.iter().filter(|row| matches(row)).count();
     for row in rows {
         let row = row.as_object().unwrap();
@@ -204,7 +204,7 @@ async fn the_documented_date_range_includes_both_days_and_the_default_limit_is_5
         ))
         .await;
     let (first, end) = (at("2024-01-01T00:00:00Z"), at("2024-02-01T00:00:00Z"));
-    let mut expected: Vec<_> = demo::twilio_recordings()
+    let mut expected: Vec<_> = demo::twilio_recordings(demo::DOCUMENTED_TIME)
         .into_iter()
         .filter(|row| first <= row.date_created && row.date_created < end)
         .collect();

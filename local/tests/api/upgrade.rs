@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Parser;
 use jiff::Timestamp;
-use local::{gateway::TEMPLATE, reindex::Reindex, seed};
+use local::{cli::reindex::Reindex, stack::account, template::TEMPLATE};
 use saphyr::{LoadableYamlNode, Yaml};
 use shared::{
     calls::{Calls, Field, Interaction},
@@ -129,7 +129,7 @@ async fn add(calls: &Calls, number: i64, outcome: &str) {
 
 /// Every item of the table, by id.
 async fn items(client: &aws_sdk_dynamodb::Client) -> BTreeMap<String, HashMap<String, AttributeValue>> {
-    let scan = client.scan().table_name(seed::CALLS_TABLE).send().await.unwrap();
+    let scan = client.scan().table_name(account::CALLS_TABLE).send().await.unwrap();
     let items = scan.items.unwrap_or_default().into_iter();
     items.map(|item| (item["id"].as_s().unwrap().clone(), item)).collect()
 }
@@ -159,7 +159,7 @@ async fn reindex_lists_the_calls_of_version_0_1_and_deletes_its_counters() {
         if !id.starts_with("dirty#") {
             client
                 .put_item()
-                .table_name(seed::CALLS_TABLE)
+                .table_name(account::CALLS_TABLE)
                 .set_item(Some(old))
                 .send()
                 .await
@@ -167,7 +167,7 @@ async fn reindex_lists_the_calls_of_version_0_1_and_deletes_its_counters() {
         }
     }
     for counters in ["counts#", "counts#missing#2025-08", "counts#missing#2025-08-08T11"] {
-        let put = client.put_item().table_name(seed::CALLS_TABLE);
+        let put = client.put_item().table_name(account::CALLS_TABLE);
         let put = put.item("id", AttributeValue::S(counters.into()));
         put.item("08", AttributeValue::N("5".into())).send().await.unwrap();
     }
@@ -234,7 +234,7 @@ async fn reindex_with_concurrent_writers_loses_no_change() {
         old.remove("list_kind");
         client
             .put_item()
-            .table_name(seed::CALLS_TABLE)
+            .table_name(account::CALLS_TABLE)
             .set_item(Some(old))
             .send()
             .await

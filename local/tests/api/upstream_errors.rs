@@ -13,9 +13,11 @@ use axum::{
 use jiff::{SignedDuration, Timestamp};
 use local::{
     demo,
-    tones::Script,
-    twilio::{self, Media, Recording},
-    whisper,
+    standins::{
+        tones::Script,
+        twilio::{self, Media, Recording},
+        whisper,
+    },
 };
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{EncodingKey, Header, encode};
-use local::{aws::Service, demo, seed};
+use local::{aws::Service, demo, stack::account};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha1::Sha1;
@@ -80,7 +80,7 @@ async fn a_recording_in_the_bucket_is_listed_until_it_is_deleted() {
     ] {
         let put = s3
             .put_object()
-            .bucket(seed::BUCKET)
+            .bucket(account::BUCKET)
             .key(key)
             .body(b"sound".to_vec().into());
         put.send().await.unwrap();
@@ -99,7 +99,12 @@ async fn a_recording_in_the_bucket_is_listed_until_it_is_deleted() {
     let own = format!("/recordings/{}", row["dispatch_id"].as_str().unwrap());
     assert_eq!(stack.get(&own).await.body["s3_key"], KEY);
 
-    s3.delete_object().bucket(seed::BUCKET).key(KEY).send().await.unwrap();
+    s3.delete_object()
+        .bucket(account::BUCKET)
+        .key(KEY)
+        .send()
+        .await
+        .unwrap();
     while !rows.is_empty() {
         rows = list(&stack, "").await;
     }
@@ -178,7 +183,7 @@ async fn a_rotated_token_is_accepted_immediately() {
     let stack = TestStack::empty().await;
     let secrets = stack.aws().secrets_manager();
     let value = json!({"account_sid": demo::ACCOUNT_SID, "auth_token": "the new token"}).to_string();
-    let put = secrets.put_secret_value().secret_id(seed::TWILIO_SECRET);
+    let put = secrets.put_secret_value().secret_id(account::TWILIO_SECRET);
     put.secret_string(value).send().await.unwrap();
     assert_eq!(twilio(&stack, "", &parameters, "the new token").await.status, 200);
 }
@@ -460,7 +465,7 @@ async fn interaction_events_are_indexed_and_an_invalid_one_blocks_nothing() {
 
 #[tokio::test]
 async fn a_transcript_is_shown_in_the_list_whether_it_or_the_callback_came_first() {
-    let recording = demo::twilio_recordings().pop().unwrap();
+    let recording = demo::twilio_recordings(demo::DOCUMENTED_TIME).pop().unwrap();
     let parameters = [
         ("AccountSid", demo::ACCOUNT_SID),
         ("CallSid", &recording.call_sid),
@@ -589,7 +594,7 @@ async fn the_report_lists_calls_without_recordings_and_recordings_without_calls(
         json!({"dispatch_id": format!("dispatch_{yesterday}_14155550123")}),
     )
     .await;
-    let functions = local::functions::Functions::from_env(&stack.stack.environment)
+    let functions = local::stack::functions::Functions::from_env(&stack.stack.environment)
         .await
         .unwrap();
     let deadline = std::time::SystemTime::now() + std::time::Duration::from_secs(900);

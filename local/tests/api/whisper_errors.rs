@@ -7,10 +7,12 @@ use axum::{
     http::{StatusCode, header},
 };
 use local::{
-    demo,
+    clips,
     stack::{Settings, TranscriptionApi},
-    twilio::{Media, Recording},
-    whisper::{Fault, Whisper},
+    standins::{
+        twilio::{Media, Recording},
+        whisper::{Fault, Whisper},
+    },
 };
 use serde_json::{Value, json};
 
@@ -22,7 +24,7 @@ async fn with(change: impl FnOnce(&mut Settings)) -> TestStack {
     let stack = TestStack::with(change).await;
     stack.stack.twilio.add(Recording {
         sid: SID.into(),
-        media: Media::mp3(demo::CLIPS[3].mp3),
+        media: Media::mp3(clips::CLIPS[3].mp3),
         ..Recording::default()
     });
     stack
@@ -34,7 +36,7 @@ async fn transcribe(stack: &TestStack) -> Answer {
 }
 
 fn words() -> String {
-    demo::CLIPS[3].transcript()
+    clips::CLIPS[3].transcript()
 }
 
 #[tokio::test]
@@ -478,7 +480,7 @@ async fn a_transient_fault_of_the_api_is_retried_and_not_visible_to_the_caller()
     assert!(
         uploads
             .iter()
-            .all(|upload| upload.file_bytes == demo::CLIPS[3].mp3.len() as u64)
+            .all(|upload| upload.file_bytes == clips::CLIPS[3].mp3.len() as u64)
     );
 }
 
@@ -533,7 +535,7 @@ async fn with_api(base_url: String, api_key: &str) -> TestStack {
 
 #[tokio::test]
 async fn the_base_url_works_with_and_without_its_version_and_with_a_slash() {
-    let whisper = Whisper::new("key", &demo::CLIPS);
+    let whisper = Whisper::new("key");
     let base = serve(whisper.router()).await;
     for suffix in ["", "/", "/v1", "/v1/", "/v1/audio/transcriptions"] {
         let stack = with_api(format!("{base}{suffix}"), "key").await;
@@ -543,7 +545,7 @@ async fn the_base_url_works_with_and_without_its_version_and_with_a_slash() {
 
 #[tokio::test]
 async fn a_wrong_key_is_an_error_of_the_deployment() {
-    let whisper = Whisper::new("key", &demo::CLIPS);
+    let whisper = Whisper::new("key");
     let stack = with_api(serve(whisper.router()).await, "another").await;
     transcribe(&stack).await.twilio_error(500, "whisper_unauthorized");
     assert_eq!(whisper.calls(), 1);

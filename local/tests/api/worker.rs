@@ -13,7 +13,7 @@ use axum::{
     middleware::{Next, from_fn},
     response::IntoResponse,
 };
-use local::{
+use local::standins::{
     tones::{Script, Wav},
     twilio::{Media, Recording},
 };

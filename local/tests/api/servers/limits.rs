@@ -1,6 +1,6 @@
 //! Servers that take only short clips or small files, and settings that say so beforehand.
 
-use local::tones::{Script, Wav};
+use local::standins::tones::{Script, Wav};
 use serde_json::json;
 
 use super::{
@@ -113,7 +113,7 @@ async fn turns_keep_their_order_on_a_server_that_turns_out_to_give_no_times() {
             Script::new(120.0, [(50.0, "lemon")]),
         ];
         let wav = Wav::new(8000, [agent, customer]);
-        stack.stack.twilio.add(local::twilio::Recording {
+        stack.stack.twilio.add(local::standins::twilio::Recording {
             duration: Some(120),
             ..recording(SID, wav)
         });

@@ -5,9 +5,9 @@ mod quirks;
 mod server;
 
 use local::{
-    demo,
+    clips,
     stack::TranscriptionApi,
-    twilio::{Media, Recording},
+    standins::twilio::{Media, Recording},
 };
 use serde_json::{Value, json};
 use server::{Behaviour, Received, Reply, Server, text_alone};
@@ -220,7 +220,7 @@ async fn a_base_url_or_setting_that_can_not_be_used_is_an_error_at_the_start() {
         ("WHISPER_RESPONSE_FORMAT", "srt"),
         ("WHISPER_MAX_SECONDS", "soon"),
     ] {
-        let mut settings = local::stack::Settings::for_tests(dir.path().to_owned());
+        let mut settings = local::stack::Settings::new(dir.path().to_owned());
         settings.environment.push((name.into(), value.into()));
         let Err(error) = local::stack::Stack::start(settings).await else {
             panic!("started with {name}={value}");
@@ -242,13 +242,13 @@ async fn demo_recordings_are_transcribed_when_mp3_is_refused_with_status_200() {
     let stack = stack_with(&server, "/v1", &[], 20.0).await;
     stack.stack.twilio.add(Recording {
         sid: SID.into(),
-        media: Media::mp3(demo::CLIPS[3].mp3),
+        media: Media::mp3(clips::CLIPS[3].mp3),
         ..Recording::default()
     });
     let answer = post(&stack, json!({})).await;
     assert_eq!(
         answer.body["transcript"],
-        demo::CLIPS[3].transcript(),
+        clips::CLIPS[3].transcript(),
         "{}",
         answer.body
     );

@@ -141,7 +141,7 @@ async fn a_duration_that_no_recording_has_is_not_billed() {
             settings.environment.push(("MONTHLY_BUDGET_USD".into(), "1".into()));
         })
         .await;
-        stack.stack.twilio.add(local::twilio::Recording {
+        stack.stack.twilio.add(local::standins::twilio::Recording {
             duration: Some(20),
             ..crate::worker::recording(SID, crate::worker::mono(&crate::worker::talk(20.0, 3)))
         });
@@ -225,7 +225,7 @@ async fn an_endless_error_is_read_up_to_64_kilobytes_and_never_logged() {
         });
     })
     .await;
-    stack.stack.twilio.add(local::twilio::Recording {
+    stack.stack.twilio.add(local::standins::twilio::Recording {
         duration: Some(20),
         ..crate::worker::recording(SID, crate::worker::mono(&crate::worker::talk(20.0, 3)))
     });

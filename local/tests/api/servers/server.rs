@@ -8,7 +8,7 @@ use axum::{
     extract::Request,
     http::{Response, StatusCode, header},
 };
-use local::{demo, whisper::Whisper};
+use local::standins::whisper::Whisper;
 use serde_json::{Value, json};
 
 use crate::stack::serve;
@@ -72,7 +72,7 @@ impl Server {
     pub(crate) async fn start(behaviour: Behaviour) -> Self {
         let words = format!(
             "{}/v1/audio/transcriptions",
-            serve(Whisper::new("words", &demo::CLIPS).router()).await
+            serve(Whisper::new("words").router()).await
         );
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
         let log = received.clone();

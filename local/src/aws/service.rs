@@ -1,0 +1,69 @@
+//! The services, and which of them a request is for.
+
+use axum::http::{header, request::Parts};
+
+use super::{query::query, s3};
+
+/// The services of the local AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Objects.
+    S3,
+    /// Tables.
+    DynamoDb,
+    /// Secrets.
+    SecretsManager,
+    /// Queues.
+    Sqs,
+    /// Events.
+    EventBridge,
+}
+
+/// The service a request is for, or the name of one that is not here.
+pub(super) fn service_of(parts: &Parts) -> Result<Service, String> {
+    let name = match parts
+        .headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+    {
+        Some(target) => target.split('.').next().map(str::to_owned),
+        None => scope_service(parts),
+    };
+    // Without a target and a signature it can only be a link to an object, or somebody's mistake, which S3 refuses.
+    match name.as_deref() {
+        None | Some("s3") => Ok(Service::S3),
+        Some("dynamodb" | "DynamoDB_20120810" | "DynamoDBStreams_20120810") => Ok(Service::DynamoDb),
+        Some("secretsmanager") => Ok(Service::SecretsManager),
+        Some("sqs" | "AmazonSQS") => Ok(Service::Sqs),
+        Some("events" | "AWSEvents") => Ok(Service::EventBridge),
+        Some(other) => Err(other.to_owned()),
+    }
+}
+
+/// SERVICE of the credential scope `KEY/DATE/REGION/SERVICE/aws4_request`, which a signature carries in a header or in the query.
+fn scope_service(parts: &Parts) -> Option<String> {
+    let header = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let scope = match header {
+        Some(value) => value.split_once("Credential=")?.1.split(',').next()?.to_owned(),
+        None => query(parts)
+            .find(|(name, _)| name == "X-Amz-Credential")?
+            .1
+            .into_owned(),
+    };
+    scope.split('/').nth(3).map(str::to_owned)
+}
+
+pub(super) fn operation_of(service: Service, parts: &Parts) -> String {
+    if service == Service::S3 {
+        return s3::operation(parts).to_owned();
+    }
+    let target = parts
+        .headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default();
+    target.rsplit('.').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,106 @@
+//! Errors of all services, and queues.
+
+use super::*;
+
+#[tokio::test]
+async fn an_unknown_table_secret_queue_or_service_is_named_as_the_real_ones_name_it() {
+    let (_dir, running) = Running::temporary().await;
+
+    let missing = running
+        .dynamodb()
+        .await
+        .get_item()
+        .table_name("nothing")
+        .key("id", text("a"))
+        .send()
+        .await;
+    assert!(
+        missing
+            .unwrap_err()
+            .into_service_error()
+            .is_resource_not_found_exception()
+    );
+    let missing = running
+        .secrets()
+        .await
+        .get_secret_value()
+        .secret_id("nothing")
+        .send()
+        .await;
+    assert!(
+        missing
+            .unwrap_err()
+            .into_service_error()
+            .is_resource_not_found_exception()
+    );
+    let url = format!("{}/{ACCOUNT_ID}/nothing", running.url);
+    let missing = running
+        .sqs()
+        .await
+        .receive_message()
+        .queue_url(url)
+        .send()
+        .await
+        .unwrap_err();
+    assert_eq!(missing.code(), Some("AWS.SimpleQueueService.NonExistentQueue"));
+
+    let other = reqwest::Client::new()
+        .post(&running.url)
+        .header("x-amz-target", "AWSLambda.Invoke")
+        .send()
+        .await;
+    let other = other.unwrap();
+    assert_eq!(other.status(), 400);
+    assert!(other.text().await.unwrap().contains("UnknownOperationException"));
+}
+
+#[tokio::test]
+async fn a_message_is_received_until_it_is_deleted() {
+    let (_dir, running) = Running::temporary().await;
+    let sqs = running.sqs().await;
+    let url = sqs
+        .create_queue()
+        .queue_name("work")
+        .send()
+        .await
+        .unwrap()
+        .queue_url
+        .unwrap();
+    assert!(url.starts_with(&running.url), "{url}");
+
+    sqs.send_message()
+        .queue_url(&url)
+        .message_body("{\"recording\":1}")
+        .send()
+        .await
+        .unwrap();
+    let received = sqs.receive_message().queue_url(&url).send().await.unwrap();
+    let [message] = received.messages() else {
+        panic!("{received:?}")
+    };
+    assert_eq!(message.body(), Some("{\"recording\":1}"));
+    let receipt = message.receipt_handle().unwrap();
+    sqs.change_message_visibility()
+        .queue_url(&url)
+        .receipt_handle(receipt)
+        .visibility_timeout(0)
+        .send()
+        .await
+        .unwrap();
+    let received = sqs.receive_message().queue_url(&url).send().await.unwrap();
+    let receipt = received.messages()[0].receipt_handle().unwrap();
+    sqs.delete_message()
+        .queue_url(&url)
+        .receipt_handle(receipt)
+        .send()
+        .await
+        .unwrap();
+    let left = sqs.get_queue_attributes().queue_url(&url);
+    let left = left
+        .attribute_names(aws_sdk_sqs::types::QueueAttributeName::All)
+        .send()
+        .await
+        .unwrap();
+    let count = aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+    assert_eq!(left.attributes().unwrap()[&count], "0");
+}

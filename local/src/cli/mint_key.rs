@@ -1,0 +1,63 @@
+//! `cargo run -- mint-key`: a new API key, of which the deployment keeps only the hash.
+
+use std::error::Error;
+
+use aws_config::BehaviorVersion;
+use aws_sdk_secretsmanager::Client;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shared::http::access;
+
+/// What the new key is for.
+#[derive(Args)]
+pub struct MintKey {
+    /// Name under which the key appears in the log, for example `ops`
+    id: String,
+    /// Name or ARN of the secret that holds the API keys
+    #[arg(long, default_value = crate::stack::account::API_KEYS_SECRET)]
+    secret_id: String,
+    /// `*`, or any of recordings:read, recordings:transcribe, recordings:write, twilio:read, twilio:transcribe
+    #[arg(long = "scope", default_value = "*", value_parser = ["*", "recordings:read", "recordings:transcribe", "recordings:write", "twilio:read", "twilio:transcribe"])]
+    scopes: Vec<String>,
+    /// When the key stops working, for example 2027-01-01T00:00:00Z; never if not given
+    #[arg(long)]
+    expires_at: Option<Timestamp>,
+    /// Where Secrets Manager is: http://localhost:4566 for a running `cargo run`; AWS if not given
+    #[arg(long)]
+    endpoint_url: Option<String>,
+}
+
+impl MintKey {
+    /// Adds the new key's hash to the secret, using the AWS credentials of this shell, and returns the key, which is stored nowhere.
+    pub async fn run(self) -> Result<String, Box<dyn Error + Send + Sync>> {
+        let mut config = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(url) = &self.endpoint_url {
+            config = config.endpoint_url(url);
+        }
+        self.run_with(&Client::new(&config.load().await)).await
+    }
+
+    /// As [`MintKey::run`], with this client.
+    pub async fn run_with(self, client: &Client) -> Result<String, Box<dyn Error + Send + Sync>> {
+        let stored = client.get_secret_value().secret_id(&self.secret_id).send().await?;
+        let mut secret: Value = serde_json::from_str(stored.secret_string().unwrap_or(r#"{"keys":[]}"#))?;
+        let keys = secret.get_mut("keys").and_then(Value::as_array_mut);
+        let keys =
+            keys.ok_or_else(|| format!("the secret {} is not of the form {{\"keys\": [...]}}", self.secret_id))?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)?;
+        let key = format!("crk_{}", URL_SAFE_NO_PAD.encode(random));
+        keys.push(
+            json!({"id": self.id, "sha256": access::hash_key(&key), "scopes": self.scopes, "expires_at": self.expires_at}),
+        );
+        client
+            .put_secret_value()
+            .secret_id(&self.secret_id)
+            .secret_string(secret.to_string())
+            .send()
+            .await?;
+        Ok(key)
+    }
+}

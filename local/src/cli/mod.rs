@@ -1,0 +1,280 @@
+//! The command line: `cargo run` and its commands.
+
+pub mod import;
+pub mod mint_key;
+pub mod reindex;
+
+use std::{
+    env,
+    error::Error,
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    aws::{DatabaseKind, Storage},
+    contract, demo,
+    serve::Reach,
+    stack::{Settings, Stack, TranscriptionApi, TwilioAccount},
+};
+use import::Import;
+use mint_key::MintKey;
+use reindex::Reindex;
+
+/// Runs Call Recordings on this machine: embedded AWS, the API of template.yaml, a stand-in Twilio and Whisper, and demo data.
+#[derive(Parser)]
+#[command(after_help = "\
+TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN (and TWILIO_BASE_URL) in the environment replace the stand-in Twilio;
+OPENAI_API_KEY or WHISPER_BASE_URL (and WHISPER_MODEL) replace the stand-in Whisper.")]
+struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Port of the API
+    #[arg(long, default_value_t = 8000)]
+    port: u16,
+    /// Port of the embedded AWS and the stand-ins
+    #[arg(long, default_value_t = 4566)]
+    aws_port: u16,
+    /// Folder for tables, objects and secrets
+    #[arg(long, default_value = ".local")]
+    data_dir: PathBuf,
+    /// Whether /recordings needs an API key (/api/twilio always does)
+    #[arg(long, value_enum, default_value_t = Auth::Open)]
+    auth: Auth,
+    /// Start AWS and the stand-ins only, reachable from containers, for `sam local`
+    #[arg(long)]
+    aws_only: bool,
+    /// Origins whose pages may call the API from a browser, separated by commas
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
+    cors_allowed_origins: Vec<String>,
+    /// No demo data
+    #[arg(long)]
+    empty: bool,
+    /// Delete the state of earlier runs first
+    #[arg(long)]
+    reset: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an API key, store its hash in Secrets Manager and print it
+    MintKey(MintKey),
+    /// Report the interactions of a CSV or JSON Lines file to the API
+    Import(Import),
+    /// Rebuild the lists of a calls table that an older version has written
+    Reindex(Reindex),
+    /// Print the contract, which is committed as openapi.json
+    Openapi,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Auth {
+    /// No key
+    Open,
+    /// A key
+    Required,
+}
+
+/// Variables of this process that the functions get as they are.
+const PASSED_ON: [&str; 6] = [
+    "AUTO_TRANSCRIBE",
+    "EXTERNAL_MEDIA_HOSTS",
+    "MONTHLY_BUDGET_USD",
+    "PUBLIC_BASE_URL",
+    "SPEAKER_NAMES",
+    "WHISPER_MODEL",
+];
+
+/// Runs what the process's arguments say.
+pub async fn main() -> ExitCode {
+    let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=warn,aws_smithy_runtime=warn";
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet.into()))
+        .init();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match options.command {
+        Some(Command::MintKey(mint)) => {
+            println!("{}", mint.run().await?);
+            return Ok(());
+        }
+        Some(Command::Import(import)) => {
+            let imported =
+                import.run(|so_far| eprintln!("{} imported, {} rejected", so_far.imported, so_far.rejected.len()));
+            let imported = imported.await?;
+            println!("{}", imported.report());
+            return match (&imported.stopped, imported.rejected.is_empty()) {
+                (Some(_), _) => Err("the import was not finished".into()),
+                (None, false) => Err("some lines were rejected".into()),
+                (None, true) => Ok(()),
+            };
+        }
+        Some(Command::Reindex(reindex)) => {
+            let progress = reindex.run(|so_far, key| {
+                eprintln!(
+                    "{} items read, {} rebuilt; --start-key {key:?} goes on from here",
+                    so_far.read, so_far.rebuilt
+                );
+            });
+            let done = progress.await?;
+            println!(
+                "{} items read, {} rebuilt, {} counters of version 0.1 deleted",
+                done.read, done.rebuilt, done.deleted
+            );
+            return Ok(());
+        }
+        Some(Command::Openapi) => {
+            print!("{}", contract::text());
+            return Ok(());
+        }
+        None => {}
+    }
+    let (twilio, whisper) = (twilio_from_env()?, whisper_from_env());
+    let mut environment = vec![(
+        "RECORDINGS_AUTH".to_owned(),
+        options
+            .auth
+            .to_possible_value()
+            .map_or_else(String::new, |auth| auth.get_name().to_owned()),
+    )];
+    for name in PASSED_ON {
+        environment.extend(variable(name).map(|value| (name.to_owned(), value)));
+    }
+    let real_twilio = twilio.as_ref().map(|account| account.base_url.clone());
+    let real_whisper = whisper.as_ref().map(|api| api.base_url.clone());
+    // Signals are caught from here on, so that an early one is not lost.
+    let stop = stop_signal()?;
+    let stack = Stack::start(Settings {
+        port: options.port,
+        aws_port: options.aws_port,
+        aws_reach: if options.aws_only {
+            Reach::Network
+        } else {
+            Reach::Machine
+        },
+        storage: Storage {
+            database: DatabaseKind::File,
+            dir: options.data_dir.clone(),
+        },
+        reset: options.reset,
+        aws_only: options.aws_only,
+        empty: options.empty,
+        demo_time: Some(demo::DOCUMENTED_TIME),
+        twilio,
+        whisper,
+        schedules: true,
+        cors_allowed_origins: options.cors_allowed_origins,
+        environment,
+        ..Settings::new(options.data_dir)
+    })
+    .await?;
+    print!(
+        "{}",
+        banner(&stack, real_twilio.as_deref(), real_whisper.as_deref(), options.auth)
+    );
+    stop.await;
+    tracing::info!("stopping; requests in flight are answered first");
+    stack.stop().await
+}
+
+fn banner(stack: &Stack, real_twilio: Option<&str>, real_whisper: Option<&str>, auth: Auth) -> String {
+    let stand_in = "stand-in (knows the demo data only)".to_owned();
+    let real = |url: Option<&str>| url.map_or(stand_in.clone(), |url| format!("REAL, {url}"));
+    let mut text = format!(
+        "\nCall Recordings\n  API      {}\n  AWS      embedded, {}\n  Twilio   {}\n  Whisper  {}\n",
+        stack.api_url.as_deref().unwrap_or("not started (--aws-only)"),
+        stack.aws_url,
+        real(real_twilio),
+        real(real_whisper),
+    );
+    if let Some(api) = &stack.api_url {
+        let key = demo::API_KEY;
+        let with_key = match auth {
+            Auth::Open => String::new(),
+            Auth::Required => format!(" -H \"X-API-Key: {key}\""),
+        };
+        text.push_str(&format!(
+            "\nTry:\n  curl \"{api}/recordings?limit=5\"{with_key}\n  curl \"{api}/api/twilio/recordings/?limit=20&status=completed\" -H \"X-API-Key: {key}\"\n  \
+             curl -X POST \"{api}/api/twilio/transcript/\" -H \"Content-Type: application/json\" -H \"X-API-Key: {key}\" -d '{{\"recording_sid\": \"RE1234567890abcdef\"}}'\n\n\
+             Ctrl-C ends it.\n"
+        ));
+    }
+    text
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn twilio_from_env() -> Result<Option<TwilioAccount>, String> {
+    let base_url = variable("TWILIO_BASE_URL");
+    match (variable("TWILIO_ACCOUNT_SID"), variable("TWILIO_AUTH_TOKEN")) {
+        (Some(account_sid), Some(auth_token)) => {
+            let base_url = base_url.unwrap_or_else(|| "https://api.twilio.com".into());
+            Ok(Some(TwilioAccount {
+                account_sid,
+                auth_token,
+                base_url,
+            }))
+        }
+        (None, None) => Ok(base_url.map(|base_url| TwilioAccount {
+            account_sid: demo::ACCOUNT_SID.into(),
+            auth_token: demo::AUTH_TOKEN.into(),
+            base_url,
+        })),
+        _ => Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN go together; set both, or neither for the stand-in".into()),
+    }
+}
+
+fn whisper_from_env() -> Option<TranscriptionApi> {
+    let (api_key, base_url) = (variable("OPENAI_API_KEY"), variable("WHISPER_BASE_URL"));
+    (api_key.is_some() || base_url.is_some()).then(|| TranscriptionApi {
+        api_key: api_key.unwrap_or_default(),
+        base_url: base_url.unwrap_or_else(|| "https://api.openai.com/v1".into()),
+    })
+}
+
+/// Done at the first Ctrl-C or SIGTERM.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[cfg(unix)]
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

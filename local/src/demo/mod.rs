@@ -1,0 +1,12 @@
+//! The demo: the Twilio account's recordings and the calls with their egress files, as plain values. The documents' own examples are among them,
+//! field by field.
+
+mod calls;
+mod credentials;
+mod dates;
+mod recordings;
+
+pub use calls::{DemoCall, DemoObject, calls, unindexed_objects};
+pub use credentials::{ACCOUNT_SID, API_KEY, AUTH_TOKEN, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, WHISPER_API_KEY};
+pub use dates::DOCUMENTED_TIME;
+pub use recordings::twilio_recordings;

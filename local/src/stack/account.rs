@@ -1,0 +1,259 @@
+//! The resources that a deployment has in its account: tables, bucket and secrets.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shared::{clients::aws::Aws, http::access};
+
+use crate::{
+    aws, demo,
+    template::{self, TEMPLATE, Table},
+};
+
+/// Name of the calls table.
+pub const CALLS_TABLE: &str = "calls";
+/// Name of the transcripts table.
+pub const TRANSCRIPTS_TABLE: &str = "transcripts";
+/// Name of the recordings bucket.
+pub const BUCKET: &str = "recordings";
+/// Name of the secret with the API keys.
+pub const API_KEYS_SECRET: &str = "call-recordings/api-keys";
+/// Name of the secret with the Twilio credentials.
+pub const TWILIO_SECRET: &str = "call-recordings/twilio";
+/// Name of the secret with the transcription API's key.
+pub const WHISPER_SECRET: &str = "call-recordings/whisper";
+/// Name of the secret with the presigning keys.
+pub const SIGNER_SECRET: &str = "call-recordings/signer";
+/// Name of the secret with the LiveKit key.
+pub const LIVEKIT_SECRET: &str = "call-recordings/livekit";
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The credentials in the functions' secrets.
+pub struct Credentials<'a> {
+    /// Twilio account SID.
+    pub twilio_account_sid: &'a str,
+    /// Twilio auth token.
+    pub twilio_auth_token: &'a str,
+    /// Key of the transcription API.
+    pub whisper_api_key: &'a str,
+}
+
+/// Creates the tables and the bucket where they are missing, and writes the secrets. Existing API keys stay.
+/// Returns whether the tables are new.
+pub async fn create(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
+    let dynamodb = aws.dynamodb();
+    let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
+    let fresh = !known.iter().any(|name| name == CALLS_TABLE);
+    if fresh {
+        create_tables(&dynamodb).await?;
+    }
+    let s3 = aws_sdk_s3::Client::from_conf(aws.s3_config());
+    if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
+        s3.create_bucket().bucket(BUCKET).send().await?;
+    }
+    let keys = json!({"keys": [{"id": "demo", "sha256": access::hash_key(demo::API_KEY), "scopes": ["*"], "expires_at": null}]});
+    secret(aws, API_KEYS_SECRET, keys, false).await?;
+    let twilio = json!({"account_sid": credentials.twilio_account_sid, "auth_token": credentials.twilio_auth_token});
+    secret(aws, TWILIO_SECRET, twilio, true).await?;
+    secret(
+        aws,
+        WHISPER_SECRET,
+        json!({"api_key": credentials.whisper_api_key}),
+        true,
+    )
+    .await?;
+    let livekit = json!({"api_key": demo::LIVEKIT_API_KEY, "api_secret": demo::LIVEKIT_API_SECRET});
+    secret(aws, LIVEKIT_SECRET, livekit, false).await?;
+    let signer =
+        json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
+    secret(aws, SIGNER_SECRET, signer, true).await?;
+    Ok(fresh)
+}
+
+/// When the tables were created.
+pub async fn created_at(aws: &Aws) -> Result<Timestamp> {
+    let described = aws.dynamodb().describe_table().table_name(CALLS_TABLE).send().await?;
+    let created = described.table.and_then(|table| table.creation_date_time);
+    let created = created.ok_or("a table without a creation time")?;
+    Ok(Timestamp::from_second(created.secs())?)
+}
+
+/// Creates the tables of template.yaml.
+pub async fn create_tables(dynamodb: &aws_sdk_dynamodb::Client) -> Result<()> {
+    for table in template::tables(TEMPLATE)? {
+        let name = match table.resource.as_str() {
+            "CallsTable" => CALLS_TABLE,
+            "TranscriptsTable" => TRANSCRIPTS_TABLE,
+            other => return Err(format!("{other} of template.yaml has no name in the local stack").into()),
+        };
+        create_table(dynamodb, name, &table).await?;
+    }
+    Ok(())
+}
+
+async fn create_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str, table: &Table) -> Result<()> {
+    let attribute = |(name, kind): &(String, String)| {
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::from(kind.as_str()))
+            .build()
+    };
+    let attributes = table.attributes.iter().map(attribute);
+    let indexes = table.indexes.iter().map(index).collect::<Result<Vec<_>>>()?;
+    dynamodb
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_attribute_definitions(Some(attributes.collect::<std::result::Result<_, _>>()?))
+        .set_key_schema(Some(key_schema(&table.key)?))
+        .set_global_secondary_indexes(Some(indexes).filter(|indexes| !indexes.is_empty()))
+        .send()
+        .await?;
+    Ok(())
+}
+
+fn index(index: &template::Index) -> Result<GlobalSecondaryIndex> {
+    let (kind, included) = match &index.projection {
+        template::Projection::All => (ProjectionType::All, None),
+        template::Projection::KeysOnly => (ProjectionType::KeysOnly, None),
+        template::Projection::Include(attributes) => (ProjectionType::Include, Some(attributes.clone())),
+    };
+    let projection = Projection::builder()
+        .projection_type(kind)
+        .set_non_key_attributes(included);
+    Ok(GlobalSecondaryIndex::builder()
+        .index_name(&index.name)
+        .set_key_schema(Some(key_schema(&index.key)?))
+        .projection(projection.build())
+        .build()?)
+}
+
+fn key_schema(key: &template::Key) -> Result<Vec<KeySchemaElement>> {
+    let partition = Some((&key.partition, KeyType::Hash));
+    let sort = key.sort.as_ref().map(|name| (name, KeyType::Range));
+    let elements = partition
+        .into_iter()
+        .chain(sort)
+        .map(|(name, kind)| KeySchemaElement::builder().attribute_name(name).key_type(kind).build());
+    Ok(elements.collect::<std::result::Result<_, _>>()?)
+}
+
+/// Creates a secret; one that exists is overwritten only if `overwrite`.
+async fn secret(aws: &Aws, name: &str, value: Value, overwrite: bool) -> Result<()> {
+    let client = aws.secrets_manager();
+    let created = client
+        .create_secret()
+        .name(name)
+        .secret_string(value.to_string())
+        .send()
+        .await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|error| error.is_resource_exists_exception()) =>
+        {
+            if overwrite {
+                client
+                    .put_secret_value()
+                    .secret_id(name)
+                    .secret_string(value.to_string())
+                    .send()
+                    .await?;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        aws::{DatabaseKind, Storage},
+        serve::{Reach, bind, serve},
+    };
+
+    #[tokio::test]
+    async fn the_tables_have_the_keys_indexes_and_projected_attributes_of_the_template() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage {
+            dir: dir.path().to_owned(),
+            database: DatabaseKind::Memory,
+        };
+        let aws = aws::Aws::open(&storage).await.unwrap();
+        let listener = bind(0, Reach::Machine).await.unwrap();
+        let url = listener.url();
+        tokio::spawn(serve(listener, aws.router(), std::future::pending()));
+        let environment = shared::config::Env::from_iter([
+            ("AWS_REGION", aws::REGION),
+            ("AWS_ACCESS_KEY_ID", aws::ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", aws::SECRET_ACCESS_KEY),
+            ("AWS_ENDPOINT_URL", url.as_str()),
+        ]);
+        let dynamodb = Aws::from_env(&environment).unwrap().dynamodb();
+        create_tables(&dynamodb).await.unwrap();
+
+        let key = |schema: &[KeySchemaElement]| {
+            let attribute = |kind| schema.iter().find(|element| element.key_type == kind);
+            template::Key {
+                partition: attribute(KeyType::Hash).unwrap().attribute_name.clone(),
+                sort: attribute(KeyType::Range).map(|element| element.attribute_name.clone()),
+            }
+        };
+        let expected = template::tables(TEMPLATE).unwrap();
+        assert_eq!(expected.len(), 2);
+        for expected in expected {
+            let name = if expected.resource == "CallsTable" {
+                CALLS_TABLE
+            } else {
+                TRANSCRIPTS_TABLE
+            };
+            let described = dynamodb.describe_table().table_name(name).send().await.unwrap();
+            let table = described.table.unwrap();
+            let indexes = table.global_secondary_indexes().iter().map(|index| {
+                let projection = index.projection.as_ref().unwrap();
+                let mut included = projection.non_key_attributes().to_vec();
+                included.sort();
+                template::Index {
+                    name: index.index_name.clone().unwrap(),
+                    key: key(index.key_schema()),
+                    projection: match projection.projection_type.as_ref().unwrap() {
+                        ProjectionType::All => template::Projection::All,
+                        ProjectionType::KeysOnly => template::Projection::KeysOnly,
+                        _ => template::Projection::Include(included),
+                    },
+                }
+            });
+            let attributes = table.attribute_definitions().iter();
+            let attributes = attributes.map(|it| (it.attribute_name.clone(), it.attribute_type.as_str().to_owned()));
+            let created = Table {
+                resource: expected.resource.clone(),
+                attributes: attributes.collect(),
+                key: key(table.key_schema()),
+                indexes: indexes.collect(),
+            };
+            assert_eq!(sorted(created), sorted(expected));
+        }
+    }
+
+    /// Neither attributes nor indexes have an order.
+    fn sorted(mut table: Table) -> Table {
+        table.attributes.sort();
+        table.indexes.sort_by(|one, other| one.name.cmp(&other.name));
+        for index in &mut table.indexes {
+            if let template::Projection::Include(attributes) = &mut index.projection {
+                attributes.sort();
+            }
+        }
+        table
+    }
+}

@@ -1,0 +1,131 @@
+//! The functions, in this process.
+
+use std::{error::Error, time::SystemTime};
+
+use get_completeness as completeness;
+use get_daily_report as daily_report;
+use get_docs as docs;
+use get_egress_transcript as egress_transcript;
+use get_recording as get;
+use get_transcript as transcript;
+use get_usage as usage;
+use index_interaction;
+use index_recording as index;
+use lambda_http::{Body, Request, Response};
+use list_recordings as list;
+use list_twilio_recordings as list_twilio;
+use livekit_webhook as livekit;
+use reconcile_recordings as reconcile;
+use record_interaction as interaction;
+use serde_json::Value;
+use shared::config::{ConfigError, Env};
+use transcribe_recording as transcribe;
+use transcription_worker as worker;
+use twilio_callback as callback;
+
+/// The result of a function that takes events.
+pub type Delivered = Result<Value, Box<dyn Error + Send + Sync>>;
+
+/// The state of every function, from one environment.
+pub struct Functions {
+    get_completeness: completeness::State,
+    get_daily_report: daily_report::State,
+    get_docs: docs::State,
+    get_egress_transcript: egress_transcript::State,
+    get_recording: get::State,
+    get_transcript: transcript::State,
+    get_usage: usage::State,
+    index_interaction: index_interaction::State,
+    /// Deployed only with a bucket.
+    index_recording: Option<index::State>,
+    list_recordings: list::State,
+    list_twilio_recordings: list_twilio::State,
+    livekit_webhook: livekit::State,
+    reconcile_recordings: reconcile::State,
+    record_interaction: interaction::State,
+    transcribe_egress: transcribe_egress::State,
+    transcribe_recording: transcribe::State,
+    transcription_worker: worker::State,
+    twilio_callback: callback::State,
+}
+
+impl Functions {
+    /// Starts every function with these variables.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Self {
+            get_completeness: completeness::State::from_env(env).await?,
+            get_daily_report: daily_report::State::from_env(env).await?,
+            get_docs: docs::State::from_env(env).await?,
+            get_egress_transcript: egress_transcript::State::from_env(env).await?,
+            get_recording: get::State::from_env(env).await?,
+            get_transcript: transcript::State::from_env(env).await?,
+            get_usage: usage::State::from_env(env).await?,
+            index_interaction: index_interaction::State::from_env(env).await?,
+            index_recording: match env.optional("RECORDINGS_BUCKET") {
+                Some(_) => Some(index::State::from_env(env).await?),
+                None => None,
+            },
+            list_recordings: list::State::from_env(env).await?,
+            list_twilio_recordings: list_twilio::State::from_env(env).await?,
+            livekit_webhook: livekit::State::from_env(env).await?,
+            reconcile_recordings: reconcile::State::from_env(env).await?,
+            record_interaction: interaction::State::from_env(env).await?,
+            transcribe_egress: transcribe_egress::State::from_env(env).await?,
+            transcribe_recording: transcribe::State::from_env(env).await?,
+            transcription_worker: worker::State::from_env(env).await?,
+            twilio_callback: callback::State::from_env(env).await?,
+        })
+    }
+
+    /// Invokes a function by the name of its crate; `None` when there is none of that name.
+    pub async fn invoke(&self, function: &str, request: Request) -> Option<Response<Body>> {
+        Some(match function {
+            "get-completeness" => completeness::handle(&self.get_completeness, request).await,
+            "get-daily-report" => daily_report::handle(&self.get_daily_report, request).await,
+            "get-docs" => docs::handle(&self.get_docs, request).await,
+            "get-egress-transcript" => egress_transcript::handle(&self.get_egress_transcript, request).await,
+            "get-recording" => get::handle(&self.get_recording, request).await,
+            "get-transcript" => transcript::handle(&self.get_transcript, request).await,
+            "get-usage" => usage::handle(&self.get_usage, request).await,
+            "list-recordings" => list::handle(&self.list_recordings, request).await,
+            "list-twilio-recordings" => list_twilio::handle(&self.list_twilio_recordings, request).await,
+            "livekit-webhook" => livekit::handle(&self.livekit_webhook, request).await,
+            "record-interaction" => interaction::handle(&self.record_interaction, request).await,
+            "transcribe-egress" => transcribe_egress::handle(&self.transcribe_egress, request).await,
+            "transcribe-recording" => transcribe::handle(&self.transcribe_recording, request).await,
+            "twilio-callback" => callback::handle(&self.twilio_callback, request).await,
+            _ => return None,
+        })
+    }
+
+    /// Delivers an event of a queue or a schedule to its function; `None` when there is none of that name. The response of a queue's function
+    /// names the messages that have to be delivered again.
+    pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
+        Some(match function {
+            "index-recording" => match serde_json::from_value(event) {
+                Ok(batch) => {
+                    let done = index::handle(self.index_recording.as_ref()?, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
+                Err(error) => Err(error.into()),
+            },
+            "reconcile-recordings" => match reconcile::handle(&self.reconcile_recordings, deadline).await {
+                Ok(outcome) => serde_json::to_value(outcome).map_err(Into::into),
+                Err(error) => Err(error.into()),
+            },
+            "index-interaction" => match serde_json::from_value(event) {
+                Ok(batch) => {
+                    let done = index_interaction::handle(&self.index_interaction, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
+                Err(error) => Err(error.into()),
+            },
+            "transcription-worker" => match serde_json::from_value(event) {
+                Ok(event) => serde_json::to_value(worker::handle(&self.transcription_worker, event, deadline).await)
+                    .map_err(Into::into),
+                Err(error) => Err(error.into()),
+            },
+            _ => return None,
+        })
+    }
+}

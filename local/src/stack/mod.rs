@@ -1,0 +1,213 @@
+//! The running system: embedded AWS and stand-ins on one port, the API on another.
+
+pub mod account;
+pub mod demo_data;
+mod events;
+pub mod functions;
+mod invocations;
+mod queues;
+mod settings;
+
+use std::{collections::HashMap, error::Error, sync::Arc};
+
+use axum::Router;
+use lambda_http::{Body, Response, http::StatusCode};
+use shared::config::Env;
+use tokio::{sync::watch, task::JoinHandle};
+
+pub use settings::{Settings, TranscriptionApi, TwilioAccount};
+
+use account::Credentials;
+use functions::Functions;
+use invocations::Invocations;
+
+use crate::{
+    aws::{Aws, Lock},
+    demo,
+    gateway::Gateway,
+    serve::{Listener, Reach, bind, serve},
+    standins::{twilio::Twilio, whisper::Whisper},
+    template::{self, TEMPLATE},
+};
+
+/// The running system. It ends with [`Stack::stop`].
+pub struct Stack {
+    /// Where the API is, `http://localhost:PORT`; `None` when it was left out.
+    pub api_url: Option<String>,
+    /// Where AWS and the stand-ins are.
+    pub aws_url: String,
+    /// The embedded AWS.
+    pub aws: Aws,
+    /// The stand-in Twilio, running even when the functions use another.
+    pub twilio: Twilio,
+    /// The stand-in Whisper, running even when the functions use another.
+    pub whisper: Whisper,
+    /// The functions' environment.
+    pub environment: Env,
+    servers: Vec<Server>,
+    _lock: Lock,
+}
+
+/// Tasks that end soon after they are asked to.
+struct Server {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+impl Stack {
+    /// Starts everything and returns when it answers.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let aws_listener = bind(settings.aws_port, settings.aws_reach).await?;
+        let api_listener = match settings.aws_only {
+            true => None,
+            false => Some(bind(settings.port, Reach::Machine).await?),
+        };
+        let aws_url = aws_listener.url();
+        let api_url = api_listener.as_ref().map(Listener::url);
+
+        // Only from here on are ports and folder reserved: a run that cannot start must not delete the state of another.
+        let lock = settings.storage.lock()?;
+        if settings.reset {
+            settings.storage.delete()?;
+        }
+        let aws = Aws::open(&settings.storage).await?;
+        let twilio = Twilio::new(demo::ACCOUNT_SID, demo::AUTH_TOKEN);
+        let whisper = Whisper::new(demo::WHISPER_API_KEY);
+        let invocations = Invocations::default();
+        let router = Router::new()
+            .merge(invocations.router())
+            .route_service("/2010-04-01/{*rest}", twilio.router().into_service())
+            .route_service("/v1/{*rest}", whisper.router().into_service())
+            .fallback_service(aws.router());
+        let mut servers = vec![start(aws_listener, router)];
+
+        let own = settings::environment(&settings, &aws_url);
+        let clients = shared::clients::aws::Aws::from_env(&own.iter().cloned().collect())?;
+        let mut sources = Vec::new();
+        for source in template::queues(TEMPLATE)? {
+            sources.push((queues::create(&clients.sqs(), &source).await?, source));
+        }
+        let urls: HashMap<String, String> = sources
+            .iter()
+            .map(|(url, source)| (source.queue.clone(), url.clone()))
+            .collect();
+        let queue_url = urls
+            .get("TranscriptionQueue")
+            .map(|url| ("TRANSCRIPTION_QUEUE_URL".to_owned(), url.clone()));
+        let environment: Env = own
+            .into_iter()
+            .chain(queue_url)
+            .chain(settings.environment.iter().cloned())
+            .collect();
+        let credentials = Credentials {
+            twilio_account_sid: settings
+                .twilio
+                .as_ref()
+                .map_or(demo::ACCOUNT_SID, |account| &account.account_sid),
+            twilio_auth_token: settings
+                .twilio
+                .as_ref()
+                .map_or(demo::AUTH_TOKEN, |account| &account.auth_token),
+            whisper_api_key: settings
+                .whisper
+                .as_ref()
+                .map_or(demo::WHISPER_API_KEY, |api| &api.api_key),
+        };
+        let fresh = account::create(&clients, &credentials).await?;
+        if !settings.empty {
+            let demo_time = match settings.demo_time {
+                Some(time) => time,
+                None => account::created_at(&clients).await?,
+            };
+            for recording in demo::twilio_recordings(demo_time) {
+                // Calls of a browser, which have no number.
+                twilio.add_call(recording.call_sid.as_str(), "client:interview");
+                twilio.add(recording);
+            }
+            if fresh {
+                demo_data::write(&clients, &environment, demo_time).await?;
+            }
+        }
+
+        if let Some(listener) = api_listener {
+            let functions = Arc::new(Functions::from_env(&environment).await?);
+            let (rules, schedules) = (template::rules(TEMPLATE)?, template::schedules(TEMPLATE)?);
+            let timeouts = (sources.iter().map(|(_, it)| (it.function.clone(), it.timeout)))
+                .chain(schedules.iter().map(|it| (it.function.clone(), it.timeout)));
+            invocations.start(functions.clone(), timeouts.collect());
+            for (url, source) in sources {
+                let (stop, stopped) = watch::channel(false);
+                let tasks = queues::drive(clients.sqs(), url, source, functions.clone(), stopped);
+                servers.push(Server { stop, tasks });
+            }
+            // The rules start only now, so that no event indexes the demo's recordings that requests are to find in the bucket.
+            let (stop, stopped) = watch::channel(false);
+            let mut tasks = vec![events::drive_rules(
+                rules,
+                aws.events(),
+                clients.sqs(),
+                urls,
+                stopped.clone(),
+            )];
+            if settings.schedules {
+                let schedules = schedules.into_iter();
+                tasks.extend(schedules.map(|it| events::drive_schedule(it, functions.clone(), stopped.clone())));
+            }
+            servers.push(Server { stop, tasks });
+            let router = Gateway::from_template(TEMPLATE)?
+                .with_cors_origins(settings.cors_allowed_origins)
+                .router(move |function, request| {
+                    let functions = functions.clone();
+                    async move {
+                        functions.invoke(&function, request).await.unwrap_or_else(|| {
+                            tracing::error!(function, "template.yaml names a function that is not in functions.rs");
+                            let mut response =
+                                Response::new(Body::Text(r#"{"message":"Internal Server Error"}"#.into()));
+                            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                            response
+                        })
+                    }
+                });
+            let router = match settings.around_api {
+                Some(around) => around(router),
+                None => router,
+            };
+            servers.push(start(listener, router));
+        }
+        Ok(Self {
+            api_url,
+            aws_url,
+            aws,
+            twilio,
+            whisper,
+            environment,
+            servers,
+            _lock: lock,
+        })
+    }
+
+    /// Answers the requests in flight, those of the API before those of AWS, and writes the state.
+    pub async fn stop(self) -> Result<()> {
+        for server in self.servers.into_iter().rev() {
+            server.stop.send_replace(true);
+            for task in server.tasks {
+                task.await?;
+            }
+        }
+        Ok(self.aws.save().await?)
+    }
+}
+
+fn start(listener: Listener, router: Router) -> Server {
+    let (stop, mut stopped) = watch::channel(false);
+    let task = tokio::spawn(serve(listener, router, async move {
+        // An error means that the stack was dropped, which stops it too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }));
+    Server {
+        stop,
+        tasks: vec![task],
+    }
+}

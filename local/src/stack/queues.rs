@@ -1,0 +1,175 @@
+//! The queues of `template.yaml`, each driven into its function as Lambda's SQS event source does.
+
+use std::{
+    collections::HashSet,
+    error::Error,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_sqs::{
+    Client,
+    types::{Message, MessageSystemAttributeName, QueueAttributeName},
+};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::functions::Functions;
+use crate::template::QueueSource;
+
+/// Invocations at once per queue.
+const CONCURRENCY: usize = 4;
+/// The pause before an empty queue is read again: the embedded SQS answers at once instead of waiting for a message.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Creates a queue and its dead-letter queue where they are missing, and returns the queue's URL.
+pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let dead = client
+        .create_queue()
+        .queue_name(format!("{}-dead", source.queue))
+        .send()
+        .await?;
+    let dead = dead.queue_url().ok_or("a queue without a URL")?.to_owned();
+    let attributes = client
+        .get_queue_attributes()
+        .queue_url(dead)
+        .attribute_names(QueueAttributeName::QueueArn)
+        .send()
+        .await?;
+    let arn = attributes
+        .attributes()
+        .and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn));
+    let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": source.max_receives});
+    let visibility = 6 * source.timeout.as_secs();
+    let queue = client
+        .create_queue()
+        .queue_name(&source.queue)
+        .attributes(QueueAttributeName::VisibilityTimeout, visibility.to_string())
+        .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
+        .send()
+        .await?;
+    Ok(queue.queue_url().ok_or("a queue without a URL")?.to_owned())
+}
+
+/// Delivers the messages of a queue until `stopped`, then finishes those that are being processed.
+pub(super) fn drive(
+    client: Client,
+    url: String,
+    source: QueueSource,
+    functions: Arc<Functions>,
+    stopped: watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let worker = || {
+        let (client, url, source) = (client.clone(), url.clone(), source.clone());
+        let (functions, mut stopped) = (functions.clone(), stopped.clone());
+        tokio::spawn(async move {
+            // An error means that the stack was dropped, which also stops the worker.
+            while stopped.has_changed().is_ok() && !*stopped.borrow() {
+                let batch = receive(&client, &url, source.batch_size).await;
+                match batch.is_empty() {
+                    false => deliver(&client, &url, &source, &functions, batch).await,
+                    true => {
+                        let _ = tokio::time::timeout(PAUSE, stopped.wait_for(|stopped| *stopped)).await;
+                    }
+                }
+            }
+        })
+    };
+    (0..CONCURRENCY).map(|_| worker()).collect()
+}
+
+async fn receive(client: &Client, url: &str, batch_size: i32) -> Vec<Message> {
+    let answer = client
+        .receive_message()
+        .queue_url(url)
+        .message_system_attribute_names(MessageSystemAttributeName::All)
+        .max_number_of_messages(batch_size)
+        .send()
+        .await;
+    match answer {
+        Ok(answer) => answer.messages.unwrap_or_default(),
+        Err(error) => {
+            tracing::debug!(%error, "the queue cannot be read");
+            Vec::new()
+        }
+    }
+}
+
+async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &Functions, batch: Vec<Message>) {
+    let deadline = SystemTime::now() + source.timeout;
+    let invocation = AssertUnwindSafe(functions.deliver(&source.function, event(&batch), deadline)).catch_unwind();
+    let answer = match tokio::time::timeout(source.timeout, invocation).await {
+        Ok(Ok(Some(Ok(answer)))) => answer,
+        Ok(Ok(Some(Err(error)))) => {
+            return tracing::error!(%error, function = source.function, "the event or the function's response is not of the expected shape");
+        }
+        Ok(Ok(None)) => {
+            return tracing::error!(
+                function = source.function,
+                "template.yaml names a function that is not in stack/functions.rs"
+            );
+        }
+        Ok(Err(_)) => return tracing::error!(function = source.function, "the function panicked"),
+        Err(_) => return tracing::error!(function = source.function, "the function timed out"),
+    };
+    let failures = failures(&answer);
+    let ids: HashSet<&str> = batch
+        .iter()
+        .filter_map(|message| message.message_id.as_deref())
+        .collect();
+    if !failures.is_subset(&ids) {
+        return tracing::error!(
+            function = source.function,
+            "an unknown message is reported as failed, so the whole batch will be delivered again"
+        );
+    }
+    for message in batch {
+        if failures.contains(message.message_id.as_deref().unwrap_or_default()) {
+            continue;
+        }
+        let delete = client.delete_message().queue_url(url);
+        if let Err(error) = delete
+            .receipt_handle(message.receipt_handle.unwrap_or_default())
+            .send()
+            .await
+        {
+            tracing::warn!(%error, "the message cannot be deleted; it will be delivered again");
+        }
+    }
+}
+
+/// The event as Lambda's SQS event source writes it.
+fn event(batch: &[Message]) -> Value {
+    let records: Vec<Value> = batch.iter().map(record).collect();
+    json!({ "Records": records })
+}
+
+fn record(message: &Message) -> Value {
+    let attributes: serde_json::Map<String, Value> = message
+        .attributes
+        .iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
+        .collect();
+    json!({
+        "messageId": message.message_id,
+        "receiptHandle": message.receipt_handle,
+        "body": message.body,
+        "attributes": attributes,
+        "messageAttributes": {},
+        "md5OfBody": message.md5_of_body,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:queue",
+        "awsRegion": crate::aws::REGION,
+    })
+}
+
+/// The messages that the function reports as failed, which are delivered again.
+fn failures(answer: &Value) -> HashSet<&str> {
+    let failures = answer["batchItemFailures"].as_array().into_iter().flatten();
+    failures
+        .filter_map(|failure| failure["itemIdentifier"].as_str())
+        .collect()
+}

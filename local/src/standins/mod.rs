@@ -1,0 +1,6 @@
+//! Stand-ins for the services that a call recording comes from and goes to.
+
+mod audio;
+pub mod tones;
+pub mod twilio;
+pub mod whisper;

@@ -1,0 +1,17 @@
+//! What the local stack reads from the deployed system's `template.yaml`: routes, cross-origin permissions, queues, rules, schedules and tables.
+
+mod cors;
+mod events;
+mod function;
+mod routes;
+mod tables;
+mod yaml;
+
+pub use cors::{CorsConfiguration, cors};
+pub use events::{QueueSource, Rule, Schedule, queues, rules, schedules};
+pub use routes::{Route, routes};
+pub use tables::{Index, Key, Projection, Table, tables};
+pub use yaml::TemplateError;
+
+/// The deployed system's `template.yaml`.
+pub const TEMPLATE: &str = include_str!("../../../template.yaml");
