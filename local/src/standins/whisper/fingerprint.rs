@@ -249,6 +249,7 @@ mod tests {
             std::io::Write::write_all(&mut file, clip.mp3).unwrap();
             let plan = Plan {
                 longest: LONGEST,
+                longest_span: None,
                 channels: Channels::Mixed,
             };
             let mut parts = Vec::new();

@@ -142,6 +142,7 @@ fn parts_of_any_length_have_the_words_at_the_times_of_the_recording() {
         wav.write(&mut file).unwrap();
         let plan = Plan {
             longest: Duration::from_secs(longest),
+            longest_span: None,
             channels,
         };
         let mut words = [Vec::new(), Vec::new()];
