@@ -14,7 +14,10 @@ use aws_sdk_sqs::{
 };
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 use super::functions::Functions;
 use crate::template::QueueSource;
@@ -59,25 +62,26 @@ pub(super) fn drive(
     url: String,
     source: QueueSource,
     functions: Arc<Functions>,
-    stopped: watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let worker = || {
-        let (client, url, source) = (client.clone(), url.clone(), source.clone());
-        let (functions, mut stopped) = (functions.clone(), stopped.clone());
-        tokio::spawn(async move {
-            // An error means that the stack was dropped, which also stops the worker.
-            while stopped.has_changed().is_ok() && !*stopped.borrow() {
-                let batch = receive(&client, &url, source.batch_size).await;
-                match batch.is_empty() {
-                    false => deliver(&client, &url, &source, &functions, batch).await,
-                    true => {
-                        let _ = tokio::time::timeout(PAUSE, stopped.wait_for(|stopped| *stopped)).await;
-                    }
-                }
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut deliveries = JoinSet::new();
+        // An error means that the stack was dropped, which also ends this task.
+        while stopped.has_changed().is_ok() && !*stopped.borrow() {
+            while deliveries.try_join_next().is_some() {}
+            if deliveries.len() >= CONCURRENCY {
+                deliveries.join_next().await;
             }
-        })
-    };
-    (0..CONCURRENCY).map(|_| worker()).collect()
+            let batch = receive(&client, &url, source.batch_size).await;
+            if batch.is_empty() {
+                let _ = tokio::time::timeout(PAUSE, stopped.wait_for(|stopped| *stopped)).await;
+                continue;
+            }
+            let (client, url, source, functions) = (client.clone(), url.clone(), source.clone(), functions.clone());
+            deliveries.spawn(async move { deliver(&client, &url, &source, &functions, batch).await });
+        }
+        while deliveries.join_next().await.is_some() {}
+    })
 }
 
 async fn receive(client: &Client, url: &str, batch_size: i32) -> Vec<Message> {
