@@ -1,5 +1,6 @@
 //! The command line: `cargo run` and its commands.
 
+mod aws_config;
 pub mod import;
 pub mod mint_key;
 mod reconcile;
@@ -113,7 +114,7 @@ const PASSED_ON: [&str; 12] = [
 
 /// Runs what the process's arguments say.
 pub async fn main() -> ExitCode {
-    let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=warn,aws_smithy_runtime=warn";
+    let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=off,aws_smithy_runtime=warn";
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && variable("NO_COLOR").is_none())

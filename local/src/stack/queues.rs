@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     error::Error,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -15,7 +16,7 @@ use aws_sdk_sqs::{
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::{JoinHandle, JoinSet},
 };
 
@@ -24,8 +25,9 @@ use crate::template::QueueSource;
 
 /// Invocations at once per queue.
 const CONCURRENCY: usize = 4;
-/// The pause before an empty queue is read again: the embedded SQS answers at once instead of waiting for a message.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause before an empty queue is read again if no message is sent: the embedded SQS answers at once instead of waiting for a message, and a
+/// delayed message becomes visible without a notification.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Creates a queue and its dead-letter queue where they are missing, and returns the queue's URL.
 pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
@@ -61,6 +63,7 @@ pub(super) fn drive(
     client: Client,
     url: String,
     source: QueueSource,
+    message_sent: Arc<Notify>,
     functions: Arc<Functions>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
@@ -72,9 +75,16 @@ pub(super) fn drive(
             if deliveries.len() >= CONCURRENCY {
                 deliveries.join_next().await;
             }
+            // Waits from before the queue is read, so that no message is missed.
+            let mut sent = pin!(message_sent.notified());
+            sent.as_mut().enable();
             let batch = receive(&client, &url, source.batch_size).await;
             if batch.is_empty() {
-                let _ = tokio::time::timeout(PAUSE, stopped.wait_for(|stopped| *stopped)).await;
+                tokio::select! {
+                    () = sent => {}
+                    () = tokio::time::sleep(PAUSE) => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                }
                 continue;
             }
             let (client, url, source, functions) = (client.clone(), url.clone(), source.clone(), functions.clone());
