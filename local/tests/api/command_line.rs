@@ -146,6 +146,82 @@ fn a_wrong_option_is_rejected_with_the_accepted_ones() {
 }
 
 #[test]
+fn the_version_is_that_of_the_package_and_help_names_every_variable() {
+    let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
+    assert_eq!(version, concat!("call-recordings ", env!("CARGO_PKG_VERSION"), "\n"));
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    for variable in [
+        "OPENAI_API_KEY",
+        "RECORDING_NAME_PATTERNS",
+        "WHISPER_MAX_BYTES",
+        "NO_COLOR",
+    ] {
+        assert!(help.contains(variable), "{variable}: {help}");
+    }
+}
+
+#[test]
+fn a_missing_region_is_reported_in_one_line() {
+    for arguments in [&["mint-key", "ops"][..], &["reindex"]] {
+        let output = command(arguments)
+            .env_remove("AWS_REGION")
+            .env_remove("AWS_DEFAULT_REGION")
+            .env_remove("AWS_PROFILE")
+            .env("AWS_CONFIG_FILE", "/nonexistent")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stderr).unwrap();
+        let expected = "error: no AWS region is configured: set AWS_REGION, or run `aws configure`\n";
+        assert_eq!(text, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_reconciler_runs_on_request_and_the_report_of_the_demo_shows_something() {
+    let dir = TempDir::new().unwrap();
+    let running = Running::start(dir.path(), &[]);
+    let report = format!("{}/reports/completeness", running.api);
+    assert_eq!(get(&report, demo::API_KEY).await.0, 404);
+    let output = run(&["reconcile", "--endpoint-url", &running.aws]);
+    assert!(output.status.success(), "{output:?}");
+    let (status, body) = get(&report, demo::API_KEY).await;
+    assert_eq!(status, 200, "{body}");
+    for number in ["playable", "objects", "twilio_recordings"] {
+        assert!(body[number].as_u64().unwrap() > 10, "{number}: {body}");
+    }
+    assert!(
+        !body["calls_without_recording"]["entries"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+
+    let output = run(&["reconcile", "--endpoint-url", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.starts_with("error: no `cargo run` answers at http://127.0.0.1:1") && text.lines().count() == 1,
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_second_instance_on_the_same_data_folder_is_refused_and_the_first_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let first = Running::start(dir.path(), &["--empty"]);
+    let second = command(&["--port", "0", "--aws-port", "0", "--reset", "--data-dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert!(text.contains("another running instance uses it"), "{text}");
+    assert_eq!(get(&format!("{}/recordings", first.api), "").await.0, 200);
+}
+
+#[test]
 fn incomplete_twilio_credentials_are_rejected() {
     let dir = TempDir::new().unwrap();
     let output = command(&["--port", "0", "--aws-port", "0", "--data-dir"])
