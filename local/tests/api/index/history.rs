@@ -241,7 +241,7 @@ fn after_any_history_the_index_equals_the_model() {
             .unwrap_or(8),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/tests/api/index.proptest-regressions"
+            "/tests/api/index/history.proptest-regressions"
         )))),
         max_shrink_iters: 300,
         ..Config::default()
