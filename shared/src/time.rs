@@ -14,6 +14,41 @@ pub fn to_millis(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
+/// Serializes in the format of [`to_millis`]: `#[serde(with = "millis")]`.
+pub mod millis {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes [`to_millis`](super::to_millis).
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::to_millis(*time))
+    }
+
+    /// Reads RFC 3339 with any precision.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        Timestamp::deserialize(deserializer)
+    }
+
+    /// The same for a time that may be missing.
+    pub mod option {
+        use jiff::Timestamp;
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        /// Writes [`to_millis`](super::super::to_millis), or null.
+        pub fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads RFC 3339 with any precision, or null.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+            Option::deserialize(deserializer)
+        }
+    }
+}
+
 /// The UTC day, `2025-08-08`.
 pub fn utc_day(time: Timestamp) -> civil::Date {
     TimeZone::UTC.to_datetime(time).date()

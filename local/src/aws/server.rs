@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, mpsc::UnboundedReceiver};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
@@ -48,6 +48,7 @@ struct Inner {
     calls: Mutex<HashMap<(Service, String), usize>>,
     requests: AtomicU64,
     bus: EventBus,
+    message_sent: Arc<Notify>,
 }
 
 impl Aws {
@@ -69,6 +70,7 @@ impl Aws {
             calls: Mutex::default(),
             requests: AtomicU64::default(),
             bus: EventBus::default(),
+            message_sent: Arc::default(),
         })))
     }
 
@@ -91,6 +93,11 @@ impl Aws {
     /// The events of EventBridge's bus from now on. There is one receiver at a time: this call ends the one before.
     pub fn events(&self) -> UnboundedReceiver<Value> {
         self.0.bus.events()
+    }
+
+    /// Notifies of each message that is sent to a queue.
+    pub fn message_sent(&self) -> Arc<Notify> {
+        self.0.message_sent.clone()
     }
 
     /// How many requests reached `service`, faults and retries included.
@@ -163,6 +170,9 @@ async fn route(aws: &Aws, request: Request) -> Response {
         }
         Service::Sqs => {
             let (status, body) = aws.0.queues.answer(&parts, body, &operation).await;
+            if operation.starts_with("SendMessage") {
+                aws.0.message_sent.notify_waiters();
+            }
             json_response(status, with_local_queue_urls(&body, &parts))
         }
         Service::EventBridge => {

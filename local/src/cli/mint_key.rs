@@ -2,13 +2,14 @@
 
 use std::error::Error;
 
-use aws_config::BehaviorVersion;
 use aws_sdk_secretsmanager::Client;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::http::access;
+
+use super::aws_config;
 
 /// What the new key is for.
 #[derive(Args)]
@@ -32,11 +33,8 @@ pub struct MintKey {
 impl MintKey {
     /// Adds the new key's hash to the secret, using the AWS credentials of this shell, and returns the key, which is stored nowhere.
     pub async fn run(self) -> Result<String, Box<dyn Error + Send + Sync>> {
-        let mut config = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(url) = &self.endpoint_url {
-            config = config.endpoint_url(url);
-        }
-        self.run_with(&Client::new(&config.load().await)).await
+        let config = aws_config::load(self.endpoint_url.as_deref()).await?;
+        self.run_with(&Client::new(&config)).await
     }
 
     /// As [`MintKey::run`], with this client.

@@ -1,7 +1,9 @@
 //! The command line: `cargo run` and its commands.
 
+mod aws_config;
 pub mod import;
 pub mod mint_key;
+mod reconcile;
 pub mod reindex;
 
 use std::{
@@ -16,20 +18,19 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    aws::{DatabaseKind, Storage},
+    aws::{self, DatabaseKind, Storage},
     contract, demo,
     serve::Reach,
-    stack::{Settings, Stack, TranscriptionApi, TwilioAccount},
+    stack::{Settings, Stack, TranscriptionApi, TwilioAccount, account},
 };
 use import::Import;
 use mint_key::MintKey;
+use reconcile::Reconcile;
 use reindex::Reindex;
 
-/// Runs Call Recordings on this machine: embedded AWS, the API of template.yaml, a stand-in Twilio and Whisper, and demo data.
+/// Runs Call Recordings on this machine: embedded AWS, the API of template.yaml, stand-ins for Twilio and Whisper, and demo data.
 #[derive(Parser)]
-#[command(after_help = "\
-TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN (and TWILIO_BASE_URL) in the environment replace the stand-in Twilio;
-OPENAI_API_KEY or WHISPER_BASE_URL (and WHISPER_MODEL) replace the stand-in Whisper.")]
+#[command(name = "call-recordings", version, after_help = AFTER_HELP)]
 struct Options {
     #[command(subcommand)]
     command: Option<Command>,
@@ -59,12 +60,28 @@ struct Options {
     reset: bool,
 }
 
+const AFTER_HELP: &str = "\
+Environment variables:
+  TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN   use this Twilio account instead of the stand-in
+  TWILIO_BASE_URL                         use this server instead of https://api.twilio.com
+  OPENAI_API_KEY                          use OpenAI instead of the stand-in
+  WHISPER_BASE_URL                        use this transcription API instead of https://api.openai.com/v1
+  RUST_LOG, NO_COLOR                      level and colors of the log
+
+Passed to the functions as they are; docs/operations.md describes them:
+  AUTO_TRANSCRIBE, EXTERNAL_MEDIA_HOSTS, INDEX_UNMATCHED_AUDIO, MONTHLY_BUDGET_USD, PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, SPEAKER_NAMES,
+  WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
+
+mint-key and reindex use the credentials and the region of the AWS CLI.";
+
 #[derive(Subcommand)]
 enum Command {
     /// Make an API key, store its hash in Secrets Manager and print it
     MintKey(MintKey),
     /// Report the interactions of a CSV or JSON Lines file to the API
     Import(Import),
+    /// Run the reconciler of a running `cargo run` now, until its round is finished
+    Reconcile(Reconcile),
     /// Rebuild the lists of a calls table that an older version has written
     Reindex(Reindex),
     /// Print the contract, which is committed as openapi.json
@@ -80,21 +97,27 @@ enum Auth {
 }
 
 /// Variables of this process that the functions get as they are.
-const PASSED_ON: [&str; 6] = [
+const PASSED_ON: [&str; 12] = [
     "AUTO_TRANSCRIBE",
     "EXTERNAL_MEDIA_HOSTS",
+    "INDEX_UNMATCHED_AUDIO",
     "MONTHLY_BUDGET_USD",
     "PUBLIC_BASE_URL",
+    "RECORDING_NAME_PATTERNS",
     "SPEAKER_NAMES",
+    "WHISPER_MAX_BYTES",
+    "WHISPER_MAX_SECONDS",
     "WHISPER_MODEL",
+    "WHISPER_PRICE_PER_MINUTE",
+    "WHISPER_RESPONSE_FORMAT",
 ];
 
 /// Runs what the process's arguments say.
 pub async fn main() -> ExitCode {
-    let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=warn,aws_smithy_runtime=warn";
+    let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=off,aws_smithy_runtime=warn";
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal() && variable("NO_COLOR").is_none())
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet.into()))
         .init();
     match run(Options::parse()).await {
@@ -122,6 +145,11 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
                 (None, false) => Err("some lines were rejected".into()),
                 (None, true) => Ok(()),
             };
+        }
+        Some(Command::Reconcile(reconcile)) => {
+            reconcile.run().await?;
+            println!("The round is finished. GET /reports/completeness shows its report.");
+            return Ok(());
         }
         Some(Command::Reindex(reindex)) => {
             let progress = reindex.run(|so_far, key| {
@@ -173,7 +201,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         reset: options.reset,
         aws_only: options.aws_only,
         empty: options.empty,
-        demo_time: Some(demo::DOCUMENTED_TIME),
+        demo_time: None,
         twilio,
         whisper,
         schedules: true,
@@ -192,14 +220,26 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 fn banner(stack: &Stack, real_twilio: Option<&str>, real_whisper: Option<&str>, auth: Auth) -> String {
-    let stand_in = "stand-in (knows the demo data only)".to_owned();
-    let real = |url: Option<&str>| url.map_or(stand_in.clone(), |url| format!("REAL, {url}"));
+    let service = |url: Option<&str>, credentials: String| match url {
+        Some(url) => format!("REAL, {url}"),
+        None => format!("stand-in that knows only the demo data{credentials}"),
+    };
     let mut text = format!(
-        "\nCall Recordings\n  API      {}\n  AWS      embedded, {}\n  Twilio   {}\n  Whisper  {}\n",
+        "\nCall Recordings\n  API      {}\n  AWS      embedded, {} (access key {}, secret {}, region {}, bucket {})\n  LiveKit  API key {}, secret {}\n  \
+         Twilio   {}\n  Whisper  {}\n",
         stack.api_url.as_deref().unwrap_or("not started (--aws-only)"),
         stack.aws_url,
-        real(real_twilio),
-        real(real_whisper),
+        aws::ACCESS_KEY_ID,
+        aws::SECRET_ACCESS_KEY,
+        aws::REGION,
+        account::BUCKET,
+        demo::LIVEKIT_API_KEY,
+        demo::LIVEKIT_API_SECRET,
+        service(
+            real_twilio,
+            format!(" (account {}, token {})", demo::ACCOUNT_SID, demo::AUTH_TOKEN)
+        ),
+        service(real_whisper, String::new()),
     );
     if let Some(api) = &stack.api_url {
         let key = demo::API_KEY;
@@ -208,7 +248,8 @@ fn banner(stack: &Stack, real_twilio: Option<&str>, real_whisper: Option<&str>, 
             Auth::Required => format!(" -H \"X-API-Key: {key}\""),
         };
         text.push_str(&format!(
-            "\nTry:\n  curl \"{api}/recordings?limit=5\"{with_key}\n  curl \"{api}/api/twilio/recordings/?limit=20&status=completed\" -H \"X-API-Key: {key}\"\n  \
+            "\nTry ({key} is the demo's real key):\n  curl \"{api}/recordings?limit=5\"{with_key}\n  \
+             curl \"{api}/api/twilio/recordings/?limit=20&status=completed\" -H \"X-API-Key: {key}\"\n  \
              curl -X POST \"{api}/api/twilio/transcript/\" -H \"Content-Type: application/json\" -H \"X-API-Key: {key}\" -d '{{\"recording_sid\": \"RE1234567890abcdef\"}}'\n\n\
              Ctrl-C ends it.\n"
         ));

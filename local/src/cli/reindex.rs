@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
-use aws_config::BehaviorVersion;
 use clap::Args;
 use shared::calls::{Calls, ReindexPage};
+
+use super::aws_config;
 
 /// Which table.
 #[derive(Args)]
@@ -35,11 +36,8 @@ impl Reindex {
     /// Works through the table, using the AWS credentials of this shell. `progress` gets what was done so far, and the key to go on from if the run
     /// ends there.
     pub async fn run(self, progress: impl FnMut(&Reindexed, &str)) -> Result<Reindexed, Box<dyn Error + Send + Sync>> {
-        let mut config = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(url) = &self.endpoint_url {
-            config = config.endpoint_url(url);
-        }
-        let client = aws_sdk_dynamodb::Client::new(&config.load().await);
+        let config = aws_config::load(self.endpoint_url.as_deref()).await?;
+        let client = aws_sdk_dynamodb::Client::new(&config);
         self.run_with(&Calls::new(client, &self.table), progress).await
     }
 

@@ -139,7 +139,14 @@ impl Stack {
             invocations.start(functions.clone(), timeouts.collect());
             for (url, source) in sources {
                 let (stop, stopped) = watch::channel(false);
-                let tasks = queues::drive(clients.sqs(), url, source, functions.clone(), stopped);
+                let tasks = vec![queues::drive(
+                    clients.sqs(),
+                    url,
+                    source,
+                    aws.message_sent(),
+                    functions.clone(),
+                    stopped,
+                )];
                 servers.push(Server { stop, tasks });
             }
             // The rules start only now, so that no event indexes the demo's recordings that requests are to find in the bucket.

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     error::Error,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,15 +15,19 @@ use aws_sdk_sqs::{
 };
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::{JoinHandle, JoinSet},
+};
 
 use super::functions::Functions;
 use crate::template::QueueSource;
 
 /// Invocations at once per queue.
 const CONCURRENCY: usize = 4;
-/// The pause before an empty queue is read again: the embedded SQS answers at once instead of waiting for a message.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause before an empty queue is read again if no message is sent: the embedded SQS answers at once instead of waiting for a message, and a
+/// delayed message becomes visible without a notification.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Creates a queue and its dead-letter queue where they are missing, and returns the queue's URL.
 pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
@@ -58,26 +63,35 @@ pub(super) fn drive(
     client: Client,
     url: String,
     source: QueueSource,
+    message_sent: Arc<Notify>,
     functions: Arc<Functions>,
-    stopped: watch::Receiver<bool>,
-) -> Vec<JoinHandle<()>> {
-    let worker = || {
-        let (client, url, source) = (client.clone(), url.clone(), source.clone());
-        let (functions, mut stopped) = (functions.clone(), stopped.clone());
-        tokio::spawn(async move {
-            // An error means that the stack was dropped, which also stops the worker.
-            while stopped.has_changed().is_ok() && !*stopped.borrow() {
-                let batch = receive(&client, &url, source.batch_size).await;
-                match batch.is_empty() {
-                    false => deliver(&client, &url, &source, &functions, batch).await,
-                    true => {
-                        let _ = tokio::time::timeout(PAUSE, stopped.wait_for(|stopped| *stopped)).await;
-                    }
-                }
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut deliveries = JoinSet::new();
+        // An error means that the stack was dropped, which also ends this task.
+        while stopped.has_changed().is_ok() && !*stopped.borrow() {
+            while deliveries.try_join_next().is_some() {}
+            if deliveries.len() >= CONCURRENCY {
+                deliveries.join_next().await;
             }
-        })
-    };
-    (0..CONCURRENCY).map(|_| worker()).collect()
+            // Waits from before the queue is read, so that no message is missed.
+            let mut sent = pin!(message_sent.notified());
+            sent.as_mut().enable();
+            let batch = receive(&client, &url, source.batch_size).await;
+            if batch.is_empty() {
+                tokio::select! {
+                    () = sent => {}
+                    () = tokio::time::sleep(PAUSE) => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                }
+                continue;
+            }
+            let (client, url, source, functions) = (client.clone(), url.clone(), source.clone(), functions.clone());
+            deliveries.spawn(async move { deliver(&client, &url, &source, &functions, batch).await });
+        }
+        while deliveries.join_next().await.is_some() {}
+    })
 }
 
 async fn receive(client: &Client, url: &str, batch_size: i32) -> Vec<Message> {

@@ -21,6 +21,7 @@ pub struct LedgerDay {
     /// The day.
     pub day: Date,
     /// When the day was counted.
+    #[serde(with = "crate::time::millis")]
     pub computed_at: Timestamp,
     /// Calls that can be played.
     pub playable: u64,

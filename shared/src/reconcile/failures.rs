@@ -39,8 +39,10 @@ pub struct IndexFailure {
     /// The number of attempts so far.
     pub tries: u32,
     /// When the first attempt failed.
+    #[serde(with = "crate::time::millis")]
     pub since: Timestamp,
     /// The first round that begins at or after this time retries.
+    #[serde(with = "crate::time::millis")]
     pub next_try: Timestamp,
     /// Whether the recording must be transcribed once it is indexed.
     #[serde(default)]

@@ -21,6 +21,7 @@ const MAX_PROBLEMS: usize = 20;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = CompletenessReport))]
 pub struct Report {
     /// When the round finished.
+    #[serde(with = "crate::time::millis::option", default)]
     pub generated_at: Option<Timestamp>,
     /// First day of the calls that are counted.
     pub from: Date,
