@@ -423,7 +423,7 @@ impl<'a> TranscriptRequest<'a> {
                 }
                 let budget = month.budget_usd.unwrap_or_default();
                 let details = format!(
-                    "The transcript would cost about ${cost:.4}; ${left:.4} of this month's budget of ${budget:.2} is left."
+                    "The transcript would cost about ${cost:.4}; ${left:.4} of this month's budget of ${budget} is left."
                 );
                 Err(ApiError::over_budget(self.format, &details))
             }
