@@ -316,7 +316,12 @@ async fn the_largest_accepted_audio_is_below_the_apis_limit() {
         .stack
         .whisper
         .fault(whisper_says(json!({"text": "long"})), Some(1));
-    assert_eq!(completed(&stack.post(TRANSCRIPT, &by_sid()).await), "long");
+    let mut answer = stack.post(TRANSCRIPT, &by_sid()).await;
+    // On a busy machine, the upload may take longer than a request waits.
+    if answer.status == 202 {
+        answer = finished(&stack, answer.body["status_url"].as_str().unwrap()).await;
+    }
+    assert_eq!(completed(&answer), "long");
     assert_eq!(stack.stack.whisper.requests()[0].file_bytes, MAX_AUDIO_BYTES);
 }
 
