@@ -162,12 +162,15 @@ fn the_version_is_that_of_the_package_and_help_names_every_variable() {
 
 #[test]
 fn a_missing_region_is_reported_in_one_line() {
+    let dir = TempDir::new().unwrap();
+    let empty = dir.path().join("config");
+    std::fs::write(&empty, "").unwrap();
     for arguments in [&["mint-key", "ops"][..], &["reindex"]] {
         let output = command(arguments)
             .env_remove("AWS_REGION")
             .env_remove("AWS_DEFAULT_REGION")
             .env_remove("AWS_PROFILE")
-            .env("AWS_CONFIG_FILE", "/nonexistent")
+            .env("AWS_CONFIG_FILE", &empty)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .output()
             .unwrap();
