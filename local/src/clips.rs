@@ -1,30 +1,30 @@
-//! The spoken clips: what the demo plays and the stand-in Whisper knows.
+//! The spoken clips of the demo, which the stand-in for Whisper recognizes.
 
 /// A spoken text and recordings of it, made by `local/demo/make-clips`.
 pub struct Clip {
     /// The files' name without extension.
     pub name: &'static str,
-    /// One sentence (in a dialogue, one turn) a line.
+    /// One sentence (in a dialogue, one turn) per line.
     lines: &'static str,
-    /// 8 kHz mono, as Twilio's.
+    /// 8 kHz mono, like Twilio's recordings.
     pub mp3: &'static [u8],
     /// Whole seconds of `mp3`.
     pub mp3_seconds: u32,
-    /// The same with a channel for each speaker.
+    /// The same clip with a channel for each speaker.
     pub dual_mp3: Option<&'static [u8]>,
-    /// AAC with `moov` at the end, as LiveKit egress writes it: the same speech with longer pauses, up to `mp4_seconds`.
+    /// AAC with `moov` at the end, as LiveKit egress writes it: the same speech with longer pauses, `mp4_seconds` long.
     pub mp4: Option<&'static [u8]>,
     /// Whole seconds of `mp4`.
     pub mp4_seconds: u32,
 }
 
 impl Clip {
-    /// What is said, sentence by sentence.
+    /// The sentences of the clip.
     pub fn sentences(&self) -> impl Iterator<Item = &'static str> {
         self.lines.lines()
     }
 
-    /// What is said: the sentences, a space between them.
+    /// The sentences, separated by spaces.
     pub fn transcript(&self) -> String {
         self.sentences().collect::<Vec<_>>().join(" ")
     }
@@ -50,7 +50,7 @@ macro_rules! clip {
     };
 }
 
-/// Every clip there is.
+/// All clips.
 pub static CLIPS: [Clip; 5] = [
     clip!("interview-answer", 45, dual: None, mp4: None::<(&[u8], u32)>),
     clip!("payment-promise", 33, dual: None, mp4: Some((include_bytes!("../demo/clips/payment-promise.mp4"), 180))),
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documented_sentence_is_what_the_documented_recording_says() {
+    fn the_documented_recording_has_the_documented_transcript() {
         assert_eq!(
             CLIPS[0].transcript(),
             "Hello, this is my response to the interview question. I have experience in software development and I'm excited \

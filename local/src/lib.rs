@@ -1,4 +1,4 @@
-//! The whole of Call Recordings on one machine. `main.rs` is the `cargo run` that a person starts; the tests start the same [`stack`] on port 0.
+//! Call Recordings on one machine. `cargo run` starts it with `main.rs`; the tests start the same [`stack`] on free ports.
 
 pub mod aws;
 pub mod cli;

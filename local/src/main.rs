@@ -1,4 +1,4 @@
-//! `cargo run`: the whole system on this machine.
+//! `cargo run`: runs the whole system on this machine.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Listening on this machine: a port that `localhost` reaches whatever it resolves to, and a server that stops in bounded time.
+//! HTTP servers on this machine: a port for `localhost` on IPv4 and IPv6, and shutdown in bounded time.
 
 use std::future::Future;
 use std::io;
@@ -10,13 +10,13 @@ use axum::serve::ListenerExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// How long [`serve`] waits, once asked to stop, for requests in flight.
+/// How long [`serve`] waits for requests in flight during shutdown.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Who can reach a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Programs on this machine.
+    /// Only programs on this machine.
     Machine,
     /// Also containers (as `host.docker.internal`) and the machine's networks.
     Network,
@@ -25,15 +25,15 @@ pub enum Reach {
 /// Why a port could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another program listens there.
+    /// Another program listens on the port.
     #[error("port {0} is already taken by another program: stop that program, or choose another port (see --help)")]
     Taken(u16),
-    /// The system refused, for instance because ports below 1024 need privileges.
+    /// The operating system refused, for example because ports below 1024 need privileges.
     #[error("port {0} cannot be opened: {1}; choose another port (see --help)")]
     Refused(u16, #[source] io::Error),
 }
 
-/// One port on IPv4 and, where the machine has it, on the IPv6 loopback, so that `localhost` cannot lead elsewhere.
+/// A port on IPv4 and, if available, on the IPv6 loopback address, so that `localhost` always reaches this program.
 #[derive(Debug)]
 pub struct Listener {
     v4: TcpListener,
@@ -42,7 +42,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The port listened on: the one asked for, or the one the system chose for 0.
+    /// The port: the requested one, or the one that the system chose for 0.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -53,7 +53,7 @@ impl Listener {
     }
 }
 
-/// Opens `port`; 0 lets the system choose a free one.
+/// Opens `port`; with 0 the system chooses a free one.
 pub async fn bind(port: u16, reach: Reach) -> Result<Listener, BindError> {
     let refused = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken(port),
@@ -69,7 +69,7 @@ pub async fn bind(port: u16, reach: Reach) -> Result<Listener, BindError> {
         let address = v4.local_addr().map_err(refused)?;
         let v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await {
             Ok(listener) => Some(listener),
-            // The system chose a port that is free on IPv4 only, where `localhost` may reach a stranger: have it choose again.
+            // The chosen port is free on IPv4 only, so `localhost` may reach another program; choose again.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && port == 0 && attempts_left > 0 => {
                 attempts_left -= 1;
                 continue;
@@ -100,8 +100,8 @@ impl axum::serve::Listener for Listener {
     }
 }
 
-/// Serves `router` until `shutdown` is done, then answers the requests in flight, for at most [`GRACE`]: an idle or stuck connection cannot hold the
-/// program. Takes a [`Listener`] or a plain `TcpListener`.
+/// Serves `router` until `shutdown` completes, and then completes the requests in flight for at most [`GRACE`], so that an idle or stuck
+/// connection does not block the shutdown. Accepts a [`Listener`] or a plain `TcpListener`.
 pub async fn serve<L>(listener: L, router: Router, shutdown: impl Future<Output = ()> + Send + 'static)
 where
     L: axum::serve::Listener<Io = TcpStream, Addr = SocketAddr>,
@@ -127,13 +127,13 @@ async fn serve_with_grace<L>(
         shutdown.await;
         let _ = stopping.send(());
     });
-    let patience = async {
+    let timeout = async {
         let _ = stopped.await;
         tokio::time::sleep(grace).await;
     };
     tokio::select! {
         _ = server.into_future() => {}
-        () = patience => tracing::warn!("some requests were still unanswered after {} s and were dropped", grace.as_secs()),
+        () = timeout => tracing::warn!("some requests were still unanswered after {} s and were dropped", grace.as_secs()),
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_taken_port_is_named_with_what_to_do() {
+    async fn the_error_for_a_port_in_use_names_it_and_a_solution() {
         let taken = bind(0, Reach::Network).await.unwrap();
         let error = bind(taken.port(), Reach::Machine).await.unwrap_err().to_string();
         assert!(
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_taken_only_where_localhost_may_lead_is_taken() {
+    async fn a_port_in_use_only_on_ipv6_loopback_is_in_use() {
         let Ok(stranger) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else {
             return;
         };
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stopping_answers_the_request_in_flight_and_drops_idle_connections() {
+    async fn stopping_completes_requests_in_flight_and_closes_idle_connections() {
         let (arrived, go, stop) = (
             Arc::new(Notify::new()),
             Arc::new(Notify::new()),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_is_never_answered_cannot_keep_the_server_from_stopping() {
+    async fn a_request_that_hangs_does_not_block_the_shutdown() {
         let (arrived, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (handler_arrived, stopping) = (arrived.clone(), stop.clone());
         let hang = async move || {

@@ -1,4 +1,4 @@
-//! DynamoDB: dynoxide's database, called in process.
+//! DynamoDB, implemented by the dynoxide database in this process.
 
 use std::path::Path;
 
@@ -89,7 +89,7 @@ fn run<Q: DeserializeOwned, A: Serialize>(
     call: impl FnOnce(Q) -> Result<A, DynoxideError>,
 ) -> Result<String, DynoxideError> {
     let request = serde_json::from_slice(body).map_err(|error| {
-        // dynoxide marks the class of some errors in front of the text: `VALIDATION:...`.
+        // dynoxide puts the class of some errors before the message: `VALIDATION:...`.
         let text = error.to_string();
         let marked = |(mark, _): &(&str, &str)| mark.chars().all(|c| c.is_ascii_uppercase() || c == '_');
         let text = text

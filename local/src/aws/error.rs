@@ -1,4 +1,4 @@
-//! The error of everything that keeps state in the data folder.
+//! The error of the services that store state in the data folder.
 
 use std::{
     fmt,

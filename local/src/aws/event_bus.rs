@@ -1,4 +1,4 @@
-//! EventBridge: one bus for the events of the buckets and those of `PutEvents`.
+//! EventBridge with one bus, for S3 events and `PutEvents`.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -35,14 +35,14 @@ struct Entry {
 }
 
 impl EventBus {
-    /// The events from now on. There is one receiver at a time: this call ends the one before.
+    /// A receiver for all events from now on. There is one receiver at a time: a new one replaces the previous one.
     pub(super) fn events(&self) -> UnboundedReceiver<Value> {
         let (sender, receiver) = mpsc::unbounded_channel();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         receiver
     }
 
-    /// Sends the event of an object that `operation` of S3 wrote or deleted, if it did. Of two requests the later has the greater `number`.
+    /// Sends an S3 event if `operation` wrote or deleted an object. Later requests must have a greater `number`.
     pub(super) fn send_object_event(&self, operation: &str, path: &str, number: u64) {
         let detail_type = match operation {
             "PutObject" | "CopyObject" | "CompleteMultipartUpload" => "Object Created",
@@ -93,7 +93,7 @@ impl EventBus {
         if source.starts_with("aws.") {
             return refused(
                 "NotAuthorizedForSourceException",
-                "Sources that begin with aws. are AWS's own.",
+                "Sources that begin with aws. are reserved for AWS.",
             );
         }
         let detail: Value = match serde_json::from_str(&detail) {
@@ -106,7 +106,7 @@ impl EventBus {
         json!({"EventId": self.send(&source, &detail_type, time, entry.resources, detail)})
     }
 
-    /// Puts an event on the bus, as rules see it, and returns its id. Without a receiver the event is lost, which is no error.
+    /// Puts an event on the bus and returns its id. Without a receiver the event is dropped, which is not an error.
     fn send(&self, source: &str, detail_type: &str, time: Timestamp, resources: Vec<String>, detail: Value) -> String {
         let id = format!("{:032x}", fastrand::u128(..));
         let event = json!({

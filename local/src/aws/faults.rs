@@ -1,4 +1,4 @@
-//! Outages made on purpose.
+//! Simulated outages.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,12 @@ use axum::{http::StatusCode, response::Response};
 
 use super::{response::json_error, s3, service::Service};
 
-/// Which services are down, for tests of what a caller does then. Nothing on the wire can set it.
+/// The services with a simulated outage. Only tests in this process can set them.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<HashMap<Service, StatusCode>>);
 
 impl Faults {
-    /// Makes every request to `service` answer `status` and an error body of the service's shape, until set to `None`.
+    /// Makes every request to `service` fail with `status` and an error body in the service's format, until it is set to `None`.
     pub fn set(&self, service: Service, status: Option<StatusCode>) {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match status {
@@ -32,7 +32,7 @@ impl Faults {
     }
 }
 
-/// The error of a service that is down.
+/// The response of a service with a simulated outage.
 pub(super) fn response(service: Service, status: StatusCode) -> Response {
     let message = "Set by a test.";
     match (service, status) {

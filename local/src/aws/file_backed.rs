@@ -1,4 +1,4 @@
-//! A winterbaume service whose state is one JSON file.
+//! A winterbaume service that stores its state in a JSON file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ use super::{
 pub(super) struct FileBacked<S> {
     service: S,
     file: PathBuf,
-    /// Held while the file is written, so that the last write holds the last state.
+    /// Locked while the file is written, so that the last write contains the latest state.
     writing: Mutex<()>,
 }
 
 impl<S: StatefulService> FileBacked<S> {
-    /// `service` with the state that `file` holds, when there is one.
+    /// `service` with the state in `file`, if the file exists.
     pub(super) async fn open(service: S, file: PathBuf) -> Result<Self, Error> {
         let unreadable = |reason: String| Error::new("read its state from", &file, reason);
         match tokio::fs::read(&file).await {
@@ -44,7 +44,7 @@ impl<S: StatefulService> FileBacked<S> {
         })
     }
 
-    /// Answers one JSON request; a state that it changed is on disk before the answer is given.
+    /// Processes a JSON request. A changed state is written to disk before the response is returned.
     pub(super) async fn answer(&self, parts: &Parts, body: Bytes, operation: &str) -> (StatusCode, Bytes) {
         let response = self
             .service
@@ -77,7 +77,7 @@ impl<S: StatefulService> FileBacked<S> {
     }
 }
 
-/// Whether an operation changes what a snapshot holds. Messages are not part of it.
+/// Whether an operation changes the stored state. SQS messages are not stored.
 fn changes_state(operation: &str) -> bool {
     let reads = ["Get", "BatchGet", "Describe", "List", "Validate"];
     let messages = [
@@ -93,7 +93,7 @@ fn changes_state(operation: &str) -> bool {
         .any(|prefix| operation.starts_with(prefix))
 }
 
-/// Replaces `file` at one stroke, readable by its owner only: it holds secrets.
+/// Replaces `file` atomically. Only its owner can read it, because it contains secrets.
 async fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     let new = file.with_extension("json.new");
     let mut options = tokio::fs::OpenOptions::new();

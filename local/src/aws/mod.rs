@@ -1,5 +1,5 @@
-//! The AWS of the local stack: S3, DynamoDB, Secrets Manager, SQS and EventBridge in this process, on one router, so that one `AWS_ENDPOINT_URL` serves every SDK
-//! client. S3 verifies signatures; the others accept any.
+//! The AWS of the local stack: S3, DynamoDB, Secrets Manager, SQS and EventBridge in this process, on one router, so that all SDK clients use
+//! the same `AWS_ENDPOINT_URL`. S3 verifies signatures; the other services do not.
 
 mod dynamodb;
 mod error;

@@ -1,4 +1,4 @@
-//! The query of a request.
+//! Parses the query string of a request.
 
 use axum::http::request::Parts;
 

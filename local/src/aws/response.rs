@@ -1,4 +1,4 @@
-//! Responses of the services that speak JSON.
+//! Responses of the JSON services.
 
 use axum::{
     body::{Body, Bytes},

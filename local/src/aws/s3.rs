@@ -1,4 +1,4 @@
-//! S3: s3s (signatures, protocol) over s3s-fs (a folder per bucket), corrected where they differ from the real one.
+//! S3: s3s (signatures, protocol) with s3s-fs (a folder per bucket), with corrections where they differ from AWS.
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ use s3s_fs::FileSystem;
 
 use super::{error::Error, identity::KEY_PAIRS, query::query};
 
-/// What a page may read of a cross-origin answer.
-const EXPOSED: &str =
+/// The headers of a cross-origin response that a web page may read.
+const EXPOSED_HEADERS: &str =
     "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, Content-Type, ETag, Last-Modified";
 
 pub(super) struct S3(S3Service);
@@ -89,7 +89,7 @@ impl S3 {
     }
 }
 
-/// The operation a request asks for, as far as the tests count them.
+/// The name of a request's operation, for the operations that tests count.
 pub(super) fn operation(parts: &Parts) -> &'static str {
     let path = parts.uri.path();
     let bucket = path.len() > 1;
@@ -114,7 +114,7 @@ pub(super) fn operation(parts: &Parts) -> &'static str {
     }
 }
 
-/// An error in S3's shape.
+/// An error in S3's format.
 pub(super) fn error(status: StatusCode, code: &'static str, message: impl Into<String>) -> Response {
     let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
     let mut error = S3Error::with_message(code, message.into());
@@ -135,7 +135,7 @@ fn has_key(path: &str) -> bool {
         .is_some_and(|(_, key)| !key.is_empty())
 }
 
-/// S3 answers a range it cannot read, or several at once, with the whole object. A signed header has to stay.
+/// Whether S3 would ignore the range and return the whole object: if it is invalid or has several parts. A signed header must not be removed.
 fn ignored_range(headers: &HeaderMap) -> bool {
     let Some(range) = headers.get(header::RANGE) else {
         return false;
@@ -144,7 +144,7 @@ fn ignored_range(headers: &HeaderMap) -> bool {
     !readable && !headers.contains_key(header::AUTHORIZATION)
 }
 
-/// Whether an `If-None-Match` names this tag.
+/// Whether an `If-None-Match` header contains this tag.
 fn names(condition: &HeaderValue, tag: Option<&HeaderValue>) -> bool {
     let (Ok(condition), Some(Ok(tag))) = (condition.to_str(), tag.map(HeaderValue::to_str)) else {
         return false;
@@ -172,7 +172,10 @@ fn preflight(asked: &HeaderMap) -> Response {
 
 fn allow_origin(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(EXPOSED_HEADERS),
+    );
 }
 
 struct Keys;
@@ -188,7 +191,7 @@ impl S3Auth for Keys {
     }
 }
 
-/// What has to hold before any operation: s3s-fs writes into buckets that nobody created, and reads folders as objects.
+/// Checks before every operation, because s3s-fs writes into buckets that were never created and reads folders as objects.
 struct Access {
     root: PathBuf,
 }
@@ -218,7 +221,7 @@ impl S3Access for Access {
             || key.contains('\0')
         {
             let message =
-                "The local S3 keeps objects as files: a key cannot hold `//`, `.` or `..` as a segment, or NUL.";
+                "The local S3 stores objects as files: a key cannot contain `//`, NUL, or `.` or `..` as a segment.";
             return Err(s3_error!(InvalidArgument, "{message}"));
         }
         let is_file = || async {
@@ -239,7 +242,7 @@ struct Objects {
 }
 
 impl Objects {
-    /// The tag s3s-fs keeps beside an object, if the object was put through it.
+    /// The ETag that s3s-fs stores beside an object, if the object was written through s3s-fs.
     fn tag(&self, bucket: &str, key: &str) -> Option<ETag> {
         let [bucket, key] = [bucket, key].map(|name| BASE64_URL_SAFE_NO_PAD.encode(name));
         let text = std::fs::read(self.root.join(format!(".bucket-{bucket}.object-{key}.internal.json"))).ok()?;
@@ -247,7 +250,8 @@ impl Objects {
         Some(ETag::Strong(info.get("e_tag")?.as_str()?.to_owned()))
     }
 
-    /// A suffix longer than the object means all of it; s3s-fs seeks to before its beginning. Of an empty object there is no range.
+    /// Corrects ranges: a suffix longer than the object means the whole object, for which s3s-fs would seek before its start. An empty object
+    /// has no satisfiable range.
     async fn satisfiable(&self, input: &GetObjectInput) -> S3Result<Option<Range>> {
         let Some(Range::Suffix { length }) = input.range else {
             return Ok(input.range);
@@ -266,7 +270,7 @@ impl Objects {
     }
 }
 
-/// Implements s3s's trait for [`Objects`]: the operations listed go to s3s-fs as they are.
+/// Implements s3s's trait for [`Objects`]: the listed operations are forwarded to s3s-fs unchanged.
 macro_rules! objects {
     ($($operation:ident($input:ident) -> $output:ident;)*) => {
         #[async_trait::async_trait]

@@ -1,4 +1,4 @@
-//! All services on one router.
+//! The router for all services.
 
 use std::{
     collections::HashMap,
@@ -32,10 +32,10 @@ use super::{
     storage::{DatabaseKind, Storage},
 };
 
-/// The largest body of a JSON request, in bytes: DynamoDB's limit, the largest of all services'.
+/// The maximum size of a JSON request in bytes: DynamoDB's limit, which is the largest of all services.
 const JSON_BODY_LIMIT: usize = 16 * 1024 * 1024;
 
-/// The local AWS. Clones share everything.
+/// The local AWS. Clones share their state.
 #[derive(Clone)]
 pub struct Aws(Arc<Inner>);
 
@@ -52,7 +52,7 @@ struct Inner {
 }
 
 impl Aws {
-    /// Opens what `storage` holds, creating what is not there.
+    /// Opens the state in `storage`, and creates missing files.
     pub async fn open(storage: &Storage) -> Result<Self, Error> {
         let dir = &storage.dir;
         tokio::fs::create_dir_all(dir)
@@ -74,23 +74,23 @@ impl Aws {
         })))
     }
 
-    /// All services, for the root of one port.
+    /// The router for all services, to be served at the root of a port.
     pub fn router(&self) -> Router {
         Router::new().fallback(handle).with_state(self.clone())
     }
 
-    /// Writes what is not on disk yet, for a clean shutdown. Messages still in a queue are not kept.
+    /// Writes all unsaved state for a clean shutdown. Messages in queues are not saved.
     pub async fn save(&self) -> Result<(), Error> {
         self.0.secrets.save().await?;
         self.0.queues.save().await
     }
 
-    /// Outages made on purpose.
+    /// Simulated outages.
     pub fn faults(&self) -> &Faults {
         &self.0.faults
     }
 
-    /// The events of EventBridge's bus from now on. There is one receiver at a time: this call ends the one before.
+    /// A receiver for all events of the bus from now on. There is one receiver at a time: a new one replaces the previous one.
     pub fn events(&self) -> UnboundedReceiver<Value> {
         self.0.bus.events()
     }
@@ -100,12 +100,12 @@ impl Aws {
         self.0.message_sent.clone()
     }
 
-    /// How many requests reached `service`, faults and retries included.
+    /// The number of requests to `service`, including faults and retries.
     pub fn calls(&self, service: Service) -> usize {
         self.count(|(called, _)| *called == service)
     }
 
-    /// How many requests reached one operation of `service`, for instance `GetSecretValue` or `GetObject`.
+    /// The number of requests for one operation of `service`, for example `GetSecretValue` or `GetObject`.
     pub fn calls_of(&self, service: Service, operation: &str) -> usize {
         self.count(|(called, name)| *called == service && name == operation)
     }
@@ -183,7 +183,7 @@ async fn route(aws: &Aws, request: Request) -> Response {
     }
 }
 
-/// The queue service's response with its queue URLs on the host of the request.
+/// Replaces the host in the queue URLs of an SQS response by the host of the request.
 fn with_local_queue_urls(body: &[u8], parts: &Parts) -> String {
     let host = parts
         .headers

@@ -1,4 +1,4 @@
-//! The services, and which of them a request is for.
+//! The services, and the detection of the service of a request.
 
 use axum::http::{header, request::Parts};
 
@@ -19,7 +19,7 @@ pub enum Service {
     EventBridge,
 }
 
-/// The service a request is for, or the name of one that is not here.
+/// The service of a request, or the name of an unknown service.
 pub(super) fn service_of(parts: &Parts) -> Result<Service, String> {
     let name = match parts
         .headers
@@ -29,7 +29,7 @@ pub(super) fn service_of(parts: &Parts) -> Result<Service, String> {
         Some(target) => target.split('.').next().map(str::to_owned),
         None => scope_service(parts),
     };
-    // Without a target and a signature it can only be a link to an object, or somebody's mistake, which S3 refuses.
+    // A request without target and signature can only be a link to an object, or a mistake, which S3 rejects.
     match name.as_deref() {
         None | Some("s3") => Ok(Service::S3),
         Some("dynamodb" | "DynamoDB_20120810" | "DynamoDBStreams_20120810") => Ok(Service::DynamoDb),
@@ -40,7 +40,7 @@ pub(super) fn service_of(parts: &Parts) -> Result<Service, String> {
     }
 }
 
-/// SERVICE of the credential scope `KEY/DATE/REGION/SERVICE/aws4_request`, which a signature carries in a header or in the query.
+/// SERVICE in the credential scope `KEY/DATE/REGION/SERVICE/aws4_request` of the signature in the header or the query string.
 fn scope_service(parts: &Parts) -> Option<String> {
     let header = parts
         .headers

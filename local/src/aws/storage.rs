@@ -1,4 +1,4 @@
-//! The data folder: what is in it, and that one program uses it at a time.
+//! The data folder, which only one program can use at a time.
 
 use std::{
     fs::{File, TryLockError},
@@ -8,17 +8,18 @@ use std::{
 
 use super::error::Error;
 
-/// Where the state lives.
+/// Where the state is stored.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    /// The folder of the state, created when absent: `s3/`, `secrets.json`, `sqs.json` and, for a database in a file, `dynamodb.sqlite`.
+    /// The folder of the state, which is created if it does not exist. It contains `s3/`, `secrets.json`, `sqs.json` and, for a database in a
+    /// file, `dynamodb.sqlite`.
     pub dir: PathBuf,
-    /// Where the tables are.
+    /// Where the tables are stored.
     pub database: DatabaseKind,
 }
 
 impl Storage {
-    /// Reserves the folder, which is created when absent, for this program.
+    /// Locks the folder for this program, and creates it if it does not exist.
     pub fn lock(&self) -> Result<Lock, Error> {
         let path = self.dir.join("lock");
         std::fs::create_dir_all(&self.dir).map_err(|error| Error::new("create the folder", &self.dir, error))?;
@@ -34,7 +35,7 @@ impl Storage {
         }
     }
 
-    /// Deletes what earlier runs left in the folder, and nothing else that may be there.
+    /// Deletes the state of earlier runs in the folder, and no other files.
     pub fn delete(&self) -> Result<(), Error> {
         let database = ["dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm"];
         for name in ["s3", "secrets.json", "sqs.json"].iter().chain(&database) {
@@ -54,16 +55,16 @@ impl Storage {
     }
 }
 
-/// Where the tables are.
+/// Where the tables are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseKind {
-    /// In `dynamodb.sqlite` of [`Storage::dir`].
+    /// In the file `dynamodb.sqlite` in [`Storage::dir`].
     File,
-    /// In memory, for as long as the program runs.
+    /// In memory.
     Memory,
 }
 
-/// The folder is reserved until this is dropped, or the program ends in whatever way.
+/// The folder is locked until this value is dropped or the program ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_in_use_is_refused_until_its_user_is_gone() {
+    fn a_folder_in_use_is_rejected_until_its_user_has_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage {
             dir: dir.path().join("data"),

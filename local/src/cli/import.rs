@@ -18,22 +18,22 @@ use shared::{
     retry::{backoff, retry_after},
 };
 
-/// Lines that are sent at once.
+/// Lines that are sent concurrently.
 const CONCURRENCY: usize = 8;
-/// Tries of one line while the API is away.
-const TRIES: u32 = 8;
-/// Tries of one line while the API has too many requests, which is what an import is made of: some ten minutes.
-const BUSY_TRIES: u32 = 200;
-/// Lines between two messages on progress.
+/// Attempts per line while the API is not reachable.
+const ATTEMPTS: u32 = 8;
+/// Attempts per line while the API throttles requests, which an import can cause: about ten minutes.
+const THROTTLED_ATTEMPTS: u32 = 200;
+/// Lines between two progress messages.
 const PROGRESS: u64 = 1000;
 
-/// What to import, and where to.
+/// The arguments of `import`.
 #[derive(Args)]
 pub struct Import {
-    /// `.csv` with a header line, or one JSON object on each line: interaction_id or dispatch_id, and any of customer_name, phone, status, outcome,
-    /// duration, start_time, end_time and updated_at. A line without updated_at tells what was so when the file was last changed
+    /// `.csv` with a header line, or one JSON object on each line: interaction_id or dispatch_id, and any of customer_name, phone, status,
+    /// outcome, duration, start_time, end_time and updated_at. For a line without updated_at, the file's modification time is used
     file: PathBuf,
-    /// Where the API is
+    /// Base URL of the API
     #[arg(long, default_value = "http://localhost:8000")]
     api: String,
     /// A key with the scope recordings:write
@@ -41,14 +41,14 @@ pub struct Import {
     api_key: String,
 }
 
-/// What became of the lines.
+/// The result of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
     /// Lines that were imported.
     pub imported: u64,
-    /// Rejected: line and reason.
+    /// Rejected lines: number and reason.
     pub rejected: Vec<(u64, String)>,
-    /// The line from which on nothing was imported, and why.
+    /// The line at which the import stopped, and the reason.
     pub stopped: Option<(u64, String)>,
 }
 
@@ -56,7 +56,7 @@ type Fault = Box<dyn Error + Send + Sync>;
 type Line = (u64, Result<Map<String, Value>, String>);
 
 impl Import {
-    /// Sends every line, telling `progress` about it now and then. An error means that the file could not be used at all.
+    /// Sends every line and calls `progress` from time to time. An error means that the file could not be read at all.
     pub async fn run(self, mut progress: impl FnMut(&Imported)) -> Result<Imported, Fault> {
         let file = File::open(&self.file).map_err(|error| format!("{} can't be read: {error}", self.file.display()))?;
         let changed = Timestamp::try_from(file.metadata()?.modified()?)?;
@@ -68,16 +68,16 @@ impl Import {
             true => Box::new(csv_lines(file)?),
             false => Box::new(json_lines(file)),
         };
-        // A redirect would take the key to wherever it leads.
+        // A redirect would send the key to another host.
         let client = Client::builder().no_proxy().redirect(Policy::none());
         let client = client.timeout(Duration::from_secs(40)).build()?;
         let url = format!("{}/interactions", self.api.trim_end_matches('/'));
         let (client, url, key) = (&client, url.as_str(), self.api_key.as_str());
         let mut sent = stream::iter(lines)
             .map(|(line, object)| async move {
-                // Of lines that tell of the same call the later one counts.
-                let told = changed + SignedDuration::from_micros(line as i64);
-                let sent = match object.and_then(|object| checked(object, told)) {
+                // Of several lines for the same call the last one counts.
+                let updated_at = changed + SignedDuration::from_micros(line as i64);
+                let sent = match object.and_then(|object| checked(object, updated_at)) {
                     Ok(object) => send(client, url, key, &object).await,
                     Err(reason) => Sent::Rejected(reason),
                 };
@@ -103,7 +103,7 @@ impl Import {
 }
 
 impl Imported {
-    /// The report: counts, and what was wrong with the lines that were rejected.
+    /// The report with counts and the reasons for rejected lines.
     pub fn report(&self) -> String {
         let mut text = format!("{} imported, {} rejected", self.imported, self.rejected.len());
         for (line, reason) in &self.rejected {
@@ -116,22 +116,24 @@ impl Imported {
     }
 }
 
-/// What became of one line.
+/// The result of one line.
 enum Sent {
     Imported,
-    /// What is wrong with it.
+    /// The line is invalid, for this reason.
     Rejected(String),
-    /// What is wrong with the API.
+    /// The API failed.
     Fault(String),
 }
 
-/// What the API would refuse needs not be sent.
-fn checked(mut object: Map<String, Value>, told: Timestamp) -> Result<Map<String, Value>, String> {
+/// Checks a line before sending it, like the API does.
+fn checked(mut object: Map<String, Value>, updated_at: Timestamp) -> Result<Map<String, Value>, String> {
     if let Some(name) = Interaction::unknown(&object) {
         return Err(format!("{name:?} is not a field of an interaction."));
     }
     Interaction::from_json(&object, Timestamp::now())?;
-    object.entry("updated_at").or_insert_with(|| told.to_string().into());
+    object
+        .entry("updated_at")
+        .or_insert_with(|| updated_at.to_string().into());
     Ok(object)
 }
 
@@ -141,8 +143,8 @@ async fn send(client: &Client, url: &str, key: &str, object: &Map<String, Value>
         let answer = client.post(url).header("x-api-key", key).json(object).send().await;
         let status = answer.as_ref().map(|answer| answer.status()).ok();
         let (tries, most) = match status {
-            Some(StatusCode::TOO_MANY_REQUESTS) => (&mut busy, BUSY_TRIES),
-            _ => (&mut away, TRIES),
+            Some(StatusCode::TOO_MANY_REQUESTS) => (&mut busy, THROTTLED_ATTEMPTS),
+            _ => (&mut away, ATTEMPTS),
         };
         *tries += 1;
         let passing = status.is_none_or(|status| status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error());
@@ -153,7 +155,7 @@ async fn send(client: &Client, url: &str, key: &str, object: &Map<String, Value>
         }
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return Sent::Fault(format!("the API does not answer: {}", error.without_url())),
+            Err(error) => return Sent::Fault(format!("the API does not respond: {}", error.without_url())),
         };
         let status = answer.status();
         if status.is_success() {
@@ -163,14 +165,14 @@ async fn send(client: &Client, url: &str, key: &str, object: &Map<String, Value>
         let detail = body["detail"].as_str().unwrap_or("no reason given").to_owned();
         return match status {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Sent::Rejected(detail),
-            _ => Sent::Fault(format!("the API answers {status}: {detail}")),
+            _ => Sent::Fault(format!("the API returned {status}: {detail}")),
         };
     }
 }
 
 fn json_lines(file: impl Read + Send) -> impl Iterator<Item = Line> + Send {
     let mut broken = false;
-    // What is not UTF-8 is one bad line; after any other error there are none.
+    // A line that is not UTF-8 is one invalid line; after any other error reading stops.
     let lines = BufReader::new(file).lines().take_while(move |line| {
         let go_on = !broken;
         broken = line
@@ -191,7 +193,7 @@ fn json_lines(file: impl Read + Send) -> impl Iterator<Item = Line> + Send {
     })
 }
 
-/// An empty cell is a field that is not told of.
+/// An empty cell means that the field is not reported.
 fn csv_lines(file: impl Read + Send) -> Result<impl Iterator<Item = Line> + Send, Fault> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
     let header = reader.headers()?.clone();
@@ -214,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_both_kinds_are_read_and_bad_ones_are_named() {
+    fn both_formats_are_parsed_and_invalid_lines_are_named() {
         let csv = "interaction_id,status,duration,customer_name\ni-1,COMPLETED,180,\"Smith, Louis\"\ni-2,,,\ni-3,a,b\n";
         let lines: Vec<Line> = csv_lines(csv.as_bytes()).unwrap().collect();
         assert_eq!(lines[0].1.as_ref().unwrap()["customer_name"], "Smith, Louis");

@@ -1,4 +1,4 @@
-//! `cargo run -- mint-key`: a new API key, of which the deployment keeps only the hash.
+//! `cargo run -- mint-key`: creates an API key, of which the deployment stores only the hash.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use shared::http::access;
 
 use super::aws_config;
 
-/// What the new key is for.
+/// The arguments of `mint-key`.
 #[derive(Args)]
 pub struct MintKey {
     /// Name under which the key appears in the log, for example `ops`
@@ -22,22 +22,22 @@ pub struct MintKey {
     /// `*`, or any of recordings:read, recordings:transcribe, recordings:write, twilio:read, twilio:transcribe
     #[arg(long = "scope", default_value = "*", value_parser = ["*", "recordings:read", "recordings:transcribe", "recordings:write", "twilio:read", "twilio:transcribe"])]
     scopes: Vec<String>,
-    /// When the key stops working, for example 2027-01-01T00:00:00Z; never if not given
+    /// When the key expires, for example 2027-01-01T00:00:00Z; never if not given
     #[arg(long)]
     expires_at: Option<Timestamp>,
-    /// Where Secrets Manager is: http://localhost:4566 for a running `cargo run`; AWS if not given
+    /// Endpoint of Secrets Manager: http://localhost:4566 for a running `cargo run`; AWS if not given
     #[arg(long)]
     endpoint_url: Option<String>,
 }
 
 impl MintKey {
-    /// Adds the new key's hash to the secret, using the AWS credentials of this shell, and returns the key, which is stored nowhere.
+    /// Adds the new key's hash to the secret, with the AWS credentials of this shell, and returns the key, which is not stored.
     pub async fn run(self) -> Result<String, Box<dyn Error + Send + Sync>> {
         let config = aws_config::load(self.endpoint_url.as_deref()).await?;
         self.run_with(&Client::new(&config)).await
     }
 
-    /// As [`MintKey::run`], with this client.
+    /// Like [`MintKey::run`], with this client.
     pub async fn run_with(self, client: &Client) -> Result<String, Box<dyn Error + Send + Sync>> {
         let stored = client.get_secret_value().secret_id(&self.secret_id).send().await?;
         let mut secret: Value = serde_json::from_str(stored.secret_string().unwrap_or(r#"{"keys":[]}"#))?;

@@ -76,13 +76,13 @@ mint-key and reindex use the credentials and the region of the AWS CLI.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make an API key, store its hash in Secrets Manager and print it
+    /// Create an API key, store its hash in Secrets Manager and print it
     MintKey(MintKey),
     /// Report the interactions of a CSV or JSON Lines file to the API
     Import(Import),
     /// Run the reconciler of a running `cargo run` now, until its round is finished
     Reconcile(Reconcile),
-    /// Rebuild the lists of a calls table that an older version has written
+    /// Rebuild the list attributes of a calls table that an older version wrote
     Reindex(Reindex),
     /// Print the contract, which is committed as openapi.json
     Openapi,
@@ -96,7 +96,7 @@ enum Auth {
     Required,
 }
 
-/// Variables of this process that the functions get as they are.
+/// Variables of this process that are passed on to the functions.
 const PASSED_ON: [&str; 12] = [
     "AUTO_TRANSCRIBE",
     "EXTERNAL_MEDIA_HOSTS",
@@ -112,7 +112,7 @@ const PASSED_ON: [&str; 12] = [
     "WHISPER_RESPONSE_FORMAT",
 ];
 
-/// Runs what the process's arguments say.
+/// Runs the command in the process's arguments.
 pub async fn main() -> ExitCode {
     let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=off,aws_smithy_runtime=warn";
     tracing_subscriber::fmt()
@@ -154,7 +154,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         Some(Command::Reindex(reindex)) => {
             let progress = reindex.run(|so_far, key| {
                 eprintln!(
-                    "{} items read, {} rebuilt; --start-key {key:?} goes on from here",
+                    "{} items read, {} rebuilt; continue from here with --start-key {key:?}",
                     so_far.read, so_far.rebuilt
                 );
             });
@@ -184,7 +184,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     let real_twilio = twilio.as_ref().map(|account| account.base_url.clone());
     let real_whisper = whisper.as_ref().map(|api| api.base_url.clone());
-    // Signals are caught from here on, so that an early one is not lost.
+    // Signals are handled from here on, so that an early one is not lost.
     let stop = stop_signal()?;
     let stack = Stack::start(Settings {
         port: options.port,
@@ -289,7 +289,7 @@ fn whisper_from_env() -> Option<TranscriptionApi> {
     })
 }
 
-/// Done at the first Ctrl-C or SIGTERM.
+/// Completes at the first Ctrl-C or SIGTERM.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

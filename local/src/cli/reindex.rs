@@ -1,4 +1,4 @@
-//! `cargo run -- reindex`: rebuilds the lists' attributes of a calls table that an older version has written, in place.
+//! `cargo run -- reindex`: rebuilds the list attributes of a calls table that an older version wrote, in place.
 
 use std::error::Error;
 
@@ -7,21 +7,21 @@ use shared::calls::{Calls, ReindexPage};
 
 use super::aws_config;
 
-/// Which table.
+/// The arguments of `reindex`.
 #[derive(Args)]
 pub struct Reindex {
     /// Name of the calls table; a deployment's is the stack's output CallsTableName
     #[arg(long, default_value = crate::stack::account::CALLS_TABLE)]
     table: String,
-    /// Where an earlier run ended
+    /// The key from which an earlier run must be continued
     #[arg(long)]
     start_key: Option<String>,
-    /// Where DynamoDB is: http://localhost:4566 for a running `cargo run`; AWS if not given
+    /// Endpoint of DynamoDB: http://localhost:4566 for a running `cargo run`; AWS if not given
     #[arg(long)]
     endpoint_url: Option<String>,
 }
 
-/// What a run has done.
+/// The result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reindexed {
     /// Items read.
@@ -33,15 +33,15 @@ pub struct Reindexed {
 }
 
 impl Reindex {
-    /// Works through the table, using the AWS credentials of this shell. `progress` gets what was done so far, and the key to go on from if the run
-    /// ends there.
+    /// Rebuilds the table with the AWS credentials of this shell. `progress` is called with the result so far and the key from which the run can
+    /// be continued.
     pub async fn run(self, progress: impl FnMut(&Reindexed, &str)) -> Result<Reindexed, Box<dyn Error + Send + Sync>> {
         let config = aws_config::load(self.endpoint_url.as_deref()).await?;
         let client = aws_sdk_dynamodb::Client::new(&config);
         self.run_with(&Calls::new(client, &self.table), progress).await
     }
 
-    /// As [`Reindex::run`], with this table.
+    /// Like [`Reindex::run`], with this table.
     pub async fn run_with(
         &self,
         calls: &Calls,
@@ -56,7 +56,7 @@ impl Reindex {
                 deleted,
                 next,
             } = page.map_err(|error| match &after {
-                Some(key) => format!("{error}; go on with --start-key {key:?}"),
+                Some(key) => format!("{error}; continue with --start-key {key:?}"),
                 None => error.to_string(),
             })?;
             done.read += read;

@@ -13,21 +13,21 @@ const VOICEMAIL: &Clip = &CLIPS[4];
 /// A call of the voice operation, and its egress file if it has one.
 #[derive(Clone)]
 pub struct DemoCall {
-    /// The business's own id of the conversation.
+    /// The business's id for the interaction.
     pub interaction_id: String,
-    /// Who was called.
+    /// The customer's name.
     pub customer_name: &'static str,
-    /// E.164.
+    /// The phone number in E.164 format.
     pub phone: &'static str,
     /// `COMPLETED`, `IN_PROGRESS`, `FAILED` or `NO_ANSWER`.
     pub status: &'static str,
-    /// How it went; none while that is not known.
+    /// The outcome, if it is known.
     pub outcome: Option<&'static str>,
-    /// Seconds, of a completed call.
+    /// The length of a completed call in seconds.
     pub duration: Option<u32>,
-    /// When it was dispatched.
+    /// When the call was dispatched.
     pub start_time: Timestamp,
-    /// None while it is in progress.
+    /// When the call ended; `None` while it is in progress.
     pub end_time: Option<Timestamp>,
     /// `dispatch_{unix seconds}_{phone without +}`
     pub dispatch_id: String,
@@ -35,20 +35,20 @@ pub struct DemoCall {
     pub recording: Option<(String, &'static Clip)>,
 }
 
-/// An object of the bucket that no call in the index points to.
+/// An object of the bucket that is not in the index.
 #[derive(Clone)]
 pub struct DemoObject {
-    /// Its key.
+    /// The object's key.
     pub key: String,
-    /// Its content type.
+    /// The object's content type.
     pub content_type: &'static str,
-    /// Its content.
+    /// The object's content.
     pub bytes: &'static [u8],
-    /// The dispatch it can be found for; none for a LiveKit manifest.
+    /// The dispatch id whose recording it is; `None` for a LiveKit manifest.
     pub dispatch_id: Option<String>,
 }
 
-/// Start, seconds until recording began, name, phone, and result. The first one is the document's.
+/// Start, seconds until the recording began, name, phone, and result. The first call is the one in the documentation.
 const CALLS: [(&str, i64, &str, &str, Outcome); 31] = [
     ("2025-08-08T11:44:39Z", 0, "Louis Smith", "+15103455686", Promised),
     ("2025-08-08T11:42:10Z", 0, "Maria Gonzalez", "+14155550101", InProgress),
@@ -95,7 +95,7 @@ enum Outcome {
 }
 use Outcome::{Appointed, CallBack, Failed, InProgress, NoAnswer, Promised, Voicemail};
 
-/// `egress-recordings/{day}/outbound-{phone}_{unix}.mp4`; both the day (UTC) and the seconds are those when recording began.
+/// `egress-recordings/{day}/outbound-{phone}_{unix}.mp4`; the UTC day and the seconds are those of the start of the recording.
 fn s3_key(phone: &str, began: Timestamp) -> String {
     let day = began.to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
     format!(
@@ -109,7 +109,7 @@ fn dispatch_id(phone: &str, start: Timestamp) -> String {
     format!("dispatch_{}_{}", start.as_second(), phone.trim_start_matches('+'))
 }
 
-/// The calls, newest first. The document's has the document's date; the others are those of the months before `time`.
+/// The calls, newest first. The documented call has its documented date; the others are in the months before `time`.
 pub fn calls(time: Timestamp) -> Vec<DemoCall> {
     let mut calls: Vec<DemoCall> = CALLS
         .iter()
@@ -164,8 +164,8 @@ fn call(
     }
 }
 
-/// Two recordings that no index knows, to be found by the pattern of their keys (the second began after midnight, in the next day's folder),
-/// and a LiveKit manifest, which is no recording.
+/// Two recordings that are not in the index and can be found by their keys (the second one began after midnight, in the next day's folder), and
+/// a LiveKit manifest, which is not a recording.
 pub fn unindexed_objects() -> Vec<DemoObject> {
     let recording = |start: &str, delay, phone, clip: &'static Clip| DemoObject {
         key: s3_key(phone, fixed(start) + SignedDuration::from_secs(delay)),

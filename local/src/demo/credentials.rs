@@ -1,14 +1,14 @@
-//! The keys of the demo.
+//! The credentials of the demo.
 
-/// The documents' Twilio account.
+/// The Twilio account in the documentation.
 pub const ACCOUNT_SID: &str = "AC1234567890abcdef";
-/// Its token at the stand-in Twilio.
+/// The account's token for the stand-in for Twilio.
 pub const AUTH_TOKEN: &str = "demo_twilio_auth_token";
-/// The demo's key for our own API. It looks like a placeholder because the documents print it, but it is the real key of a local stack.
+/// The demo's API key. It looks like a placeholder because the documentation prints it, but it is the real key of a local stack.
 pub const API_KEY: &str = "your_api_key_here";
-/// The key of the stand-in Whisper.
+/// The key of the stand-in for Whisper.
 pub const WHISPER_API_KEY: &str = "demo_whisper_api_key";
 /// LiveKit key whose webhooks are accepted.
 pub const LIVEKIT_API_KEY: &str = "demo_livekit_key";
-/// The secret that belongs to [`LIVEKIT_API_KEY`].
+/// The secret of [`LIVEKIT_API_KEY`].
 pub const LIVEKIT_API_SECRET: &str = "demo_livekit_api_secret_of_32_bytes";

@@ -1,16 +1,16 @@
-//! The demo's dates are written as the documents would print them, and move with the time at which the demo was created.
+//! The dates of the demo. They are written as in the documentation, and most of them are shifted to the time at which the demo is created.
 
 use jiff::Timestamp;
 
-/// The time at which the demo's dates are those that are written in the code: some minutes after the documents' newest call.
+/// The time for which the demo's dates equal those in the code: some minutes after the newest call in the documentation.
 pub const DOCUMENTED_TIME: Timestamp = Timestamp::constant(1_754_654_400, 0);
 
-/// A date of the documents, which never moves.
+/// A date from the documentation, which is never shifted.
 pub(super) fn fixed(text: &str) -> Timestamp {
     text.parse().expect("the demo's dates are RFC 3339")
 }
 
-/// The date that is as long before `time` as `text` is before [`DOCUMENTED_TIME`], in whole seconds.
+/// Shifts a date so that it is as long before `time` as `text` is before [`DOCUMENTED_TIME`], in whole seconds.
 pub(super) fn moved(text: &str, time: Timestamp) -> Timestamp {
     let seconds = time.as_second() - DOCUMENTED_TIME.as_second();
     fixed(text) + jiff::SignedDuration::from_secs(seconds)

@@ -1,5 +1,5 @@
-//! The demo: the Twilio account's recordings and the calls with their egress files, as plain values. The documents' own examples are among them,
-//! field by field.
+//! The demo: the recordings of the Twilio account and the calls with their egress files, as plain values. They include the examples of the
+//! documentation, field by field.
 
 mod calls;
 mod credentials;

@@ -19,7 +19,7 @@ const APPOINTMENT: &Clip = &CLIPS[2];
 const CALLBACK: &Clip = &CLIPS[3];
 const VOICEMAIL: &Clip = &CLIPS[4];
 
-/// 32 hex digits, always the same for the same seed.
+/// 32 hex digits that depend only on the seed.
 fn hex32(seed: &str) -> String {
     Sha256::digest(seed)[..16]
         .iter()
@@ -30,21 +30,22 @@ fn hex32(seed: &str) -> String {
 /// The audio of a demo recording at Twilio.
 enum Audio {
     Spoken(&'static Clip),
-    /// Listed as completed, but its media answers with this status.
+    /// The recording is listed as completed, but requests for its media return this status.
     Unreachable(u16),
-    /// Kept in the customer's own storage.
+    /// The media is in external storage.
     External(&'static Clip),
-    /// Ciphertext that only the customer can read.
+    /// The media is encrypted with a key that only the customer has.
     Encrypted,
-    /// Not completed, or deleted: this status.
+    /// The recording is not completed or is deleted, with this status.
     Unavailable(&'static str),
 }
 use Audio::{Encrypted, External, Spoken, Unavailable, Unreachable};
 
-/// Recordings from here on move with the time of the demo.
+/// The dates of recordings from this year on are shifted to the time of the demo.
 const MOVED_SINCE: &str = "2025";
 
-/// All but the document's `RE1234567890abcdef`. A SID is made of the date that stands here, so that it stays the same when the date moves.
+/// All recordings except the documented `RE1234567890abcdef`. A SID is derived from the date that is written here, so that it does not change
+/// when the date is shifted.
 const RECORDINGS: [(&str, &str, Audio); 31] = [
     ("2025-08-08T11:58:20Z", "OutboundAPI", Unavailable("in-progress")),
     ("2025-08-08T11:52:03Z", "StartCallRecordingAPI", Unavailable("paused")),
@@ -83,8 +84,8 @@ const RECORDINGS: [(&str, &str, Audio); 31] = [
     ("2023-12-01T06:30:00Z", "OutboundAPI", External(VOICEMAIL)),
 ];
 
-/// The recordings of the Twilio account: all seven statuses, media that cannot be reached, is kept elsewhere or is encrypted,
-/// one and two channels. The newest are those of the months before `time`; those up to 2024 have fixed dates.
+/// The recordings of the Twilio account, with all seven statuses, media that is not available, in external storage or encrypted, and one or two
+/// channels. The newest ones are in the months before `time`; those up to 2024 have fixed dates.
 pub fn twilio_recordings(time: Timestamp) -> Vec<Recording> {
     let documented = Recording {
         sid: "RE1234567890abcdef".into(),
@@ -194,7 +195,7 @@ mod tests {
         let sids: BTreeSet<_> = recordings.iter().map(|recording| &recording.sid).collect();
         assert_eq!(sids.len(), recordings.len());
         assert!(sids.iter().all(|sid| sid.len() == 34 || *sid == "RE1234567890abcdef"));
-        // The documents list 20 completed ones, and theirs is to be among them.
+        // The documented request lists 20 completed recordings, which must include the documented one.
         assert!(
             recordings
                 .iter()

@@ -1,4 +1,4 @@
-//! An HTTP request as an API Gateway HTTP API event, payload format 2.0:
+//! Converts an HTTP request to an API Gateway HTTP API event, payload format 2.0:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::route::Target;
 
-/// The event, or `None` when no URL can be made of the `Host` header, which the real gateway refuses before any function sees it.
+/// The event, or `None` if the `Host` header does not form a URL, which API Gateway rejects before it invokes a function.
 pub(super) fn build(
     parts: &Parts,
     body: &[u8],
@@ -89,7 +89,8 @@ pub(super) fn build(
     Some(event)
 }
 
-/// Names in small letters, the values of a repeated header joined by commas. Bytes that are not UTF-8 become U+FFFD: the event is JSON.
+/// Header names in lower case, with the values of a repeated header joined by commas. Bytes that are not UTF-8 become U+FFFD, because the event
+/// is JSON.
 fn joined(headers: &HeaderMap) -> Map<String, Value> {
     let values = |name| {
         headers
@@ -109,7 +110,7 @@ fn joined(headers: &HeaderMap) -> Map<String, Value> {
         .collect()
 }
 
-/// The caller's own `X-Forwarded-For`, if any, followed by the address that the gateway saw.
+/// The caller's `X-Forwarded-For`, if any, followed by the caller's address.
 fn forwarded_for(headers: &HeaderMap, source: &str) -> String {
     let claimed = headers
         .get_all("x-forwarded-for")
@@ -118,7 +119,7 @@ fn forwarded_for(headers: &HeaderMap, source: &str) -> String {
     claimed.chain([source.into()]).collect::<Vec<_>>().join(", ")
 }
 
-/// Decoded, the values of a repeated parameter joined by commas.
+/// The decoded parameters, with the values of a repeated parameter joined by commas.
 fn query_parameters(query: &str) -> Map<String, Value> {
     let mut parameters = Map::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -135,7 +136,7 @@ fn query_parameters(query: &str) -> Map<String, Value> {
     parameters
 }
 
-/// The body as the text that the gateway passes through for textual content types; `None` when it goes as base64.
+/// The body as text for textual content types; `None` if it is sent as base64.
 fn text<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let media_type = content_type

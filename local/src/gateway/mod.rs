@@ -1,8 +1,8 @@
 //! The HTTP API of `template.yaml` on this machine.
 //!
-//! Routes, functions and timeouts are read from the template. A request becomes an API Gateway HTTP API event (payload format 2.0), goes
-//! through `lambda_http`'s own parser to the function, and fails in the ways the real gateway fails: 404 without a route, 413 over the payload
-//! limit, 500 when the function crashes, 503 when it exceeds its timeout.
+//! Routes, functions and timeouts are read from the template. A request is converted to an API Gateway HTTP API event (payload format 2.0) and
+//! passed to the function through `lambda_http`'s parser. Errors are those of API Gateway: 404 without a route, 413 over the payload limit, 500
+//! if the function crashes, 503 if it exceeds its timeout.
 
 mod cors;
 mod event;
@@ -38,10 +38,10 @@ const MAX_BODY: usize = 10 * 1024 * 1024;
 const MAX_EVENT: usize = 6 * 1024 * 1024;
 /// API Gateway's limit for the request line and the headers together, in bytes.
 const MAX_HEAD: usize = 10_240;
-/// API Gateway's limit for an integration.
+/// API Gateway's timeout for an integration.
 const MAX_DURATION: Duration = Duration::from_secs(30);
 
-/// An HTTP API: its routes and the functions behind them.
+/// An HTTP API with its routes and functions.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     routes: Vec<Route>,
@@ -70,11 +70,11 @@ impl Gateway {
         self
     }
 
-    /// The API as an HTTP service.
+    /// The router of the API.
     ///
-    /// `invoke` gets the function's name (the last folder of its `CodeUri`) and the request as `lambda_http` hands it to a handler, with the
-    /// Lambda context that carries the deadline. It runs in a task of its own: a panic in it is a crashed function, and a client that goes
-    /// away does not stop it.
+    /// `invoke` is called with the function's name (the last folder of its `CodeUri`) and the request as `lambda_http` passes it to a handler,
+    /// including the Lambda context with the deadline. It runs in a separate task: a panic counts as a crashed function, and a client that
+    /// disconnects does not stop it.
     pub fn router<F, Fut>(self, invoke: F) -> axum::Router
     where
         F: Fn(String, lambda_http::Request) -> Fut + Clone + Send + Sync + 'static,
@@ -168,7 +168,7 @@ where
     match invocation.await {
         Ok(Ok(Ok(response))) => Ok(to_client(response)),
         Ok(Ok(Err(error))) => {
-            tracing::error!(request_id, %error, "the event is not one that lambda_http can read");
+            tracing::error!(request_id, %error, "lambda_http can't parse the event");
             Err(Refusal::FunctionFailed)
         }
         Ok(Err(_)) => Err(Refusal::FunctionTimedOut),
@@ -196,7 +196,7 @@ fn context(request_id: &str, timeout: Duration) -> Context {
     context
 }
 
-/// A random id of a UUID's form, which is what Lambda numbers its invocations with.
+/// A random id in the format of a UUID, like Lambda's request ids.
 fn request_id() -> String {
     let id = format!("{:032x}", fastrand::u128(..));
     format!(

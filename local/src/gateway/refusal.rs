@@ -1,9 +1,9 @@
-//! The gateway's own errors.
+//! Errors of the gateway itself.
 
 use axum::{body::Body, response::Response};
 use lambda_http::http::{HeaderValue, StatusCode, header};
 
-/// An error that the gateway answers by itself.
+/// An error that the gateway returns without invoking a function.
 #[derive(Clone, Copy)]
 pub(super) enum Refusal {
     BadRequest,

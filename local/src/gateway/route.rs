@@ -1,8 +1,8 @@
-//! Which route a path belongs to.
+//! Route matching.
 
 use crate::template::Route;
 
-/// The route that a request goes to, with the values of its path variables as they stand in the path (not percent-decoded).
+/// The route of a request, with the values of its path variables, not percent-decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
     pub(super) route: &'a Route,
@@ -12,7 +12,7 @@ pub(super) struct Target<'a> {
 /// Name and value of each path variable.
 type Variables<'a> = Vec<(&'a str, &'a str)>;
 
-/// How specific a path segment of a route is, the most specific first.
+/// The specificity of a path segment of a route, most specific first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Specificity {
     Literal,
@@ -20,7 +20,8 @@ enum Specificity {
     Greedy,
 }
 
-/// The most specific route for a request: literal segments beat variables, variables beat greedy ones, a named method beats `ANY`.
+/// The most specific route for a request: literal segments take precedence over variables, variables over greedy ones, and a named method over
+/// `ANY`.
 pub(super) fn find<'a>(routes: &'a [Route], method: &str, path: &'a str) -> Option<Target<'a>> {
     routes
         .iter()
@@ -33,7 +34,7 @@ pub(super) fn find<'a>(routes: &'a [Route], method: &str, path: &'a str) -> Opti
         .map(|(_, target)| target)
 }
 
-/// Compares segment by segment. No variable is ever empty, so `/x/` matches `/{proxy+}` but neither `/x` nor `/x/{id}`.
+/// Compares a path segment by segment. Variables are never empty, so `/x/` matches `/{proxy+}` but neither `/x` nor `/x/{id}`.
 fn matches<'a>(pattern: &'a str, path: &'a str) -> Option<(Vec<Specificity>, Variables<'a>)> {
     let mut rest = Some(path.strip_prefix('/')?);
     let mut specificity = Vec::new();

@@ -44,8 +44,7 @@ pub struct Credentials<'a> {
     pub whisper_api_key: &'a str,
 }
 
-/// Creates the tables and the bucket where they are missing, and writes the secrets. Existing API keys stay.
-/// Returns whether the tables are new.
+/// Creates missing tables and the bucket, and writes the secrets, except existing API keys. Returns whether the tables are new.
 pub async fn create(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
     let dynamodb = aws.dynamodb();
     let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
@@ -144,7 +143,7 @@ fn key_schema(key: &template::Key) -> Result<Vec<KeySchemaElement>> {
     Ok(elements.collect::<std::result::Result<_, _>>()?)
 }
 
-/// Creates a secret; one that exists is overwritten only if `overwrite`.
+/// Creates a secret, and overwrites an existing one only with `overwrite`.
 async fn secret(aws: &Aws, name: &str, value: Value, overwrite: bool) -> Result<()> {
     let client = aws.secrets_manager();
     let created = client
@@ -245,7 +244,7 @@ mod tests {
         }
     }
 
-    /// Neither attributes nor indexes have an order.
+    /// Sorts attributes and indexes, whose order is not significant.
     fn sorted(mut table: Table) -> Table {
         table.attributes.sort();
         table.indexes.sort_by(|one, other| one.name.cmp(&other.name));

@@ -19,7 +19,7 @@ use crate::demo;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Writes the calls, with dates that lead up to `time`, and their recordings.
+/// Writes the calls and their recordings, with dates up to `time`.
 pub(super) async fn write(aws: &Aws, env: &Env, time: Timestamp) -> Result<()> {
     let calls = Calls::from_env(env, aws)?;
     let s3 = aws_sdk_s3::Client::from_conf(aws.s3_config());
@@ -55,7 +55,8 @@ pub(super) async fn write(aws: &Aws, env: &Env, time: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Reports a call, and its recording where it has one, as a deployment's events would. The recording's name has to bear the call's number and time.
+/// Reports a call and its recording, if it has one, like the events of a deployment. The recording's name must contain the call's number and
+/// time.
 pub async fn index_call(calls: &Calls, call: &Call) -> Result<()> {
     let text = |value: &Option<String>| value.clone().map(Value::from);
     let time = |time: Option<Timestamp>| time.map(|time| Value::from(to_millis(time)));

@@ -1,4 +1,4 @@
-//! EventBridge: puts the events of its bus into the queues whose rules in `template.yaml` match, and runs functions on their schedules.
+//! EventBridge rules and schedules: sends events to the queues whose rules in `template.yaml` match, and runs functions on their schedules.
 
 use std::{
     collections::HashMap,
@@ -16,12 +16,12 @@ use tokio::{
 use super::functions::Functions;
 use crate::template::{Rule, Schedule};
 
-/// How often Lambda tries to deliver an event.
-const TRIES: u32 = 3;
-/// AWS runs a schedule for the first time after its first interval. That would be an hour here, and the report would be missing until then.
+/// Lambda's attempts to deliver an event.
+const ATTEMPTS: u32 = 3;
+/// The time before the first run of a schedule. On AWS it is one interval, but then the report would be missing for an hour.
 const FIRST_RUN: Duration = Duration::from_secs(60);
 
-/// Puts each event into the queues whose rules it matches, until `stopped`.
+/// Sends each event to the queues whose rules it matches, until `stopped`.
 pub(super) fn drive_rules(
     rules: Vec<Rule>,
     mut events: UnboundedReceiver<Value>,
@@ -46,14 +46,14 @@ pub(super) fn drive_rules(
                 };
                 let sent = client.send_message().queue_url(url).message_body(event.to_string());
                 if let Err(error) = sent.send().await {
-                    tracing::error!(queue = rule.queue, %error, "event not queued");
+                    tracing::error!(queue = rule.queue, %error, "the event could not be sent to the queue");
                 }
             }
         }
     })
 }
 
-/// Runs a function on its schedule until `stopped`, for the first time after `FIRST_RUN`.
+/// Runs a function on its schedule until `stopped`. The first run is after `FIRST_RUN`.
 pub(super) fn drive_schedule(
     schedule: Schedule,
     functions: Arc<Functions>,
@@ -72,7 +72,7 @@ pub(super) fn drive_schedule(
 }
 
 async fn deliver(functions: &Functions, function: &str, event: &Value, timeout: Duration) {
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         let deadline = SystemTime::now() + timeout;
         match tokio::time::timeout(timeout, functions.deliver(function, event.clone(), deadline)).await {
             Ok(Some(Ok(_)) | None) => return,

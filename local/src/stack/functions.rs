@@ -23,10 +23,10 @@ use transcribe_recording as transcribe;
 use transcription_worker as worker;
 use twilio_callback as callback;
 
-/// The result of a function that takes events.
+/// The result of a function for events.
 pub type Delivered = Result<Value, Box<dyn Error + Send + Sync>>;
 
-/// The state of every function, from one environment.
+/// The states of all functions.
 pub struct Functions {
     get_completeness: completeness::State,
     get_daily_report: daily_report::State,
@@ -36,7 +36,7 @@ pub struct Functions {
     get_transcript: transcript::State,
     get_usage: usage::State,
     index_interaction: index_interaction::State,
-    /// Deployed only with a bucket.
+    /// This function is deployed only with a bucket.
     index_recording: Option<index::State>,
     list_recordings: list::State,
     list_twilio_recordings: list_twilio::State,
@@ -50,7 +50,7 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Starts every function with these variables.
+    /// Starts all functions with these variables.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         Ok(Self {
             get_completeness: completeness::State::from_env(env).await?,
@@ -77,7 +77,7 @@ impl Functions {
         })
     }
 
-    /// Invokes a function by the name of its crate; `None` when there is none of that name.
+    /// Invokes a function by the name of its crate; `None` if there is no such function.
     pub async fn invoke(&self, function: &str, request: Request) -> Option<Response<Body>> {
         Some(match function {
             "get-completeness" => completeness::handle(&self.get_completeness, request).await,
@@ -98,8 +98,8 @@ impl Functions {
         })
     }
 
-    /// Delivers an event of a queue or a schedule to its function; `None` when there is none of that name. The response of a queue's function
-    /// names the messages that have to be delivered again.
+    /// Delivers an event of a queue or a schedule to its function; `None` if there is no such function. The response of a queue's function lists
+    /// the messages that must be delivered again.
     pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
         Some(match function {
             "index-recording" => match serde_json::from_value(event) {

@@ -1,4 +1,4 @@
-//! Lambda's `Invoke` for the functions that take events, so that the reconciler can be run at any time:
+//! Lambda's `Invoke` for the functions for events, so that the reconciler can be run at any time:
 //! `aws lambda invoke --endpoint-url http://localhost:4566 --function-name reconcile-recordings /dev/stdout`.
 
 use std::{
@@ -22,7 +22,7 @@ use super::functions::Functions;
 /// Lambda's limit for the event of a synchronous invocation, in bytes.
 const MAX_EVENT: usize = 6 * 1024 * 1024;
 
-/// The functions, once they are started. Clones share them.
+/// The functions after they were started. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Invocations(Arc<OnceLock<Started>>);
 
@@ -32,9 +32,9 @@ struct Started {
 }
 
 impl Invocations {
-    /// Lets these functions be invoked from now on.
+    /// Makes these functions available.
     pub(super) fn start(&self, functions: Arc<Functions>, timeouts: HashMap<String, Duration>) {
-        // A stack starts its functions once.
+        // A stack starts its functions only once.
         let _ = self.0.set(Started { functions, timeouts });
     }
 
@@ -66,9 +66,8 @@ async fn invoke(State(invocations): State<Invocations>, Path(function): Path<Str
     let started = invocations.0.get();
     let Some((started, timeout)) = started.and_then(|started| Some((started, *started.timeouts.get(&function)?)))
     else {
-        let message = format!(
-            "Function not found: {function}. The functions that take events can be invoked, while the API runs."
-        );
+        let message =
+            format!("Function not found: {function}. Functions for events can be invoked while the API runs.");
         return error(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message);
     };
     let deadline = SystemTime::now() + timeout;
@@ -87,7 +86,7 @@ async fn invoke(State(invocations): State<Invocations>, Path(function): Path<Str
     }
 }
 
-/// Without a body, the event is empty.
+/// The event in the body; an empty body is an empty event.
 fn event(body: &Bytes) -> Option<Value> {
     match body.is_empty() {
         true => Some(json!({})),

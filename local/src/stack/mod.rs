@@ -1,4 +1,4 @@
-//! The running system: embedded AWS and stand-ins on one port, the API on another.
+//! The running system: embedded AWS and stand-ins on one port, and the API on another port.
 
 pub mod account;
 pub mod demo_data;
@@ -30,17 +30,17 @@ use crate::{
     template::{self, TEMPLATE},
 };
 
-/// The running system. It ends with [`Stack::stop`].
+/// The running system, until [`Stack::stop`].
 pub struct Stack {
-    /// Where the API is, `http://localhost:PORT`; `None` when it was left out.
+    /// The API's URL, `http://localhost:PORT`; `None` without an API.
     pub api_url: Option<String>,
-    /// Where AWS and the stand-ins are.
+    /// The URL of AWS and the stand-ins.
     pub aws_url: String,
     /// The embedded AWS.
     pub aws: Aws,
-    /// The stand-in Twilio, running even when the functions use another.
+    /// The stand-in for Twilio, which runs even if the functions use another server.
     pub twilio: Twilio,
-    /// The stand-in Whisper, running even when the functions use another.
+    /// The stand-in for Whisper, which runs even if the functions use another server.
     pub whisper: Whisper,
     /// The functions' environment.
     pub environment: Env,
@@ -48,7 +48,7 @@ pub struct Stack {
     _lock: Lock,
 }
 
-/// Tasks that end soon after they are asked to.
+/// A server that can be stopped.
 struct Server {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -57,7 +57,7 @@ struct Server {
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 impl Stack {
-    /// Starts everything and returns when it answers.
+    /// Starts the system and returns when it accepts requests.
     pub async fn start(settings: Settings) -> Result<Self> {
         let aws_listener = bind(settings.aws_port, settings.aws_reach).await?;
         let api_listener = match settings.aws_only {
@@ -67,7 +67,8 @@ impl Stack {
         let aws_url = aws_listener.url();
         let api_url = api_listener.as_ref().map(Listener::url);
 
-        // Only from here on are ports and folder reserved: a run that cannot start must not delete the state of another.
+        // The state is deleted only after ports and folder are reserved, because a run that can't start must not delete the state of another
+        // one.
         let lock = settings.storage.lock()?;
         if settings.reset {
             settings.storage.delete()?;
@@ -122,7 +123,7 @@ impl Stack {
                 None => account::created_at(&clients).await?,
             };
             for recording in demo::twilio_recordings(demo_time) {
-                // Calls of a browser, which have no number.
+                // These calls come from a browser and have no phone number.
                 twilio.add_call(recording.call_sid.as_str(), "client:interview");
                 twilio.add(recording);
             }
@@ -149,7 +150,8 @@ impl Stack {
                 )];
                 servers.push(Server { stop, tasks });
             }
-            // The rules start only now, so that no event indexes the demo's recordings that requests are to find in the bucket.
+            // The rules start after the demo data is written, so that no event indexes the demo's recordings that requests must find in the
+            // bucket.
             let (stop, stopped) = watch::channel(false);
             let mut tasks = vec![events::drive_rules(
                 rules,
@@ -195,7 +197,7 @@ impl Stack {
         })
     }
 
-    /// Answers the requests in flight, those of the API before those of AWS, and writes the state.
+    /// Completes the requests in flight, first those of the API and then those of AWS, and writes the state.
     pub async fn stop(self) -> Result<()> {
         for server in self.servers.into_iter().rev() {
             server.stop.send_replace(true);
@@ -210,7 +212,7 @@ impl Stack {
 fn start(listener: Listener, router: Router) -> Server {
     let (stop, mut stopped) = watch::channel(false);
     let task = tokio::spawn(serve(listener, router, async move {
-        // An error means that the stack was dropped, which stops it too.
+        // An error means that the stack was dropped, which stops the server as well.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }));
     Server {

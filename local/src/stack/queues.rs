@@ -1,4 +1,4 @@
-//! The queues of `template.yaml`, each driven into its function as Lambda's SQS event source does.
+//! The queues of `template.yaml`. Their messages are delivered to functions like by Lambda's SQS event source.
 
 use std::{
     collections::HashSet,
@@ -23,13 +23,13 @@ use tokio::{
 use super::functions::Functions;
 use crate::template::QueueSource;
 
-/// Invocations at once per queue.
+/// Concurrent invocations per queue.
 const CONCURRENCY: usize = 4;
 /// The pause before an empty queue is read again if no message is sent: the embedded SQS answers at once instead of waiting for a message, and a
 /// delayed message becomes visible without a notification.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Creates a queue and its dead-letter queue where they are missing, and returns the queue's URL.
+/// Creates a queue and its dead-letter queue if they do not exist, and returns the queue's URL.
 pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
     let dead = client
         .create_queue()
@@ -58,7 +58,7 @@ pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<Stri
     Ok(queue.queue_url().ok_or("a queue without a URL")?.to_owned())
 }
 
-/// Delivers the messages of a queue until `stopped`, then finishes those that are being processed.
+/// Delivers the messages of a queue until `stopped`, and then waits for those in progress.
 pub(super) fn drive(
     client: Client,
     url: String,
@@ -117,7 +117,7 @@ async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &F
     let answer = match tokio::time::timeout(source.timeout, invocation).await {
         Ok(Ok(Some(Ok(answer)))) => answer,
         Ok(Ok(Some(Err(error)))) => {
-            return tracing::error!(%error, function = source.function, "the event or the function's response is not of the expected shape");
+            return tracing::error!(%error, function = source.function, "the event or the function's response does not have the expected format");
         }
         Ok(Ok(None)) => {
             return tracing::error!(
@@ -154,7 +154,7 @@ async fn deliver(client: &Client, url: &str, source: &QueueSource, functions: &F
     }
 }
 
-/// The event as Lambda's SQS event source writes it.
+/// The event in the format of Lambda's SQS event source.
 fn event(batch: &[Message]) -> Value {
     let records: Vec<Value> = batch.iter().map(record).collect();
     json!({ "Records": records })
@@ -180,7 +180,7 @@ fn record(message: &Message) -> Value {
     })
 }
 
-/// The messages that the function reports as failed, which are delivered again.
+/// The messages that the function reports as failed.
 fn failures(answer: &Value) -> HashSet<&str> {
     let failures = answer["batchItemFailures"].as_array().into_iter().flatten();
     failures

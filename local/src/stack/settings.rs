@@ -1,4 +1,4 @@
-//! What to start, and the functions' environment that follows from it.
+//! The settings of the stack, and the functions' environment for them.
 
 use std::path::PathBuf;
 
@@ -12,35 +12,36 @@ use crate::{
     serve::Reach,
 };
 
-/// What to start.
+/// The settings of the stack.
 pub struct Settings {
-    /// Port of the API; 0 for any.
+    /// Port of the API; 0 for a free one.
     pub port: u16,
-    /// Port of AWS and the stand-ins; 0 for any.
+    /// Port of AWS and the stand-ins; 0 for a free one.
     pub aws_port: u16,
     /// Who can reach the AWS port. Containers need [`Reach::Network`].
     pub aws_reach: Reach,
-    /// Where state lives.
+    /// Where the state is stored.
     pub storage: Storage,
-    /// Delete the state of earlier runs first.
+    /// Whether the state of earlier runs is deleted first.
     pub reset: bool,
-    /// Leave the API out.
+    /// Whether only AWS and the stand-ins are started, without the API.
     pub aws_only: bool,
-    /// Leave the demo data out.
+    /// Whether the stack starts without demo data.
     pub empty: bool,
-    /// The time that the demo's dates lead up to; `None` stands for the time at which the tables were created, so that a restart finds the same dates.
+    /// The time up to which the demo has dates; `None` is the time at which the tables were created, so that the dates do not change after a
+    /// restart.
     pub demo_time: Option<Timestamp>,
     /// A Twilio account in place of the stand-in.
     pub twilio: Option<TwilioAccount>,
     /// A transcription API in place of the stand-in.
     pub whisper: Option<TranscriptionApi>,
-    /// Run functions on their schedules.
+    /// Whether functions run on their schedules.
     pub schedules: bool,
     /// Origins whose pages may call the API from a browser.
     pub cors_allowed_origins: Vec<String>,
     /// A wrapper around the API that checks its responses.
     pub around_api: Option<fn(Router) -> Router>,
-    /// Further variables of the functions' environment, which win over the stack's own.
+    /// Additional variables of the functions' environment, which override those of the stack.
     pub environment: Vec<(String, String)>,
 }
 
@@ -76,19 +77,19 @@ pub struct TwilioAccount {
     pub account_sid: String,
     /// Auth token.
     pub auth_token: String,
-    /// Where its API is, without a path.
+    /// Base URL of its API, without a path.
     pub base_url: String,
 }
 
 /// A real transcription API, or another stand-in.
 pub struct TranscriptionApi {
-    /// Key; empty for none.
+    /// The API key; empty if the server needs none.
     pub api_key: String,
-    /// Where it is, for example `https://api.openai.com/v1`.
+    /// Base URL, for example `https://api.openai.com/v1`.
     pub base_url: String,
 }
 
-/// The environment of the functions, without the variables that only a running stack knows.
+/// The environment of the functions, without the variables that are known only after the stack is started.
 pub(super) fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
     let twilio = settings.twilio.as_ref().map_or(aws_url, |account| &account.base_url);
     let stand_in_whisper = format!("{aws_url}/v1");

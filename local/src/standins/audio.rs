@@ -1,4 +1,4 @@
-//! Decoding, one packet at a time: however long the audio, only a packet of it is in memory.
+//! Decodes audio packet by packet, so that memory use does not depend on its length.
 
 use symphonia::core::codecs::audio::{
     AudioCodecParameters, AudioDecoder, AudioDecoderOptions, well_known::CODEC_ID_OPUS,
@@ -9,7 +9,7 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
-/// A decoded file. `format` is the container found in the bytes (`mp3`, `wave`, `isomp4`, `flac`, `ogg`, `matroska`).
+/// A decoded file. `format` is the detected container (`mp3`, `wave`, `isomp4`, `flac`, `ogg`, `matroska`).
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) format: &'static str,
@@ -19,17 +19,18 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// The true length: what was decoded, not what a header claims.
+    /// The length of the decoded audio, which may differ from the length in a header.
     pub(crate) fn seconds(&self) -> f64 {
         self.frames as f64 / f64::from(self.rate)
     }
 }
 
-/// The bytes are not audio that can be decoded.
+/// The file can't be decoded.
 #[derive(Debug)]
 pub(crate) struct Undecodable;
 
-/// Decodes the first audio track; `sink` gets the sample rate, the number of channels and the interleaved samples (-1 to 1) of each packet.
+/// Decodes the first audio track. `sink` is called with the sample rate, the number of channels and the interleaved samples (-1 to 1) of each
+/// packet.
 pub(crate) fn decode(
     source: impl MediaSource + 'static,
     mut sink: impl FnMut(u32, usize, &[f32]),
@@ -61,7 +62,7 @@ pub(crate) fn decode(
     let mut bad_packets = 0_u64;
     let mut good_packets = 0_u64;
     let mut samples = Vec::new();
-    // A file that is cut off ends in an error; what came before it counts, as with ffmpeg.
+    // A truncated file ends with an error; the audio before it is used, as in ffmpeg.
     while let Ok(Some(packet)) = reader.next_packet() {
         if packet.track_id != track {
             continue;
@@ -141,7 +142,7 @@ mod tests {
     use crate::clips::CLIPS;
 
     #[test]
-    fn clips_last_as_long_as_their_rows_say() {
+    fn clips_have_the_lengths_in_the_table() {
         for clip in &CLIPS {
             let seconds = |bytes: &'static [u8]| decode(std::io::Cursor::new(bytes), |_, _, _| {}).unwrap().seconds();
             let files = [

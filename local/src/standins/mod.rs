@@ -1,4 +1,4 @@
-//! Stand-ins for the services that a call recording comes from and goes to.
+//! Stand-ins for Twilio and Whisper.
 
 mod audio;
 pub mod tones;

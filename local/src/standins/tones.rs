@@ -1,5 +1,5 @@
-//! A language of tones, which tests speak and the stand-in Whisper recognizes (see `whisper::tone_recognizer`). Each word of [`LEXICON`] is a chord of three sines
-//! for [`WORD_SECONDS`], with silence before the next. Telephone audio, other sample rates and codecs do not change a chord.
+//! Synthetic speech for tests, which the stand-in for Whisper recognizes (see `whisper::tone_recognizer`). Each word of [`LEXICON`] is a chord
+//! of three sines that lasts [`WORD_SECONDS`], followed by silence. Chords survive telephone audio, other sample rates and codecs.
 
 use std::collections::HashMap;
 use std::f64::consts::TAU;
@@ -8,23 +8,23 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// How long every word is, in seconds.
+/// The length of each word in seconds.
 pub const WORD_SECONDS: f64 = 0.2;
 
-/// The sines, in Hz.
+/// The frequencies of the sines in Hz.
 pub(super) const TONES: [f64; 9] = [450.0, 730.0, 1030.0, 1340.0, 1660.0, 1990.0, 2310.0, 2640.0, 2960.0];
-/// Of full scale 1, each of the three.
+/// The amplitude of each of the three sines, where 1 is full scale.
 const AMPLITUDE: f64 = 0.2;
-/// A word swells and fades in this many seconds.
+/// The fade-in and fade-out of a word in seconds.
 const FADE: f64 = 0.005;
-/// The shortest silence between words, in seconds.
+/// The minimum silence between words in seconds.
 const GAP: f64 = 0.1;
-/// A pause of this length ends a sentence, in seconds.
+/// The pause in seconds that ends a sentence.
 pub(super) const SENTENCE_PAUSE: f64 = 0.4;
 const HEADER_BYTES: u64 = 44;
 const CHUNK_BYTES: u64 = 64 * 1024;
 
-/// Every word there is: one for each way to choose three of the nine tones.
+/// All words, one for each combination of three of the nine tones.
 #[rustfmt::skip]
 pub const LEXICON: [&str; 84] = [
     "amber", "anchor", "apple", "autumn", "bamboo", "basket", "beacon", "berry", "bottle", "bridge", "butter", "candle",
@@ -45,18 +45,18 @@ pub(super) fn chords() -> impl Iterator<Item = [usize; 3]> {
     })
 }
 
-/// A word and when it is spoken, in seconds.
+/// A word and its time in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Word {
     /// One of [`LEXICON`].
     pub word: &'static str,
-    /// Beginning.
+    /// When the word starts.
     pub start: f64,
-    /// End, which is [`WORD_SECONDS`] later.
+    /// When the word ends, which is [`WORD_SECONDS`] later.
     pub end: f64,
 }
 
-/// What one speaker says, and when.
+/// The words of one speaker, with their times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     words: Vec<Word>,
@@ -91,8 +91,8 @@ impl Script {
         script
     }
 
-    /// `seconds` of talk, always the same for a seed: sentences of 4 to 12 words with 0.1 to 0.3 s between the words and 0.5 to 1.2 s between
-    /// the sentences. It begins at 0.5 s and leaves at least 0.2 s at the end.
+    /// `seconds` of speech that depend only on the seed: sentences of 4 to 12 words with 0.1 to 0.3 s between the words and 0.5 to 1.2 s between
+    /// the sentences. The speech begins at 0.5 s and ends at least 0.2 s before the end.
     pub fn spoken(seconds: f64, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut words = Vec::new();
@@ -114,7 +114,7 @@ impl Script {
         }
     }
 
-    /// The same as [`Script::spoken`] by two speakers in turn, who never speak at once.
+    /// Like [`Script::spoken`], for two speakers who take turns and never speak at the same time.
     pub fn dialogue(seconds: f64, seed: u64) -> [Self; 2] {
         let silent = || Script::new(seconds, []);
         let mut speakers = [silent(), silent()];
@@ -129,7 +129,7 @@ impl Script {
         speakers
     }
 
-    /// The same without the words that are not over by `from` and begin before `to`: a long silence.
+    /// Removes the words between `from` and `to`, which leaves a long silence.
     pub fn silent_between(mut self, from: f64, to: f64) -> Self {
         self.words.retain(|word| word.end <= from || word.start >= to);
         self
@@ -140,30 +140,31 @@ impl Script {
         &self.words
     }
 
-    /// The words with a space between them.
+    /// The words, separated by spaces.
     pub fn text(&self) -> String {
         self.words.iter().map(|word| word.word).collect::<Vec<_>>().join(" ")
     }
 
-    /// The length, the silence at the end included.
+    /// The length, including the silence at the end.
     pub fn seconds(&self) -> f64 {
         self.seconds
     }
 }
 
-/// A 16-bit PCM wav file of scripts, made while it is read: memory does not grow with its length.
+/// A 16-bit PCM wav file of scripts. It is generated while it is read, so that memory use does not depend on its length.
 #[derive(Clone, Debug)]
 pub struct Wav {
     rate: u32,
     /// The scripts that are spoken on each channel.
     channels: Vec<Vec<Arc<Script>>>,
-    /// The samples of the words that occur.
+    /// The samples of the words in the scripts.
     voices: Arc<HashMap<&'static str, Vec<i16>>>,
     frames: u64,
 }
 
 impl Wav {
-    /// A file at `rate` samples per second (8000 or more: the highest tone must fit) with a channel for each script, as long as the longest.
+    /// A file with `rate` samples per second (at least 8000, for the highest tone), a channel for each script, and the length of the longest
+    /// script.
     pub fn new(rate: u32, scripts: impl IntoIterator<Item = Script>) -> Self {
         let scripts: Vec<_> = scripts.into_iter().map(Arc::new).collect();
         let used = |word: &str| {
@@ -184,7 +185,7 @@ impl Wav {
         }
     }
 
-    /// The same with everybody on one channel, each less loud.
+    /// The same with all speakers mixed on one channel, at lower volume.
     pub fn mixed(&self) -> Self {
         Wav {
             channels: vec![self.channels.concat()],
@@ -192,12 +193,12 @@ impl Wav {
         }
     }
 
-    /// How many channels it has.
+    /// The number of channels.
     pub fn channels(&self) -> usize {
         self.channels.len()
     }
 
-    /// The file's size.
+    /// The file's size in bytes.
     pub fn length(&self) -> u64 {
         HEADER_BYTES + self.frames * self.frame_bytes()
     }
@@ -206,7 +207,7 @@ impl Wav {
         self.channels.len() as u64 * 2
     }
 
-    /// Some of the file from byte `at`, at most 64 KiB; empty at its end.
+    /// Up to 64 KiB of the file from byte `at`; empty at the end.
     pub fn chunk(&self, at: u64) -> Bytes {
         let Some(at) = at.checked_sub(HEADER_BYTES) else {
             let data = u32::try_from(self.length() - HEADER_BYTES).unwrap_or(u32::MAX);
@@ -227,7 +228,7 @@ impl Wav {
         Bytes::from(data).slice((at % frame_bytes) as usize..)
     }
 
-    /// Adds what is said in these frames to `data`, which is theirs from the script's channel on.
+    /// Adds the speech in these frames to `data`, which begins with the script's channel.
     fn speak(&self, script: &Script, share: i16, frames: std::ops::Range<u64>, data: &mut [u8]) {
         let frame_bytes = self.frame_bytes() as usize;
         let frame = |seconds: f64| (seconds * f64::from(self.rate)).round() as u64;
@@ -240,7 +241,7 @@ impl Wav {
             let voice = self.voices[word.word].as_slice();
             let mut from = frames.start.saturating_sub(start) as usize;
             let to = voice.len().min((frames.end - start) as usize);
-            // Plain indices: this runs for every sample, also in builds that do not optimise.
+            // Plain indices, because this code runs for every sample, also in debug builds.
             while from < to {
                 let at = (start + from as u64 - frames.start) as usize * frame_bytes;
                 let sample = i16::from_le_bytes([data[at], data[at + 1]]) + voice[from] / share;
@@ -250,7 +251,7 @@ impl Wav {
         }
     }
 
-    /// The whole file piece by piece.
+    /// The whole file in chunks.
     pub fn chunks(&self) -> impl Iterator<Item = Bytes> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -314,13 +315,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_a_chord_for_every_word() {
+    fn every_word_has_a_chord() {
         assert_eq!(chords().count(), LEXICON.len());
         assert!(LEXICON.is_sorted_by(|one, other| one < other));
     }
 
     #[test]
-    fn talk_is_the_same_for_the_same_seed_and_has_natural_pauses() {
+    fn spoken_text_depends_only_on_the_seed_and_has_natural_pauses() {
         let script = Script::spoken(300.0, 1);
         assert_eq!(script, Script::spoken(300.0, 1));
         assert_ne!(script.text(), Script::spoken(300.0, 2).text());
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dialogue_has_the_words_of_both_and_one_at_a_time() {
+    fn a_dialogue_has_the_words_of_both_speakers_one_at_a_time() {
         let both = Script::dialogue(60.0, 9);
         assert!(both.iter().all(|script| script.words().len() > 20));
         let mut words = [both[0].words(), both[1].words()].concat();
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_is_the_same_wherever_the_reading_starts() {
+    fn a_chunk_does_not_depend_on_where_reading_starts() {
         let wav = Wav::new(11_025, Script::dialogue(10.0, 4));
         let bytes = wav.bytes();
         assert_eq!(bytes.len() as u64, wav.length());

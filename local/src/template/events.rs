@@ -1,4 +1,4 @@
-//! The events of functions that do not come over HTTP: queues, EventBridge rules and schedules.
+//! Event sources other than HTTP: queues, EventBridge rules and schedules.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     yaml::{TemplateError, items, load, resources, text},
 };
 
-/// A queue that a function works through.
+/// A queue whose messages a function processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSource {
     /// The queue's name in the template.
@@ -19,9 +19,9 @@ pub struct QueueSource {
     pub function: String,
     /// The function's timeout.
     pub timeout: Duration,
-    /// Messages of one invocation, at most.
+    /// The maximum number of messages per invocation.
     pub batch_size: i32,
-    /// Deliveries after which a message goes to the dead-letter queue.
+    /// The number of deliveries after which a message goes to the dead-letter queue.
     pub max_receives: i64,
 }
 
@@ -67,7 +67,7 @@ pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
     Ok(queues)
 }
 
-/// A queue that is given events of EventBridge.
+/// An EventBridge rule with a queue as its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The queue's name in the template.
@@ -79,8 +79,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether the event has one of the sources and detail types. Patterns on its detail are not evaluated: the functions check
-    /// those fields themselves.
+    /// Whether the event has one of the sources and detail types. Patterns for its detail are not evaluated, because the functions check those
+    /// fields themselves.
     pub fn matches(&self, event: &Value) -> bool {
         let is_among = |wanted: &Option<Vec<String>>, name: &str| {
             let value = event[name].as_str().unwrap_or_default();
@@ -121,7 +121,7 @@ pub fn rules(yaml: &str) -> Result<Vec<Rule>, TemplateError> {
     Ok(rules)
 }
 
-/// The resource whose ARN is meant by `!GetAtt NAME.Arn`.
+/// The resource in `!GetAtt NAME.Arn`.
 fn arn_of<'a>(value: Option<&'a Yaml>) -> Option<&'a str> {
     match value {
         Some(Yaml::Tagged(_, attribute)) => text(Some(attribute)).and_then(|text| text.strip_suffix(".Arn")),
@@ -129,7 +129,7 @@ fn arn_of<'a>(value: Option<&'a Yaml>) -> Option<&'a str> {
     }
 }
 
-/// A function that runs every so often.
+/// A function with a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// The function, by the last folder of its `CodeUri`.

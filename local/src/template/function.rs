@@ -6,7 +6,7 @@ use saphyr::{SafelyIndex, Yaml};
 
 use super::yaml::{TemplateError, entries, resources, text};
 
-/// Lambda's timeout for a function that states none.
+/// Lambda's default timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One `AWS::Serverless::Function`.

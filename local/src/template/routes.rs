@@ -23,7 +23,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// The gateway's name for the route, `GET /recordings`.
+    /// The route key, such as `GET /recordings`.
     #[must_use]
     pub fn key(&self) -> String {
         format!("{} {}", self.method, self.path)
@@ -33,7 +33,7 @@ impl Route {
 /// The routes of every `HttpApi` event of every function.
 ///
 /// # Errors
-/// When the text is not YAML, has no HTTP API routes, or says something about a route that the gateway does not understand.
+/// If the text is not YAML, has no HTTP API routes, or has a route that the gateway does not support.
 pub fn routes(yaml: &str) -> Result<Vec<Route>, TemplateError> {
     let documents = load(yaml)?;
     let mut routes = Vec::new();
@@ -58,7 +58,7 @@ pub fn routes(yaml: &str) -> Result<Vec<Route>, TemplateError> {
     Ok(routes)
 }
 
-/// A path the gateway can match. One that ends in a slash is refused because a deployed HTTP API drops it silently.
+/// A path that the gateway can match. A path that ends in a slash is rejected, because a deployed HTTP API silently drops it.
 fn path(path: &str, place: &str) -> Result<String, TemplateError> {
     if !path.starts_with('/') {
         return Err(TemplateError(format!(
@@ -67,7 +67,7 @@ fn path(path: &str, place: &str) -> Result<String, TemplateError> {
     }
     if path.len() > 1 && path.ends_with('/') {
         return Err(TemplateError(format!(
-            "{place}: the path `{path}` ends in a slash, which does not survive a deploy"
+            "{place}: the path `{path}` ends in a slash, and such a route does not exist after a deploy"
         )));
     }
     if path.find("+}").is_some_and(|greedy| greedy + 2 != path.len()) {

@@ -33,18 +33,18 @@ pub struct Index {
     pub name: String,
     /// Its key.
     pub key: Key,
-    /// The attributes that it holds besides the keys.
+    /// The projected attributes.
     pub projection: Projection,
 }
 
-/// The attributes that an index holds besides the keys.
+/// The attributes that an index contains besides the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Projection {
     /// All attributes.
     All,
-    /// None.
+    /// No other attributes.
     KeysOnly,
-    /// These.
+    /// These attributes.
     Include(Vec<String>),
 }
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_cannot_be_created_is_refused_with_the_place_and_the_reason() {
+    fn an_invalid_table_is_rejected_with_the_place_and_the_reason() {
         let table =
             |properties: &str| format!("Resources: {{T: {{Type: 'AWS::DynamoDB::Table', Properties: {properties}}}}}");
         let key = "KeySchema: [{AttributeName: id, KeyType: HASH}]";

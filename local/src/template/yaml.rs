@@ -1,8 +1,8 @@
-//! Reading YAML, and the error of everything that reads the template.
+//! YAML helpers, and the error for an invalid template.
 
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
 
-/// The template cannot be used; the text says where and why.
+/// The template is invalid; the message contains the place and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("template.yaml: {0}")]
 pub struct TemplateError(pub(super) String);

@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn audio_is_told_by_its_first_bytes() {
+    fn audio_is_recognized_by_its_first_bytes() {
         let extension = |first: &[u8]| AudioFormat::of(first).map(|format| format.extension);
         assert_eq!(extension(b"ID3\x04"), Some("mp3"));
         assert_eq!(

@@ -317,8 +317,8 @@ fn placed(transcription: Transcription, part: &Part) -> Speech {
 /// Joins all parts to one transcript: the parts of each channel in order, and the segments of the channels by time.
 fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channels) -> Transcribed {
     parts.sort_by_key(|part| (part.channel, part.index));
-    let told_apart = channels == Channels::Separate && analysis.channels > 1 && !analysis.identical_channels;
-    let speakers = if told_apart { analysis.channels } else { 0 };
+    let are_separate = channels == Channels::Separate && analysis.channels > 1 && !analysis.identical_channels;
+    let speakers = if are_separate { analysis.channels } else { 0 };
     let mut joined = Transcribed {
         audio_seconds: Some(analysis.seconds),
         speakers,

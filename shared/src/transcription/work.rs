@@ -167,11 +167,11 @@ impl Transcriber {
             seconds,
             stream: file.stream()?,
         };
-        let heard = self
+        let transcribed = self
             .whisper
             .transcribe(audio, work.options, work.call_ends(seconds))
             .await;
-        heard.map_err(TranscribeError::Whisper)
+        transcribed.map_err(TranscribeError::Whisper)
     }
 
     /// Makes a paid call for about this many seconds: reserves its price first, and corrects the price afterwards.
@@ -188,10 +188,12 @@ impl Transcriber {
             Reserved::OverBudget => return Err(TranscribeError::OverBudget),
         };
         match call().await {
-            Ok(heard) => {
-                let cost = heard.duration.map_or(expected, |seconds| Cost::of(seconds, price));
+            Ok(transcription) => {
+                let cost = transcription
+                    .duration
+                    .map_or(expected, |seconds| Cost::of(seconds, price));
                 self.usage.settle(reservation, Some(cost)).await;
-                Ok((heard, cost))
+                Ok((transcription, cost))
             }
             // The API may have transcribed the audio and charged for it.
             Err(error @ TranscribeError::Whisper(WhisperError::Timeout | WhisperError::Unexpected(_))) => {

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use super::*;
 
 #[tokio::test]
-async fn a_table_is_written_on_conditions_and_queried_by_its_sparse_index() {
+async fn conditional_writes_and_queries_of_a_sparse_index_work() {
     let (_dir, running) = Running::temporary().await;
     let db = running.dynamodb().await;
     create_calls(&db).await;

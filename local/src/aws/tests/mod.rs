@@ -1,4 +1,4 @@
-//! The local AWS as its clients see it: the real SDKs and plain HTTP, each test with a server and a folder of its own.
+//! Tests of the local AWS with the real SDKs and plain HTTP. Each test has a separate server and folder.
 
 mod dynamodb;
 mod presigned;
@@ -42,7 +42,7 @@ impl Running {
         let listener = bind(0, Reach::Machine).await.unwrap();
         let url = listener.url();
         let (stop, stopping) = oneshot::channel();
-        // A test that ends drops `stop`, which ends the server as well.
+        // Dropping `stop` at the end of a test stops the server.
         let server = tokio::spawn(serve(listener, aws.router(), async {
             stopping.await.unwrap_or_default()
         }));

@@ -24,7 +24,7 @@ async fn presign(get: GetObjectFluentBuilder, begun: Duration) -> String {
 }
 
 #[tokio::test]
-async fn a_presigned_url_plays_seeks_and_downloads() {
+async fn a_presigned_url_supports_playing_seeking_and_downloading() {
     let (_dir, running) = Running::temporary().await;
     put(&running.s3().await).await;
     let http = reqwest::Client::new();
@@ -86,7 +86,7 @@ async fn a_presigned_url_plays_seeks_and_downloads() {
 }
 
 #[tokio::test]
-async fn a_url_that_was_not_signed_for_this_or_has_expired_is_refused() {
+async fn a_url_with_another_signature_or_an_expired_one_is_rejected() {
     let (_dir, running) = Running::temporary().await;
     let s3 = running.s3_as(signer(Some("token"))).await;
     put(&running.s3().await).await;

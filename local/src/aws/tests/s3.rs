@@ -83,7 +83,7 @@ async fn a_missing_object_and_a_missing_bucket_have_different_errors() {
 }
 
 #[tokio::test]
-async fn a_listing_of_more_than_a_thousand_objects_is_sorted_and_whole() {
+async fn a_listing_of_more_than_a_thousand_objects_is_sorted_and_complete() {
     let (dir, running) = Running::temporary().await;
     let s3 = running.s3().await;
     s3.create_bucket().bucket(BUCKET).send().await.unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn an_unknown_table_secret_queue_or_service_is_named_as_the_real_ones_name_it() {
+async fn an_unknown_table_secret_queue_or_service_has_the_same_error_as_in_aws() {
     let (_dir, running) = Running::temporary().await;
 
     let missing = running

@@ -1,9 +1,9 @@
-//! What is kept, what is separate, and outages made on purpose.
+//! Persistence, isolation of instances, and simulated outages.
 
 use super::*;
 
 #[tokio::test]
-async fn tables_objects_secrets_and_queues_survive_a_restart_even_without_a_last_save() {
+async fn tables_objects_secrets_and_queues_survive_a_restart_without_a_final_save() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(dir.path(), DatabaseKind::File).await;
     let db = running.dynamodb().await;
@@ -84,7 +84,7 @@ async fn tables_objects_secrets_and_queues_survive_a_restart_even_without_a_last
 }
 
 #[tokio::test]
-async fn instances_share_nothing() {
+async fn instances_are_isolated() {
     let ((_a, one), (_b, other)) = tokio::join!(Running::temporary(), Running::temporary());
     one.secrets()
         .await

@@ -22,7 +22,7 @@ fn chosen<'a>(gateway: &'a Gateway, method: &str, path: &'a str) -> Option<(&'a 
     route::find(&gateway.routes, method, path).map(|target| (target.route.function.as_str(), target.route.key()))
 }
 
-/// Sends one request to an API whose functions only record what they were called with.
+/// Sends a request to an API whose functions only record their calls.
 async fn call(request: HttpRequest<Body>) -> (Response, Option<(String, LambdaRequest)>) {
     let seen = Arc::new(Mutex::new(None));
     let router = {
@@ -37,7 +37,7 @@ async fn call(request: HttpRequest<Body>) -> (Response, Option<(String, LambdaRe
     (response, seen)
 }
 
-/// The request as the function behind it gets it.
+/// The request that the function receives.
 async fn received(request: HttpRequest<Body>) -> LambdaRequest {
     let (response, seen) = call(request).await;
     assert_eq!(response.status(), 200);

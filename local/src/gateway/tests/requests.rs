@@ -1,9 +1,9 @@
-//! What the function gets.
+//! The requests that functions receive.
 
 use super::*;
 
 #[tokio::test]
-async fn the_function_gets_path_query_and_variables_as_they_were_sent() {
+async fn the_function_receives_path_query_and_variables_unchanged() {
     let request = received(get("/recordings/a%2Fb%00c?x=1&x=2&api_key=a%2Bb+c&%zz=%&flag")).await;
     assert_eq!(request.raw_http_path(), "/recordings/a%2Fb%00c");
     assert_eq!(
@@ -59,7 +59,7 @@ async fn the_context_carries_the_deadline_of_the_functions_own_timeout() {
 }
 
 #[tokio::test]
-async fn repeated_headers_are_joined_and_cookies_arrive_whole() {
+async fn repeated_headers_are_joined_and_cookies_are_complete() {
     let mut request = get("/recordings");
     for (name, value) in [
         ("X-API-Key", "a"),
@@ -80,7 +80,7 @@ async fn repeated_headers_are_joined_and_cookies_arrive_whole() {
 }
 
 #[test]
-fn the_event_is_the_shape_of_payload_format_2() {
+fn the_event_has_payload_format_2() {
     let gateway = gateway();
     let mut request = post(Body::empty());
     request
@@ -114,7 +114,7 @@ fn the_event_is_the_shape_of_payload_format_2() {
 }
 
 #[test]
-fn the_events_for_sam_local_invoke_go_to_the_function_they_are_named_after() {
+fn the_example_events_are_routed_to_the_function_in_their_name() {
     let gateway = gateway();
     for (name, text) in [
         ("get-recording", include_str!("../../../../events/get-recording.json")),
@@ -154,7 +154,7 @@ fn the_events_for_sam_local_invoke_go_to_the_function_they_are_named_after() {
 }
 
 #[tokio::test]
-async fn textual_bodies_arrive_as_text_and_others_byte_for_byte() {
+async fn textual_bodies_are_passed_as_text_and_others_byte_for_byte() {
     for (content_type, body, text) in [
         (
             Some("application/json; charset=utf-8"),
@@ -191,7 +191,7 @@ async fn header_bytes_that_are_not_utf8_do_not_fail_the_request() {
 }
 
 #[tokio::test]
-async fn odd_paths_and_queries_reach_the_function_unchanged() {
+async fn unusual_paths_and_queries_reach_the_function_unchanged() {
     for target in [
         "/recordings/%",
         "/recordings/%ff%fe",
@@ -213,7 +213,7 @@ async fn odd_paths_and_queries_reach_the_function_unchanged() {
 }
 
 #[tokio::test]
-async fn a_host_that_makes_no_url_is_a_bad_request_and_a_missing_one_is_not() {
+async fn an_invalid_host_is_a_bad_request_and_a_missing_one_is_not() {
     for host in ["", "a b", "[::1", "host:99999", "%zz", "a/b", "a?b", "a#b", "\u{fc}"] {
         let mut request = get("/recordings?limit=5");
         request

@@ -1,8 +1,8 @@
-//! What the client gets: the function's response, or the gateway's own error.
+//! The responses that clients receive: the function's response or the gateway's error.
 
 use super::*;
 
-/// The status line that a socket answers, for requests that no HTTP client would send.
+/// The status line of the response on a plain socket, for requests that HTTP clients can't send.
 async fn status_line(address: SocketAddr, request: &[u8]) -> String {
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(request).await.unwrap();
@@ -17,7 +17,7 @@ async fn status_line(address: SocketAddr, request: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn malformed_requests_are_refused_and_the_next_request_is_served() {
+async fn malformed_requests_are_rejected_and_the_next_request_is_served() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = gateway().router(|_, _| async { LambdaResponse::new(LambdaBody::Empty) });

@@ -1,9 +1,9 @@
-//! Which function answers a request.
+//! The function of each request.
 
 use super::*;
 
 #[test]
-fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_trailing_slash() {
+fn every_function_has_its_documented_route_and_one_for_the_trailing_slash() {
     let gateway = gateway();
     let mut routes: Vec<_> = gateway
         .routes
@@ -12,8 +12,8 @@ fn every_function_of_the_template_has_its_documented_route_and_the_one_for_the_t
         .map(|route| (route.function.as_str(), route.key()))
         .collect();
     routes.sort();
-    // `/api/twilio/usage/` comes by the greedy route of list-twilio-recordings, `/recordings/{dispatch_id}/transcript/` by that of get-recording,
-    // `/reports/daily/` by that of get-completeness; they pass them on.
+    // The greedy routes of list-twilio-recordings, get-recording and get-completeness also match `/api/twilio/usage/`,
+    // `/recordings/{dispatch_id}/transcript/` and `/reports/daily/`; these functions call the handlers.
     let expected = [
         ("get-completeness", "GET /reports/completeness"),
         ("get-completeness", "GET /reports/{proxy+}"),
@@ -109,7 +109,7 @@ fn a_trailing_slash_is_another_path_and_no_variable_is_empty() {
 }
 
 #[test]
-fn a_method_without_a_route_has_none_even_where_the_path_has() {
+fn a_path_with_a_route_for_another_method_does_not_match() {
     let gateway = gateway();
     for (method, path) in [
         ("POST", "/recordings"),
@@ -122,7 +122,7 @@ fn a_method_without_a_route_has_none_even_where_the_path_has() {
 }
 
 #[test]
-fn the_most_specific_route_wins_whatever_the_order_in_the_template() {
+fn the_most_specific_route_is_used_in_any_order_of_the_template() {
     let route = |method: &str, path: &str| Route {
         method: method.to_owned(),
         path: path.to_owned(),
@@ -148,7 +148,7 @@ fn the_most_specific_route_wins_whatever_the_order_in_the_template() {
 }
 
 #[test]
-fn a_template_that_cannot_be_served_is_refused_with_the_place_and_the_reason() {
+fn an_invalid_template_is_rejected_with_the_place_and_the_reason() {
     let template =
         |function: &str| format!("Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties:\n{function}");
     let event = |path: &str| {
@@ -179,7 +179,7 @@ fn a_template_that_cannot_be_served_is_refused_with_the_place_and_the_reason() {
 }
 
 #[test]
-fn a_function_without_a_timeout_has_the_global_one_or_lambdas_three_seconds() {
+fn a_function_without_a_timeout_uses_the_global_one_or_lambdas_default_of_three_seconds() {
     let function = "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties: {CodeUri: functions/f/, Events: {E: {Type: HttpApi, Properties: {Method: get, Path: /x}}}}\n";
     let timeout = |yaml: &str| Gateway::from_template(yaml).unwrap().routes[0].timeout;
     assert_eq!(timeout(function), Duration::from_secs(3));

@@ -1,4 +1,4 @@
-//! Responses in JSON, Twilio's errors among them.
+//! JSON responses, including Twilio's errors.
 
 use axum::{
     body::Body,
@@ -36,7 +36,7 @@ pub(super) fn not_found(path: &str) -> Response<Body> {
     )
 }
 
-/// Twilio's own error for a status.
+/// Twilio's error for a status.
 pub(super) fn status_error(status: StatusCode, path: &str) -> Response<Body> {
     match status.as_u16() {
         401 => {

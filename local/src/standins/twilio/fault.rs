@@ -1,36 +1,36 @@
-//! Faults that a test injects, and the log that it reads.
+//! Injected faults, and the log of requests.
 
 /// A request in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
     /// `GET`, `HEAD`, ...
     pub method: String,
-    /// Without the query.
+    /// The path, without the query string.
     pub path: String,
-    /// As it was sent; empty when there is none.
+    /// The query string as it was sent; empty if there is none.
     pub query: String,
-    /// Whether it had the account's credentials.
+    /// Whether the request had the account's credentials.
     pub authorized: bool,
 }
 
 /// A fault to inject with [`Twilio::fault`](super::Twilio::fault).
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// This answer in place of the right one.
+    /// Return this response.
     Status {
         /// HTTP status.
         status: u16,
         /// `Retry-After` in seconds.
         retry_after: Option<u64>,
-        /// Sent as JSON; `None` sends Twilio's own error for that status.
+        /// The body, sent as JSON; `None` sends Twilio's error for the status.
         body: Option<String>,
     },
-    /// Never answer.
+    /// Never respond.
     Hang,
-    /// 302 to this URL.
+    /// Redirect with status 302 to this URL.
     Redirect(String),
-    /// The right headers, half of the body, then the connection breaks.
+    /// Send the right headers and half of the body, and then break the connection.
     Truncate,
-    /// The right answer without `Content-Length` (chunked).
+    /// Send the right response without `Content-Length` (chunked).
     NoContentLength,
 }

@@ -13,7 +13,7 @@ use super::{
     recording::Recording,
 };
 
-/// A page of `recordings`, which are sorted from the newest on.
+/// A page of `recordings`, which are sorted newest first.
 pub(super) fn page(account: &str, recordings: &[Recording], uri: &Uri) -> Response<Body> {
     let query = match ListQuery::parse(uri) {
         Ok(query) => query,
@@ -64,7 +64,7 @@ pub(super) fn query_pairs(uri: &Uri) -> Vec<(String, String)> {
 struct ListQuery {
     page_size: usize,
     page: usize,
-    /// Whether the page lies after (`PA`) or before (`PB`) the recording with this SID.
+    /// Whether the page is after (`PA`) or before (`PB`) the recording with this SID.
     token: Option<(bool, String)>,
     call_sid: Option<String>,
     conference_sid: Option<String>,
@@ -77,7 +77,7 @@ struct ListQuery {
 }
 
 impl ListQuery {
-    /// The error is Twilio's code and message.
+    /// Parses the parameters. The error is Twilio's code and message.
     fn parse(uri: &Uri) -> Result<Self, (u32, String)> {
         let mut parsed = ListQuery {
             page_size: 50,

@@ -1,4 +1,4 @@
-//! The audio of a recording, and the HTTP of files: lengths, single ranges, HEAD.
+//! The media of a recording, and file responses with lengths, single ranges and HEAD.
 
 use std::io::Cursor;
 
@@ -12,29 +12,29 @@ use crate::standins::{
     tones::{self, wav_header},
 };
 
-/// The audio that Twilio keeps of a recording. Served while the recording is `completed` and not in the customer's own storage; 404 otherwise.
+/// The media of a recording. It is served while the recording is `completed` and not in external storage; otherwise requests return 404.
 #[derive(Clone, Debug, Default)]
 pub enum Media {
-    /// Nothing: 404.
+    /// No media: 404.
     #[default]
     None,
-    /// Always this HTTP status.
+    /// Requests always return this HTTP status.
     Status(u16),
-    /// An mp3 file, and for a recording on two channels also that form. The `.wav` is decoded from it; where it cannot be, that is 404.
-    /// Bytes of any other format are served as well.
+    /// An mp3 file, with an additional two-channel file for recordings on two channels. The `.wav` is decoded from it, or is a 404 if that is
+    /// not possible. Bytes of other formats are served as well.
     Mp3 {
-        /// One channel.
+        /// The file with one channel.
         mono: Bytes,
-        /// Two channels, if it was recorded so.
+        /// The file with two channels, if there is one.
         dual: Option<Bytes>,
     },
-    /// Silence of this many bytes (mono), made while it is sent: valid 8 kHz 32 kbit/s mp3 frames, or 8 kHz 16-bit wav.
+    /// Mono silence of this many bytes, generated while it is sent: valid 8 kHz 32 kbit/s mp3 frames, or 8 kHz 16-bit wav.
     Generated {
-        /// Length of the file, whatever its extension.
+        /// Length of the file, for both extensions.
         bytes: u64,
     },
-    /// Words for the stand-in Whisper on one or two channels, made while they are sent. For want of an encoder it is a wav file under either
-    /// extension, as its content type says. One channel of two is both mixed.
+    /// Synthetic speech on one or two channels, generated while it is sent. There is no mp3 encoder, so it is a wav file for both extensions,
+    /// with the content type of wav. If one channel is requested of two, both are mixed.
     Tones(tones::Wav),
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Extension {
     Wav,
 }
 
-/// `RequestedChannels=2` of a recording that has one.
+/// The error for `RequestedChannels=2` of a recording with one channel.
 pub(super) struct ChannelsUnavailable;
 
 impl Media {
@@ -56,7 +56,8 @@ impl Media {
         }
     }
 
-    /// The file with this extension, `None` where there is none. `channels` as requested, otherwise as recorded.
+    /// The file with this extension; `None` if there is none. `channels` is the requested number of channels; the default is the recorded
+    /// number.
     pub(super) fn file(&self, extension: Extension, channels: Option<u8>) -> Result<Option<File>, ChannelsUnavailable> {
         let two = match self {
             Media::Mp3 { dual, .. } => dual.is_some(),
@@ -104,7 +105,7 @@ pub(super) struct File {
 }
 
 enum Content {
-    /// `head` and then `pattern` over and over.
+    /// `head`, and then `pattern` repeatedly.
     Repeated {
         head: Bytes,
         pattern: Bytes,
@@ -154,7 +155,7 @@ impl File {
         }
     }
 
-    /// The bytes at `at`, as many as are at hand.
+    /// The next available bytes from `at`.
     fn chunk(&self, at: u64) -> Bytes {
         match &self.content {
             Content::Repeated { head, .. } if at < head.len() as u64 => head.slice(at as usize..),
@@ -165,7 +166,7 @@ impl File {
         }
     }
 
-    /// 200, or for a `Range` of one part 206 or 416. Other ranges are ignored, as HTTP allows.
+    /// The response: 200, or 206 or 416 for a `Range` with one part. Other ranges are ignored, as HTTP allows.
     pub(super) fn respond(self, method: &Method, headers: &HeaderMap) -> Response<Body> {
         let length = self.length;
         let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
@@ -218,7 +219,7 @@ impl File {
     }
 }
 
-/// 16-bit PCM, as Twilio's `.wav`.
+/// Decodes to 16-bit PCM, like Twilio's `.wav`.
 fn wav(mp3: &Bytes) -> Option<Bytes> {
     let mut pcm = Vec::new();
     let decoded = audio::decode(Cursor::new(mp3.clone()), |_, _, samples| {

@@ -1,8 +1,8 @@
-//! A stand-in for the part of Twilio's REST API that concerns recordings: list, fetch and media of one account, under
-//! `/2010-04-01/Accounts/{account}/`. Wire format: Twilio's own, version 2010-04-01.
+//! A stand-in for Twilio's REST API for recordings: list, fetch and media of one account, under `/2010-04-01/Accounts/{account}/`. The wire
+//! format is Twilio's, version 2010-04-01.
 //!
-//! It differs from the real one where that helps a demo: recordings whose status is `deleted` are listed unless `IncludeSoftDeleted=false`
-//! is asked for, and a recording's `track` is in its row when it is known.
+//! It differs from Twilio where that helps the demo: recordings with the status `deleted` are listed unless `IncludeSoftDeleted=false` is
+//! requested, and a recording's `track` is returned if it is known.
 
 mod error;
 mod fault;

@@ -1,46 +1,47 @@
-//! One recording, and its row in Twilio's responses.
+//! A recording, and its JSON in Twilio's responses.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::media::Media;
 
-/// One recording as Twilio knows it.
+/// A recording.
 #[derive(Clone, Debug)]
 pub struct Recording {
     /// `RE` and hex digits.
     pub sid: String,
-    /// The parent call.
+    /// SID of the parent call.
     pub call_sid: String,
-    /// The conference, if it was one.
+    /// SID of the conference, if it was one.
     pub conference_sid: Option<String>,
     /// `in-progress`, `paused`, `stopped`, `processing`, `completed`, `absent` or `deleted`.
     pub status: String,
     /// 1 or 2.
     pub channels: u8,
-    /// What started it: `RecordVerb`, `DialVerb`, `Conference`, `OutboundAPI`, `Trunking`, `StartCallRecordingAPI`, `StartConferenceRecordingAPI`.
+    /// How it was started: `RecordVerb`, `DialVerb`, `Conference`, `OutboundAPI`, `Trunking`, `StartCallRecordingAPI`,
+    /// `StartConferenceRecordingAPI`.
     pub source: String,
-    /// Seconds; sent as a string.
+    /// Length in seconds; sent as a string.
     pub duration: Option<u32>,
-    /// Sent as RFC 2822, like the other two.
+    /// When it was created; sent as RFC 2822, like the next two.
     pub date_created: Timestamp,
-    /// Last change.
+    /// When it was last changed.
     pub date_updated: Timestamp,
-    /// When recording began.
+    /// When the recording began.
     pub start_time: Timestamp,
-    /// As Twilio writes it: a decimal in a string, usually negative.
+    /// The price as Twilio sends it: a decimal string, usually negative.
     pub price: Option<String>,
     /// ISO 4217 code.
     pub price_unit: Option<String>,
-    /// Why an `absent` one is: 16101 too short, 16102 silent.
+    /// Why a recording is `absent`: 16101 too short, 16102 silent.
     pub error_code: Option<u32>,
-    /// `inbound`, `outbound` or `both`. The real account list never has it; sent when known.
+    /// `inbound`, `outbound` or `both`. Twilio's account list never contains it; it is sent here if it is known.
     pub track: Option<String>,
-    /// The parameters of an encrypted recording, whose media is then ciphertext.
+    /// The parameters of an encrypted recording, whose media is ciphertext.
     pub encryption_details: Option<Value>,
-    /// The full URL in the customer's own storage; Twilio then has no media itself.
+    /// The URL in external storage; Twilio then has no media.
     pub external_media_url: Option<String>,
-    /// The sound.
+    /// The media.
     pub media: Media,
 }
 
@@ -71,7 +72,7 @@ impl Default for Recording {
 }
 
 impl Recording {
-    /// The recording as Twilio writes it, for this account.
+    /// The recording's JSON for this account.
     pub(super) fn row(&self, account: &str) -> Value {
         let uri = format!("/2010-04-01/Accounts/{account}/Recordings/{}", self.sid);
         let mut row = json!({

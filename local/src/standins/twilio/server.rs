@@ -24,14 +24,14 @@ use super::{
 
 struct Inner {
     account_sid: String,
-    /// User names and passwords that are accepted.
+    /// Accepted user names and passwords.
     credentials: Mutex<Vec<(String, String)>>,
-    /// Newest first.
+    /// The recordings, newest first.
     recordings: Mutex<Vec<Recording>>,
     log: watch::Sender<Vec<Logged>>,
-    /// The part of a path, the fault, and how often it is still to happen (`None`: always).
+    /// Part of a path, the fault, and how often it still occurs (`None`: always).
     faults: Mutex<Vec<(String, Fault, Option<usize>)>>,
-    /// Each call's SID and the number that was called.
+    /// Each call's SID and called number.
     calls: Mutex<Vec<(String, String)>>,
 }
 
@@ -63,12 +63,12 @@ impl Twilio {
         }
     }
 
-    /// Accepts this API key (`SK...` and its secret), too.
+    /// Also accepts this API key (`SK...` and its secret).
     pub fn add_api_key(&self, sid: impl Into<String>, secret: impl Into<String>) {
         lock(&self.inner.credentials).push((sid.into(), secret.into()));
     }
 
-    /// Adds a recording, or replaces the one with that SID.
+    /// Adds a recording or replaces the one with the same SID.
     pub fn add(&self, recording: Recording) {
         let mut recordings = lock(&self.inner.recordings);
         recordings.retain(|known| known.sid != recording.sid);
@@ -81,24 +81,24 @@ impl Twilio {
         lock(&self.inner.calls).push((call_sid.into(), to.into()));
     }
 
-    /// Removes a recording altogether.
+    /// Removes a recording.
     pub fn remove(&self, sid: &str) {
         lock(&self.inner.recordings).retain(|known| known.sid != sid);
     }
 
-    /// Every request so far, oldest first.
+    /// All requests so far, oldest first.
     pub fn requests(&self) -> Vec<Logged> {
         self.inner.log.borrow().clone()
     }
 
     /// Waits until there have been `count` requests.
     pub async fn wait_for_requests(&self, count: usize) {
-        // It fails only without a sender, and `self` holds that.
+        // This fails only without a sender, which `self` owns.
         let _ = self.inner.log.subscribe().wait_for(|log| log.len() >= count).await;
     }
 
-    /// Injects a fault into requests whose path contains `path_contains`, `times` times or (`None`) until [`Self::clear_faults`].
-    /// Of several faults the one injected first happens.
+    /// Injects a fault into requests whose path contains `path_contains`, `times` times or (`None`) until [`Self::clear_faults`]. Of several
+    /// matching faults the first injected one is used.
     pub fn fault(&self, path_contains: impl Into<String>, fault: Fault, times: Option<usize>) {
         lock(&self.inner.faults).push((path_contains.into(), fault, times));
     }
@@ -108,7 +108,7 @@ impl Twilio {
         lock(&self.inner.faults).clear();
     }
 
-    /// The API, to be served at the root of a host.
+    /// The router of the API, to be served at the root of a host.
     pub fn router(&self) -> Router {
         Router::new().fallback(serve).with_state(self.clone())
     }
@@ -169,7 +169,7 @@ impl Twilio {
         }
     }
 
-    /// `RE....json`, or the media `RE....mp3`, `RE....wav`, `RE...`.
+    /// Returns `RE....json`, or the media `RE....mp3`, `RE....wav` or `RE...`.
     fn recording(&self, file: &str, request: &Request) -> Response<Body> {
         let path = request.uri().path();
         let (sid, extension) = file.split_once('.').unwrap_or((file, "wav"));
@@ -266,7 +266,7 @@ async fn serve(State(twilio): State<Twilio>, request: Request) -> Response<Body>
     }
 }
 
-/// The same headers with the whole length, but only half of the body.
+/// The same response with the full length in its headers and only half of the body.
 fn truncated(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     let declared = head
@@ -284,7 +284,7 @@ fn truncated(response: Response<Body>) -> Response<Body> {
         std::future::ready(Some(chunk).filter(|chunk| chunk.as_ref().map_or(true, |chunk| !chunk.is_empty())))
     });
     let cut = stream::once(async {
-        // Lets the server send what it has before it drops the connection.
+        // Lets the server send the first half before it drops the connection.
         tokio::task::yield_now().await;
         Err(axum::Error::new(std::io::Error::other("cut by a fault")))
     });

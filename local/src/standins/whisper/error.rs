@@ -10,10 +10,10 @@ use axum::{
 use http_body_util::LengthLimitError;
 use serde_json::json;
 
-/// The largest request body in bytes, all multipart framing included (OpenAI's limit, 25 MiB).
+/// The maximum size of a request body in bytes, including multipart framing (OpenAI's limit, 25 MiB).
 pub const MAX_BODY_BYTES: u64 = 26_214_400;
 
-/// An error as OpenAI words it.
+/// An error in OpenAI's format.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,

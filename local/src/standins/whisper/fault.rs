@@ -1,4 +1,4 @@
-//! Faults that a test injects.
+//! Injected faults.
 
 use std::sync::Arc;
 
@@ -6,32 +6,32 @@ use tokio::sync::Semaphore;
 
 use super::sentence::without_punctuation;
 
-/// A fault to inject with [`Whisper::fault`](super::Whisper::fault). It happens after the request has been read, logged and transcribed.
+/// A fault to inject with [`Whisper::fault`](super::Whisper::fault). It occurs after the request has been read, logged and transcribed.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// This answer in place of the right one.
+    /// Return this response.
     Status {
         /// HTTP status.
         status: u16,
-        /// Further headers, such as `retry-after`.
+        /// Additional headers, such as `retry-after`.
         headers: Vec<(String, String)>,
-        /// The body, sent as JSON whatever it is.
+        /// The body, sent with the content type of JSON.
         body: String,
     },
-    /// Never answer.
+    /// Never respond.
     Hang,
-    /// Wait for a permit before the intended response: `add_permits(1)` lets one request go on.
+    /// Wait for a permit before the response: `add_permits(1)` lets one request continue.
     Gate(Arc<Semaphore>),
-    /// Break the connection in place of an answer.
+    /// Break the connection without a response.
     Cut,
-    /// Only for this call, counted from 1 as [`Whisper::calls`] does.
+    /// Only for this call, counted from 1 like [`Whisper::calls`].
     OnCall(usize, Box<Fault>),
-    /// Only where this word is in the transcript, a word of [`tones`](crate::standins::tones) or of a clip.
+    /// Only if the transcript contains this word, which is a word of [`tones`](crate::standins::tones) or of a clip.
     OnWord(String, Box<Fault>),
 }
 
 impl Fault {
-    /// The fault that happens to this call; without a text, those that need none.
+    /// The fault for this call. Without a text, only faults that do not depend on it apply.
     pub(super) fn applicable(&self, call: usize, text: Option<&str>) -> Option<&Fault> {
         match self {
             Fault::OnCall(only, fault) => fault.applicable(call, text).filter(|_| *only == call),

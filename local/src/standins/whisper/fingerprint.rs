@@ -1,21 +1,21 @@
-//! Recognizes a clip from its decoded sound: the loudness of three frequency bands in steps of 50 ms.
-//! Bitrate, container, sample rate, channels, and silence before and after do not change it much; other words do.
+//! Recognizes a clip from its decoded audio by the loudness of three frequency bands in steps of 50 ms. Bit rate, container, sample rate,
+//! channels, and silence before and after hardly change this fingerprint; other speech does.
 
 const STEPS_PER_SECOND: u64 = 20;
-/// Upper edges of the bands in Hz, all inside what an 8 kHz telephone recording can hold.
+/// Upper edges of the bands in Hz, all within the range of an 8 kHz telephone recording.
 const EDGES: [f32; 3] = [400.0, 1200.0, 3200.0];
-/// Quieter than this (RMS of full scale 1, -60 dB) is silence.
+/// Audio with a lower RMS than this (full scale is 1; -60 dB) is silence.
 const SILENCE: f32 = 0.001;
-/// A step this much quieter than the loudest one is a pause.
+/// A step with less than this fraction of the loudest step is a pause.
 const PAUSE: f32 = 0.03;
-/// A pause of so many steps, which is 0.75 s, separates phrases.
+/// A pause of this many steps (0.75 s) separates phrases.
 const LONG_PAUSE: usize = 15;
-/// How far two recordings of one clip may be shifted against each other, and differ in length. Encoders shift by a step or two.
+/// The maximum shift and length difference, in steps, of two recordings of one clip. Encoders shift by a step or two.
 const SHIFT: i64 = 5;
-/// The same clip through other codecs scores above 0.94, another clip below 0.6 (see the tests).
+/// The minimum similarity of the same clip. With other codecs it is above 0.94, and for another clip below 0.6 (see the tests).
 const SAME: f32 = 0.9;
 
-/// Grows while audio is decoded: 12 bytes for each 50 ms.
+/// The fingerprint of audio, which is extended during decoding: 12 bytes for each 50 ms.
 #[derive(Default)]
 pub(super) struct Fingerprint {
     steps: Vec<[f32; 3]>,
@@ -26,12 +26,12 @@ pub(super) struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Takes the next interleaved samples.
+    /// Processes the next interleaved samples.
     pub(super) fn push(&mut self, rate: u32, channels: usize, samples: &[f32]) {
         let [low, mid, high] = EDGES.map(|edge| 1.0 - (-std::f32::consts::TAU * edge / rate as f32).exp());
         let scale = 1.0 / channels as f32;
         let mut at = 0;
-        // Plain locals and indices: this runs for every sample, also in builds that do not optimise.
+        // Plain locals and indices, because this code runs for every sample, also in debug builds.
         while at + channels <= samples.len() {
             let ([mut below_low, mut below_mid, mut below_high], [mut sum_low, mut sum_mid, mut sum_high]) =
                 (self.low_pass, self.sums);
@@ -98,8 +98,8 @@ impl Fingerprint {
         sounds
     }
 
-    /// The sound between long pauses, each value compressed so that loud vowels do not drown the rest. How long the pauses are does not
-    /// matter: whoever sends audio may have shortened them.
+    /// The steps between long pauses, with compressed values so that loud vowels do not dominate. The length of the pauses does not matter,
+    /// because the caller may have shortened them.
     fn phrases(&self) -> Vec<Vec<[f32; 3]>> {
         let mut phrases: Vec<std::ops::Range<usize>> = Vec::new();
         for sound in self.sounds() {
@@ -113,7 +113,7 @@ impl Fingerprint {
         phrases.into_iter().map(compressed).collect()
     }
 
-    /// Whether both are recordings of the same words by the same voice.
+    /// Whether both are recordings of the same clip.
     pub(super) fn matches(&self, other: &Self) -> bool {
         self.similarity(other) > SAME
     }
@@ -138,7 +138,7 @@ impl Fingerprint {
         alike / steps as f32
     }
 
-    /// Start and end in seconds of each of `count` sentences: the longest pauses are taken to be those between sentences.
+    /// Start and end in seconds of each of `count` sentences. The longest pauses are assumed to be between sentences.
     pub(super) fn sentences(&self, count: usize) -> Vec<(f64, f64)> {
         let sounds = self.sounds();
         let mut breaks: Vec<usize> = (1..sounds.len()).collect();
@@ -157,7 +157,7 @@ impl Fingerprint {
     }
 }
 
-/// Pearson's correlation of `a` and `b` moved by `shift` steps; what one has and the other lacks counts as silence.
+/// Pearson's correlation of `a` and `b` shifted by `shift` steps. Missing steps count as silence.
 fn correlation(a: &[[f32; 3]], b: &[[f32; 3]], shift: i64) -> f32 {
     let step = |of: &[[f32; 3]], at: i64| {
         usize::try_from(at)

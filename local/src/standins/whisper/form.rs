@@ -1,4 +1,4 @@
-//! Reading the upload.
+//! Parsing of uploads.
 
 use std::io::Seek as _;
 
@@ -14,14 +14,15 @@ use tokio::io::AsyncWriteExt as _;
 pub use super::error::MAX_BODY_BYTES;
 use super::{error::Refusal, log::Logged};
 
-/// The form of a request. The file is on disk, so that memory does not grow with it.
+/// The form of a request. The file is stored on disk, so that memory use does not depend on its size.
 #[derive(Default)]
 pub(super) struct Form {
     pub(super) file: Option<std::fs::File>,
     pub(super) logged: Logged,
 }
 
-/// Reads the whole body even when it is refused: a client still writing would otherwise see a broken connection in place of the answer.
+/// Reads the whole body even if the request is rejected, because a client that is still writing would see a broken connection instead of the
+/// response.
 pub(super) async fn read_form(request: Request, form: &mut Form) -> Result<(), Refusal> {
     let length = request.body().size_hint().exact();
     if let Some(bytes) = length.filter(|bytes| *bytes > MAX_BODY_BYTES) {

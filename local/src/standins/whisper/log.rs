@@ -1,30 +1,30 @@
-//! The log that tests read.
+//! The log of requests, for tests.
 
-/// A transcription request in the log, whatever its response was.
+/// A transcription request in the log.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Logged {
     /// The uploaded file's name.
     pub file_name: Option<String>,
     /// The uploaded file's content type.
     pub content_type: Option<String>,
-    /// Bytes of the file, without multipart framing; 0 when the body was too large to be read.
+    /// Size of the file without multipart framing; 0 if the body was too large.
     pub file_bytes: u64,
-    /// All other fields in their order.
+    /// All other fields, in order.
     pub fields: Vec<(String, String)>,
-    /// Whether it had the right key.
+    /// Whether the request had the right key.
     pub authorized: bool,
-    /// The SHA-256 of the file, in hex; `None` without a whole file.
+    /// The SHA-256 of the file in hex; `None` if the file is incomplete.
     pub sha256: Option<String>,
-    /// The length of the audio; `None` while it is not decoded, or when it cannot be.
+    /// The length of the audio; `None` until it is decoded, or if it can't be decoded.
     pub seconds: Option<f64>,
-    /// The transcript, even when a fault replaced the response; `None` like `seconds`, and when the request was refused.
+    /// The transcript, even if a fault replaced the response; `None` in the cases of `seconds`, and if the request was rejected.
     pub text: Option<String>,
-    /// The status of the response; `None` while there is none, and for good when the client goes away or the connection is cut.
+    /// The status of the response; `None` until there is one, and permanently if the client disconnects or a fault breaks the connection.
     pub status: Option<u16>,
 }
 
 impl Logged {
-    /// The seconds that a success is billed for, rounded up.
+    /// The billed seconds of a successful request, rounded up.
     pub fn billed_seconds(&self) -> u64 {
         let paid = self.seconds.filter(|_| self.status == Some(200));
         paid.unwrap_or_default().ceil() as u64

@@ -1,6 +1,6 @@
-//! A stand-in for OpenAI's transcription endpoint, `POST /v1/audio/transcriptions`. It checks what the real one checks and decodes the audio
-//! for real, but recognizes only the language of [`tones`](super::tones) and the clips of the demo: silence is an empty text,
-//! and anything else it refuses with a 400 whose code is `standin_unknown_audio`. Wire format and errors: OpenAI's.
+//! A stand-in for OpenAI's transcription endpoint, `POST /v1/audio/transcriptions`, with OpenAI's wire format and errors. It makes the same
+//! checks as OpenAI and decodes the audio, but recognizes only the synthetic speech of [`tones`](super::tones) and the clips of the demo.
+//! Silence is an empty text; for any other audio it returns 400 with the code `standin_unknown_audio`.
 
 mod error;
 mod fault;

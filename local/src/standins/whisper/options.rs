@@ -1,4 +1,4 @@
-//! The fields of a request besides the file.
+//! The options in the fields of a request.
 
 use axum::http::StatusCode;
 

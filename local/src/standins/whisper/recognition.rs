@@ -1,4 +1,4 @@
-//! From an upload to a transcript.
+//! Transcribes an upload.
 
 use std::{io::Cursor, sync::OnceLock};
 
@@ -17,7 +17,7 @@ use crate::{
     standins::audio,
 };
 
-/// File name extensions, and the containers each may hold.
+/// File name extensions and their containers.
 const EXTENSIONS: [(&str, &str); 9] = [
     ("flac", "flac"),
     ("m4a", "isomp4"),
@@ -31,17 +31,17 @@ const EXTENSIONS: [(&str, &str); 9] = [
 ];
 const MINIMUM_SECONDS: f64 = 0.1;
 const GPT_4O_MAXIMUM_SECONDS: f64 = 1400.0;
-/// A text that the real Whisper is known to hallucinate in long silence.
+/// A text that Whisper often hallucinates in long silences.
 const HALLUCINATION: &str = "Thank you for watching.";
 
 /// A successful transcription.
 pub(super) struct Transcribed {
-    /// The transcript, whatever the format of the response.
+    /// The transcript, independent of the response format.
     pub(super) text: String,
     pub(super) response: Response<Body>,
 }
 
-/// Transcribes an upload; `decoded_seconds` gets the length of the audio, in seconds, before it is checked.
+/// Transcribes an upload. `decoded_seconds` is set to the length of the audio in seconds before the length is checked.
 pub(super) fn transcribe(
     form: Form,
     hallucinates: bool,
@@ -104,7 +104,7 @@ pub(super) fn transcribe(
     })
 }
 
-/// The sentences of the clip or of the tones, with their times in the audio; none for silence.
+/// The sentences of the clip or of the synthetic speech, with their times; none for silence.
 fn recognize(fingerprint: &Fingerprint, tones: Recognized, hallucinates: bool) -> Result<Vec<Sentence>, Refusal> {
     if fingerprint.is_silence() || tones.tones {
         let mut sentences = sentences(&tones.words);
@@ -132,14 +132,14 @@ fn recognize(fingerprint: &Fingerprint, tones: Recognized, hallucinates: bool) -
         .collect())
 }
 
-/// One recording of a clip.
+/// A recording of a clip.
 struct KnownAudio {
     fingerprint: Fingerprint,
     sentences: Vec<&'static str>,
 }
 
 impl KnownAudio {
-    /// One channel of a file, or all channels mixed.
+    /// From one channel of a file, or from all channels mixed.
     fn new(file: &'static [u8], channel: Option<usize>, sentences: impl Iterator<Item = &'static str>) -> Self {
         let mut fingerprint = Fingerprint::default();
         audio::decode(Cursor::new(file), |rate, channels, samples| match channel {
@@ -156,7 +156,7 @@ impl KnownAudio {
         }
     }
 
-    /// The whole clip, and each of the two speakers, who take turns, where they have channels of their own.
+    /// The whole clip, and each of its two speakers, who take turns, if they are on separate channels.
     fn of_clip(clip: &'static Clip) -> Vec<Self> {
         let speaker = |channel| {
             let turns = clip.sentences().skip(channel).step_by(2);
@@ -167,7 +167,7 @@ impl KnownAudio {
     }
 }
 
-/// Every recording of every clip. A clip is decoded when it is first compared.
+/// All recordings of all clips. A clip is decoded when it is first compared.
 fn known_audio() -> impl Iterator<Item = &'static KnownAudio> {
     static KNOWN: [OnceLock<Vec<KnownAudio>>; CLIPS.len()] = [const { OnceLock::new() }; CLIPS.len()];
     std::iter::zip(&KNOWN, &CLIPS).flat_map(|(known, clip)| known.get_or_init(|| KnownAudio::of_clip(clip)))

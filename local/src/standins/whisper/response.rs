@@ -1,4 +1,4 @@
-//! The response in each format.
+//! Responses in all formats.
 
 use std::fmt::Write as _;
 
@@ -84,7 +84,7 @@ impl Options {
     }
 }
 
-/// SubRip with a comma, WebVTT (whose cues need no number) with a point before the milliseconds.
+/// SubRip has a comma before the milliseconds, WebVTT (whose cues need no numbers) a point.
 fn subtitles(sentences: &[Sentence], point: char) -> String {
     let time = |seconds: f64| {
         let ms = (seconds * 1000.0).round() as u64;

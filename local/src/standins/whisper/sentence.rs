@@ -1,8 +1,8 @@
-//! The parts of a transcript: sentences and their words, with times in the audio.
+//! Sentences and words of a transcript, with their times.
 
 use crate::standins::tones;
 
-/// Segments of tones are no longer than this many seconds.
+/// The maximum length of a segment of synthetic speech in seconds.
 const SEGMENT_SECONDS: f64 = 30.0;
 
 pub(super) struct Sentence {
@@ -14,14 +14,14 @@ pub(super) struct Sentence {
 }
 
 pub(super) struct Word {
-    /// Without punctuation.
+    /// The word without punctuation.
     pub(super) word: String,
     pub(super) start: f64,
     pub(super) end: f64,
 }
 
 impl Sentence {
-    /// One whose time is shared out to its words by their letters.
+    /// A sentence whose time is distributed to its words by their numbers of letters.
     pub(super) fn spread(text: &str, start: f64, end: f64) -> Self {
         let letters = |word: &str| word.chars().count() as f64;
         let per_letter = (end - start) / text.split(' ').map(letters).sum::<f64>();
@@ -55,7 +55,7 @@ pub(super) fn text(sentences: &[Sentence]) -> String {
     texts.join(" ")
 }
 
-/// The recognized words as sentences, which end at pauses and where they get long.
+/// Groups recognized words into sentences, which end at pauses or at the maximum length.
 pub(super) fn sentences(words: &[tones::Word]) -> Vec<Sentence> {
     let mut sentences: Vec<Sentence> = Vec::new();
     for tones::Word { word, start, end } in words {

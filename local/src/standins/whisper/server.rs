@@ -40,7 +40,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Whisper {
-    /// Accepts this bearer token.
+    /// A stand-in that accepts this bearer token.
     pub fn new(api_key: impl Into<String>) -> Self {
         let (log, faults, hallucinates) = Default::default();
         Whisper {
@@ -53,7 +53,7 @@ impl Whisper {
         }
     }
 
-    /// The API, to be served at the root of a host: its base URL ends in `/v1`.
+    /// The router of the API, to be served at the root of a host. Its base URL ends in `/v1`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/v1/audio/transcriptions", post(handle))
@@ -63,12 +63,12 @@ impl Whisper {
             .with_state(self.clone())
     }
 
-    /// Every transcription request that has been read so far, oldest first.
+    /// All transcription requests so far, oldest first.
     pub fn requests(&self) -> Vec<Logged> {
         self.inner.log.borrow().clone()
     }
 
-    /// How many transcription requests have been read so far.
+    /// The number of transcription requests so far.
     pub fn calls(&self) -> usize {
         self.inner.log.borrow().len()
     }
@@ -79,18 +79,18 @@ impl Whisper {
         let _ = self.inner.log.subscribe().wait_for(|log| log.len() >= calls).await;
     }
 
-    /// The seconds that all successful responses so far are billed for.
+    /// The billed seconds of all successful responses so far.
     pub fn billed_seconds(&self) -> u64 {
         self.inner.log.borrow().iter().map(Logged::billed_seconds).sum()
     }
 
-    /// Whether it hallucinates text in silence of 5 s or more, as the real one does: segments of "Thank you for watching." with a `no_speech_prob`
-    /// of 0.9 and an `avg_logprob` of -1.4. Off at first.
+    /// Sets whether text is hallucinated in silences of 5 s or more, like Whisper does: segments of "Thank you for watching." with a
+    /// `no_speech_prob` of 0.9 and an `avg_logprob` of -1.4. The default is `false`.
     pub fn hallucinate_in_silence(&self, hallucinates: bool) {
         self.inner.hallucinates.store(hallucinates, Ordering::Relaxed);
     }
 
-    /// Injects a fault `times` times or (`None`) until [`Self::clear_faults`]. Of several faults the one injected first happens.
+    /// Injects a fault `times` times or (`None`) until [`Self::clear_faults`]. Of several applicable faults the first injected one is used.
     pub fn fault(&self, fault: Fault, times: Option<usize>) {
         lock(&self.inner.faults).push((fault, times));
     }
@@ -100,7 +100,7 @@ impl Whisper {
         lock(&self.inner.faults).clear();
     }
 
-    /// The fault that happens to this call: with a text, of those that need one; without, of the others.
+    /// The fault for this call. With a text, only faults that depend on the text apply; without, only the others.
     fn take_fault(&self, call: usize, text: Option<&str>) -> Option<Fault> {
         let mut faults = lock(&self.inner.faults);
         faults
@@ -118,7 +118,7 @@ impl Whisper {
             })
     }
 
-    /// Changes the log's entry of this call, counted from 1.
+    /// Changes the log entry of this call, counted from 1.
     fn update_log(&self, call: usize, update: impl FnOnce(&mut Logged)) {
         self.inner.log.send_modify(|log| update(&mut log[call - 1]));
     }
@@ -180,7 +180,7 @@ async fn handle(State(whisper): State<Whisper>, request: Request) -> Response<Bo
     let mut response = match fault {
         None => intended,
         Some(Fault::Gate(gate)) => {
-            // A closed semaphore lets everybody through.
+            // A closed semaphore lets all requests continue.
             if let Ok(permit) = gate.acquire().await {
                 permit.forget();
             }
@@ -197,12 +197,12 @@ async fn handle(State(whisper): State<Whisper>, request: Request) -> Response<Bo
                 .body(Body::from(body))
                 .expect("a fault's status and headers are valid HTTP")
         }
-        // The body fails before the head is written, so that nothing is sent.
+        // The body fails before the headers are written, so that nothing is sent.
         Some(Fault::Cut) => {
             let broken = futures_util::stream::iter([Err::<bytes::Bytes, _>(std::io::Error::other("cut by a fault"))]);
             return Response::new(Body::from_stream(broken));
         }
-        // `applicable` never returns one of the last two.
+        // `applicable` never returns `OnCall` or `OnWord`.
         Some(Fault::Hang | Fault::OnCall(..) | Fault::OnWord(..)) => return std::future::pending().await,
     };
     whisper.update_log(call, |logged| logged.status = Some(response.status().as_u16()));

@@ -1,32 +1,32 @@
-//! Recognizes the words of [`tones`]: sounds differ from silence by their energy, and each is analyzed for the nine tones.
-//! One sound of at most 0.4 s is in memory at a time.
+//! Recognizes the words of [`tones`]: sounds are detected by their energy, and each sound is analyzed for the nine tones. At most one sound of
+//! up to 0.4 s is in memory.
 
 use crate::standins::tones::{self, TONES, WORD_SECONDS, Word};
 
-/// The samples are reduced to about this rate, in Hz, by averaging neighbours.
+/// The samples are reduced to about this rate in Hz by averaging neighbors.
 const RATE: u32 = 8000;
 const STEPS_PER_SECOND: u32 = 200;
-/// Quieter than this mean square (-54 dB of full scale 1) is silence,
+/// A lower mean square than this (-54 dB of full scale) is silence.
 const FLOOR: f32 = 4e-6;
-/// and so is what is this much quieter than the sounds just before, which fade
+/// A step with less than this fraction of the level of the preceding sounds is silence as well.
 const HUSHED: f32 = 0.01;
-/// by this much in a step.
+/// The factor by which that level decreases in each step.
 const FADING: f32 = 0.99;
-/// A sound begins and ends where it has this share of its highest energy.
+/// A sound begins and ends where it has this fraction of its maximum energy.
 const EDGE: f32 = 0.2;
-/// A longer sound is no word; it is analyzed in pieces of this length, in steps.
+/// A longer sound, in steps, is not a word and is analyzed in pieces of this length.
 const LONGEST_STEPS: usize = 80;
-/// How much of a word must be there, and how much too long it may be, in seconds.
+/// The accepted lengths of a word in seconds.
 const WORD: std::ops::Range<f64> = WORD_SECONDS * 0.7..WORD_SECONDS * 1.3;
-/// Tones are measured over this many seconds at once.
+/// The length of the window in seconds in which tones are measured.
 const WINDOW: f64 = 0.025;
-/// Shorter sounds, in seconds, are too short to have a pitch and neither tones nor noise.
+/// Sounds that are shorter than this, in seconds, have no pitch and count neither as tones nor as noise.
 const CLICK: f64 = 0.02;
-/// The share of the energy that must be in the tones.
+/// The fraction of the energy that must be in the tones.
 const TONAL: f32 = 0.8;
-/// The share that each of a chord's three tones must have.
+/// The fraction that each of a chord's three tones must have.
 const AUDIBLE: f32 = 0.1;
-/// A silence in which the stand-in may hallucinate text, in seconds.
+/// The minimum silence in seconds in which the stand-in may hallucinate text.
 const LONG_SILENCE: f64 = 5.0;
 
 /// The result, with times in seconds.
@@ -39,22 +39,22 @@ pub(super) struct Recognized {
     pub(super) silences: Vec<(f64, f64)>,
 }
 
-/// Recognizes words while the audio is decoded.
+/// Recognizes words during decoding.
 #[derive(Default)]
 pub(super) struct ToneRecognizer {
     rate: f64,
-    /// The sum of the `averaged` frames of the next sample.
+    /// The sum of `averaged` frames for the next sample.
     sum: f32,
     averaged: usize,
-    /// The next step, `filled` up to there.
+    /// The samples of the next step, of which `filled` are set.
     step: Vec<f32>,
     filled: usize,
-    /// Samples before the step.
+    /// The number of samples before the step.
     at: u64,
     level: f32,
     sound: Vec<f32>,
     energies: Vec<f32>,
-    /// Whether `sound` goes on from one that was too long for a word.
+    /// Whether `sound` continues a sound that was too long for a word.
     long: bool,
     /// Where the last sound ended.
     sound_end: f64,
@@ -65,7 +65,7 @@ pub(super) struct ToneRecognizer {
 }
 
 impl ToneRecognizer {
-    /// Takes the next interleaved samples.
+    /// Processes the next interleaved samples.
     pub(super) fn push(&mut self, rate: u32, channels: usize, samples: &[f32]) {
         let every = (rate / RATE).max(1) as usize;
         if self.step.is_empty() {
@@ -74,7 +74,7 @@ impl ToneRecognizer {
         }
         let scale = 1.0 / (every * channels) as f32;
         let mut at = 0;
-        // Plain locals and indices: this runs for every sample, also in builds that do not optimise.
+        // Plain locals and indices, because this code runs for every sample, also in debug builds.
         while at + channels <= samples.len() {
             let (mut sum, mut averaged, mut filled) = (self.sum, self.averaged, self.filled);
             let step = self.step.as_mut_slice();
@@ -174,7 +174,7 @@ impl ToneRecognizer {
         }
     }
 
-    /// The result, once all samples are pushed.
+    /// The result after all samples were pushed.
     pub(super) fn finish(mut self) -> Recognized {
         self.finish_sound(self.at);
         if self.rate > 0.0 {
@@ -197,7 +197,7 @@ fn energy(samples: &[f32]) -> f32 {
     sum
 }
 
-/// The word whose three tones make up the energy.
+/// The word whose three tones have most of the energy.
 fn word(energies: [f32; TONES.len()], energy: f32) -> Option<&'static str> {
     let loud = |tone: &usize| energies[*tone] >= energy * AUDIBLE;
     let chord: Vec<usize> = (0..TONES.len()).filter(loud).collect();

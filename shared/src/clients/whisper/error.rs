@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_class_is_told_apart() {
+    fn every_error_class_is_distinguished() {
         for (status, body, code, transient) in [
             (
                 400,

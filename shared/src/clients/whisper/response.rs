@@ -62,7 +62,7 @@ pub(super) fn read_transcription(body: &[u8], plain: bool, seconds: f64) -> Resu
         &text,
         raw_segments.iter().filter_map(|value| segment(value, unit)).collect(),
     );
-    let (segments, dropped_places, dropped) = told_apart(segments, duration.or(Some(seconds)));
+    let (segments, dropped_places, dropped) = split_dropped(segments, duration.or(Some(seconds)));
 
     let mut words = words(&raw_words, unit);
     let has = |range: (f64, f64), word: &Word| (range.0..range.1).contains(&((word.start + word.end) / 2.0));
@@ -148,7 +148,7 @@ fn with_all_of_the_text(text: &str, segments: Vec<RawSegment>) -> Vec<RawSegment
 }
 
 /// The segments to keep, the ranges of the dropped ones in the text, and the dropped ones, all with repaired times.
-fn told_apart(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segment>, Vec<Range<usize>>, Vec<Dropped>) {
+fn split_dropped(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segment>, Vec<Range<usize>>, Vec<Dropped>) {
     let texts: Vec<_> = raw
         .iter()
         .map(|segment| (segment.times, segment.text.as_str()))

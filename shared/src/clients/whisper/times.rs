@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_told_apart_by_the_length_of_the_audio() {
+    fn units_are_distinguished_by_the_length_of_the_audio() {
         let units = |json: &str, seconds| {
             let times = RawTimes::read(&serde_json::from_str(json).unwrap());
             unit_of([times].into_iter(), seconds)

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_fault_happens_where_and_as_often_as_it_was_injected() {
+async fn a_fault_occurs_for_its_path_and_as_often_as_requested() {
     let (twilio, base) = start([recording("RE1", "2024-01-15T10:30:00Z", Media::mp3(CLIPS[0].mp3))]).await;
     let (list, media) = (url(&base, "Recordings.json"), url(&base, "Recordings/RE1.mp3"));
     twilio.fault(

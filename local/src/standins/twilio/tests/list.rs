@@ -1,4 +1,4 @@
-//! Who may read, rows, pages and filters.
+//! Credentials, rows, pages and filters.
 
 use serde_json::json;
 
@@ -108,7 +108,7 @@ async fn page_uris_keep_the_filters_and_skip_no_recording_when_new_ones_arrive()
 }
 
 #[tokio::test]
-async fn bad_list_parameters_are_refused() {
+async fn invalid_list_parameters_are_rejected() {
     let (_, base) = start([]).await;
     for (query, code) in [
         ("PageSize=0", 20001),

@@ -1,4 +1,4 @@
-//! The audio files.
+//! Media files.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::standins::{
 };
 
 #[tokio::test]
-async fn media_is_there_only_when_completed_and_kept_at_twilio() {
+async fn media_is_available_only_for_completed_recordings_stored_at_twilio() {
     let clip = || Media::mp3(CLIPS[4].mp3);
     let date = "2024-01-15T10:30:00Z";
     let external = Recording {
@@ -44,7 +44,7 @@ async fn media_is_there_only_when_completed_and_kept_at_twilio() {
 }
 
 #[tokio::test]
-async fn channels_can_be_chosen_where_there_are_two() {
+async fn channels_can_be_requested_if_there_are_two() {
     let date = "2024-01-15T10:30:00Z";
     let dual = CLIPS[2].dual_mp3.unwrap();
     let two = Media::Mp3 {
@@ -80,7 +80,7 @@ async fn channels_can_be_chosen_where_there_are_two() {
 }
 
 #[tokio::test]
-async fn media_answers_head_and_ranges() {
+async fn media_supports_head_and_ranges() {
     let (_, base) = start([recording("RE1", "2024-01-15T10:30:00Z", Media::mp3(CLIPS[0].mp3))]).await;
     let url = url(&base, "Recordings/RE1.mp3");
     let length = CLIPS[0].mp3.len();

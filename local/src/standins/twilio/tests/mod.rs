@@ -1,4 +1,4 @@
-//! The stand-in Twilio at the wire.
+//! Tests of the stand-in for Twilio over HTTP.
 
 mod faults;
 mod list;
@@ -21,7 +21,7 @@ async fn start(recordings: impl IntoIterator<Item = Recording>) -> (Twilio, Stri
     (twilio, base)
 }
 
-/// One for each test: a test is a thread, and building a client takes longer than most of them.
+/// One client for each test thread, because building a client takes longer than most tests.
 fn client() -> Client {
     let build = || {
         Client::builder()

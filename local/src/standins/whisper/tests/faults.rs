@@ -1,4 +1,4 @@
-//! Injected faults, and the bill.
+//! Injected faults and billing.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ async fn a_fault_can_be_for_one_call_or_one_word() {
 }
 
 #[tokio::test]
-async fn a_cut_connection_gives_no_answer() {
+async fn a_broken_connection_has_no_response() {
     let (whisper, url) = start().await;
     whisper.fault(Fault::Cut, Some(1));
     let upload = || form("a.mp3", CLIPS[4].mp3, &[("model", "whisper-1")]);
@@ -83,7 +83,7 @@ async fn a_cut_connection_gives_no_answer() {
 }
 
 #[tokio::test]
-async fn a_fault_happens_after_the_request_was_read() {
+async fn a_fault_occurs_after_the_request_was_read() {
     let (whisper, url) = start().await;
     let upload = || form("a.mp3", CLIPS[4].mp3, &[("model", "whisper-1")]);
     let headers = vec![("retry-after".to_owned(), "3".to_owned())];

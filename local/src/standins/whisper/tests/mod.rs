@@ -1,4 +1,4 @@
-//! The stand-in Whisper at the wire.
+//! Tests of the stand-in for Whisper over HTTP.
 
 mod faults;
 mod requests;
@@ -34,7 +34,7 @@ fn form(name: &str, file: impl Into<Vec<u8>>, fields: &[(&'static str, &str)]) -
         .fold(form, |form, (name, value)| form.text(*name, (*value).to_owned()))
 }
 
-/// One for each test: a test is a thread, and building a client takes longer than most of them.
+/// One client for each test thread, because building a client takes longer than most tests.
 fn client() -> Client {
     thread_local!(static CLIENT: std::cell::OnceCell<Client> = const { std::cell::OnceCell::new() });
     CLIENT.with(|client| {
@@ -59,7 +59,7 @@ async fn post_json(url: &str, form: Form) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// 16-bit mono at 8 kHz, made of `data`.
+/// A 16-bit mono wav file at 8 kHz with these samples.
 fn wav(data: &[u8]) -> Vec<u8> {
     [&tones::wav_header(8000, 1, data.len() as u32), data].concat()
 }

@@ -1,11 +1,11 @@
-//! What is refused.
+//! Rejected requests.
 
 use futures_util::StreamExt as _;
 
 use super::*;
 
 #[tokio::test]
-async fn a_missing_or_wrong_key_is_refused() {
+async fn a_missing_or_wrong_key_is_rejected() {
     let (whisper, url) = start().await;
     let client = client();
     let upload = || form("a.mp3", CLIPS[0].mp3, &[("model", "whisper-1")]);
@@ -26,7 +26,7 @@ async fn a_missing_or_wrong_key_is_refused() {
 }
 
 #[tokio::test]
-async fn fields_are_checked_like_the_real_ones() {
+async fn fields_are_validated_as_by_openai() {
     let (_, url) = start().await;
     for (fields, status, param) in [
         (vec![], 400, "model"),
@@ -66,7 +66,7 @@ async fn fields_are_checked_like_the_real_ones() {
 }
 
 #[tokio::test]
-async fn files_that_are_not_what_they_say_are_refused() {
+async fn files_with_a_wrong_extension_or_damage_are_rejected() {
     let (_, url) = start().await;
     let short = wav(&pcm([100; 700]));
     let junk: Vec<u8> = (0..50_000_u32)
@@ -121,7 +121,7 @@ async fn files_that_are_not_what_they_say_are_refused() {
 }
 
 #[tokio::test]
-async fn the_cap_is_on_the_whole_body() {
+async fn the_size_limit_applies_to_the_whole_body() {
     let (whisper, url) = start().await;
     let upload = |bytes: usize| form("a.wav", vec![0; bytes], &[("model", "whisper-1")]);
     let (status, body) = post_json(&url, upload(MAX_BODY_BYTES as usize)).await;
@@ -130,7 +130,7 @@ async fn the_cap_is_on_the_whole_body() {
         (&body["error"]["type"], &body["error"]["code"]),
         (&json!("server_error"), &Value::Null)
     );
-    // 1 KB leaves room for the multipart framing: the file is read, and is no wav.
+    // 1 KB is left for the multipart framing, so the file is read and rejected because it is not a wav file.
     let (status, body) = post_json(&url, upload(MAX_BODY_BYTES as usize - 1024)).await;
     assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_value")));
     assert_eq!(whisper.requests()[1].file_bytes, MAX_BODY_BYTES - 1024);
@@ -145,7 +145,7 @@ async fn the_cap_is_on_the_whole_body() {
 }
 
 #[tokio::test]
-async fn only_the_gpt_4o_models_have_a_longest_duration() {
+async fn only_the_gpt_4o_models_have_a_maximum_duration() {
     let (_, url) = start().await;
     let silence = wav(&vec![0; 16_000 * 1401]);
     let (status, body) = post_json(

@@ -1,4 +1,4 @@
-//! The text of clips, tones and silence, in every format.
+//! Transcripts of clips, synthetic speech and silence, in every format.
 
 use std::io::Cursor;
 
@@ -89,7 +89,7 @@ async fn text_and_subtitles_are_plain() {
 }
 
 #[tokio::test]
-async fn silence_has_no_words_and_other_sound_is_refused() {
+async fn silence_has_no_words_and_unknown_audio_is_rejected() {
     let (_, url) = start().await;
     let whisper = [("model", "whisper-1")];
     let (status, body) = post_json(&url, form("a.wav", wav(&[0; 32_000]), &whisper)).await;
@@ -146,7 +146,7 @@ async fn a_segment_of_tones_is_at_most_half_a_minute() {
 }
 
 #[tokio::test]
-async fn text_is_hallucinated_in_long_silence_when_that_is_turned_on() {
+async fn text_is_hallucinated_in_long_silences_if_enabled() {
     let (whisper, url) = start().await;
     let talk = || tones::Wav::new(8000, [tones::Script::new(12.0, [(1.0, "river"), (11.0, "castle")])]);
     let (_, body) = post_json(&url, spoken(talk(), &VERBOSE)).await;

@@ -22,7 +22,7 @@ fn recognize(file: impl AsRef<[u8]> + Send + Sync + 'static) -> Recognized {
     recognizer.finish()
 }
 
-/// Asserts that `recognized` are these words, `offset` seconds later and with times right to 20 ms.
+/// Asserts that the recognized words are these, `offset` seconds later, with times accurate to 20 ms.
 fn assert_words<'a>(recognized: &[Word], spoken: impl IntoIterator<Item = &'a Word>, offset: f64, context: &str) {
     let spoken: Vec<_> = spoken.into_iter().collect();
     let texts = |word: &Word| word.word;
@@ -71,13 +71,13 @@ fn two_speakers_in_turn_are_recognized_in_one_channel_and_in_two() {
     }
 }
 
-/// Both files are `Wav::new(8000, [Script::spoken(6.0, 7)])` by ffmpeg: `-b:a 8k`, and `-ar 16000 -c:a aac -b:a 8k`.
+/// Both files are `Wav::new(8000, [Script::spoken(6.0, 7)])`, encoded by ffmpeg with `-b:a 8k` and with `-ar 16000 -c:a aac -b:a 8k`.
 #[test]
 fn words_are_recognized_after_lossy_codecs() {
     let script = Script::spoken(6.0, 7);
     let mp3 = recognize(include_bytes!("../fixtures/tones.mp3"));
     assert_words(&mp3.words, script.words(), 0.0, "mp3");
-    // The encoder's 1024 samples before the start are not left out by the decoder.
+    // The decoder does not remove the encoder's 1024 samples before the start.
     let mp4 = recognize(include_bytes!("../fixtures/tones.mp4"));
     assert_words(&mp4.words, script.words(), 0.064, "mp4");
 }
@@ -94,7 +94,7 @@ fn a_cut_shifts_all_words_and_loses_only_those_that_it_splits() {
         before.push(8000, 1, &samples[..cut]);
         after.push(8000, 1, &samples[cut..]);
         let seconds = cut as f64 / 8000.0;
-        // How much of the word is on either side of the cut; a piece that may be either is not checked.
+        // How much of the word is on each side of the cut. An ambiguous piece is not checked.
         let clear = |of: f64| !(0.6..0.8).contains(&(of / WORD_SECONDS));
         let split = script
             .words()
@@ -128,7 +128,7 @@ fn a_cut_shifts_all_words_and_loses_only_those_that_it_splits() {
 }
 
 #[test]
-fn parts_of_any_length_have_the_words_at_the_times_of_the_recording() {
+fn parts_of_any_length_have_the_words_and_times_of_the_recording() {
     let dialogue = Script::dialogue(120.0, 5).map(|script| script.silent_between(60.0, 80.0));
     let wav = Wav::new(8000, dialogue.clone());
     let together = Script::spoken(120.0, 5).silent_between(60.0, 80.0);
