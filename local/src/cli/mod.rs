@@ -136,9 +136,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
             return Ok(());
         }
         Some(Command::Import(import)) => {
-            let imported =
-                import.run(|so_far| eprintln!("{} imported, {} rejected", so_far.imported, so_far.rejected.len()));
-            let imported = imported.await?;
+            let imported = import.run(|so_far| eprintln!("{}", so_far.counts())).await?;
             println!("{}", imported.report());
             return match (&imported.stopped, imported.rejected.is_empty()) {
                 (Some(_), _) => Err("the import was not finished".into()),

@@ -12,6 +12,7 @@ mod contract;
 mod egress_transcript;
 mod events;
 mod files;
+mod import;
 mod index;
 mod ingest;
 mod jobs;

@@ -611,32 +611,3 @@ async fn the_report_lists_calls_without_recordings_and_recordings_without_calls(
     assert_eq!(entry["dispatch_id"], format!("dispatch_{yesterday}_14155550123"));
     assert_eq!(entry["reason"], "Nothing is known of a recording.");
 }
-
-#[tokio::test]
-async fn a_file_of_interactions_is_imported_and_invalid_lines_are_named() {
-    let stack = TestStack::empty().await;
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("calls.csv");
-    std::fs::write(
-        &file,
-        format!("dispatch_id,customer_name,duration\n{ID},Louis Smith,180\nother,Ann,long\n"),
-    )
-    .unwrap();
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_local"))
-        .args([
-            "import",
-            "--api",
-            stack.stack.api_url.as_ref().unwrap(),
-            "--api-key",
-            demo::API_KEY,
-        ])
-        .arg(&file)
-        .output()
-        .await
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("1 imported, 1 rejected\n  line 3: duration"), "{text}");
-    assert!(!output.status.success());
-    let rows = list(&stack, "has_recording=false").await;
-    assert_eq!((rows.len(), &rows[0]["customer_name"]), (1, &json!("Louis Smith")));
-}

@@ -161,6 +161,9 @@ impl Interaction {
                     }
                 },
                 Field::StartTime | Field::EndTime => moment(name)?.map(|time| to_millis(time).into()),
+                Field::Phone if text(name)?.is_some_and(is_rounded) => {
+                    return Err("phone has lost digits: a spreadsheet wrote it as a rounded number, such as 1.51035E+10. Format the column as text.".into());
+                }
                 _ => text(name)?.map(Value::from),
             };
             fields.insert(field, value);
@@ -180,6 +183,11 @@ impl Interaction {
     }
 }
 
+/// Whether a number is in scientific notation, as spreadsheets write long numbers.
+fn is_rounded(phone: &str) -> bool {
+    phone.contains(['e', 'E']) && phone.replace(',', ".").parse::<f64>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -192,6 +200,23 @@ mod tests {
 
     fn read(value: Value) -> Result<Interaction, String> {
         Interaction::from_json(value.as_object().unwrap(), now())
+    }
+
+    #[test]
+    fn a_phone_number_that_a_spreadsheet_rounded_is_rejected() {
+        let reported = |phone: &str| {
+            let object = json!({"dispatch_id": "d", "phone": phone});
+            Interaction::from_json(object.as_object().unwrap(), now())
+        };
+        for phone in ["1.51035E+10", "1,51035E+10", "4e11"] {
+            assert!(
+                reported(phone).unwrap_err().starts_with("phone has lost digits"),
+                "{phone}"
+            );
+        }
+        for phone in ["+15103455686", "15103455686 ext. 3", "sip:agent-7@example.com"] {
+            assert!(reported(phone).is_ok(), "{phone}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Fault {
     Gate(Arc<Semaphore>),
     /// Break the connection without a response.
     Cut,
-    /// Only for this call, counted from 1 like [`Whisper::calls`].
+    /// Only for this call, counted from 1 like [`Whisper::calls`](super::Whisper::calls).
     OnCall(usize, Box<Fault>),
     /// Only if the transcript contains this word, which is a word of [`tones`](crate::standins::tones) or of a clip.
     OnWord(String, Box<Fault>),
