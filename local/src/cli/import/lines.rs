@@ -145,7 +145,7 @@ fn date(format: &str, text: &str) -> Option<Timestamp> {
 /// If the file is not UTF-8, or a column is not a field of an interaction or is there twice.
 pub(super) fn csv_lines(file: impl Read + Send + 'static, columns: Columns) -> Result<Lines, Fault> {
     let mut file = without_byte_order_mark(file)?;
-    let (delimiter, skipped) = delimiter(&mut file)?;
+    let (delimiter, before) = delimiter(&mut file)?;
     let text = move |record: &StringRecord| {
         let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
         let written = writer.write_record(record).is_ok().then(|| writer.into_inner().ok());
@@ -159,7 +159,7 @@ pub(super) fn csv_lines(file: impl Read + Send + 'static, columns: Columns) -> R
     let header = reader.headers()?.clone();
     let of_file = columns.of(&header)?;
     let lines = reader.into_records().map(move |record| {
-        let at = |position: Option<&csv::Position>| position.map_or(0, |position| position.line() + skipped);
+        let at = |position: Option<&csv::Position>| position.map_or(0, |position| position.line() + before);
         match record {
             Ok(record) => Line {
                 number: at(record.position()),
@@ -227,23 +227,24 @@ fn without_byte_order_mark<R: Read>(file: R) -> Result<BufReader<R>, Fault> {
     Ok(file)
 }
 
-/// The delimiter, and the number of lines before the header. Excel writes `sep=;` first, or uses the delimiter of the system's language.
+/// The delimiter, and what must be added to the line numbers of the CSV reader. Excel writes `sep=;` first, or uses the delimiter of the system's
+/// language.
 fn delimiter(file: &mut impl BufRead) -> io::Result<(u8, u64)> {
+    let mut declared = None;
     let start = file.fill_buf()?;
-    if start.to_ascii_lowercase().starts_with(b"sep=")
-        && let Some(&delimiter) = start.get(4)
-    {
+    if start.to_ascii_lowercase().starts_with(b"sep=") {
+        declared = start.get(4).copied();
         file.read_until(b'\n', &mut Vec::new())?;
-        return Ok((delimiter, 1));
     }
-    let header = start
-        .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .next()
-        .unwrap_or_default();
+    let start = file.fill_buf()?;
+    let header = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let count = |delimiter: &u8| header.iter().filter(|byte| *byte == delimiter).count();
     // Of equal counts, `max_by_key` returns the last one.
     let most = [b'\t', b';', b','].into_iter().max_by_key(count);
-    Ok((most.unwrap_or(b','), 0))
+    // The reader counts a line end when it reads the `\n`, and after `\r` it reads that with the next record.
+    let uncounted = u64::from(header.ends_with(b"\r"));
+    let skipped = u64::from(declared.is_some());
+    Ok((declared.or(most).unwrap_or(b','), skipped + uncounted))
 }
 
 #[cfg(test)]
@@ -293,6 +294,7 @@ mod tests {
         ];
         for (index, file) in files.into_iter().enumerate() {
             let lines = csv(file, columns(&[("Kunde", "customer_name")], Some("%d.%m.%Y %H:%M")));
+            assert_eq!(lines[0].number, if index == 0 { 3 } else { 2 });
             match index {
                 1 => assert!(lines[0].object.is_err(), "a cell too many"),
                 _ => assert_eq!(
