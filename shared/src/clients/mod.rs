@@ -9,5 +9,6 @@ pub mod livekit;
 pub mod presign;
 pub mod queue;
 pub mod secrets;
+mod tls;
 pub mod twilio;
 pub mod whisper;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, Response, Url, header, redirect};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url, header, redirect};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
@@ -13,7 +13,7 @@ use super::{
     sid::{AccountSid, RecordingSid, is_sid},
 };
 use crate::{
-    clients::{aws::Aws, body::read_up_to, secrets::Secret},
+    clients::{aws::Aws, body::read_up_to, secrets::Secret, tls},
     config::{ConfigError, Env},
     retry::with_retries,
 };
@@ -82,14 +82,19 @@ impl Twilio {
         let external_hosts = external_hosts.map(str::trim).filter(|host| !host.is_empty());
         let external_origins = external_hosts.map(external_origin).collect::<Option<Vec<_>>>();
         let https_only = base.scheme() == "https";
-        let client = || {
-            Client::builder()
+        let with_timeouts = |builder: ClientBuilder| {
+            builder
                 .no_proxy()
                 .connect_timeout(Duration::from_secs(3))
                 .pool_idle_timeout(Duration::from_secs(20))
         };
-        let external_client = client().redirect(redirect::Policy::none()).build();
-        let client = client()
+        // The system's certificates are read only if there are hosts of one's own.
+        let external = match external_origins.as_ref().is_none_or(Vec::is_empty) {
+            true => tls::with_public_roots()?,
+            false => Client::builder(),
+        };
+        let external_client = with_timeouts(external).redirect(redirect::Policy::none()).build();
+        let client = with_timeouts(tls::client_builder(&base)?)
             .https_only(https_only)
             // reqwest removes the Authorization header when a redirect leads to another host.
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))

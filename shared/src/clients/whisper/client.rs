@@ -33,6 +33,7 @@ use crate::{
         aws::Aws,
         body::{MAX_ERROR_BYTES, read_up_to},
         secrets::Secret,
+        tls,
     },
     config::{ConfigError, Env},
     retry::retry_after,
@@ -130,7 +131,7 @@ impl Whisper {
             name: "WHISPER_BASE_URL",
             expected: endpoint::EXPECTED,
         })?;
-        let client = Client::builder()
+        let client = tls::client_builder(&endpoint)?
             .no_proxy()
             .connect_timeout(Duration::from_secs(5))
             .pool_idle_timeout(Duration::from_secs(20))
