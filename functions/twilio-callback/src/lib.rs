@@ -16,7 +16,7 @@ use shared::{
         aws::Aws,
         twilio::{
             AccountSid, RecordingSid, RecordingStatus, Twilio, TwilioError,
-            signature::{is_signed, is_signed_body},
+            signature::{is_signed, is_signed_body, shifts_boundary, signed_forms},
         },
     },
     config::{ConfigError, Env},
@@ -29,6 +29,17 @@ use tokio::time::Instant;
 const PATH: &str = "/webhooks/twilio/recording";
 /// The timeout for looking up the call's number. Twilio waits 15 s for the response to a callback.
 const NUMBER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The parameters that are read.
+const USED: [&str; 7] = [
+    "AccountSid",
+    "CallSid",
+    "ErrorCode",
+    "RecordingDuration",
+    "RecordingSid",
+    "RecordingStartTime",
+    "RecordingStatus",
+];
 
 /// The used parameters of a callback.
 #[cfg(feature = "openapi")]
@@ -154,9 +165,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 /// Verifies Twilio's signature and returns the form's parameters.
 async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, String)>, ApiError> {
     let public_url = state.public_url.as_ref().ok_or_else(|| {
-        ApiError::internal(
+        ApiError::not_found(
             "public_url_not_configured",
-            "PUBLIC_BASE_URL is not configured. It is needed to verify Twilio's signatures.",
+            "This deployment accepts no callbacks of Twilio: PUBLIC_BASE_URL, which verifying their signatures needs, is not configured.",
         )
     })?;
     let token = state.twilio.auth_token().await.map_err(not_configured)?;
@@ -181,20 +192,28 @@ async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, St
     // The callback URL at Twilio may be configured with or without a trailing slash.
     let is_genuine = |token: &str| {
         ["", "/"].into_iter().any(|slash| {
-            let url = format!("{public_url}{PATH}{slash}{query}");
-            match is_form {
-                true => is_signed(signature, token, &url, &parameters),
-                false => is_signed_body(signature, token, &url, body),
-            }
+            let forms = signed_forms(&format!("{public_url}{PATH}{slash}{query}"));
+            forms.iter().any(|url| match is_form {
+                true => is_signed(signature, token, url, &parameters),
+                false => is_signed_body(signature, token, url, body),
+            })
         })
     };
     let mut genuine = is_genuine(&token);
     if !genuine && !signature.is_empty() {
         genuine = is_genuine(&state.twilio.new_auth_token().await.map_err(not_configured)?);
     }
-    match genuine {
-        true => Ok(parameters),
-        false => Err(ApiError::new(
+    let cut = parameters
+        .iter()
+        .find(|(name, value)| shifts_boundary(name, value, &USED));
+    match (genuine, cut) {
+        (true, None) => Ok(parameters),
+        (true, Some((name, _))) => Err(invalid_parameter(
+            "The name of a parameter",
+            name,
+            "a name that Twilio uses, because the signature does not cover where a name ends",
+        )),
+        (false, _) => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "invalid_signature",
             "X-Twilio-Signature is not this account's signature of this request to the configured public URL.",
@@ -205,7 +224,8 @@ async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, St
 fn not_configured(error: TwilioError) -> ApiError {
     let answer = match error.is_transient() {
         true => ApiError::unavailable(error.code(), error.user_message()),
-        false => ApiError::internal(error.code(), error.user_message()),
+        // An anonymous request to a webhook that nobody configured is no fault of the deployment.
+        false => ApiError::not_found(error.code(), error.user_message()),
     };
     answer.caused_by(error)
 }

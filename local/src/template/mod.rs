@@ -3,6 +3,8 @@
 mod cors;
 mod events;
 mod function;
+#[cfg(test)]
+mod loops;
 mod routes;
 mod tables;
 mod yaml;

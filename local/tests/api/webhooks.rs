@@ -47,13 +47,24 @@ fn egress(status: &str) -> Value {
 }
 
 async fn twilio(stack: &TestStack, query: &str, parameters: &[(&str, &str)], token: &str) -> Answer {
+    twilio_signed_as(stack, query, query, parameters, token).await
+}
+
+/// A callback whose signature is for the query `signed`, sent with the query `sent`.
+async fn twilio_signed_as(
+    stack: &TestStack,
+    signed: &str,
+    sent: &str,
+    parameters: &[(&str, &str)],
+    token: &str,
+) -> Answer {
     let mut sorted = parameters.to_vec();
     sorted.sort();
     let text: String = sorted.iter().map(|(name, value)| format!("{name}{value}")).collect();
     let mut mac = Hmac::<Sha1>::new_from_slice(token.as_bytes()).unwrap();
-    mac.update(format!("http://localhost:8000{CALLBACK}{query}{text}").as_bytes());
+    mac.update(format!("http://localhost:8000{CALLBACK}{signed}{text}").as_bytes());
     let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
-    let request = stack.request(Method::POST, &format!("{CALLBACK}{query}"));
+    let request = stack.request(Method::POST, &format!("{CALLBACK}{sent}"));
     answer(request.header("x-twilio-signature", signature).form(parameters)).await
 }
 
@@ -200,6 +211,50 @@ async fn a_failed_recording_sets_the_reason_of_its_call() {
     assert_eq!(rows[0]["dispatch_id"], ID);
     assert_eq!(rows[0]["recording_url"], Value::Null);
     assert_eq!(rows[0]["recording_error"], "LiveKit's recording failed: no space");
+}
+
+#[tokio::test]
+async fn an_egress_that_failed_before_it_began_keeps_its_reason() {
+    let stack = TestStack::empty().await;
+    let mut body = egress("EGRESS_FAILED");
+    body["createdAt"] = json!("1754653484");
+    let info = body["egressInfo"].as_object_mut().unwrap();
+    info.remove("startedAt");
+    info.remove("fileResults");
+    assert_eq!(livekit(&stack, &body, &body).await.body, json!({"indexed": true}));
+    report_interaction(&stack, json!({"dispatch_id": ID, "status": "COMPLETED"})).await;
+    let rows = list(&stack, "has_recording=false").await;
+    assert_eq!((rows.len(), &rows[0]["dispatch_id"]), (1, &json!(ID)));
+    assert_eq!(rows[0]["recording_error"], "LiveKit's recording failed: no space");
+}
+
+#[tokio::test]
+async fn a_callback_is_accepted_if_its_query_was_escaped_after_it_was_signed() {
+    let stack = TestStack::empty().await;
+    let (signed, sent) = ("?from=sip:ada@example.com", "?from=sip%3Aada%40example.com");
+    let accepted = twilio_signed_as(&stack, signed, sent, &completed(), demo::AUTH_TOKEN).await;
+    assert_eq!(accepted.body, json!({"indexed": true}));
+    let other = "?from=sip%3Aeve%40example.com";
+    let refused = twilio_signed_as(&stack, signed, other, &completed(), demo::AUTH_TOKEN).await;
+    refused.recordings_error(403, "invalid_signature");
+}
+
+#[tokio::test]
+async fn a_signature_is_not_accepted_for_parameters_that_are_divided_differently() {
+    let stack = TestStack::empty().await;
+    for (name, part, value) in [
+        ("RecordingDuration", "RecordingDuration4", "5"),
+        ("RecordingDuration", "RecordingDura", "tion45"),
+        ("RecordingStatus", "RecordingStatuscomp", "leted"),
+    ] {
+        let divided: Vec<_> = completed()
+            .into_iter()
+            .map(|own| if own.0 == name { (part, value) } else { own })
+            .collect();
+        let refused = twilio(&stack, "", &divided, demo::AUTH_TOKEN).await;
+        refused.recordings_error(400, "invalid_parameter");
+    }
+    assert_eq!(list(&stack, "").await, Vec::<Value>::new());
 }
 
 #[tokio::test]

@@ -194,6 +194,10 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         _ => "LiveKit's recording is empty or not in the bucket",
     };
     let message: String = message.chars().take(300).collect();
+    let at = integer(either(&event, "createdAt", "created_at"))
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .or_else(|| nanoseconds(info, "endedAt", "ended_at"))
+        .unwrap_or(Timestamp::UNIX_EPOCH);
     let failed = FailedEgress {
         egress_id: either(info, "egressId", "egress_id")
             .as_str()
@@ -201,16 +205,16 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
             .to_owned(),
         key: key.clone(),
         phone: number_of_room(room).or_else(|| number_of_room(participant)),
-        started: file_started.or_else(|| nanoseconds(info, "startedAt", "started_at")),
+        // An egress that failed before it began has no start. It was then requested shortly before the event.
+        started: file_started
+            .or_else(|| nanoseconds(info, "startedAt", "started_at"))
+            .or_else(|| (!has_file && at.as_second() > 0).then_some(at)),
         reason: if message.is_empty() {
             format!("{outcome}.")
         } else {
             format!("{outcome}: {message}")
         },
-        at: integer(either(&event, "createdAt", "created_at"))
-            .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .or_else(|| nanoseconds(info, "endedAt", "ended_at"))
-            .unwrap_or(Timestamp::UNIX_EPOCH),
+        at,
     };
     Some(match key.filter(|_| has_file) {
         Some(key) => EgressEvent::Stored { key, otherwise: failed },

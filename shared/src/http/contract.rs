@@ -199,7 +199,7 @@ pub const LIVEKIT: &[ErrorCode] = &[
     error(400, "invalid_json", "The body is not a JSON object."),
     error(413, "body_too_large", "The body has more than 65,536 bytes."),
     error(
-        500,
+        404,
         "livekit_not_configured",
         "The deployment has no usable LiveKit key.",
     ),
@@ -219,12 +219,12 @@ pub const CALLBACK: &[ErrorCode] = &[
     ),
     error(413, "body_too_large", "The body has more than 65,536 bytes."),
     error(
-        500,
+        404,
         "public_url_not_configured",
         "The deployment's public URL is not configured.",
     ),
     error(
-        500,
+        404,
         "twilio_not_configured",
         "The deployment has no usable Twilio credentials.",
     ),

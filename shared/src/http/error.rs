@@ -262,7 +262,7 @@ pub enum SecretUse {
 }
 
 impl ApiError {
-    /// 503 if the secret can't be read right now, 500 if it is missing or malformed.
+    /// 503 if the secret can't be read right now, 500 (for a webhook 404) if it is missing or malformed.
     pub fn from_secret(error: SecretError, needed_for: SecretUse) -> Self {
         let (unavailable, unusable) = match needed_for {
             SecretUse::ApiKeys => (
@@ -298,6 +298,8 @@ impl ApiError {
         };
         match error {
             SecretError::Unavailable(..) => Self::unavailable(unavailable.0, unavailable.1),
+            // An anonymous request to a webhook that nobody configured is no fault of the deployment.
+            _ if matches!(needed_for, SecretUse::LiveKit) => Self::not_found(unusable.0, unusable.1),
             SecretError::Missing(_) | SecretError::Malformed(_) => Self::internal(unusable.0, unusable.1),
         }
         .caused_by(error)
@@ -442,7 +444,7 @@ impl From<LiveKitError> for ApiError {
     fn from(error: LiveKitError) -> Self {
         match error {
             LiveKitError::Secret(error) => Self::from_secret(error, SecretUse::LiveKit),
-            LiveKitError::IncompleteSecret => Self::internal(
+            LiveKitError::IncompleteSecret => Self::not_found(
                 "livekit_not_configured",
                 "This deployment has no usable LiveKit key configured.",
             )

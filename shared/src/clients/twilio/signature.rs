@@ -39,6 +39,49 @@ pub fn is_signed_body(signature: &str, token: &str, url: &str, body: &[u8]) -> b
     hashes.any(|claimed| claimed.eq_ignore_ascii_case(&hash)) && is_signed(signature, token, url, &[])
 }
 
+/// The URLs that Twilio may have signed for a request that arrived with this URL. Twilio signs the URL as it was configured, but may escape
+/// characters of the query when it sends the request: `@` and `:` (twilio-node pull request 621) and `'` (twilio-node issue 1059).
+pub fn signed_forms(url: &str) -> Vec<String> {
+    let Some((path, query)) = url.split_once('?') else {
+        return vec![url.to_owned()];
+    };
+    let with_raw = |escapes: &[(&str, &str)]| {
+        let raw = escapes.iter().fold(query.to_owned(), |query, (escape, character)| {
+            query
+                .replace(escape, character)
+                .replace(&escape.to_ascii_lowercase(), character)
+        });
+        format!("{path}?{raw}")
+    };
+    let mut forms = vec![
+        url.to_owned(),
+        with_raw(&[("%40", "@"), ("%3A", ":")]),
+        with_raw(&[("%27", "'")]),
+        with_raw(&[("%40", "@"), ("%3A", ":"), ("%27", "'")]),
+    ];
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+/// Whether a parameter may have been cut out of another one. Twilio's signature covers names and values without delimiters, so that a signed
+/// `CallSid=CA1` has the signature of `CallSi=dCA1`. Twilio's own names are words in camel case.
+pub fn shifts_boundary(name: &str, value: &str, used: &[&str]) -> bool {
+    let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    // A new parameter may be called `CallSidReason`; `CallSidCA1` is not a name.
+    let is_longer_name = |used: &str| {
+        let mut rest = name.strip_prefix(used).unwrap_or_default().chars();
+        rest.next().is_some_and(|first| first.is_ascii_uppercase())
+            && rest.next().is_some_and(|second| second.is_ascii_lowercase())
+    };
+    let signed = format!("{name}{value}");
+    let is_cut = |used: &&str| signed.starts_with(*used) && name != *used && !is_longer_name(used);
+    !is_name || used.iter().any(is_cut)
+}
+
 fn with_and_without_port(url: &str) -> [String; 2] {
     let Some((scheme, rest)) = url.split_once("://") else {
         return [url.to_owned(), url.to_owned()];
@@ -154,5 +197,54 @@ mod tests {
             !is_signed_body("RSOYDt4T1cUTdK1PDd93/VVr8B8=", TOKEN, URL, body),
             "no hash"
         );
+    }
+
+    #[test]
+    fn the_query_may_have_been_signed_with_characters_that_are_escaped_in_the_request() {
+        let sent = "https://example.com/x?caller=sip%3A1%40192.0.2.1&city=Forli%27&other=%2B1";
+        let forms = signed_forms(sent);
+        for signed in [
+            sent,
+            "https://example.com/x?caller=sip:1@192.0.2.1&city=Forli%27&other=%2B1",
+            "https://example.com/x?caller=sip%3A1%40192.0.2.1&city=Forli'&other=%2B1",
+            "https://example.com/x?caller=sip:1@192.0.2.1&city=Forli'&other=%2B1",
+        ] {
+            assert!(forms.iter().any(|form| form == signed), "{signed}");
+        }
+        assert_eq!(forms.len(), 4);
+        assert_eq!(signed_forms("https://example.com/x%40y"), ["https://example.com/x%40y"]);
+        assert_eq!(
+            signed_forms("https://example.com/x?a=%3a")[1],
+            "https://example.com/x?a=:"
+        );
+    }
+
+    #[test]
+    fn a_parameter_that_was_cut_out_of_another_one_is_recognized() {
+        let used = ["CallSid", "RecordingStatus", "ErrorCode"];
+        for (name, value) in [
+            ("CallSi", "dCA1"),
+            ("CallSidCA1", ""),
+            ("CallSidC", "A1"),
+            ("RecordingStatuscomp", "leted"),
+            ("Recording", "Statuscompleted"),
+            ("ErrorCode1610", "2"),
+            ("", "CallSidCA1"),
+            ("37RecordingStart", "Time"),
+            ("leted", ""),
+            ("Call Sid", "CA1"),
+        ] {
+            assert!(shifts_boundary(name, value, &used), "{name}={value}");
+        }
+        for (name, value) in [
+            ("CallSid", "CA1"),
+            ("RecordingStatus", "completed"),
+            ("RecordingStatusReason", "x"),
+            ("RecordingSid", "RE1"),
+            ("SipHeader_X-Caller", "x"),
+            ("RecordingTrack", "both"),
+        ] {
+            assert!(!shifts_boundary(name, value, &used), "{name}={value}");
+        }
     }
 }
