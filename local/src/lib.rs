@@ -6,6 +6,7 @@ pub mod clips;
 pub mod contract;
 pub mod demo;
 pub mod gateway;
+pub mod hosts;
 pub mod serve;
 pub mod stack;
 pub mod standins;

@@ -1,5 +1,8 @@
 //! `POST /interactions`: another system's report about a call.
 
+#[cfg(feature = "openapi")]
+mod contract;
+
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
@@ -41,34 +44,36 @@ struct Recorded {
     updated_at: Timestamp,
 }
 
-/// Handles a request.
 #[cfg(feature = "openapi")]
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code)]
 struct InteractionReport {
-    /// Your id for the call. This or `dispatch_id` is required.
-    #[schema(max_length = 256, pattern = "^[^#]*$")]
+    /// Your id for the call, as text or a whole number. This or `dispatch_id` is required.
+    #[schema(schema_with = contract::id)]
     interaction_id: Option<String>,
     /// The LiveKit dispatch. Without it the call is matched by number and time.
-    #[schema(pattern = "^[A-Za-z0-9_-]{0,128}$")]
+    #[schema(schema_with = contract::dispatch_id)]
     dispatch_id: Option<String>,
-    #[schema(max_length = 1000)]
+    #[schema(schema_with = contract::text)]
     customer_name: Option<String>,
-    /// With its country code.
-    #[schema(max_length = 1000, example = "+14155550123")]
+    /// With its country code, as text or a whole number.
+    #[schema(schema_with = contract::phone)]
     phone: Option<String>,
-    #[schema(max_length = 1000)]
+    #[schema(schema_with = contract::text)]
     status: Option<String>,
-    #[schema(max_length = 1000)]
+    #[schema(schema_with = contract::text)]
     outcome: Option<String>,
-    /// Seconds.
-    duration: Option<u32>,
-    #[schema(format = DateTime)]
+    /// Seconds, which are rounded.
+    #[schema(minimum = 0, maximum = 4_294_967_295_u32)]
+    duration: Option<f64>,
+    /// A date-time, or the seconds or milliseconds since 1970.
+    #[schema(schema_with = contract::time)]
     start_time: Option<String>,
-    #[schema(format = DateTime)]
+    /// A date-time, or the seconds or milliseconds since 1970.
+    #[schema(schema_with = contract::time)]
     end_time: Option<String>,
     /// The time of the report, at most a day ahead. Default: now.
-    #[schema(format = DateTime)]
+    #[schema(schema_with = contract::time)]
     updated_at: Option<String>,
 }
 

@@ -34,7 +34,10 @@ use tokio::time::Instant;
 const ATTEMPTS: u32 = 5;
 /// The pause before the second attempt. It doubles with each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(20);
-/// The pause before checking again whether a call has ended, and before retrying after a fault of the table or the queue.
+/// The minimum and the maximum pause before checking again whether a call has ended. Between them it is half of the time waited so far, so that a day
+/// takes few hundred deliveries and a transcript is late by half of the call's length at most.
+const WAIT_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
+/// The pause before retrying after a fault of the table or the queue.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// Time reserved before the invocation's deadline for storing the result.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -192,7 +195,11 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
             let pause = until.duration_since(Timestamp::now()).unsigned_abs() + LEASE_OVER;
             return Ok(transcriber.queue.send(&job, pause).await?);
         }
-        // It waits for a message that may be lost. The state ends by itself, and this message with it.
+        // Another message of the job is lost, so that this one does the job.
+        (TranscriptState::Queued { is_overdue: true, .. }, true) => Job {
+            lease_check: false,
+            ..job
+        },
         (TranscriptState::Queued { .. }, true) => return Ok(transcriber.queue.send(&job, MAX_DELAY).await?),
         (TranscriptState::Failed(failure), true) if failure.code == INTERRUPTED => {
             if job.attempts >= ATTEMPTS {
@@ -229,7 +236,7 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
     };
     let source = match source {
         Ok(source) => source,
-        Err(NotReady::Waiting) => return Ok(transcriber.queue.send(&job, RETRY_PAUSE).await?),
+        Err(NotReady::Waiting) => return wait(transcriber, &id, job).await,
         Err(NotReady::Retried(failure)) => return fail_before_claim(transcriber, &id, job, failure, deadline).await,
         Err(NotReady::Final(failure)) => {
             let job = Job {
@@ -352,6 +359,15 @@ async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Fa
         queue.send(&job, Duration::ZERO).await?;
     }
     Ok(transcripts.fail(lease, failure).await?)
+}
+
+/// Sends the job again, to be received when the call may have ended.
+async fn wait(transcriber: &Transcriber, id: &TranscriptId, job: Job) -> Result<(), BoxError> {
+    let [shortest, longest] = WAIT_PAUSES;
+    let pause = (Duration::from_secs(job.waited) / 2).clamp(shortest, longest);
+    let waited = job.waited + pause.as_secs();
+    transcriber.queue.send(&Job { waited, ..job }, pause).await?;
+    Ok(transcriber.transcripts.renew_queued(id).await?)
 }
 
 fn claim_policy(job: &Job) -> ClaimPolicy {

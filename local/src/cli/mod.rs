@@ -52,6 +52,9 @@ struct Options {
     /// Origins whose pages may call the API from a browser, separated by commas
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
     cors_allowed_origins: Vec<String>,
+    /// Accept requests for this host name, too, such as that of a tunnel; may be given several times
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
     /// No demo data
     #[arg(long)]
     empty: bool,
@@ -204,6 +207,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         whisper,
         schedules: true,
         cors_allowed_origins: options.cors_allowed_origins,
+        allowed_hosts: options.allow_host,
         environment,
         ..Settings::new(options.data_dir)
     })

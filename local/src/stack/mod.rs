@@ -82,7 +82,8 @@ impl Stack {
             .route_service("/2010-04-01/{*rest}", twilio.router().into_service())
             .route_service("/v1/{*rest}", whisper.router().into_service())
             .fallback_service(aws.router());
-        let mut servers = vec![start(aws_listener, router)];
+        let hosts = settings.hosts();
+        let mut servers = vec![start(aws_listener, hosts.clone().guard_aws(router))];
 
         let own = settings::environment(&settings, &aws_url);
         let clients = shared::clients::aws::Aws::from_env(&own.iter().cloned().collect())?;
@@ -183,7 +184,7 @@ impl Stack {
                 Some(around) => around(router),
                 None => router,
             };
-            servers.push(start(listener, router));
+            servers.push(start(listener, hosts.guard(router)));
         }
         Ok(Self {
             api_url,

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use axum::Router;
 use jiff::Timestamp;
+use reqwest::Url;
 
 use super::account;
 use crate::{
     aws::{self, DatabaseKind, Storage},
     demo,
+    hosts::Hosts,
     serve::Reach,
 };
 
@@ -39,6 +41,8 @@ pub struct Settings {
     pub schedules: bool,
     /// Origins whose pages may call the API from a browser.
     pub cors_allowed_origins: Vec<String>,
+    /// Host names for which requests are accepted, besides this machine's own and that of `PUBLIC_BASE_URL`.
+    pub allowed_hosts: Vec<String>,
     /// A wrapper around the API that checks its responses.
     pub around_api: Option<fn(Router) -> Router>,
     /// Additional variables of the functions' environment, which override those of the stack.
@@ -46,6 +50,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The host names for which both ports accept requests.
+    pub(super) fn hosts(&self) -> Hosts {
+        let public = self.environment.iter().find(|(name, _)| name == "PUBLIC_BASE_URL");
+        let public = public.and_then(|(_, url)| Url::parse(url).ok());
+        let public = public.as_ref().and_then(Url::host_str);
+        Hosts::new(self.allowed_hosts.iter().map(String::as_str).chain(public))
+    }
+
     /// Free ports, stand-ins, no demo data, and state under `dir` with the tables in memory.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
@@ -65,6 +77,7 @@ impl Settings {
             whisper: None,
             schedules: false,
             cors_allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             around_api: None,
             environment: Vec::new(),
         }

@@ -4,11 +4,12 @@
 use saphyr::{SafelyIndex, Yaml};
 
 use super::{
-    TEMPLATE,
     events::arn_of,
     function::functions,
     yaml::{items, load, resources, text},
 };
+
+const TEMPLATE: &str = include_str!("../../../template.yaml");
 
 /// One name or a list of names.
 fn names<'a>(value: Option<&'a Yaml<'a>>) -> impl Iterator<Item = &'a str> {

@@ -1,6 +1,6 @@
 //! Interactions, parsed from the JSON of events, requests and files.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -112,29 +112,43 @@ impl Interaction {
         let text = |name: &str| match object.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.len() <= MAX_TEXT_BYTES => {
-                Ok(Some(text.as_str()).filter(|text| !text.is_empty()))
+                Ok(Some(Cow::from(text)).filter(|text| !text.is_empty()))
             }
-            Some(_) => Err(format!("{name} must be text of at most {MAX_TEXT_BYTES} bytes.")),
+            // Spreadsheets and databases have numbers where they show digits.
+            Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string().into())),
+            Some(_) => Err(format!(
+                "{name} must be text of at most {MAX_TEXT_BYTES} bytes, or a whole number."
+            )),
         };
-        let moment = |name: &str| match text(name)? {
-            None => Ok(None),
-            Some(text) => match DateInput::parse(text) {
-                Some(DateInput::Moment(moment)) if is_listable(moment) => Ok(Some(moment)),
-                _ => Err(format!(
-                    "{name} must be an ISO 8601 date-time, such as 2025-08-08T11:44:39Z."
+        let moment = |name: &str| {
+            let moment = match object.get(name) {
+                None | Some(Value::Null) => return Ok(None),
+                Some(Value::String(text)) if text.is_empty() => return Ok(None),
+                Some(Value::String(text)) => match DateInput::parse(text) {
+                    Some(DateInput::Moment(moment)) => Some(moment),
+                    Some(DateInput::Day(_)) => None,
+                    None => from_epoch(text),
+                },
+                Some(Value::Number(number)) => from_epoch(&number.to_string()),
+                Some(_) => None,
+            };
+            match moment.filter(|moment| is_listable(*moment)) {
+                Some(moment) => Ok(Some(moment)),
+                None => Err(format!(
+                    "{name} must be an ISO 8601 date-time, such as 2025-08-08T11:44:39Z, or the seconds or milliseconds since 1970."
                 )),
-            },
+            }
         };
         let interaction_id = match text("interaction_id")? {
             Some(id) if id.len() > 256 || id.contains('#') => {
                 return Err("interaction_id must have at most 256 bytes, and no # among them.".into());
             }
-            id => id.map(str::to_owned),
+            id => id.map(Cow::into_owned),
         };
         let dispatch_id = match text("dispatch_id")? {
             None => None,
             Some(id) => {
-                let id = DispatchId::parse(id);
+                let id = DispatchId::parse(&id);
                 Some(id.ok_or_else(|| format!("dispatch_id must be {}.", DispatchId::EXPECTED))?)
             }
         };
@@ -155,13 +169,15 @@ impl Interaction {
                 Field::Duration => match &object[name] {
                     Value::Null => None,
                     value => {
-                        let seconds = value.as_i64().or_else(|| value.as_str()?.parse().ok());
-                        let seconds = seconds.filter(|seconds| (0..=i64::from(u32::MAX)).contains(seconds));
-                        Some(seconds.ok_or("duration must be a whole number of seconds.")?.into())
+                        let seconds = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+                        let seconds = seconds.map(f64::round);
+                        let seconds = seconds.filter(|seconds| (0.0..=f64::from(u32::MAX)).contains(seconds));
+                        let seconds = seconds.ok_or("duration must be a number of seconds, 0 to 4294967295.")?;
+                        Some((seconds as u32).into())
                     }
                 },
                 Field::StartTime | Field::EndTime => moment(name)?.map(|time| to_millis(time).into()),
-                Field::Phone if text(name)?.is_some_and(is_rounded) => {
+                Field::Phone if text(name)?.as_deref().is_some_and(is_rounded) => {
                     return Err("phone has lost digits: a spreadsheet wrote it as a rounded number, such as 1.51035E+10. Format the column as text.".into());
                 }
                 _ => text(name)?.map(Value::from),
@@ -181,6 +197,18 @@ impl Interaction {
         let is_known = |name: &str| OTHER_NAMES.contains(&name) || Field::ALL.iter().any(|field| field.name() == name);
         object.keys().map(String::as_str).find(|name| !is_known(name))
     }
+}
+
+/// The time of seconds or milliseconds since 1970, between 1973 and the year 5138 in seconds.
+fn from_epoch(number: &str) -> Option<Timestamp> {
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = number.parse().ok().filter(|_| is_number)?;
+    let millis = match number {
+        1e8..1e11 => number * 1000.0,
+        1e11..1e15 => number,
+        _ => return None,
+    };
+    Timestamp::from_millisecond(millis.round() as i64).ok()
 }
 
 /// Whether a number is in scientific notation, as spreadsheets write long numbers.
@@ -238,14 +266,51 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_where_text_and_times_are_expected() {
+        let read_back = read(json!({"interaction_id": 4711, "phone": 15_103_455_603_u64, "status": 3})).unwrap();
+        assert_eq!(read_back.interaction_id.as_deref(), Some("4711"));
+        assert_eq!(read_back.fields[&Field::Phone], Some("15103455603".into()));
+        assert_eq!(read_back.fields[&Field::Status], Some("3".into()));
+        for (time, expected) in [
+            (json!(1_754_654_400), "2025-08-08T12:00:00.000Z"),
+            (json!(1_754_654_400_123_u64), "2025-08-08T12:00:00.123Z"),
+            (json!(1_754_654_400.5), "2025-08-08T12:00:00.500Z"),
+            (json!("1754654400"), "2025-08-08T12:00:00.000Z"),
+            (json!("1754654400123"), "2025-08-08T12:00:00.123Z"),
+        ] {
+            let read_back = read(json!({"dispatch_id": "d", "start_time": time, "updated_at": time})).unwrap();
+            assert_eq!(read_back.fields[&Field::StartTime], Some(expected.into()));
+            assert_eq!(to_millis(read_back.at), expected);
+        }
+        for (duration, seconds) in [
+            (json!(12.6), 13),
+            (json!("12.4"), 12),
+            (json!(0.0), 0),
+            (json!("180"), 180),
+        ] {
+            let read_back = read(json!({"dispatch_id": "d", "duration": duration})).unwrap();
+            assert_eq!(read_back.fields[&Field::Duration], Some(seconds.into()), "{duration}");
+        }
+    }
+
+    #[test]
     fn the_error_names_the_invalid_field() {
         for (value, name) in [
             (json!({"status": "COMPLETED"}), "interaction_id or dispatch_id"),
             (json!({"interaction_id": "a#b"}), "interaction_id"),
-            (json!({"interaction_id": 1}), "interaction_id"),
+            (json!({"interaction_id": 1.5}), "interaction_id"),
+            (json!({"interaction_id": -1}), "interaction_id"),
+            (json!({"interaction_id": true}), "interaction_id"),
+            (json!({"dispatch_id": "a", "phone": 1.51035e10}), "phone"),
             (json!({"dispatch_id": "a/b"}), "dispatch_id"),
             (json!({"dispatch_id": "a", "duration": -1}), "duration"),
-            (json!({"dispatch_id": "a", "duration": 1.5}), "duration"),
+            (json!({"dispatch_id": "a", "duration": 4_294_967_296_u64}), "duration"),
+            (json!({"dispatch_id": "a", "duration": "NaN"}), "duration"),
+            (json!({"dispatch_id": "a", "duration": "2:30"}), "duration"),
+            (json!({"dispatch_id": "a", "start_time": 20250808}), "start_time"),
+            (json!({"dispatch_id": "a", "start_time": "20250808"}), "start_time"),
+            (json!({"dispatch_id": "a", "start_time": 1e18}), "start_time"),
+            (json!({"dispatch_id": "a", "start_time": -1754654400}), "start_time"),
             (json!({"dispatch_id": "a", "start_time": "2025-08-08"}), "start_time"),
             (json!({"dispatch_id": "a", "end_time": "soon"}), "end_time"),
             (json!({"dispatch_id": "a", "updated_at": 5}), "updated_at"),

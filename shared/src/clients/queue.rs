@@ -59,6 +59,9 @@ pub struct Job {
     /// Until when to wait for a recording that Twilio does not have yet; absent: do not wait.
     #[serde(default)]
     pub appears_until: Option<Timestamp>,
+    /// The seconds that it has waited so far.
+    #[serde(default)]
+    pub waited: u64,
 }
 
 /// Why a job could not be sent to the queue.
@@ -90,6 +93,7 @@ impl Job {
             lease_check: false,
             wait_until: None,
             appears_until: None,
+            waited: 0,
         }
     }
 }

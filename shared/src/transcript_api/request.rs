@@ -213,12 +213,15 @@ impl<'a> TranscriptRequest<'a> {
         let accepted = Ok(RequestOutcome::Accepted {
             estimated_seconds: estimated_seconds(source.seconds),
         });
-        if let TranscriptState::Queued { dispatch, .. } = known {
+        if let TranscriptState::Queued {
+            dispatch, is_overdue, ..
+        } = known
+        {
             // The job of another call follows that call's recording, which need not stay this one.
-            if dispatch
+            let is_of_other = dispatch
                 .as_ref()
-                .is_some_and(|dispatch| dispatch != self.job.dispatch())
-            {
+                .is_some_and(|dispatch| dispatch != self.job.dispatch());
+            if is_of_other || self.sends_again(*is_overdue) {
                 self.enqueue(transcriber, QUEUED_VALID).await?;
             }
             return accepted;
@@ -247,6 +250,11 @@ impl<'a> TranscriptRequest<'a> {
         }
     }
 
+    /// Whether a queued job is sent again: its message may be lost, or the request asks for a new transcript.
+    fn sends_again(&self, is_overdue: bool) -> bool {
+        is_overdue || self.job.again_since.is_some()
+    }
+
     /// Queues a recording whose call has not ended (for up to a day) or that Twilio does not have yet (for up to ten minutes).
     pub async fn wait(
         mut self,
@@ -257,10 +265,12 @@ impl<'a> TranscriptRequest<'a> {
         if self.options.dry_run == Some(true) {
             return self.estimated(transcriber, seconds, Some(2)).await;
         }
-        if !matches!(
-            known,
-            TranscriptState::Queued { .. } | TranscriptState::InProgress { .. }
-        ) {
+        let is_pending = match known {
+            TranscriptState::Queued { is_overdue, .. } => !self.sends_again(*is_overdue),
+            TranscriptState::InProgress { .. } => true,
+            _ => false,
+        };
+        if !is_pending {
             let now = Timestamp::now();
             self.job.wait_until = Some(now + MAX_CALL_WAIT);
             self.job.appears_until = Some(now + MAX_RECORDING_WAIT);

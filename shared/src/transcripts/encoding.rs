@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     error::TranscriptsError,
-    model::{Failure, INTERRUPTED, Transcript, TranscriptState},
+    model::{Failure, INTERRUPTED, Transcript, TranscriptState, overdue_before},
 };
 use crate::{
     clients::dynamodb::{Item, get_number, get_text, number, text},
@@ -54,6 +54,7 @@ pub(super) fn state_from(item: &Item) -> Result<TranscriptState, TranscriptsErro
             progress,
             earlier: earlier()?,
             dispatch: get_text(item, "queued_by"),
+            is_overdue: get_number(item, "noted_at").is_none_or(|noted| noted < overdue_before(Timestamp::now())),
         },
         _ => TranscriptState::Absent,
     })

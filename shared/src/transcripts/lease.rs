@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     encoding::{item_from_transcript, pack, unpack},
     error::{TranscriptsError, condition_met},
-    model::{Failure, Progress, StoredPart, Transcript, TranscriptId, TranscriptState},
+    model::{Failure, Progress, StoredPart, Transcript, TranscriptId, TranscriptState, overdue_before},
     table::Transcripts,
 };
 use crate::clients::{
@@ -163,8 +163,8 @@ impl Transcripts {
         }
     }
 
-    /// Stores that `id` is in the queue, for at most `valid`, for this dispatch (empty for a Twilio recording), unless someone is at work already,
-    /// or it is completed and is not to be replaced.
+    /// Stores that `id` is in the queue, for at most `valid`, for this dispatch (empty for a Twilio recording), unless a worker holds the lease,
+    /// its message is not overdue, or it is completed and is not to be replaced.
     pub async fn queue(
         &self,
         id: &TranscriptId,
@@ -173,22 +173,34 @@ impl Transcripts {
         replace: bool,
     ) -> Result<(), TranscriptsError> {
         let now = Timestamp::now();
-        let mut condition = format!("{FREE} OR (#state = :queued AND queued_by <> :dispatch)");
+        let overdue = "attribute_not_exists(noted_at) OR noted_at < :overdue";
+        let mut condition = format!("{FREE} OR (#state = :queued AND (queued_by <> :dispatch OR {overdue}))");
         if replace {
-            condition.push_str(" OR #state = :completed");
+            condition.push_str(" OR #state IN (:completed, :queued)");
         }
         let write = self
             .update(
                 id,
-                "SET #state = :queued, lease_until = :until, queued_by = :dispatch REMOVE lease_owner",
+                "SET #state = :queued, lease_until = :until, noted_at = :now, queued_by = :dispatch REMOVE lease_owner",
                 &condition,
             )
+            .expression_attribute_values(":overdue", number(overdue_before(now)))
             .expression_attribute_values(":dispatch", text(dispatch))
             .expression_attribute_values(":queued", text("queued"))
             .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":failed", text("failed"))
             .expression_attribute_values(":until", number((now + valid).as_millisecond()))
             .expression_attribute_values(":now", number(now.as_millisecond()));
+        condition_met(write.send().await)?;
+        Ok(())
+    }
+
+    /// Stores that the message of a queued job was received and sent again.
+    pub async fn renew_queued(&self, id: &TranscriptId) -> Result<(), TranscriptsError> {
+        let write = self
+            .update(id, "SET noted_at = :now", "#state = :queued")
+            .expression_attribute_values(":queued", text("queued"))
+            .expression_attribute_values(":now", number(Timestamp::now().as_millisecond()));
         condition_met(write.send().await)?;
         Ok(())
     }
@@ -225,15 +237,17 @@ impl Transcripts {
 
     /// Gives the lease back to the queue, where the job waits for at most `valid`.
     pub async fn requeue(&self, lease: &Lease, valid: Duration) -> Result<(), TranscriptsError> {
+        let now = Timestamp::now();
         let write = self
             .update(
                 &lease.id,
-                "SET #state = :queued, lease_until = :until REMOVE lease_owner",
+                "SET #state = :queued, lease_until = :until, noted_at = :now REMOVE lease_owner",
                 HELD,
             )
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":queued", text("queued"))
-            .expression_attribute_values(":until", number((Timestamp::now() + valid).as_millisecond()))
+            .expression_attribute_values(":until", number((now + valid).as_millisecond()))
+            .expression_attribute_values(":now", number(now.as_millisecond()))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
         condition_met(write.send().await)?;

@@ -204,6 +204,15 @@ pub struct Speech {
     pub dropped: Vec<Dropped>,
 }
 
+/// After this time without a sign of its message, a queued job may be lost: it is longer than the maximum delay of SQS (15 minutes) and a margin for
+/// the worker to start. A second message costs nothing, because only one worker gets the lease and the other finds the completed transcript.
+const OVERDUE: Duration = Duration::from_secs(20 * 60);
+
+/// Queued jobs that were noted before this time, in milliseconds since 1970, are overdue.
+pub(super) fn overdue_before(now: Timestamp) -> i64 {
+    (now - OVERDUE).as_millisecond()
+}
+
 /// The failure code of a recording whose worker was killed too often.
 pub const GIVEN_UP: &str = "transcription_given_up";
 /// The failure code of a lease that expired without a result.
@@ -266,6 +275,8 @@ pub enum TranscriptState {
         earlier: Option<Box<Transcript>>,
         /// The dispatch whose job is in the queue.
         dispatch: Option<String>,
+        /// Whether its message is overdue, so that it may be lost and the job is to be sent again.
+        is_overdue: bool,
     },
     /// The last try failed, and nobody is trying.
     Failed(Failure),

@@ -1,0 +1,141 @@
+//! Jobs whose message was lost, by a purged queue or in the dead letters, and jobs that wait for a long time.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+use local::{demo, stack::account::TRANSCRIPTS_TABLE, standins::twilio::Recording};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    jobs::finished,
+    stack::{Answer, TestStack, answer},
+    worker::{SID, STATUS, Worker, mono, recording, talk},
+};
+
+const TRANSCRIPT: &str = "/api/twilio/transcript/";
+
+const MINUTE: SignedDuration = SignedDuration::from_secs(60);
+
+fn spoken() -> Recording {
+    recording(SID, mono(&talk(20.0, 5)))
+}
+
+/// A stack with a recording that is queued, without a message in the queue. Its message was received or sent `age` ago; `None`: before such times
+/// were stored.
+async fn stack_without_message(age: Option<SignedDuration>) -> TestStack {
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.add(spoken());
+    let now = Timestamp::now();
+    let write = stack
+        .aws()
+        .dynamodb()
+        .put_item()
+        .table_name(TRANSCRIPTS_TABLE)
+        .item("id", AttributeValue::S(format!("twilio#{SID}#default")))
+        .item("state", AttributeValue::S("queued".into()))
+        .item("queued_by", AttributeValue::S(String::new()))
+        .item("lease_until", number(now + MINUTE * 300));
+    let write = match age {
+        Some(age) => write.item("noted_at", number(now - age)),
+        None => write,
+    };
+    write.send().await.unwrap();
+    stack
+}
+
+fn number(time: Timestamp) -> AttributeValue {
+    AttributeValue::N(time.as_millisecond().to_string())
+}
+
+async fn post(stack: &TestStack, body: Value) -> Answer {
+    let request = stack
+        .request(Method::POST, TRANSCRIPT)
+        .header("Prefer", "respond-async");
+    let answer = answer(request.header("X-API-Key", demo::API_KEY).json(&body)).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    answer
+}
+
+#[tokio::test]
+async fn a_post_sends_a_job_again_whose_message_is_overdue() {
+    for age in [Some(MINUTE * 21), None] {
+        let stack = stack_without_message(age).await;
+        post(&stack, json!({"recording_sid": SID})).await;
+        assert_eq!(finished(&stack, STATUS).await.body["status"], "completed", "{age:?}");
+        assert_eq!(stack.stack.whisper.calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_job_in_the_queue_is_sent_again_only_by_force_and_paid_for_once() {
+    let stack = stack_without_message(Some(MINUTE * 15)).await;
+    post(&stack, json!({"recording_sid": SID})).await;
+    let worker = Worker::with_usual_parts(&stack).await;
+    let check = json!({"recording_sid": SID, "lease_check": true});
+    worker.deliver(&check).await;
+    let again = worker.sent();
+    assert_eq!((again.len(), &again[0].job["lease_check"]), (1, &json!(true)));
+    assert_eq!(
+        stack.get(STATUS).await.body["status"],
+        "queued",
+        "neither the request nor the lease check began the job"
+    );
+
+    post(&stack, json!({"recording_sid": SID, "force": true})).await;
+    assert_eq!(finished(&stack, STATUS).await.body["status"], "completed");
+    worker.deliver(&json!({"recording_sid": SID})).await;
+    assert_eq!(stack.stack.whisper.calls(), 1, "the lost message that comes after all");
+}
+
+#[tokio::test]
+async fn a_lease_check_does_the_job_whose_other_message_is_lost() {
+    let stack = stack_without_message(Some(MINUTE * 21)).await;
+    let worker = Worker::with_usual_parts(&stack).await;
+    worker
+        .deliver(&json!({"recording_sid": SID, "lease_check": true}))
+        .await;
+    assert_eq!(stack.get(STATUS).await.body["status"], "completed");
+    assert_eq!(stack.stack.whisper.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_a_day_takes_few_deliveries_and_is_never_overdue() {
+    let stack = stack_without_message(Some(MINUTE * 21)).await;
+    stack.stack.twilio.add(Recording {
+        status: "in-progress".into(),
+        ..spoken()
+    });
+    let worker = Worker::with_usual_parts(&stack).await;
+    let until = Timestamp::now() + SignedDuration::from_hours(24);
+    let mut job = json!({"recording_sid": SID, "wait_until": until});
+    let (mut waited, mut deliveries) = (0, 0);
+    while waited < 24 * 3600 {
+        worker.deliver(&job).await;
+        let sent = worker.sent();
+        let [message] = &sent[..] else {
+            panic!("{sent:?}");
+        };
+        let half = (waited / 2).clamp(60, 300);
+        assert_eq!(message.delay, half, "after {waited} s");
+        waited += message.delay;
+        deliveries += 1;
+        job = message.job.clone();
+    }
+    assert!(deliveries <= 300, "{deliveries}");
+
+    // The worker noted each delivery, so that a request does not send a second message.
+    post(&stack, json!({"recording_sid": SID, "wait": true})).await;
+    let item = stack
+        .aws()
+        .dynamodb()
+        .get_item()
+        .table_name(TRANSCRIPTS_TABLE)
+        .key("id", AttributeValue::S(format!("twilio#{SID}#default")));
+    let item = item.send().await.unwrap().item.unwrap();
+    let noted: i64 = item["noted_at"].as_n().unwrap().parse().unwrap();
+    let age = Timestamp::now().duration_since(Timestamp::from_millisecond(noted).unwrap());
+    assert!(age.unsigned_abs() < Duration::from_secs(20 * 60), "{age}");
+    assert_eq!(stack.stack.whisper.calls(), 0);
+}
