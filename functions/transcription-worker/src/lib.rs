@@ -225,7 +225,7 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
     if let Some(found) = &found
         && job.object.as_ref() != Some(&found.recording)
     {
-        // Whoever died had the recording that the call had before.
+        // The job of the killed worker was for the recording that the call had before.
         let object = Some(found.recording.clone());
         return Box::pin(work(state, Job { object, ..job }, is_redelivery, deadline)).await;
     }
@@ -259,7 +259,7 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
         PipelineOutcome::Failed(lease, failure, _) if failure.code == OVERWRITTEN => {
             follow_overwritten(state, &lease, job, &failure).await
         }
-        // Whoever is at it may die: the message that was just sent looks again.
+        // The other process may be killed: the lease check that was just sent is received after its lease.
         PipelineOutcome::Queued | PipelineOutcome::Busy(_) => Ok(()),
         // Parts were stored, so the attempts start again from 0: otherwise a long job could never finish while the API is busy.
         PipelineOutcome::Failed(lease, failure, true) => {
@@ -347,8 +347,8 @@ async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Fa
             size: Some(info.size),
         };
         let id = TranscriptId::new(&AudioId::Object(written.clone()), &Variant::of(&job.options));
-        // Before the index leads to it: whoever asks meanwhile is to see that it is queued. Should this worker die, the message that it sent
-        // before it began goes on.
+        // Stored before the index points to the new object, so that a request sees a queued job. If this worker is killed, the lease check that it
+        // sent before it began continues.
         transcripts.queue(&id, REQUEUED_VALID, dispatch.as_str(), false).await?;
         index_object(&resolver.calls, &resolver.bucket, &overwritten.key, None).await?;
         let job = Job {

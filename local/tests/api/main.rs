@@ -9,6 +9,7 @@ mod browsers;
 mod budget;
 mod command_line;
 mod contract;
+mod deployment;
 mod egress_transcript;
 mod events;
 mod files;

@@ -262,8 +262,8 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
             ("RECORDINGS_BUCKET", "examplebucket"),
         ]);
-        let playback = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
-        let presigner = playback.presigner_at(
+        let presign = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
+        let presigner = presign.presigner_at(
             "https://examplebucket.s3.amazonaws.com",
             None,
             "2013-05-24T00:00:00Z".parse().unwrap(),
@@ -323,8 +323,8 @@ mod tests {
                 ("AWS_ENDPOINT_URL", endpoint),
                 ("RECORDINGS_BUCKET", bucket),
             ]);
-            let playback = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
-            let url = playback.presigner(60).await.unwrap().presign("k").unwrap();
+            let presign = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
+            let url = presign.presigner(60).await.unwrap().presign("k").unwrap();
             assert!(url.starts_with(expected), "{url}");
         }
     }

@@ -35,7 +35,7 @@ impl TranscriptId {
             AudioId::Twilio(sid) => format!("twilio#{sid}#{}", variant.0),
             AudioId::Object(RecordingRef { key, etag, .. }) => {
                 let mut digest = Sha256::new();
-                // The length tells apart what would read the same when joined.
+                // Without the length, different keys and ETags could have the same concatenation.
                 digest.update((key.len() as u64).to_le_bytes());
                 digest.update(key);
                 digest.update(etag.as_deref().unwrap_or_default());

@@ -189,7 +189,7 @@ async fn a_refused_language_is_left_out_and_never_blamed_on_the_audio() {
 }
 
 #[tokio::test]
-async fn an_error_that_no_other_request_avoids_is_told_in_the_servers_words_without_the_prompt() {
+async fn an_error_that_no_other_request_avoids_contains_the_servers_sentence_without_the_prompt() {
     let server = Server::start(Behaviour {
         refuse: |_| {
             let error = json!({"error": {"message": "The hamster in the wheel is asleep.", "param": "wheel"}});

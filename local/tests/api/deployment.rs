@@ -1,0 +1,119 @@
+//! Rules for the deployed system that no local service enforces, checked in `template.yaml`.
+
+use std::collections::BTreeSet;
+
+use local::template::TEMPLATE;
+use saphyr::{LoadableYamlNode, Mapping, SafelyIndex, Yaml};
+
+/// All mappings below a node, behind `!If` and other tags, too.
+fn mappings<'a>(node: &'a Yaml<'a>, found: &mut Vec<&'a Mapping<'a>>) {
+    match node {
+        Yaml::Mapping(mapping) => {
+            found.push(mapping);
+            mapping.values().for_each(|value| mappings(value, found));
+        }
+        Yaml::Sequence(items) => items.iter().for_each(|item| mappings(item, found)),
+        Yaml::Tagged(_, inner) => mappings(inner, found),
+        _ => {}
+    }
+}
+
+fn text<'a>(mapping: &'a Mapping<'a>, name: &str) -> Option<&'a str> {
+    let entry = mapping.iter().find(|(key, _)| key.as_str() == Some(name));
+    let value = entry?.1;
+    match value {
+        Yaml::Tagged(_, inner) => inner.as_str(),
+        value => value.as_str(),
+    }
+}
+
+fn has(mapping: &Mapping<'_>, name: &str) -> bool {
+    mapping.keys().any(|key| key.as_str() == Some(name))
+}
+
+/// Calls `check` with the name of each resource and all mappings in it.
+fn for_each_resource(check: impl Fn(&str, &[&Mapping<'_>])) {
+    let documents = Yaml::load_from_str(TEMPLATE).unwrap();
+    let resources = documents[0].get("Resources").and_then(Yaml::as_mapping).unwrap();
+    assert!(resources.len() > 50);
+    for (name, resource) in resources {
+        let mut found = Vec::new();
+        mappings(resource, &mut found);
+        check(name.as_str().unwrap(), &found);
+    }
+}
+
+fn statements<'a, 'b>(found: &'b [&'a Mapping<'a>]) -> impl Iterator<Item = &'b &'a Mapping<'a>> {
+    found.iter().filter(|mapping| text(mapping, "Effect") == Some("Allow"))
+}
+
+#[test]
+fn a_burst_of_messages_cannot_take_all_concurrency_of_the_account() {
+    for_each_resource(|name, found| {
+        for source in found.iter().filter(|it| text(it, "Type") == Some("SQS")) {
+            let properties = source.iter().find(|(key, _)| key.as_str() == Some("Properties"));
+            let scaling = properties.and_then(|(_, properties)| properties.get("ScalingConfig"));
+            // A queue of a destination has no properties.
+            let is_source = has(source, "Properties");
+            assert_eq!(
+                scaling.and_then(|scaling| scaling.get("MaximumConcurrency")).is_some(),
+                is_source,
+                "{name}"
+            );
+        }
+        if name == "ReconcileRecordingsFunction" {
+            assert!(found.iter().any(|it| has(it, "ReservedConcurrentExecutions")));
+        }
+    });
+}
+
+#[test]
+fn whoever_may_read_recordings_may_decrypt_them_with_the_buckets_key() {
+    for_each_resource(|name, found| {
+        let reads = statements(found).filter(|it| text(it, "Action") == Some("s3:GetObject"));
+        let decrypts: Vec<_> = statements(found)
+            .filter(|it| text(it, "Action") == Some("kms:Decrypt"))
+            .collect();
+        assert_eq!(reads.count(), decrypts.len(), "{name}");
+        for statement in decrypts {
+            assert_eq!(text(statement, "Resource"), Some("RecordingsKmsKeyArn"), "{name}");
+            assert!(has(statement, "Condition"), "{name}: only through S3");
+        }
+    });
+}
+
+#[test]
+fn no_statement_of_the_template_allows_all_actions_or_all_resources() {
+    for_each_resource(|name, found| {
+        for statement in statements(found) {
+            assert_ne!(text(statement, "Resource"), Some("*"), "{name}");
+            let actions = statement
+                .iter()
+                .find(|(key, _)| key.as_str() == Some("Action"))
+                .unwrap()
+                .1;
+            let one = actions.as_str().into_iter();
+            let many = actions.as_sequence().into_iter().flatten().filter_map(Yaml::as_str);
+            let actions: BTreeSet<&str> = one.chain(many).collect();
+            assert!(
+                !actions.is_empty() && actions.iter().all(|action| !action.contains('*')),
+                "{name}: {actions:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn deleting_the_stack_keeps_the_tables_and_the_record_of_who_called() {
+    let documents = Yaml::load_from_str(TEMPLATE).unwrap();
+    for name in ["CallsTable", "TranscriptsTable", "AccessLog"] {
+        let resource = &documents[0]["Resources"][name];
+        for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+            assert_eq!(resource[policy].as_str(), Some("Retain"), "{name} {policy}");
+        }
+    }
+    for name in ["CallsTable", "TranscriptsTable"] {
+        let table = &documents[0]["Resources"][name]["Properties"];
+        assert_eq!(table["DeletionProtectionEnabled"].as_bool(), Some(true), "{name}");
+    }
+}
