@@ -71,7 +71,7 @@ Environment variables:
   WHISPER_BASE_URL                        use this transcription API instead of https://api.openai.com/v1
   RUST_LOG, NO_COLOR                      level and colors of the log
 
-Passed to the functions as they are; docs/operations.md describes them:
+Passed to the functions as they are; docs/deploy.md describes them:
   AUTO_TRANSCRIBE, EXTERNAL_MEDIA_HOSTS, INDEX_UNMATCHED_AUDIO, MONTHLY_BUDGET_USD, PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, SPEAKER_NAMES,
   WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
 
