@@ -20,7 +20,7 @@ use shared::{
         },
     },
     config::{ConfigError, Env},
-    http::{self, ApiError, ApiRequest, ErrorFormat, invalid_parameter},
+    http::{self, ApiError, ApiRequest, invalid_parameter},
     ids::DispatchId,
     transcription::AutoTranscribe,
 };
@@ -121,7 +121,7 @@ impl State {
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond(ErrorFormat::Recordings, request, |request| async move {
+    http::respond_to_webhook(request, |request| async move {
         request.expect_tail("recording")?;
         let parameters = verified(state, &request).await?;
         let reported = Reported::read(&request, &parameters)?;
@@ -256,7 +256,12 @@ impl Reported {
         if !is_sid(call_sid) {
             return Err(invalid_parameter("CallSid", call_sid, "a call's SID"));
         }
-        let dispatch_id = match request.query.get("dispatch_id") {
+        let mut dispatches = request.query.all("dispatch_id");
+        let dispatch = dispatches.next();
+        if let Some(other) = dispatches.find(|other| Some(*other) != dispatch) {
+            return Err(invalid_parameter("dispatch_id", other, "the same in all places"));
+        }
+        let dispatch_id = match dispatch {
             None => None,
             Some(text) => {
                 Some(DispatchId::parse(text).ok_or_else(|| invalid_parameter("dispatch_id", text, "a dispatch id"))?)

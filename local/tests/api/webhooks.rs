@@ -240,6 +240,23 @@ async fn a_callback_is_accepted_if_its_query_was_escaped_after_it_was_signed() {
 }
 
 #[tokio::test]
+async fn a_signed_callback_may_have_repeated_names_and_bytes_that_are_not_utf8_in_its_query() {
+    let stack = TestStack::empty().await;
+    for query in [
+        "?a=1&a=2",
+        "?name=%E9milie",
+        "?dispatch_id=dispatch_1_2&dispatch_id=dispatch_1_2",
+        "?=&&x",
+    ] {
+        let accepted = twilio(&stack, query, &completed(), demo::AUTH_TOKEN).await;
+        assert_eq!(accepted.status, 200, "{query}: {}", accepted.body);
+    }
+    let two = "?dispatch_id=dispatch_1_2&dispatch_id=dispatch_1_3";
+    let refused = twilio(&stack, two, &completed(), demo::AUTH_TOKEN).await;
+    assert!(refused.recordings_error(400, "invalid_parameter").contains("dispatch_id"));
+}
+
+#[tokio::test]
 async fn a_signature_is_not_accepted_for_parameters_that_are_divided_differently() {
     let stack = TestStack::empty().await;
     for (name, part, value) in [

@@ -17,5 +17,5 @@ pub use error::{
 pub use query::Query;
 pub use reply::Reply;
 pub use request::{ApiRequest, route_ends_with, tail};
-pub use response::respond;
+pub use response::{respond, respond_to_webhook};
 pub use serve::{serve, serve_events};

@@ -1,10 +1,10 @@
-//! Strict parsing of the query string.
+//! Parsing of the query string: strict for callers of the API, lenient for webhooks of providers.
 
 use std::ops::RangeInclusive;
 
 use super::error::{ApiError, invalid_parameter, quoted};
 
-/// The parameters of a query string, without duplicates.
+/// The parameters of a query string. Those of the API's callers have no duplicates.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
@@ -37,7 +37,18 @@ impl Query {
         Ok(Self(parameters))
     }
 
-    /// The parameter's value.
+    /// Parses the query string of a signed webhook, which the provider made: names may be repeated, and bytes that are not UTF-8 are replaced.
+    pub(super) fn lenient(raw: &str) -> Self {
+        Self(form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
+    }
+
+    /// All values of the parameter.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter's value; the first one of a repeated parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()

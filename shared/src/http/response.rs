@@ -32,12 +32,30 @@ pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> Response<Body> {
+    respond_with(Query::parse, format, request, handler).await
+}
+
+/// The same for a provider's signed webhook, whose query string may have repeated names and bytes that are not UTF-8.
+pub async fn respond_to_webhook<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    request: Request,
+    handler: impl FnOnce(ApiRequest) -> F,
+) -> Response<Body> {
+    let parse = |raw: &str| Ok(Query::lenient(raw));
+    respond_with(parse, ErrorFormat::Recordings, request, handler).await
+}
+
+async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    parse: impl FnOnce(&str) -> Result<Query, ApiError>,
+    format: ErrorFormat,
+    request: Request,
+    handler: impl FnOnce(ApiRequest) -> F,
+) -> Response<Body> {
     let log = RequestLog::new(&request);
     let deadline = deadline(&request);
     let is_head = request.method() == Method::HEAD;
     let key_id = log.key_id.clone();
     let result = async {
-        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        let query = parse(request.uri().query().unwrap_or_default())?;
         handler(ApiRequest::new(request, query, deadline, key_id)).await
     };
     let result = tokio::time::timeout_at(deadline + RESPONSE_MARGIN / 2, result)
