@@ -71,9 +71,20 @@ pub fn media_type(name: &str) -> Option<&'static str> {
     }
 }
 
-/// The digits of a phone number, without `+`, spaces and punctuation.
+/// The digits of a phone number, without `+`, spaces, punctuation and an extension. Of a SIP or `tel:` address, those of its user. Empty if there is
+/// no number: digits within a name, such as `sip:agent-7@example.com`, are none.
 pub fn digits(phone: &str) -> String {
-    phone.chars().filter(char::is_ascii_digit).collect()
+    let lower = phone.trim().to_ascii_lowercase();
+    let schemes = ["sips:", "sip:", "tel:"];
+    let address = schemes.iter().find_map(|scheme| lower.strip_prefix(scheme));
+    let user = address.unwrap_or(&lower).split(['@', ';']).next().unwrap_or_default();
+    // "ext. 3", "x3", "#3", and a pause before digits that are dialed after the call is answered.
+    let ends = user.find("ext").or_else(|| user.find(['x', '#', ',']));
+    let number = &user[..ends.unwrap_or(user.len())];
+    match number.contains(char::is_alphabetic) {
+        true => String::new(),
+        false => number.chars().filter(char::is_ascii_digit).collect(),
+    }
 }
 
 fn is_phone(text: &str) -> bool {
@@ -91,6 +102,31 @@ pub(crate) fn parse_unix(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn extensions_and_names_are_not_part_of_a_phone_number() {
+        for (phone, expected) in [
+            ("+1 (510) 345-5686", "15103455686"),
+            ("15103455686", "15103455686"),
+            ("+1 510.345.5686 ext. 3", "15103455686"),
+            ("+1 510 345 5686 Extension 3", "15103455686"),
+            ("+15103455686x3", "15103455686"),
+            ("+15103455686 X 12", "15103455686"),
+            ("+15103455686#12", "15103455686"),
+            ("+15103455686,,12#", "15103455686"),
+            ("+15103455686;ext=3", "15103455686"),
+            ("tel:+1-510-345-5686;ext=3", "15103455686"),
+            ("sip:+15103455686@trunk12.example.com:5060", "15103455686"),
+            ("SIPS:15103455686@10.0.0.7", "15103455686"),
+            ("sip:agent-7@example.com", ""),
+            ("client:agent7", ""),
+            ("anonymous", ""),
+            ("1-800-FLOWERS", ""),
+            ("", ""),
+        ] {
+            assert_eq!(digits(phone), expected, "{phone}");
+        }
+    }
 
     #[test]
     fn the_documented_dispatch_id_has_a_time_and_a_phone_number() {

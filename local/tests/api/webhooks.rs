@@ -398,6 +398,29 @@ async fn an_interaction_without_a_dispatch_id_is_paired_by_number_and_time() {
 }
 
 #[tokio::test]
+async fn numbers_extensions_and_epoch_times_of_a_report_are_paired_like_their_text() {
+    for (phone, start) in [
+        (json!(15_103_455_686_u64), json!(1_754_653_481)),
+        (json!("+1 510-345-5686 ext. 12"), json!(1_754_653_481_000_u64)),
+        (json!("sip:+15103455686@trunk7.example.com"), json!("1754653481")),
+    ] {
+        let stack = TestStack::empty().await;
+        stack.put_object(KEY, b"sound");
+        stack.get(&format!("/recordings/{ID}")).await;
+        let report = json!({"interaction_id": 4711, "phone": phone, "start_time": start, "duration": 12.6});
+        assert_eq!(report_interaction(&stack, report).await.body["interaction_id"], "4711");
+        let rows = list(&stack, "").await;
+        assert_eq!(rows.len(), 1, "{phone}: {rows:?}");
+        assert_eq!(
+            [&rows[0]["dispatch_id"], &rows[0]["interaction_id"], &rows[0]["duration"]],
+            [&json!(ID), &json!("4711"), &json!(13)]
+        );
+        assert_eq!(list(&stack, "phone=15103455686").await.len(), 1);
+        assert_eq!(list(&stack, "phone=sip:agent-7").await.len(), 0);
+    }
+}
+
+#[tokio::test]
 async fn an_unanswered_call_is_not_paired_with_the_recording_of_the_next_one() {
     let stack = TestStack::empty().await;
     stack.put_object(KEY, b"sound");

@@ -76,7 +76,12 @@ impl ListFilter {
         let list = self.list_kind();
         match (&self.interaction_id, &self.phone) {
             (Some(id), _) => ("by-interaction", "list_interaction", list.partition(id)),
-            (None, Some(phone)) => ("by-phone", "list_phone", list.partition(&digits(phone))),
+            (None, Some(phone)) => {
+                let digits = digits(phone);
+                // A key can't be empty, and no call has this one.
+                let number = if digits.is_empty() { "no number" } else { &digits };
+                ("by-phone", "list_phone", list.partition(number))
+            }
             (None, None) => ("by-time", "list_kind", list.name().to_owned()),
         }
     }
