@@ -253,7 +253,11 @@ async fn a_signed_callback_may_have_repeated_names_and_bytes_that_are_not_utf8_i
     }
     let two = "?dispatch_id=dispatch_1_2&dispatch_id=dispatch_1_3";
     let refused = twilio(&stack, two, &completed(), demo::AUTH_TOKEN).await;
-    assert!(refused.recordings_error(400, "invalid_parameter").contains("dispatch_id"));
+    assert!(
+        refused
+            .recordings_error(400, "invalid_parameter")
+            .contains("dispatch_id")
+    );
 }
 
 #[tokio::test]
@@ -412,7 +416,11 @@ async fn numbers_extensions_and_epoch_times_of_a_report_are_paired_like_their_te
         let rows = list(&stack, "").await;
         assert_eq!(rows.len(), 1, "{phone}: {rows:?}");
         assert_eq!(
-            [&rows[0]["dispatch_id"], &rows[0]["interaction_id"], &rows[0]["duration"]],
+            [
+                &rows[0]["dispatch_id"],
+                &rows[0]["interaction_id"],
+                &rows[0]["duration"]
+            ],
             [&json!(ID), &json!("4711"), &json!(13)]
         );
         assert_eq!(list(&stack, "phone=15103455686").await.len(), 1);
