@@ -27,25 +27,26 @@ const RESPONSE_MARGIN: Duration = Duration::from_millis(1500);
 const DEFAULT_BUDGET: Duration = Duration::from_secs(26);
 
 /// Responds to a request: parses it, calls `handler`, converts an error to `format`, and writes the log line.
-pub async fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+pub fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     format: ErrorFormat,
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
-) -> Response<Body> {
-    respond_with(Query::parse, format, request, handler).await
+) -> impl Future<Output = Response<Body>> {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    respond_with(query, format, request, handler)
 }
 
 /// The same for a provider's signed webhook, whose query string may have repeated names and bytes that are not UTF-8.
-pub async fn respond_to_webhook<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+pub fn respond_to_webhook<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
-) -> Response<Body> {
-    let parse = |raw: &str| Ok(Query::lenient(raw));
-    respond_with(parse, ErrorFormat::Recordings, request, handler).await
+) -> impl Future<Output = Response<Body>> {
+    let query = Query::lenient(request.uri().query().unwrap_or_default());
+    respond_with(Ok(query), ErrorFormat::Recordings, request, handler)
 }
 
 async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
-    parse: impl FnOnce(&str) -> Result<Query, ApiError>,
+    query: Result<Query, ApiError>,
     format: ErrorFormat,
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
@@ -54,10 +55,7 @@ async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     let deadline = deadline(&request);
     let is_head = request.method() == Method::HEAD;
     let key_id = log.key_id.clone();
-    let result = async {
-        let query = parse(request.uri().query().unwrap_or_default())?;
-        handler(ApiRequest::new(request, query, deadline, key_id)).await
-    };
+    let result = async { handler(ApiRequest::new(request, query?, deadline, key_id)).await };
     let result = tokio::time::timeout_at(deadline + RESPONSE_MARGIN / 2, result)
         .await
         .unwrap_or_else(|_| {
