@@ -12,7 +12,9 @@ pub(crate) fn id() -> Object {
     text_or(Type::Integer)
         .max_length(Some(256))
         .pattern(Some("^[^#]*$"))
-        .description(Some("Your id for the call. This or `dispatch_id` is required."))
+        .description(Some(
+            "Your id for the call, as text or a whole number. This or `dispatch_id` is required.",
+        ))
         .build()
 }
 
@@ -32,16 +34,26 @@ pub(crate) fn text() -> Object {
 pub(crate) fn phone() -> Object {
     text_or(Type::Integer)
         .max_length(Some(1000))
-        .description(Some("With its country code."))
+        .description(Some("With its country code, as text or a whole number."))
         .examples(["+14155550123"])
         .build()
 }
 
 pub(crate) fn time() -> Object {
+    described_time("A date-time, or the seconds or milliseconds since 1970.")
+}
+
+pub(crate) fn updated_at() -> Object {
+    described_time(
+        "The time of the report, at most a day ahead: a date-time, or the seconds or milliseconds since 1970. Default: now.",
+    )
+}
+
+fn described_time(description: &str) -> Object {
     text_or(Type::Number)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
         .minimum(Some(100_000_000))
         .maximum(Some(253_370_764_800_000_u64))
-        .description(Some("A date-time, or the seconds or milliseconds since 1970."))
+        .description(Some(description))
         .build()
 }

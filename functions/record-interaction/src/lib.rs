@@ -48,15 +48,12 @@ struct Recorded {
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code)]
 struct InteractionReport {
-    /// Your id for the call, as text or a whole number. This or `dispatch_id` is required.
     #[schema(schema_with = contract::id)]
     interaction_id: Option<String>,
-    /// The LiveKit dispatch. Without it the call is matched by number and time.
     #[schema(schema_with = contract::dispatch_id)]
     dispatch_id: Option<String>,
     #[schema(schema_with = contract::text)]
     customer_name: Option<String>,
-    /// With its country code, as text or a whole number.
     #[schema(schema_with = contract::phone)]
     phone: Option<String>,
     #[schema(schema_with = contract::text)]
@@ -66,14 +63,11 @@ struct InteractionReport {
     /// Seconds, which are rounded.
     #[schema(minimum = 0, maximum = 4_294_967_295_u32)]
     duration: Option<f64>,
-    /// A date-time, or the seconds or milliseconds since 1970.
     #[schema(schema_with = contract::time)]
     start_time: Option<String>,
-    /// A date-time, or the seconds or milliseconds since 1970.
     #[schema(schema_with = contract::time)]
     end_time: Option<String>,
-    /// The time of the report, at most a day ahead. Default: now.
-    #[schema(schema_with = contract::time)]
+    #[schema(schema_with = contract::updated_at)]
     updated_at: Option<String>,
 }
 

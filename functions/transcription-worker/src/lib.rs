@@ -35,7 +35,7 @@ const ATTEMPTS: u32 = 5;
 /// The pause before the second attempt. It doubles with each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(20);
 /// The minimum and the maximum pause before checking again whether a call has ended. Between them it is half of the time waited so far, so that a day
-/// takes few hundred deliveries and a transcript is late by half of the call's length at most.
+/// takes at most 300 deliveries and a transcript is late by half of the call's length at most.
 const WAIT_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 /// The pause before retrying after a fault of the table or the queue.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);

@@ -122,7 +122,7 @@ pub fn rules(yaml: &str) -> Result<Vec<Rule>, TemplateError> {
 }
 
 /// The resource in `!GetAtt NAME.Arn`.
-pub(super) fn arn_of<'a>(value: Option<&'a Yaml>) -> Option<&'a str> {
+fn arn_of<'a>(value: Option<&'a Yaml>) -> Option<&'a str> {
     match value {
         Some(Yaml::Tagged(_, attribute)) => text(Some(attribute)).and_then(|text| text.strip_suffix(".Arn")),
         _ => None,

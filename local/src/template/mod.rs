@@ -3,8 +3,6 @@
 mod cors;
 mod events;
 mod function;
-#[cfg(test)]
-mod loops;
 mod routes;
 mod tables;
 mod yaml;

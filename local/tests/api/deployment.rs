@@ -47,6 +47,15 @@ fn statements<'a, 'b>(found: &'b [&'a Mapping<'a>]) -> impl Iterator<Item = &'b 
     found.iter().filter(|mapping| text(mapping, "Effect") == Some("Allow"))
 }
 
+/// The action or the actions of a statement.
+fn actions<'a>(statement: &'a Mapping<'a>) -> BTreeSet<&'a str> {
+    let found = statement.iter().find(|(key, _)| key.as_str() == Some("Action"));
+    let actions = found.map(|(_, actions)| actions);
+    let one = actions.and_then(Yaml::as_str);
+    let many = actions.and_then(Yaml::as_sequence).into_iter().flatten();
+    one.into_iter().chain(many.filter_map(Yaml::as_str)).collect()
+}
+
 #[test]
 fn a_burst_of_messages_cannot_take_all_concurrency_of_the_account() {
     for_each_resource(|name, found| {
@@ -87,14 +96,7 @@ fn no_statement_of_the_template_allows_all_actions_or_all_resources() {
     for_each_resource(|name, found| {
         for statement in statements(found) {
             assert_ne!(text(statement, "Resource"), Some("*"), "{name}");
-            let actions = statement
-                .iter()
-                .find(|(key, _)| key.as_str() == Some("Action"))
-                .unwrap()
-                .1;
-            let one = actions.as_str().into_iter();
-            let many = actions.as_sequence().into_iter().flatten().filter_map(Yaml::as_str);
-            let actions: BTreeSet<&str> = one.chain(many).collect();
+            let actions = actions(statement);
             assert!(
                 !actions.is_empty() && actions.iter().all(|action| !action.contains('*')),
                 "{name}: {actions:?}"
@@ -104,16 +106,28 @@ fn no_statement_of_the_template_allows_all_actions_or_all_resources() {
 }
 
 #[test]
-fn deleting_the_stack_keeps_the_tables_and_the_record_of_who_called() {
+fn deleting_the_stack_keeps_the_record_of_who_called() {
     let documents = Yaml::load_from_str(TEMPLATE).unwrap();
-    for name in ["CallsTable", "TranscriptsTable", "AccessLog"] {
-        let resource = &documents[0]["Resources"][name];
-        for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
-            assert_eq!(resource[policy].as_str(), Some("Retain"), "{name} {policy}");
-        }
+    for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+        assert_eq!(
+            documents[0]["Resources"]["AccessLog"][policy].as_str(),
+            Some("Retain"),
+            "{policy}"
+        );
     }
-    for name in ["CallsTable", "TranscriptsTable"] {
-        let table = &documents[0]["Resources"][name]["Properties"];
-        assert_eq!(table["DeletionProtectionEnabled"].as_bool(), Some(true), "{name}");
-    }
+}
+
+/// Lambda ends a chain of messages after 16 invocations, unless the function says `RecursiveLoop: Allow`.
+#[test]
+fn exactly_the_functions_that_send_to_their_own_queue_allow_recursive_loops() {
+    for_each_resource(|name, found| {
+        let received: Vec<_> = found.iter().filter_map(|it| text(it, "Queue")).collect();
+        let sends = statements(found).filter(|it| actions(it).contains("sqs:SendMessage"));
+        let has_loop = sends
+            .filter_map(|it| text(it, "Resource"))
+            .any(|queue| received.contains(&queue));
+        let is_allowed = found.iter().any(|it| text(it, "RecursiveLoop") == Some("Allow"));
+        assert_eq!(is_allowed, has_loop, "{name}");
+        assert_eq!(has_loop, name == "TranscriptionWorkerFunction", "{name}");
+    });
 }

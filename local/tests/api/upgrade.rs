@@ -87,6 +87,7 @@ fn a_deploy_replaces_no_table() {
             ("Retain", "Retain"),
             "{name}"
         );
+        assert_eq!(properties["DeletionProtectionEnabled"].as_bool(), Some(true), "{name}");
     }
 }
 

@@ -10,11 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{
-    error::{ApiError, SecretUse},
-    query::Query,
-    request::ApiRequest,
-};
+use super::{convert::SecretUse, error::ApiError, query::Query, request::ApiRequest};
 use crate::{
     clients::{
         aws::Aws,

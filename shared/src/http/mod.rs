@@ -3,6 +3,7 @@
 pub mod access;
 #[cfg(feature = "openapi")]
 pub mod contract;
+mod convert;
 mod error;
 mod query;
 mod reply;
@@ -10,9 +11,10 @@ mod request;
 mod response;
 mod serve;
 
+pub use convert::SecretUse;
 pub use error::{
-    ApiError, ErrorFormat, SecretUse, invalid_dispatch_id, invalid_parameter, invalid_recording_sid,
-    recording_not_found, s3_missing,
+    ApiError, ErrorFormat, invalid_dispatch_id, invalid_parameter, invalid_recording_sid, recording_not_found,
+    s3_missing,
 };
 pub use query::Query;
 pub use reply::Reply;

@@ -5,9 +5,10 @@ mod captions;
 mod contract;
 mod request;
 mod response;
+mod stored;
 
 pub use request::{Estimate, RequestOutcome, Stored, Timestamps, TranscriptOptions, TranscriptRequest};
 pub use response::{
-    AcceptedBody, EstimateBody, FailedBody, PendingBody, RecordingLabel, ResponseOptions, StoredTranscript,
-    TranscriptBody, TranscriptOrEstimate, TranscriptQuery, post_reply,
+    AcceptedBody, EstimateBody, RecordingLabel, ResponseOptions, TranscriptBody, TranscriptOrEstimate, post_reply,
 };
+pub use stored::{FailedBody, PendingBody, StoredTranscript, TranscriptQuery};

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clients::{aws::Aws, body::read_up_to, secrets::Secret, tls},
     config::{ConfigError, Env},
+    ids::digits,
     retry::with_retries,
 };
 
@@ -29,15 +30,8 @@ const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
 pub const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 
 /// The digits of a phone number or of the user part of a SIP address; `None` if that is not a number.
-fn number_in(address: &str) -> Option<&str> {
-    let user = address
-        .strip_prefix("sip:")
-        .or(address.strip_prefix("sips:"))
-        .unwrap_or(address);
-    let user = user.split(['@', ';']).next().unwrap_or_default();
-    let digits = user.strip_prefix('+').unwrap_or(user);
-    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then_some(digits)
+fn number_in(address: &str) -> Option<String> {
+    Some(digits(address)).filter(|digits| (7..=15).contains(&digits.len()))
 }
 
 /// The origin for an entry of `EXTERNAL_MEDIA_HOSTS`.
@@ -184,7 +178,7 @@ impl Twilio {
         let call: Call = self.json(url, deadline).await?;
         let inbound = matches!(call.direction.as_deref(), Some("inbound" | "trunking-originating"));
         let address = if inbound { call.from } else { call.to };
-        Ok(address.and_then(|address| number_in(&address).map(str::to_owned)))
+        Ok(address.and_then(|address| number_in(&address)))
     }
 
     /// Reads one recording's metadata.
