@@ -28,6 +28,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         (name = "Transcripts", description = "Transcripts of LiveKit recordings."),
         (name = "Twilio", description = "Twilio's recordings and their transcripts."),
         (name = "Reports", description = "Completeness and daily counts."),
+        (name = "Shares", description = "Links by which people without an API key play one recording."),
         (name = "Contract", description = "This document."),
         (name = "Webhooks", description = "For LiveKit and Twilio, which sign their requests."),
     ),
@@ -38,6 +39,13 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         get_egress_transcript::handle,
         transcribe_egress::handle,
         record_interaction::handle,
+        share_recording::handle,
+        share_recording::contract::list,
+        share_recording::contract::details,
+        share_recording::contract::revoke,
+        open_share::handle,
+        open_share::with_passcode,
+        open_share::shared_audio,
         get_completeness::handle,
         get_daily_report::handle,
         list_twilio_recordings::handle,
@@ -63,9 +71,10 @@ pub fn document() -> Value {
     for (path, item) in paths.as_object_mut().into_iter().flatten() {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method) {
-                let error_schema = match path.starts_with("/api/twilio") {
-                    true => "TwilioApiError",
-                    false => "ApiError",
+                let error_schema = match path.as_str() {
+                    path if path.starts_with("/api/twilio") => Some("TwilioApiError"),
+                    path if path.starts_with("/s/") => None,
+                    _ => Some("ApiError"),
                 };
                 finish(operation, error_schema, &mut examples);
             }
@@ -94,8 +103,8 @@ fn security_schemes() -> Value {
     })
 }
 
-/// Adds errors, headers and examples to an operation.
-fn finish(operation: &mut Value, error_schema: &str, examples: &mut Map<String, Value>) {
+/// Adds errors, headers and examples to an operation. Without a schema, its errors are pages.
+fn finish(operation: &mut Value, error_schema: Option<&str>, examples: &mut Map<String, Value>) {
     for parameter in array(operation, "parameters") {
         without_null(&mut parameter["schema"]);
     }
@@ -118,7 +127,10 @@ fn finish(operation: &mut Value, error_schema: &str, examples: &mut Map<String, 
         .and_then(|operation| operation.remove("x-errors"))
         .unwrap_or_default();
     for code in groups.as_array().into_iter().flatten().flat_map(codes_of) {
-        add_error(&mut operation["responses"], code, error_schema);
+        match error_schema {
+            Some(schema) => add_error(&mut operation["responses"], code, schema),
+            None => add_error_page(&mut operation["responses"], code),
+        }
     }
     operation["responses"]["default"] = json!({
         "description": "An error of the gateway itself: 404 without a route, 413 above 10 MB, 429 above the throttling limits (retryable), 500 or 503 if the function crashes or times out.",
@@ -166,6 +178,19 @@ fn add_error(responses: &mut Value, code: &ErrorCode, schema: &str) {
         .map(|code| format!("`{code}`"))
         .collect();
     response["description"] = format!("The `code` is {}.", codes.join(" or ")).into();
+}
+
+fn add_error_page(responses: &mut Value, code: &ErrorCode) {
+    let response = &mut responses[code.status.to_string()];
+    if response.is_null() {
+        *response = json!({
+            "description": "",
+            "headers": {"Cache-Control": cache_control()},
+            "content": {"text/html": {"schema": {"type": "string"}}},
+        });
+    }
+    let known = response["description"].as_str().unwrap_or_default();
+    response["description"] = format!("{known} {}", code.meaning).trim().into();
 }
 
 fn cache_control() -> Value {

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod names;
 pub mod reconcile;
 pub mod retry;
+pub mod shares;
 pub mod time;
 pub mod transcript_api;
 pub mod transcription;

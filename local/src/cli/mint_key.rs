@@ -19,8 +19,8 @@ pub struct MintKey {
     /// Name or ARN of the secret that holds the API keys
     #[arg(long, default_value = crate::stack::account::API_KEYS_SECRET)]
     secret_id: String,
-    /// `*`, or any of recordings:read, recordings:transcribe, recordings:write, twilio:read, twilio:transcribe
-    #[arg(long = "scope", default_value = "*", value_parser = ["*", "recordings:read", "recordings:transcribe", "recordings:write", "twilio:read", "twilio:transcribe"])]
+    /// `*`, or any of recordings:read, recordings:share, recordings:transcribe, recordings:write, twilio:read, twilio:transcribe
+    #[arg(long = "scope", default_value = "*", value_parser = ["*", "recordings:read", "recordings:share", "recordings:transcribe", "recordings:write", "twilio:read", "twilio:transcribe"])]
     scopes: Vec<String>,
     /// When the key expires, for example 2027-01-01T00:00:00Z; never if not given
     #[arg(long)]

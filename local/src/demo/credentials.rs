@@ -12,3 +12,7 @@ pub const WHISPER_API_KEY: &str = "demo_whisper_api_key";
 pub const LIVEKIT_API_KEY: &str = "demo_livekit_key";
 /// The secret of [`LIVEKIT_API_KEY`].
 pub const LIVEKIT_API_SECRET: &str = "demo_livekit_api_secret_of_32_bytes";
+/// The call that the demo shares.
+pub const SHARED_CALL: &str = "dispatch_1754653479_15103455686";
+/// The token of the demo's share.
+pub const SHARE_TOKEN: &str = "5e7a1b0c9d8f4e6a2b3c1d0e9f8a7b6c";

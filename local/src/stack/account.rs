@@ -19,6 +19,8 @@ use crate::{
 pub const CALLS_TABLE: &str = "calls";
 /// Name of the transcripts table.
 pub const TRANSCRIPTS_TABLE: &str = "transcripts";
+/// Name of the shares table.
+pub const SHARES_TABLE: &str = "shares";
 /// Name of the recordings bucket.
 pub const BUCKET: &str = "recordings";
 /// Name of the secret with the API keys.
@@ -44,14 +46,10 @@ pub struct Credentials<'a> {
     pub whisper_api_key: &'a str,
 }
 
-/// Creates missing tables and the bucket, and writes the secrets, except existing API keys. Returns whether the tables are new.
+/// Creates missing tables and the bucket, and writes the secrets, except existing API keys. Returns whether the calls table is new.
 pub async fn create(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
     let dynamodb = aws.dynamodb();
-    let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
-    let fresh = !known.iter().any(|name| name == CALLS_TABLE);
-    if fresh {
-        create_tables(&dynamodb).await?;
-    }
+    let fresh = create_tables(&dynamodb).await?.contains(&CALLS_TABLE);
     let s3 = aws_sdk_s3::Client::from_conf(aws.s3_config());
     if s3.head_bucket().bucket(BUCKET).send().await.is_err() {
         s3.create_bucket().bucket(BUCKET).send().await?;
@@ -83,17 +81,27 @@ pub async fn created_at(aws: &Aws) -> Result<Timestamp> {
     Ok(Timestamp::from_second(created.secs())?)
 }
 
-/// Creates the tables of template.yaml.
-pub async fn create_tables(dynamodb: &aws_sdk_dynamodb::Client) -> Result<()> {
+/// Creates the tables of template.yaml that do not exist, and returns their names.
+pub async fn create_tables(dynamodb: &aws_sdk_dynamodb::Client) -> Result<Vec<&'static str>> {
+    let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
+    let mut created = Vec::new();
     for table in template::tables(TEMPLATE)? {
-        let name = match table.resource.as_str() {
-            "CallsTable" => CALLS_TABLE,
-            "TranscriptsTable" => TRANSCRIPTS_TABLE,
-            other => return Err(format!("{other} of template.yaml has no name in the local stack").into()),
-        };
-        create_table(dynamodb, name, &table).await?;
+        let name = table_name(&table)?;
+        if !known.iter().any(|known| known == name) {
+            create_table(dynamodb, name, &table).await?;
+            created.push(name);
+        }
     }
-    Ok(())
+    Ok(created)
+}
+
+fn table_name(table: &Table) -> Result<&'static str> {
+    match table.resource.as_str() {
+        "CallsTable" => Ok(CALLS_TABLE),
+        "TranscriptsTable" => Ok(TRANSCRIPTS_TABLE),
+        "SharesTable" => Ok(SHARES_TABLE),
+        other => Err(format!("{other} of template.yaml has no name in the local stack").into()),
+    }
 }
 
 async fn create_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str, table: &Table) -> Result<()> {
@@ -209,13 +217,9 @@ mod tests {
             }
         };
         let expected = template::tables(TEMPLATE).unwrap();
-        assert_eq!(expected.len(), 2);
+        assert_eq!(expected.len(), 3);
         for expected in expected {
-            let name = if expected.resource == "CallsTable" {
-                CALLS_TABLE
-            } else {
-                TRANSCRIPTS_TABLE
-            };
+            let name = table_name(&expected).unwrap();
             let described = dynamodb.describe_table().table_name(name).send().await.unwrap();
             let table = described.table.unwrap();
             let indexes = table.global_secondary_indexes().iter().map(|index| {

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, error::Error};
 
 use aws_sdk_s3::primitives::ByteStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use shared::{
-    calls::{Call, Calls, CallsError, Field, Interaction, RecordingKey},
+    calls::{Call, Calls, CallsError, Field, Interaction, RecordingKey, Resolver},
     clients::{aws::Aws, bucket::ObjectInfo},
     config::Env,
     ids::DispatchId,
     names::RecordingName,
+    shares::{Share, ShareToken, Shares},
     time::to_millis,
 };
 
@@ -52,7 +53,33 @@ pub(super) async fn write(aws: &Aws, env: &Env, time: Timestamp) -> Result<()> {
     for object in demo::unindexed_objects() {
         put_object(&s3, &object.key, object.content_type, object.bytes).await?;
     }
-    Ok(())
+    share(aws, env).await
+}
+
+/// Shares the documented call by a link that is the same in every demo.
+async fn share(aws: &Aws, env: &Env) -> Result<()> {
+    let resolver = Resolver::from_env(env, aws)?.ok_or("the demo has a bucket")?;
+    let dispatch_id = DispatchId::parse(demo::SHARED_CALL).ok_or("the shared call has a dispatch id")?;
+    let found = resolver.find_version(&dispatch_id).await?.ok_or("the shared call has a recording")?;
+    let token = ShareToken::parse(demo::SHARE_TOKEN).ok_or("the demo's share has a token")?;
+    let now = Timestamp::now();
+    let share = Share {
+        id: token.id(),
+        dispatch_id,
+        recording: found.recording,
+        created_at: now,
+        created_by: Some("demo".into()),
+        expires_at: now + SignedDuration::from_hours(365 * 24),
+        from: None,
+        to: None,
+        with_transcript: true,
+        passcode: None,
+        note: Some("The share of the demo".into()),
+        revoked_at: None,
+        opened_count: 0,
+        last_opened_at: None,
+    };
+    Ok(Shares::from_env(env, aws)?.create(&share).await?)
 }
 
 /// Reports a call and its recording, if it has one, like the events of a deployment. The recording's name must contain the call's number and

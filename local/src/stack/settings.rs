@@ -118,6 +118,7 @@ pub(super) fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, St
         ("AWS_ENDPOINT_URL", aws_url),
         ("CALLS_TABLE", account::CALLS_TABLE),
         ("TRANSCRIPTS_TABLE", account::TRANSCRIPTS_TABLE),
+        ("SHARES_TABLE", account::SHARES_TABLE),
         ("RECORDINGS_BUCKET", account::BUCKET),
         ("RECORDINGS_AUTH", "open"),
         ("API_KEYS_SECRET", account::API_KEYS_SECRET),

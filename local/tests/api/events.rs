@@ -13,7 +13,7 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and a string that its response contains.
-const REQUESTS: [(&str, &str, &str); 14] = [
+const REQUESTS: [(&str, &str, &str); 16] = [
     (
         "get-completeness",
         include_str!("../../../events/get-completeness.json"),
@@ -57,9 +57,19 @@ const REQUESTS: [(&str, &str, &str); 14] = [
         "indexed",
     ),
     (
+        "open-share",
+        include_str!("../../../events/open-share.json"),
+        "<audio controls",
+    ),
+    (
         "record-interaction",
         include_str!("../../../events/record-interaction.json"),
         "interaction_id",
+    ),
+    (
+        "share-recording",
+        include_str!("../../../events/share-recording.json"),
+        "url",
     ),
     (
         "transcribe-egress",
@@ -126,10 +136,16 @@ async fn every_example_event_is_processed_by_its_function() {
     for (function, event, field) in transcribed_first() {
         let request = lambda_http::request::from_str(event).unwrap();
         let response = functions.invoke(function, request).await.unwrap();
-        let body: Value = serde_json::from_slice(response.body()).unwrap();
-        assert_eq!(response.status(), 200, "{function}: {body}");
-        assert!(!body[field].is_null(), "{function}: {body}");
-        assert_eq!(response.headers()["content-type"], "application/json");
+        let body = std::str::from_utf8(response.body()).unwrap();
+        assert!(response.status().is_success(), "{function}: {body}");
+        if function == "open-share" {
+            assert!(body.contains(field), "{body}");
+            assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+        } else {
+            let json: Value = serde_json::from_str(body).unwrap();
+            assert!(!json[field].is_null(), "{function}: {body}");
+            assert_eq!(response.headers()["content-type"], "application/json");
+        }
         let may_be_stored = function == "get-docs";
         assert_eq!(response.headers()["cache-control"] != "no-store", may_be_stored);
     }
@@ -268,13 +284,21 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
                 let state = record_interaction::State::from_env(&env).await.unwrap();
                 record_interaction::handle(&state, request).await
             }
+            "open-share" => {
+                let state = open_share::State::from_env(&env).await.unwrap();
+                open_share::handle(&state, request).await
+            }
+            "share-recording" => {
+                let state = share_recording::State::from_env(&env).await.unwrap();
+                share_recording::handle(&state, request).await
+            }
             "twilio-callback" => {
                 let state = twilio_callback::State::from_env(&env).await.unwrap();
                 twilio_callback::handle(&state, request).await
             }
             other => panic!("{other} is not known to this test"),
         };
-        assert_eq!(response.status(), 200, "{function}: {:?}", response.body());
+        assert!(response.status().is_success(), "{function}: {:?}", response.body());
     }
 }
 
@@ -294,7 +318,9 @@ async fn a_function_without_a_required_variable_names_it() {
         ("index-recording", "RECORDINGS_BUCKET"),
         ("livekit-webhook", "LIVEKIT_SECRET"),
         ("reconcile-recordings", "CALLS_TABLE"),
+        ("open-share", "SHARES_TABLE"),
         ("record-interaction", "API_KEYS_SECRET"),
+        ("share-recording", "SHARES_TABLE"),
         ("twilio-callback", "TWILIO_SECRET"),
         ("get-completeness", "CALLS_TABLE"),
         ("get-daily-report", "CALLS_TABLE"),
@@ -315,7 +341,9 @@ async fn a_function_without_a_required_variable_names_it() {
             "livekit-webhook" => livekit_webhook::State::from_env(&env).await.err(),
             "reconcile-recordings" => reconcile_recordings::State::from_env(&env).await.err(),
             "index-interaction" => index_interaction::State::from_env(&env).await.err(),
+            "open-share" => open_share::State::from_env(&env).await.err(),
             "record-interaction" => record_interaction::State::from_env(&env).await.err(),
+            "share-recording" => share_recording::State::from_env(&env).await.err(),
             "twilio-callback" => twilio_callback::State::from_env(&env).await.err(),
             "get-completeness" => get_completeness::State::from_env(&env).await.err(),
             "get-daily-report" => get_daily_report::State::from_env(&env).await.err(),

@@ -31,6 +31,7 @@ mod reconcile;
 mod reconcile_faults;
 mod recordings;
 mod servers;
+mod shares;
 mod stack;
 mod stored;
 mod transcript;

@@ -30,6 +30,8 @@ const UNKNOWN_KEY_REFRESH: Duration = Duration::from_secs(30);
 pub enum Scope {
     /// `recordings:read`: list and play egress recordings.
     RecordingsRead,
+    /// `recordings:share`: create, list and revoke links for people without a key.
+    RecordingsShare,
     /// `recordings:transcribe`: transcribe egress recordings, which costs money.
     RecordingsTranscribe,
     /// `recordings:write`: report interactions.
@@ -44,6 +46,7 @@ impl Scope {
     fn name(self) -> &'static str {
         match self {
             Self::RecordingsRead => "recordings:read",
+            Self::RecordingsShare => "recordings:share",
             Self::RecordingsTranscribe => "recordings:transcribe",
             Self::RecordingsWrite => "recordings:write",
             Self::TwilioRead => "twilio:read",

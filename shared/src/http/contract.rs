@@ -134,6 +134,27 @@ pub const INTERACTION: &[ErrorCode] = &[error(
     "A field of the interaction is missing, unknown or invalid.",
 )];
 
+/// What can happen to a share.
+pub const SHARE: &[ErrorCode] = &[error(404, "share_not_found", "This call has no share with this id.")];
+
+/// What can happen to the page of a share. These errors are pages.
+pub const SHARE_PAGE: &[ErrorCode] = &[
+    error(
+        404,
+        "share_not_found",
+        "The link is malformed, unknown, expired or revoked, or its recording is gone.",
+    ),
+    error(500, "s3_not_configured", "The deployment can't read its bucket or sign URLs."),
+    transient(503, "storage_unavailable", "S3, DynamoDB or Secrets Manager does not respond right now."),
+];
+
+/// What can happen to the passcode of a share. These errors are pages.
+pub const SHARE_PASSCODE: &[ErrorCode] = &[
+    error(403, "wrong_passcode", "The passcode is wrong; the page has the form again."),
+    error(413, "body_too_large", "The body has more than 65,536 bytes."),
+    transient(429, "too_many_passcodes", "Too many passcodes were tried. `Retry-After` says when the next one can be."),
+];
+
 /// What can happen to the report of the reconciler.
 pub const REPORT: &[ErrorCode] = &[error(404, "no_report", "The reconciler has not finished a round yet.")];
 
@@ -399,6 +420,9 @@ pub const GROUPS: &[(&str, &[ErrorCode])] = &[
     ("page_token", PAGE_TOKEN),
     ("interaction", INTERACTION),
     ("report", REPORT),
+    ("share", SHARE),
+    ("share_page", SHARE_PAGE),
+    ("share_passcode", SHARE_PASSCODE),
     ("stored_transcript", STORED_TRANSCRIPT),
     ("database", DATABASE),
     ("signer", SIGNER),

@@ -8,6 +8,7 @@ use crate::{
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
     },
+    shares::SharesError,
     transcription::{AdoptError, EnqueueError},
     transcripts::{Failure, TranscriptsError},
 };
@@ -90,7 +91,7 @@ impl ApiError {
         );
         let answer = match format {
             ErrorFormat::Twilio => Self::internal(failure.code, "Unexpected error occurred").details(sentence),
-            ErrorFormat::Recordings => Self::internal(failure.code, sentence),
+            ErrorFormat::Recordings | ErrorFormat::Page => Self::internal(failure.code, sentence),
         };
         let answer = answer.transient(failure.retryable, failure.retry_after);
         match is_expected {
@@ -105,7 +106,7 @@ impl ApiError {
         let (status, code) = (StatusCode::PAYMENT_REQUIRED, "budget_exceeded");
         match format {
             ErrorFormat::Twilio => Self::new(status, code, message).details(details),
-            ErrorFormat::Recordings => Self::new(status, code, format!("{message}. {details}")),
+            ErrorFormat::Recordings | ErrorFormat::Page => Self::new(status, code, format!("{message}. {details}")),
         }
     }
 }
@@ -155,6 +156,16 @@ impl From<TranscriptsError> for ApiError {
         Self::unavailable(
             "database_unavailable",
             "Stored transcripts can't be reached right now. Try again shortly.",
+        )
+        .caused_by(error)
+    }
+}
+
+impl From<SharesError> for ApiError {
+    fn from(error: SharesError) -> Self {
+        Self::unavailable(
+            "database_unavailable",
+            "Shares can't be reached right now. Try again shortly.",
         )
         .caused_by(error)
     }

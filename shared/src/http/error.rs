@@ -8,16 +8,18 @@ use lambda_http::{
 };
 use serde::Serialize;
 
-use super::reply::Reply;
+use super::{page::error_page, reply::Reply};
 use crate::ids::DispatchId;
 
-/// The two formats of an error body, one for each part of the API.
+/// The formats of an error body, one for each part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorFormat {
     /// `/api/twilio/*`: `{"error", "details"?}`.
     Twilio,
     /// All other paths: `{"detail"}`.
     Recordings,
+    /// Pages for people: HTML.
+    Page,
 }
 
 /// An error response. `message` and `details` are sent to the caller, `cause` is only logged.
@@ -141,6 +143,7 @@ impl ApiError {
                     common,
                 },
             )),
+            ErrorFormat::Page => error_page(self.status, &self.message, request_id),
         };
         let mut response = Response::from(reply);
         if let Some(after) = self.retry.flatten() {

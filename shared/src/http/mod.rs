@@ -5,6 +5,7 @@ pub mod access;
 pub mod contract;
 mod convert;
 mod error;
+mod page;
 mod query;
 mod reply;
 mod request;
@@ -16,8 +17,9 @@ pub use error::{
     ApiError, ErrorFormat, invalid_dispatch_id, invalid_parameter, invalid_recording_sid, recording_not_found,
     s3_missing,
 };
+pub use page::Page;
 pub use query::Query;
 pub use reply::Reply;
 pub use request::{ApiRequest, route_ends_with, tail};
-pub use response::{respond, respond_to_webhook};
+pub use response::{respond, respond_to_webhook, respond_with_page};
 pub use serve::{serve, serve_events};

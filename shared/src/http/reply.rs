@@ -34,6 +34,11 @@ impl Reply {
         Self::new(StatusCode::OK, content_type, Body::Binary(bytes))
     }
 
+    /// A page with this status.
+    pub(super) fn page(status: StatusCode, html: String) -> Self {
+        Self::new(status, "text/html; charset=utf-8", Body::Text(html))
+    }
+
     /// 302 to this URL, which nothing may store.
     pub fn redirect(url: &str) -> Result<Self, InvalidHeaderValue> {
         let mut headers = HeaderMap::new();

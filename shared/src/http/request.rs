@@ -40,6 +40,19 @@ impl ApiRequest {
         self.key_id.get_or_init(|| id.to_owned());
     }
 
+    /// The id of the request's API key, once it is checked.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.get().map(String::as_str)
+    }
+
+    /// The client's IP address, as the gateway saw it.
+    pub fn client_address(&self) -> Option<&str> {
+        match self.request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The method. A `HEAD` is answered like a `GET`, without the body.
     pub fn method(&self) -> &Method {
         self.request.method()

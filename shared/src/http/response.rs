@@ -45,6 +45,15 @@ pub fn respond_to_webhook<R: Into<Reply>, F: Future<Output = Result<R, ApiError>
     respond_with(Ok(query), ErrorFormat::Recordings, request, handler)
 }
 
+/// The same for a page that people open, whose errors are pages as well. Mail programs and messengers add parameters to links, which are ignored.
+pub fn respond_with_page<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    request: Request,
+    handler: impl FnOnce(ApiRequest) -> F,
+) -> impl Future<Output = Response<Body>> {
+    let query = Query::lenient(request.uri().query().unwrap_or_default());
+    respond_with(Ok(query), ErrorFormat::Page, request, handler)
+}
+
 async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     query: Result<Query, ApiError>,
     format: ErrorFormat,
