@@ -79,7 +79,8 @@ struct Found<'a> {
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    let is_audio = http::route_ends_with(&request, "/audio") || http::tail(&request).is_some_and(|tail| tail.ends_with("/audio"));
+    let is_audio =
+        http::route_ends_with(&request, "/audio") || http::tail(&request).is_some_and(|tail| tail.ends_with("/audio"));
     http::respond_with_page(request, |request| async move {
         let token = match is_audio {
             true => request.segment_before("token", "audio"),
@@ -134,7 +135,9 @@ pub async fn shared_audio() {}
 /// The share, if it can be opened, and if its call still has the recording that was shared.
 async fn find<'a>(state: &'a State, token: &ShareToken) -> Result<Found<'a>, ApiError> {
     let share = state.shares.get(&token.id()).await?;
-    let share = share.filter(|share| share.is_active(Timestamp::now())).ok_or_else(ended)?;
+    let share = share
+        .filter(|share| share.is_active(Timestamp::now()))
+        .ok_or_else(ended)?;
     let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
     let (recording, object) = tokio::join!(
         storage.resolver.find_version(&share.dispatch_id),
@@ -176,7 +179,14 @@ async fn open(state: &State, request: &ApiRequest, token: &ShareToken, found: &F
         true => {
             let resolver = &found.storage.resolver;
             let variant = Variant::of(&WhisperOptions::default());
-            transcript_state(resolver, &state.transcripts, &share.dispatch_id, &found.recording, &variant).await?
+            transcript_state(
+                resolver,
+                &state.transcripts,
+                &share.dispatch_id,
+                &found.recording,
+                &variant,
+            )
+            .await?
         }
         false => TranscriptState::Absent,
     };
@@ -193,7 +203,11 @@ async fn open(state: &State, request: &ApiRequest, token: &ShareToken, found: &F
         transcript: transcript.stored(),
         names: &state.names,
         // Relative, because a domain of the deployment may have a path before `/s`.
-        audio: audio_path(request.path(), token, opening.filter(|_| share.passcode.is_some()).as_ref()),
+        audio: audio_path(
+            request.path(),
+            token,
+            opening.filter(|_| share.passcode.is_some()).as_ref(),
+        ),
     };
     Ok(page::player(&shown).media_of(page::origin(&url)))
 }
@@ -201,7 +215,11 @@ async fn open(state: &State, request: &ApiRequest, token: &ShareToken, found: &F
 async fn audio(state: &State, request: &ApiRequest, found: &Found<'_>) -> Result<Reply, ApiError> {
     let share = &found.share;
     if share.passcode.is_some() {
-        let opening = request.query.get("opening").and_then(OpeningToken::parse).ok_or_else(ended)?;
+        let opening = request
+            .query
+            .get("opening")
+            .and_then(OpeningToken::parse)
+            .ok_or_else(ended)?;
         if !state.shares.was_opened(&share.id, &opening).await? {
             return Err(ended());
         }
@@ -222,7 +240,10 @@ fn audio_path(page: &str, token: &ShareToken, opening: Option<&OpeningToken>) ->
 }
 
 fn visitor(request: &ApiRequest) -> Visitor {
-    let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok());
+    let agent = request
+        .headers()
+        .get("user-agent")
+        .and_then(|value| value.to_str().ok());
     Visitor {
         address: request.client_address().map(str::to_owned),
         user_agent: agent.map(|agent| agent.chars().take(256).collect()),
@@ -231,7 +252,10 @@ fn visitor(request: &ApiRequest) -> Visitor {
 
 /// The one answer for a link that is malformed, unknown, expired or revoked, or whose recording is gone.
 fn ended() -> ApiError {
-    ApiError::not_found("share_not_found", "This link does not exist, or it has ended. Ask its sender for a new one.")
+    ApiError::not_found(
+        "share_not_found",
+        "This link does not exist, or it has ended. Ask its sender for a new one.",
+    )
 }
 
 fn too_many(after: Duration) -> ApiError {

@@ -145,8 +145,18 @@ mod tests {
             text: text.into(),
             channel: None,
         };
-        let segments = [segment(0.0, 2.0, "a"), segment(2.0, 4.0, "b"), segment(4.0, 6.0, " "), segment(6.0, 8.0, "c")];
-        let shown = |from, to| within(&segments, from, to).iter().map(|segment| segment.text.as_str()).collect::<String>();
+        let segments = [
+            segment(0.0, 2.0, "a"),
+            segment(2.0, 4.0, "b"),
+            segment(4.0, 6.0, " "),
+            segment(6.0, 8.0, "c"),
+        ];
+        let shown = |from, to| {
+            within(&segments, from, to)
+                .iter()
+                .map(|segment| segment.text.as_str())
+                .collect::<String>()
+        };
         assert_eq!(shown(None, None), "abc");
         assert_eq!(shown(Some(2.0), None), "bc");
         assert_eq!(shown(Some(1.0), Some(2.0)), "a");
@@ -156,7 +166,10 @@ mod tests {
     #[test]
     fn times_and_origins_are_read_from_numbers_and_urls() {
         assert_eq!((clock(93.9), clock(3723.0)), ("1:33".into(), "1:02:03".into()));
-        assert_eq!(origin("https://b.s3.amazonaws.com/a/b?c=/"), "https://b.s3.amazonaws.com");
+        assert_eq!(
+            origin("https://b.s3.amazonaws.com/a/b?c=/"),
+            "https://b.s3.amazonaws.com"
+        );
         assert_eq!(origin("http://localhost:4566/b/k"), "http://localhost:4566");
     }
 }

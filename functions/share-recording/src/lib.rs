@@ -47,12 +47,14 @@ impl State {
         let aws = Aws::from_env(env)?;
         let max_seconds = match env.optional("SHARE_MAX_SECONDS") {
             None => DEFAULT_LONGEST,
-            Some(text) => text.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds)).ok_or(
-                ConfigError::Invalid {
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|seconds| (1..=LONGEST).contains(seconds))
+                .ok_or(ConfigError::Invalid {
                     name: "SHARE_MAX_SECONDS",
                     expected: "a number of seconds from 1 to 31536000",
-                },
-            )?,
+                })?,
         };
         let state = Self {
             // RECORDINGS_AUTH can make reading open to everyone, but a share outlives the request and always requires a key.
@@ -104,7 +106,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Result<Reply, ApiError> {
     let wanted = request.json::<NewShare>()?.checked(state.max_seconds)?;
     let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
-    let found = resolver.find_version(&dispatch).await?.ok_or_else(recording_not_found)?;
+    let found = resolver
+        .find_version(&dispatch)
+        .await?
+        .ok_or_else(recording_not_found)?;
     let passcode = wanted.passcode.as_deref().map(PasscodeHash::new).transpose()?;
     let (token, now) = (ShareToken::random()?, Timestamp::now());
     let share = Share {
@@ -177,7 +182,9 @@ async fn list(state: &State, dispatch: &DispatchId) -> Result<Reply, ApiError> {
 )]
 async fn details(state: &State, dispatch: &DispatchId, id: &ShareId) -> Result<Reply, ApiError> {
     let (share, openings) = tokio::try_join!(state.shares.get(id), state.shares.openings(id, OPENINGS))?;
-    let share = share.filter(|share| share.dispatch_id == *dispatch).ok_or_else(share_not_found)?;
+    let share = share
+        .filter(|share| share.dispatch_id == *dispatch)
+        .ok_or_else(share_not_found)?;
     let body = ShareDetails::of(share, openings, Timestamp::now());
     Ok(Reply::from((StatusCode::OK, body)))
 }
@@ -203,7 +210,11 @@ async fn details(state: &State, dispatch: &DispatchId, id: &ShareId) -> Result<R
 )]
 async fn revoke(state: &State, dispatch: &DispatchId, id: &ShareId) -> Result<Reply, ApiError> {
     let now = Timestamp::now();
-    let share = state.shares.revoke(dispatch, id, now).await?.ok_or_else(share_not_found)?;
+    let share = state
+        .shares
+        .revoke(dispatch, id, now)
+        .await?
+        .ok_or_else(share_not_found)?;
     Ok(Reply::from((StatusCode::OK, ShareBody::of(share, now))))
 }
 

@@ -13,7 +13,16 @@ const MAX_NOTE: usize = 500;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(crate) struct NewShare {
     /// Seconds until the share ends. The deployment's `ShareMaxSeconds` (30 days by default) is the maximum.
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 31_536_000, required = true, nullable = false, example = 604_800))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            minimum = 1,
+            maximum = 31_536_000,
+            required = true,
+            nullable = false,
+            example = 604_800
+        )
+    )]
     expires_in: Option<u64>,
     /// Where the shared stretch begins, in seconds of the recording.
     #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 172_800))]
@@ -61,7 +70,11 @@ impl NewShare {
             let accepted = format!("greater than from ({})", self.from.unwrap_or_default());
             return Err(invalid_parameter("to", &to.to_string(), &accepted));
         }
-        if self.passcode.as_ref().is_some_and(|passcode| !(4..=64).contains(&passcode.chars().count())) {
+        if self
+            .passcode
+            .as_ref()
+            .is_some_and(|passcode| !(4..=64).contains(&passcode.chars().count()))
+        {
             // The value is a secret, so it is not repeated.
             let message = "passcode must have 4 to 64 characters.";
             return Err(ApiError::bad_request("invalid_parameter", message));

@@ -60,7 +60,10 @@ pub(super) async fn write(aws: &Aws, env: &Env, time: Timestamp) -> Result<()> {
 async fn share(aws: &Aws, env: &Env) -> Result<()> {
     let resolver = Resolver::from_env(env, aws)?.ok_or("the demo has a bucket")?;
     let dispatch_id = DispatchId::parse(demo::SHARED_CALL).ok_or("the shared call has a dispatch id")?;
-    let found = resolver.find_version(&dispatch_id).await?.ok_or("the shared call has a recording")?;
+    let found = resolver
+        .find_version(&dispatch_id)
+        .await?
+        .ok_or("the shared call has a recording")?;
     let token = ShareToken::parse(demo::SHARE_TOKEN).ok_or("the demo's share has a token")?;
     let now = Timestamp::now();
     let share = Share {

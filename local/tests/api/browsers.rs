@@ -35,7 +35,10 @@ async fn a_page_of_an_allowed_origin_may_call_the_api_and_another_may_not() {
     let allowed = preflight(&stack, ORIGIN).await;
     assert_eq!(allowed.status(), 204);
     assert_eq!(header(&allowed, "access-control-allow-origin"), Some(ORIGIN));
-    assert_eq!(header(&allowed, "access-control-allow-methods"), Some("GET,HEAD,POST,DELETE"));
+    assert_eq!(
+        header(&allowed, "access-control-allow-methods"),
+        Some("GET,HEAD,POST,DELETE")
+    );
     assert_eq!(
         header(&allowed, "access-control-allow-headers"),
         Some("content-type,prefer,x-api-key")

@@ -144,15 +144,31 @@ pub const SHARE_PAGE: &[ErrorCode] = &[
         "share_not_found",
         "The link is malformed, unknown, expired or revoked, or its recording is gone.",
     ),
-    error(500, "s3_not_configured", "The deployment can't read its bucket or sign URLs."),
-    transient(503, "storage_unavailable", "S3, DynamoDB or Secrets Manager does not respond right now."),
+    error(
+        500,
+        "s3_not_configured",
+        "The deployment can't read its bucket or sign URLs.",
+    ),
+    transient(
+        503,
+        "storage_unavailable",
+        "S3, DynamoDB or Secrets Manager does not respond right now.",
+    ),
 ];
 
 /// What can happen to the passcode of a share. These errors are pages.
 pub const SHARE_PASSCODE: &[ErrorCode] = &[
-    error(403, "wrong_passcode", "The passcode is wrong; the page has the form again."),
+    error(
+        403,
+        "wrong_passcode",
+        "The passcode is wrong; the page has the form again.",
+    ),
     error(413, "body_too_large", "The body has more than 65,536 bytes."),
-    transient(429, "too_many_passcodes", "Too many passcodes were tried. `Retry-After` says when the next one can be."),
+    transient(
+        429,
+        "too_many_passcodes",
+        "Too many passcodes were tried. `Retry-After` says when the next one can be.",
+    ),
 ];
 
 /// What can happen to the report of the reconciler.

@@ -85,13 +85,22 @@ impl Shares {
                 item.insert(name.to_owned(), text(value));
             }
         }
-        self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await?;
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .send()
+            .await?;
         Ok(Some(token))
     }
 
     /// Whether the share's page was opened with this token.
     pub async fn was_opened(&self, id: &ShareId, token: &OpeningToken) -> Result<bool, SharesError> {
-        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id, &token.item())));
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(id, &token.item())));
         Ok(get.consistent_read(true).send().await?.item.is_some())
     }
 
@@ -112,7 +121,12 @@ impl Shares {
     }
 
     /// Checks a passcode. The attempt is counted before it is compared, so that attempts at the same time are limited, too.
-    pub async fn try_passcode(&self, share: &Share, passcode: &str, now: Timestamp) -> Result<PasscodeResult, SharesError> {
+    pub async fn try_passcode(
+        &self,
+        share: &Share,
+        passcode: &str,
+        now: Timestamp,
+    ) -> Result<PasscodeResult, SharesError> {
         let Some(hash) = &share.passcode else {
             return Ok(PasscodeResult::Right);
         };
@@ -122,7 +136,11 @@ impl Shares {
         if !hash.matches(passcode) {
             return Ok(PasscodeResult::Wrong);
         }
-        let reset = self.client.update_item().table_name(&self.table).set_key(Some(key(&share.id, SHARE)));
+        let reset = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&share.id, SHARE)));
         let reset = reset.update_expression("REMOVE attempts, attempts_since");
         if_condition_met(reset.condition_expression("attribute_exists(id)").send().await)?;
         Ok(PasscodeResult::Right)
@@ -164,7 +182,11 @@ impl Shares {
     }
 
     async fn until_next_attempt(&self, id: &ShareId, now: Timestamp) -> Result<Duration, SharesError> {
-        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id, SHARE)));
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(id, SHARE)));
         let item = get.consistent_read(true).send().await?.item.unwrap_or_default();
         let since = get_number(&item, "attempts_since").and_then(|since| Timestamp::from_millisecond(since).ok());
         let until = since.unwrap_or(now) + PASSCODE_WINDOW;
@@ -190,10 +212,19 @@ mod tests {
     #[test]
     fn openings_are_sorted_by_time_and_their_secret_is_not_stored() {
         let secret = "00112233445566778899aabbccddeeff";
-        let [early, late] = [999, 1_754_653_479_000_i64].map(|time| OpeningToken::parse(&format!("{time}.{secret}")).unwrap());
+        let [early, late] =
+            [999, 1_754_653_479_000_i64].map(|time| OpeningToken::parse(&format!("{time}.{secret}")).unwrap());
         assert!(early.item() < late.item());
         assert!(!late.item().contains(secret));
-        for junk in ["", ".", "1", "1.", &format!(".{secret}"), &format!("1#.{secret}"), &format!("1.{secret}0")] {
+        for junk in [
+            "",
+            ".",
+            "1",
+            "1.",
+            &format!(".{secret}"),
+            &format!("1#.{secret}"),
+            &format!("1.{secret}0"),
+        ] {
             assert_eq!(OpeningToken::parse(junk), None, "{junk}");
         }
     }

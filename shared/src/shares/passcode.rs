@@ -18,7 +18,9 @@ impl PasscodeHash {
         getrandom::fill(&mut salt).map_err(|error| SharesError(error.to_string()))?;
         let failed = |error: Error| SharesError(format!("the passcode can't be hashed: {error}"));
         let salt = SaltString::encode_b64(&salt).map_err(failed)?;
-        let hash = Argon2::default().hash_password(passcode.as_bytes(), &salt).map_err(failed)?;
+        let hash = Argon2::default()
+            .hash_password(passcode.as_bytes(), &salt)
+            .map_err(failed)?;
         Ok(Self(hash.to_string()))
     }
 

@@ -1,6 +1,9 @@
 //! Creates, lists and revokes shares.
 
-use aws_sdk_dynamodb::{Client, types::{AttributeValue, ReturnValue}};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, ReturnValue},
+};
 use jiff::Timestamp;
 
 use super::{
@@ -40,14 +43,22 @@ impl Shares {
 
     /// Stores a new share.
     pub async fn create(&self, share: &Share) -> Result<(), SharesError> {
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item_of(share)));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item_of(share)));
         put.condition_expression("attribute_not_exists(id)").send().await?;
         Ok(())
     }
 
     /// The share with this id, active or not.
     pub async fn get(&self, id: &ShareId) -> Result<Option<Share>, SharesError> {
-        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id, SHARE)));
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key(id, SHARE)));
         let item = get.consistent_read(true).send().await?.item;
         item.as_ref().map(share_of).transpose()
     }
@@ -74,7 +85,12 @@ impl Shares {
 
     /// Revokes a share of this call, which takes effect with the next request; `None` if the call has no such share. A share that is revoked already
     /// keeps its time.
-    pub async fn revoke(&self, dispatch: &DispatchId, id: &ShareId, now: Timestamp) -> Result<Option<Share>, SharesError> {
+    pub async fn revoke(
+        &self,
+        dispatch: &DispatchId,
+        id: &ShareId,
+        now: Timestamp,
+    ) -> Result<Option<Share>, SharesError> {
         let update = self
             .client
             .update_item()
@@ -145,7 +161,9 @@ pub(super) fn share_of(item: &Item) -> Result<Share, SharesError> {
         passcode: get_text(item, "passcode_hash").map(PasscodeHash),
         note: get_text(item, "note"),
         revoked_at: time("revoked_at"),
-        opened_count: get_number(item, "opened_count").and_then(|count| count.try_into().ok()).unwrap_or_default(),
+        opened_count: get_number(item, "opened_count")
+            .and_then(|count| count.try_into().ok())
+            .unwrap_or_default(),
         last_opened_at: time("last_opened_at"),
     })
 }

@@ -80,7 +80,13 @@ mod tests {
         assert!(ShareToken::parse(token.as_str()) == Some(token.clone()));
         assert_ne!(token.id().as_str(), token.as_str());
         assert_ne!(token.as_str(), ShareToken::random().unwrap().as_str());
-        for junk in ["", "x", &token.as_str()[1..], &token.as_str().to_uppercase(), &format!("{}0", token.as_str())] {
+        for junk in [
+            "",
+            "x",
+            &token.as_str()[1..],
+            &token.as_str().to_uppercase(),
+            &format!("{}0", token.as_str()),
+        ] {
             assert!(junk == token.as_str() || ShareToken::parse(junk).is_none(), "{junk}");
         }
     }

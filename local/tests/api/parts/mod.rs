@@ -242,3 +242,34 @@ async fn a_job_longer_than_an_invocation_continues_with_its_stored_parts() {
     );
     assert_eq!(body["billed_seconds"], whisper.billed_seconds());
 }
+
+/// A conversation on two channels, and its turns in order.
+fn conversation(seconds: f64, seed: u64) -> (Wav, Script, Vec<(usize, String)>) {
+    let both = Script::dialogue(seconds, seed);
+    let mut words: Vec<_> = both
+        .iter()
+        .enumerate()
+        .flat_map(|(channel, script)| script.words().iter().map(move |word| (channel, *word)))
+        .collect();
+    words.sort_by(|one, other| one.1.start.total_cmp(&other.1.start));
+    let mut turns: Vec<(usize, String)> = Vec::new();
+    for (channel, spoken) in &words {
+        match turns.last_mut() {
+            Some((last, text)) if last == channel => {
+                text.push(' ');
+                text.push_str(spoken.word);
+            }
+            _ => turns.push((*channel, spoken.word.to_owned())),
+        }
+    }
+    let together = Script::new(seconds, words.into_iter().map(|(_, word)| (word.start, word.word)));
+    (Wav::new(8000, both), together, turns)
+}
+
+fn named_turns(body: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let turns = body["turns"].as_array().unwrap().iter();
+    turns
+        .map(|turn| (text(&turn["speaker"]), text(&turn["text"])))
+        .collect()
+}

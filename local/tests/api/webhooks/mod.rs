@@ -187,3 +187,22 @@ async fn the_report_lists_calls_without_recordings_and_recordings_without_calls(
     assert_eq!(entry["dispatch_id"], format!("dispatch_{yesterday}_14155550123"));
     assert_eq!(entry["reason"], "Nothing is known of a recording.");
 }
+
+async fn livekit(stack: &TestStack, body: &Value, signed: &Value) -> Answer {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(signed.to_string()));
+    let claims = json!({"iss": demo::LIVEKIT_API_KEY, "exp": 4_102_444_800_u64, "sha256": hash});
+    let key = EncodingKey::from_secret(demo::LIVEKIT_API_SECRET.as_bytes());
+    let request = stack
+        .request(Method::POST, "/webhooks/livekit")
+        .header("content-type", "application/webhook+json")
+        .header("authorization", encode(&Header::default(), &claims, &key).unwrap());
+    answer(request.body(body.to_string())).await
+}
+
+fn egress(status: &str) -> Value {
+    json!({"event": "egress_ended", "createdAt": "1754653700", "egressInfo": {
+        "egressId": "EG_1", "roomName": "outbound-15103455686", "status": status, "startedAt": "1754653482000000000",
+        "error": if status == "EGRESS_COMPLETE" { "" } else { "no space" },
+        "fileResults": [{"filename": KEY, "size": "5"}],
+    }})
+}
