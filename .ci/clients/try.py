@@ -8,6 +8,7 @@ from call_recordings_client import models
 from call_recordings_client.api.contract import get_contract
 from call_recordings_client.api.recordings import get_recording, list_recordings, report_interaction
 from call_recordings_client.api.reports import get_completeness, get_daily_report
+from call_recordings_client.api.shares import create_share, get_share, list_shares, open_share, revoke_share
 from call_recordings_client.api.transcripts import get_recording_transcript, transcribe_recording
 from call_recordings_client.api.twilio import get_twilio_transcript, get_usage, list_twilio_recordings, transcribe_twilio_recording
 
@@ -33,6 +34,18 @@ options = models.TranscriptOptions(timestamps=models.Timestamps.SEGMENT)
 transcript = expect("transcribeRecording", transcribe_recording.sync_detailed(dispatch_id, client=client, body=options))
 assert isinstance(transcript, models.Transcript) and transcript.segments
 expect("getRecordingTranscript", get_recording_transcript.sync_detailed(dispatch_id, client=client))
+wanted = models.NewShare(expires_in=60, to=32, note="Python")
+share = expect("createShare", create_share.sync_detailed(dispatch_id, client=client, body=wanted), 201)
+page = expect("openShare", open_share.sync_detailed(share.token, client=client))
+assert "<audio" in page, page
+audio = client.get_httpx_client().get(f"/s/{share.token}/audio", follow_redirects=True)
+assert audio.status_code == 200 and audio.history, audio
+shares = expect("listShares", list_shares.sync_detailed(dispatch_id, client=client))
+assert share.id in [known.id for known in shares.shares]
+one = expect("getShare", get_share.sync_detailed(dispatch_id, share.id, client=client))
+assert len(one.openings) == 1
+revoked = expect("revokeShare", revoke_share.sync_detailed(dispatch_id, share.id, client=client))
+assert revoked.status == models.ShareStatus.REVOKED
 report = models.InteractionReport(interaction_id="py-1", phone="+14155550123")
 expect("reportInteraction", report_interaction.sync_detailed(client=client, body=report))
 days = get_daily_report.sync_detailed(client=client, from_=date(2025, 8, 1), to=date(2025, 8, 31))

@@ -28,6 +28,27 @@ if (!(await fetch(urls.recording_url)).ok) throw new Error("recording_url does n
 const transcript = expect("transcribeRecording", await client.POST("/recordings/{dispatch_id}/transcript", { params: { path }, body: {} }));
 if (!("transcript" in transcript)) throw new Error("no transcript");
 expect("getRecordingTranscript", await client.GET("/recordings/{dispatch_id}/transcript", { params: { path } }));
+const share = expect("createShare", await client.POST("/recordings/{dispatch_id}/shares", { params: { path }, body: { expires_in: 60, passcode: "0815" } }));
+const token = { token: share.token };
+const form = await client.GET("/s/{token}", { params: { path: token }, parseAs: "text" });
+if (!form.data?.includes("<form")) throw new Error(`openShare: ${form.response.status}`);
+const opened = await client.POST("/s/{token}", {
+  params: { path: token },
+  body: { passcode: "0815" },
+  bodySerializer: (body) => new URLSearchParams({ passcode: body.passcode ?? "" }),
+  parseAs: "text",
+});
+const opening = /opening=([^"#]+)/.exec(opened.data ?? "")?.[1];
+const shared = await client.GET("/s/{token}/audio", { params: { path: token, query: { opening } }, parseAs: "stream" });
+if (!shared.response.ok || !shared.response.redirected) throw new Error(`getSharedAudio: ${shared.response.status}`);
+await shared.response.body?.cancel();
+const shares = expect("listShares", await client.GET("/recordings/{dispatch_id}/shares", { params: { path } }));
+if (!shares.shares.some(({ id }) => id === share.id)) throw new Error("a new share is not in the list");
+const share_id = share.id;
+const one = expect("getShare", await client.GET("/recordings/{dispatch_id}/shares/{share_id}", { params: { path: { dispatch_id, share_id } } }));
+if (one.openings.length !== 1) throw new Error("an opening is not told");
+const revoked = expect("revokeShare", await client.DELETE("/recordings/{dispatch_id}/shares/{share_id}", { params: { path: { dispatch_id, share_id } } }));
+if (revoked.status !== "revoked") throw new Error("a revoked share is not revoked");
 expect("reportInteraction", await client.POST("/interactions", { body: { interaction_id: "ts-1", phone: "+14155550123" } }));
 expect("getDailyReport", await client.GET("/reports/daily", { params: { query: { from: "2025-08-01", to: "2025-08-31" } } }));
 const report = await client.GET("/reports/completeness");

@@ -124,7 +124,7 @@ pub async fn with_passcode() {}
     description = "What the page's player requests: a redirect to a presigned URL that is valid for a minute.",
     params(
         ("token" = String, Path, description = "The token of the share.", pattern = "^[0-9a-f]{32}$", example = "60303ae22b998861bce3b28f33eec1be"),
-        ("opening" = Option<String>, Query, description = "From the page: required for a share with a passcode.", pattern = "^[0-9]{1,15}\\.[0-9a-f]{32}$"),
+        ("opening" = Option<String>, Query, description = "From the page: required for a share with a passcode, and ignored otherwise."),
     ),
     responses((status = 302, description = "The recording is at `Location`.", headers(("Location" = String, description = "A presigned URL.")))),
     security(()),

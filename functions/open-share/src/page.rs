@@ -31,7 +31,9 @@ pub(crate) struct Shown<'a> {
 #[derive(utoipa::ToSchema)]
 #[allow(dead_code)]
 pub(crate) struct PasscodeForm {
-    passcode: String,
+    /// A share without a passcode is opened with any.
+    #[schema(nullable = false)]
+    passcode: Option<String>,
 }
 
 /// The form for the passcode; with 403 it says that the last one was wrong.
