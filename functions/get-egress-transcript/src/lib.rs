@@ -13,7 +13,7 @@ use shared::{
     },
     ids::DispatchId,
     transcript_api::{RecordingLabel, TranscriptQuery},
-    transcription::{SpeakerNames, transcript_state},
+    transcription::{SpeakerNames, Vocabulary, first_transcript_state},
     transcripts::{TranscriptState, Transcripts},
 };
 
@@ -23,6 +23,7 @@ pub struct State {
     resolver: Option<Resolver>,
     transcripts: Transcripts,
     names: SpeakerNames,
+    vocabulary: Vocabulary,
 }
 
 impl State {
@@ -40,6 +41,7 @@ impl State {
             resolver: Resolver::from_env(env, aws)?,
             transcripts: Transcripts::from_env(env, aws)?,
             names: SpeakerNames::from_env(env),
+            vocabulary: Vocabulary::from_env(env)?,
         })
     }
 }
@@ -76,11 +78,11 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         state.access.check(&request, Scope::RecordingsRead).await?;
         let id = request.segment_before("dispatch_id", "transcript")?;
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
-        let query = TranscriptQuery::parse(&request.query)?;
+        let query = TranscriptQuery::parse(&request.query, &state.vocabulary)?;
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
         let known = match resolver.find_version(&id).await? {
-            Some(found) => transcript_state(resolver, &state.transcripts, &id, &found, &query.variant).await?,
+            Some(found) => first_transcript_state(resolver, &state.transcripts, &id, &found, query.variants()).await?,
             None => TranscriptState::Absent,
         };
         let label = query.wants_json().then(|| RecordingLabel::egress(&id));

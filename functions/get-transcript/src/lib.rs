@@ -15,7 +15,7 @@ use shared::{
         access::{Access, Scope},
     },
     transcript_api::{RecordingLabel, TranscriptQuery},
-    transcription::SpeakerNames,
+    transcription::{SpeakerNames, Vocabulary},
     transcripts::{AudioId, TranscriptId, Transcripts},
 };
 
@@ -25,6 +25,7 @@ pub struct State {
     twilio: Twilio,
     transcripts: Transcripts,
     names: SpeakerNames,
+    vocabulary: Vocabulary,
 }
 
 impl State {
@@ -36,6 +37,7 @@ impl State {
             twilio: Twilio::from_env(env, &aws)?,
             transcripts: Transcripts::from_env(env, &aws)?,
             names: SpeakerNames::from_env(env),
+            vocabulary: Vocabulary::from_env(env)?,
         };
         tokio::join!(state.access.preload(), state.twilio.preload());
         Ok(state)
@@ -74,12 +76,16 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         state.access.check(&request, Scope::TwilioTranscribe).await?;
         let sid = request.last_segment("recording_sid")?;
         let sid = RecordingSid::parse(&sid).ok_or_else(http::invalid_recording_sid)?;
-        let query = TranscriptQuery::parse(&request.query)?;
+        let query = TranscriptQuery::parse(&request.query, &state.vocabulary)?;
         let recording = RecordingId::Twilio(sid.clone());
-        let known = state
-            .transcripts
-            .get(&TranscriptId::new(&AudioId::Twilio(sid.clone()), &query.variant))
-            .await?;
+        let audio = AudioId::Twilio(sid.clone());
+        let mut known = TranscriptState::Absent;
+        for variant in query.variants() {
+            known = state.transcripts.get(&TranscriptId::new(&audio, variant)).await?;
+            if known != TranscriptState::Absent {
+                break;
+            }
+        }
         let label = match query.wants_json() && known.stored().is_some() {
             true => {
                 let account = state.twilio.account_sid().await.map_err(no_account)?;

@@ -11,12 +11,12 @@ use lambda_http::{
 };
 use shared::{
     calls::{CallRecording, Resolver},
-    clients::{aws::Aws, presign::Presign, whisper::WhisperOptions},
+    clients::{aws::Aws, presign::Presign},
     config::{ConfigError, Env},
     http::{self, ApiError, ApiRequest, Page, Reply},
     shares::{OpeningToken, PasscodeResult, Share, ShareToken, Shares, Visitor},
-    transcription::{SpeakerNames, transcript_state},
-    transcripts::{TranscriptState, Transcripts, Variant},
+    transcription::{SpeakerNames, Vocabulary, first_transcript_state},
+    transcripts::{TranscriptState, Transcripts},
 };
 
 /// Life of the URL that the audio's redirect leads to, in seconds. It is short because it outlives the share; the page requests another one.
@@ -28,6 +28,7 @@ pub struct State {
     storage: Option<Storage>,
     transcripts: Transcripts,
     names: SpeakerNames,
+    vocabulary: Vocabulary,
 }
 
 struct Storage {
@@ -51,6 +52,7 @@ impl State {
             storage,
             transcripts: Transcripts::from_env(env, &aws)?,
             names: SpeakerNames::from_env(env),
+            vocabulary: Vocabulary::from_env(env)?,
         })
     }
 }
@@ -177,16 +179,9 @@ async fn open(state: &State, request: &ApiRequest, token: &ShareToken, found: &F
     let url = presigner.presign(&share.recording.key)?;
     let transcript = match share.with_transcript {
         true => {
-            let resolver = &found.storage.resolver;
-            let variant = Variant::of(&WhisperOptions::default());
-            transcript_state(
-                resolver,
-                &state.transcripts,
-                &share.dispatch_id,
-                &found.recording,
-                &variant,
-            )
-            .await?
+            let (resolver, variants) = (&found.storage.resolver, state.vocabulary.default_variants());
+            let (dispatch, recording) = (&share.dispatch_id, &found.recording);
+            first_transcript_state(resolver, &state.transcripts, dispatch, recording, &variants).await?
         }
         false => TranscriptState::Absent,
     };

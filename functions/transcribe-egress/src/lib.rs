@@ -19,7 +19,7 @@ use shared::{
     transcript_api::{
         RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
     },
-    transcription::{OVERWRITTEN, RecordingSource, SpeakerNames, Transcriber, transcript_state},
+    transcription::{OVERWRITTEN, RecordingSource, SpeakerNames, Transcriber, Vocabulary, transcript_state},
     transcripts::{AudioId, Variant},
 };
 
@@ -29,6 +29,7 @@ pub struct State {
     resolver: Option<Resolver>,
     transcriber: Transcriber,
     names: SpeakerNames,
+    vocabulary: Vocabulary,
 }
 
 impl State {
@@ -41,6 +42,7 @@ impl State {
             resolver: Resolver::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
             names: SpeakerNames::from_env(env),
+            vocabulary: Vocabulary::from_env(env)?,
         };
         tokio::join!(state.access.preload(), state.transcriber.preload());
         Ok(state)
@@ -77,7 +79,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
         request.query.only(&[])?;
         let wanted: TranscriptOptions = request.json_if_any()?;
-        let options = wanted.options("")?;
+        let options = state.vocabulary.in_options(wanted.options("")?);
         let variant = Variant::of(&options);
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;

@@ -20,7 +20,7 @@ use shared::{
     transcript_api::{
         RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
     },
-    transcription::{RecordingSource, SpeakerNames, Transcriber, not_ready},
+    transcription::{RecordingSource, SpeakerNames, Transcriber, Vocabulary, not_ready},
     transcripts::{AudioId, TranscriptId, Variant},
 };
 
@@ -33,6 +33,7 @@ pub struct State {
     twilio: Twilio,
     transcriber: Transcriber,
     names: SpeakerNames,
+    vocabulary: Vocabulary,
 }
 
 impl State {
@@ -44,6 +45,7 @@ impl State {
             twilio: Twilio::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
             names: SpeakerNames::from_env(env),
+            vocabulary: Vocabulary::from_env(env)?,
         };
         tokio::join!(
             state.access.preload(),
@@ -100,6 +102,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         request.query.only(&[])?;
         let body: TranscribeBody = request.json()?;
         let options = body.options.options("recording_sid, audio_url, wait, ")?;
+        let options = state.vocabulary.in_options(options);
         let account = state.twilio.account_sid().await.map_err(not_fetched)?;
         let sid = body.recording(&state.twilio, &account)?;
         let variant = Variant::of(&options);

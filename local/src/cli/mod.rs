@@ -73,7 +73,7 @@ Environment variables:
 
 Passed to the functions as they are; docs/deploy.md describes them:
   AUTO_TRANSCRIBE, EXTERNAL_MEDIA_HOSTS, INDEX_UNMATCHED_AUDIO, MONTHLY_BUDGET_USD, PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, SPEAKER_NAMES,
-  WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
+  TRANSCRIPTION_PROMPT, WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
 
 mint-key and reindex use the credentials and the region of the AWS CLI.";
 
@@ -100,7 +100,7 @@ enum Auth {
 }
 
 /// Variables of this process that are passed on to the functions.
-const PASSED_ON: [&str; 12] = [
+const PASSED_ON: [&str; 13] = [
     "AUTO_TRANSCRIBE",
     "EXTERNAL_MEDIA_HOSTS",
     "INDEX_UNMATCHED_AUDIO",
@@ -108,6 +108,7 @@ const PASSED_ON: [&str; 12] = [
     "PUBLIC_BASE_URL",
     "RECORDING_NAME_PATTERNS",
     "SPEAKER_NAMES",
+    "TRANSCRIPTION_PROMPT",
     "WHISPER_MAX_BYTES",
     "WHISPER_MAX_SECONDS",
     "WHISPER_MODEL",

@@ -38,6 +38,7 @@ mod transcript;
 mod twilio_list;
 mod upgrade;
 mod upstream_errors;
+mod vocabulary;
 mod webhooks;
 mod whisper_errors;
 mod worker;

@@ -252,6 +252,23 @@ impl Calls {
         Ok(twilio.map(|call| (call.phone, call.recordings)))
     }
 
+    /// The name of the customer of a call that Twilio recorded, if an interaction with it is known.
+    pub async fn customer_of_twilio_call(&self, call_sid: &str) -> Result<Option<String>, CallsError> {
+        let id = item_id::twilio(call_sid);
+        let owner = self
+            .load([id.as_str()])
+            .await?
+            .remove(&id)
+            .and_then(|item| item.state.owner);
+        let Some(owner) = owner else { return Ok(None) };
+        let row = self
+            .load([owner.as_str()])
+            .await?
+            .remove(&owner)
+            .and_then(|item| item.row());
+        Ok(row.and_then(|(call, _)| call.customer_name))
+    }
+
     /// Stores that there is a transcript of this object as it was written then. An object that is not in the table stays out of it.
     pub async fn mark_object_transcribed(&self, recording: &RecordingRef) -> Result<(), CallsError> {
         let id = item_id::object(&recording.key);

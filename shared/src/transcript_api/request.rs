@@ -11,7 +11,8 @@ use crate::{
     http::{ApiError, ApiRequest, ErrorFormat},
     retry::backoff,
     transcription::{
-        EnqueueError, PipelineOutcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue, estimated_seconds,
+        EnqueueError, MAX_PROMPT, PipelineOutcome, QUEUED_VALID, RecordingSource, Transcriber, enqueue,
+        estimated_seconds,
     },
     transcripts::{
         AudioId, ClaimPolicy, Failure, LEASE_OVER, Transcript, TranscriptId, TranscriptState, Variant, usage::Cost,
@@ -89,7 +90,7 @@ impl TranscriptOptions {
                 "language must be an ISO 639-1 code of two lower-case letters, such as en.",
             ));
         }
-        let is_prompt = |text: &str| (1..=1000).contains(&text.chars().count());
+        let is_prompt = |text: &str| (1..=MAX_PROMPT).contains(&text.chars().count());
         if self.prompt.as_deref().is_some_and(|prompt| !is_prompt(prompt)) {
             return Err(invalid("prompt must have 1 to 1000 characters."));
         }

@@ -11,9 +11,12 @@ use super::{
     response::{RecordingLabel, ResponseOptions, TranscriptBody, status_url},
 };
 use crate::{
-    clients::{queue::RecordingId, whisper::Segment},
+    clients::{
+        queue::RecordingId,
+        whisper::{Segment, WhisperOptions},
+    },
     http::{ApiError, Query, Reply, invalid_parameter},
-    transcription::{SpeakerNames, turns},
+    transcription::{SpeakerNames, Vocabulary, turns},
     transcripts::{Coverage, Progress, Transcript, TranscriptState, Variant},
 };
 
@@ -31,8 +34,9 @@ pub struct TranscriptQuery {
     format: Format,
     timestamps: Option<Timestamps>,
     include_dropped: bool,
-    /// The variant of the options that the transcript was requested with.
-    pub variant: Variant,
+    /// The requested variant; `default`, which URLs omit, if there is none.
+    requested: Variant,
+    variants: Vec<Variant>,
 }
 
 /// The answer to a `GET`: a transcript or its state.
@@ -84,7 +88,7 @@ pub struct FailedBody {
 
 impl TranscriptQuery {
     /// Parses `format`, `timestamps`, `include` and `variant`.
-    pub fn parse(query: &Query) -> Result<Self, ApiError> {
+    pub fn parse(query: &Query, vocabulary: &Vocabulary) -> Result<Self, ApiError> {
         query.only(&["format", "timestamps", "include", "variant"])?;
         let format = match query.get("format").unwrap_or("json") {
             "json" => Format::Json,
@@ -104,15 +108,26 @@ impl TranscriptQuery {
             Some("dropped") => true,
             Some(other) => return Err(invalid_parameter("include", other, "dropped")),
         };
-        let variant = query.get("variant").unwrap_or("default");
         let accepted = "the variant in the status_url of the POST's response";
-        let variant = Variant::parse(variant).ok_or_else(|| invalid_parameter("variant", variant, accepted))?;
+        let variant = query.get("variant");
+        let parsed =
+            variant.map(|text| Variant::parse(text).ok_or_else(|| invalid_parameter("variant", text, accepted)));
+        let (requested, variants) = match parsed.transpose()? {
+            None => (Variant::of(&WhisperOptions::default()), vocabulary.default_variants()),
+            Some(variant) => (variant.clone(), vec![variant]),
+        };
         Ok(Self {
             format,
             timestamps,
             include_dropped,
-            variant,
+            requested,
+            variants,
         })
+    }
+
+    /// The requested variant, or those that answer a request without one; the first that is not absent counts.
+    pub fn variants(&self) -> &[Variant] {
+        &self.variants
     }
 
     /// Whether JSON is requested.
@@ -132,7 +147,7 @@ impl TranscriptQuery {
     ) -> Result<Reply, ApiError> {
         let pending = |recording: RecordingId, status, progress| {
             StoredTranscript::Pending(PendingBody {
-                status_url: status_url(&recording, &self.variant),
+                status_url: status_url(&recording, &self.requested),
                 recording,
                 status,
                 progress,

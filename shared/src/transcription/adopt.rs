@@ -38,6 +38,23 @@ pub enum AdoptError {
     Transcripts(#[from] TranscriptsError),
 }
 
+/// The state of the first of these variants that is not absent; see [`transcript_state`].
+pub async fn first_transcript_state(
+    resolver: &Resolver,
+    transcripts: &Transcripts,
+    dispatch: &DispatchId,
+    found: &CallRecording,
+    variants: &[Variant],
+) -> Result<TranscriptState, AdoptError> {
+    for variant in variants {
+        let state = transcript_state(resolver, transcripts, dispatch, found, variant).await?;
+        if state != TranscriptState::Absent {
+            return Ok(state);
+        }
+    }
+    Ok(TranscriptState::Absent)
+}
+
 /// The state of the transcript of a call's recording, including transcripts of version 0.1.
 pub async fn transcript_state(
     resolver: &Resolver,

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use super::vocabulary::Vocabulary;
 use crate::{
     clients::{
         aws::Aws,
         queue::{Job, Queue, QueueError, RecordingId},
         twilio::RecordingSid,
-        whisper::WhisperOptions,
     },
     config::{ConfigError, Env},
     transcripts::{AudioId, TranscriptId, Transcripts, TranscriptsError, Variant},
@@ -30,6 +30,7 @@ pub enum EnqueueError {
 pub struct AutoTranscribe {
     queue: Queue,
     transcripts: Transcripts,
+    vocabulary: Vocabulary,
 }
 
 impl AutoTranscribe {
@@ -39,6 +40,7 @@ impl AutoTranscribe {
             "true" => Ok(Some(Self {
                 queue: Queue::from_env(env, aws)?,
                 transcripts: Transcripts::from_env(env, aws)?,
+                vocabulary: Vocabulary::from_env(env)?,
             })),
             "false" => Ok(None),
             _ => Err(ConfigError::Invalid {
@@ -50,7 +52,7 @@ impl AutoTranscribe {
 
     /// Queues a Twilio recording with the default options.
     pub async fn enqueue(&self, sid: RecordingSid) -> Result<(), EnqueueError> {
-        let job = Job::new(RecordingId::Twilio(sid.clone()), WhisperOptions::default());
+        let job = Job::new(RecordingId::Twilio(sid.clone()), self.vocabulary.default_options());
         enqueue(
             &self.queue,
             &self.transcripts,

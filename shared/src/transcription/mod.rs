@@ -8,14 +8,16 @@ mod parts;
 mod pipeline;
 mod source;
 mod speakers;
+mod vocabulary;
 mod whole;
 mod work;
 
-pub use adopt::{AdoptError, transcript_state};
+pub use adopt::{AdoptError, first_transcript_state, transcript_state};
 pub use enqueue::{AutoTranscribe, EnqueueError, QUEUED_VALID, enqueue};
 pub use error::OVERWRITTEN;
 pub use media::Origin;
 pub use pipeline::{PipelineOutcome, estimated_seconds};
 pub use source::{RecordingSource, not_ready};
 pub use speakers::{SpeakerNames, turns};
+pub use vocabulary::{MAX_PROMPT, Vocabulary};
 pub use work::{PartLimits, Transcriber};

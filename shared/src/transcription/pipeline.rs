@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     error::TranscribeError,
     source::RecordingSource,
+    vocabulary::{needs_customer_name, with_customer_name},
     work::{PART, Transcriber, Work},
 };
 use crate::{
@@ -65,6 +66,7 @@ impl Transcriber {
                 return Ok(PipelineOutcome::Busy(Timestamp::now()));
             }
         };
+        let options = &self.with_customer_name(source, options).await;
         let work = Work {
             source,
             options,
@@ -123,6 +125,26 @@ impl Transcriber {
         }
         self.mark_in_index(source).await;
         Ok(PipelineOutcome::Completed(Box::new(transcript), false))
+    }
+
+    /// The options with the customer's name in their prompt. A transcript without the name is better than none, so a failure is only logged.
+    async fn with_customer_name(&self, source: &RecordingSource<'_>, options: &WhisperOptions) -> WhisperOptions {
+        if !needs_customer_name(options) {
+            return options.clone();
+        }
+        let name = match (&source.customer_name, &source.call_sid) {
+            (Some(name), _) => Some(name.clone()),
+            (None, Some(call_sid)) => self
+                .calls
+                .customer_of_twilio_call(call_sid)
+                .await
+                .unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the customer's name is not in the prompt");
+                    None
+                }),
+            (None, None) => None,
+        };
+        with_customer_name(options, name.as_deref())
     }
 
     /// Marks the recording as transcribed in the index. A failure is only logged, because the transcript is stored.

@@ -49,6 +49,8 @@ pub struct RecordingSource<'a> {
     pub created: Option<Timestamp>,
     /// Twilio's SID of the call.
     pub call_sid: Option<String>,
+    /// The customer's name; of a Twilio recording it is looked up when a prompt needs it.
+    pub customer_name: Option<String>,
 }
 
 impl<'a> RecordingSource<'a> {
@@ -70,6 +72,7 @@ impl<'a> RecordingSource<'a> {
             channels,
             created: recording.date_created,
             call_sid: recording.call_sid.clone(),
+            customer_name: None,
         }
     }
 
@@ -87,6 +90,7 @@ impl<'a> RecordingSource<'a> {
             channels: 2,
             created: None,
             call_sid: None,
+            customer_name: found.call.as_ref().and_then(|call| call.customer_name.clone()),
         }
     }
 }
