@@ -16,7 +16,7 @@ use shared::{
     },
     transcript_api::{RecordingLabel, TranscriptQuery},
     transcription::{SpeakerNames, Vocabulary},
-    transcripts::{AudioId, TranscriptId, Transcripts},
+    transcripts::{AudioId, TranscriptId, TranscriptState, Transcripts},
 };
 
 /// The state that is created once and used for every request.

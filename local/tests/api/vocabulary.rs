@@ -105,9 +105,8 @@ async fn a_twilio_recording_has_the_name_of_the_call_that_it_belongs_to() {
         ..TwilioRecording::default()
     };
     let dispatch = DispatchId::parse("dispatch_1754653479_15103455686").unwrap();
-    let stored = stack
-        .calls()
-        .record_twilio_recording(&recording.call_sid, &known, None, Some(&dispatch));
+    let calls = stack.calls();
+    let stored = calls.record_twilio_recording(&recording.call_sid, &known, None, Some(&dispatch));
     stored.await.unwrap();
     assert_eq!(stack.post("/api/twilio/transcript/", &body).await.status, 200);
     assert_eq!(prompts(&stack), [Some("Acme, Wonderwall, Louis Smith".into())]);
