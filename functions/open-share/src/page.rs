@@ -102,7 +102,7 @@ fn transcript(shown: &Shown<'_>) -> maud::Markup {
                     li {
                         button type="button" data-time=(segment.start) { (clock(segment.start)) }
                         span {
-                            @if let Some(channel) = segment.channel { b { (shown.names.of(channel)) } }
+                            @if let Some(name) = shown.names.of_segment(segment) { b { (name) } }
                             (segment.text)
                         }
                     }
@@ -146,6 +146,7 @@ mod tests {
             end,
             text: text.into(),
             channel: None,
+            speaker: None,
         };
         let segments = [
             segment(0.0, 2.0, "a"),

@@ -251,10 +251,11 @@ fn banner(stack: &Stack, real_twilio: Option<&str>, real_whisper: Option<&str>, 
             Auth::Required => format!(" -H \"X-API-Key: {key}\""),
         };
         text.push_str(&format!(
-            "\nTry ({key} is the demo's real key):\n  curl \"{api}/recordings?limit=5\"{with_key}\n  \
+            "\nOpen {api}/s/{} (a shared call) or {api}/docs (the API) in a browser.\n\nTry ({key} is the demo's real key):\n  curl \"{api}/recordings?limit=5\"{with_key}\n  \
              curl \"{api}/api/twilio/recordings/?limit=20&status=completed\" -H \"X-API-Key: {key}\"\n  \
              curl -X POST \"{api}/api/twilio/transcript/\" -H \"Content-Type: application/json\" -H \"X-API-Key: {key}\" -d '{{\"recording_sid\": \"RE1234567890abcdef\"}}'\n\n\
-             Ctrl-C ends it.\n"
+             Ctrl-C ends it.\n",
+            demo::SHARE_TOKEN
         ));
     }
     text

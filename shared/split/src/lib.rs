@@ -11,6 +11,7 @@
 
 mod analysis;
 mod audio_file;
+mod clip;
 mod coverage;
 mod cut;
 mod decode;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use analysis::Analysis;
 pub use audio_file::AudioFile;
+pub use clip::clip;
 pub use coverage::Coverage;
 pub use error::SplitError;
 pub use part::{Part, Spans};

@@ -45,6 +45,20 @@ pub(super) struct Span {
 }
 
 impl Spans {
+    /// Maps a time of the recording to the time of the part's audio, both in seconds; `None` for a time that is not in the audio.
+    pub fn sent_time(&self, recorded: f64) -> Option<f64> {
+        let recorded = recorded * f64::from(self.rate);
+        // A thousandth of a second more on both sides, because times are rounded.
+        let slack = f64::from(self.rate) / 1000.0;
+        let has = |span: &&Span| {
+            let start = span.recorded as f64;
+            recorded >= start - slack && recorded <= start + span.length as f64 + slack
+        };
+        let span = self.spans.iter().find(has)?;
+        let within = (recorded - span.recorded as f64).clamp(0.0, span.length as f64);
+        Some((span.sent as f64 + within) / f64::from(self.rate))
+    }
+
     /// Maps a time of the part's audio to the time of the recording, both in seconds. A time within the short silence that replaces a long one
     /// maps to the nearer edge of the long one; a time before or after the audio maps to its start or end. The mapping is monotonic.
     pub fn recording_time(&self, sent: f64) -> f64 {

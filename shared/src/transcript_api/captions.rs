@@ -56,9 +56,7 @@ pub(super) fn srt(segments: &[Segment], names: &SpeakerNames) -> String {
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}\n{start} --> {end}", index + 1);
         for segment in &cue.lines {
-            let speaker = segment
-                .channel
-                .map(|channel| format!("{}: ", cue_text(&names.of(channel))));
+            let speaker = names.of_segment(segment).map(|name| format!("{}: ", cue_text(&name)));
             let _ = writeln!(text, "{}{}", speaker.unwrap_or_default(), cue_text(&segment.text));
         }
         text.push('\n');
@@ -72,9 +70,9 @@ pub(super) fn vtt(segments: &[Segment], names: &SpeakerNames) -> String {
     for cue in cues(segments) {
         let _ = writeln!(text, "{} --> {}", timestamp(cue.start, '.'), timestamp(cue.end, '.'));
         for segment in &cue.lines {
-            let voice = segment
-                .channel
-                .map(|channel| format!("<v {}>", escaped(&cue_text(&names.of(channel)))));
+            let voice = names
+                .of_segment(segment)
+                .map(|name| format!("<v {}>", escaped(&cue_text(&name))));
             let close = if voice.is_some() && cue.lines.len() > 1 {
                 "</v>"
             } else {
@@ -139,6 +137,7 @@ mod tests {
             end,
             text: text.into(),
             channel,
+            speaker: None,
         }
     }
 

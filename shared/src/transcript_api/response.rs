@@ -178,7 +178,7 @@ impl TranscriptBody {
         };
         let speaker = |channel: Option<u8>| channel.map(|channel| names.of(channel));
         let spoken = |segment: Segment| Spoken {
-            speaker: speaker(segment.channel),
+            speaker: names.of_segment(&segment),
             start: segment.start,
             end: segment.end,
             text: segment.text,

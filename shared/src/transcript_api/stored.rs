@@ -240,12 +240,13 @@ fn text_reply(transcript: Transcript, format: Format, names: &SpeakerNames) -> R
             end: transcript.audio_seconds.or(known).unwrap_or_default(),
             text: speech.text.clone(),
             channel: None,
+            speaker: None,
         });
     }
     match format {
         Format::Json | Format::Text if transcript.speakers > 0 => {
-            let line = |turn: &Segment| match turn.channel {
-                Some(channel) => format!("{}: {}\n", names.of(channel), turn.text),
+            let line = |turn: &Segment| match names.of_segment(turn) {
+                Some(name) => format!("{name}: {}\n", turn.text),
                 None => format!("{}\n", turn.text),
             };
             let lines = turns(&speech.segments).iter().map(line).collect();

@@ -9,6 +9,7 @@ mod pipeline;
 mod source;
 mod speakers;
 mod vocabulary;
+mod voices;
 mod whole;
 mod work;
 

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Seek, Write},
     ops::ControlFlow,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -22,11 +23,12 @@ use super::{
     error::TranscribeError,
     media::{AudioFormat, Spooled},
     speakers::turns,
+    voices,
     whole::CancelOnDrop,
     work::{Transcribed, Transcriber, Work, coverage, peaks},
 };
 use crate::{
-    clients::whisper::{Dropped, Segment, Transcription, WhisperError, Word},
+    clients::whisper::{Dropped, KnownSpeaker, Segment, Transcription, WhisperError, Word},
     retry::with_budget,
     split::{Analysis, AudioFile, Channels, Part, Plan, SplitError, split},
     transcripts::{Lease, Progress, Speech, StoredPart},
@@ -140,16 +142,20 @@ impl Transcriber {
                 Channels::Separate => (seconds * u64::from(work.source.channels)) as f64,
             }),
         };
+        // The voices of the first part, if voices are told apart. Later parts wait for them.
+        let tells_voices_apart = channels == Channels::Mixed && work.tells_voices_apart(self);
+        let voices = tells_voices_apart.then(OnceLock::new);
         let mut running = FuturesUnordered::new();
         let mut transcribed: Vec<TranscribedPart> = Vec::new();
         let (mut failure, mut all_cut) = (None, false);
         loop {
             let cutting = !all_cut && failure.is_none();
+            let may_begin = progress.parts_total == 0 || voices.as_ref().is_none_or(|voices| voices.get().is_some());
             tokio::select! {
-                part = parts.recv(), if cutting && running.len() < self.limits.at_once => match part {
+                part = parts.recv(), if cutting && may_begin && running.len() < self.limits.at_once => match part {
                     Some(Ok(part)) => {
                         progress.parts_total += 1;
-                        running.push(self.transcribe_part(lease, work, &plan, part));
+                        running.push(self.transcribe_part(lease, work, &plan, part, voices.as_ref()));
                     }
                     Some(Err(error)) => failure = Some(TranscribeError::Disk(error)),
                     None => all_cut = true,
@@ -199,8 +205,10 @@ impl Transcriber {
         work: &Work<'_>,
         plan: &Plan,
         cut: CutPart,
+        voices: Option<&OnceLock<Vec<KnownSpeaker>>>,
     ) -> Result<TranscribedPart, TranscribeError> {
         let CutPart { part, file } = cut;
+        let known_voices = voices.and_then(OnceLock::get).map(Vec::as_slice).unwrap_or_default();
         let known = self.transcripts.part(lease, part.channel, part.index).await;
         let known = known.map_err(TranscribeError::Table)?;
         let done = |stored, added| TranscribedPart {
@@ -212,6 +220,9 @@ impl Transcriber {
         if let Some(stored) = known
             && (stored.start, stored.end) == (part.start, part.end)
         {
+            if let (Some(voices), 0) = (voices, part.index) {
+                let _ = voices.set(voices::references(&stored, &part, &file).await);
+            }
             return Ok(done(stored, false));
         }
         if Instant::now() + time_for(part.seconds) > work.deadline {
@@ -224,7 +235,7 @@ impl Transcriber {
         let paid = self.pay(part.seconds, work, || {
             with_budget(&work.retries, ATTEMPTS, work.deadline, || async {
                 match takes_parts() {
-                    true => self.send(work, &file, part.seconds).await,
+                    true => self.send(work, &file, part.seconds, known_voices).await,
                     false => Err(TranscribeError::LimitsLearned),
                 }
             })
@@ -240,7 +251,7 @@ impl Transcriber {
         if part.end - part.start > TURN.as_secs_f64() && !takes_parts() && transcription.is_without_times() {
             return Err(TranscribeError::LimitsLearned);
         }
-        let stored = StoredPart {
+        let mut stored = StoredPart {
             start: part.start,
             end: part.end,
             billed_seconds: cost.seconds,
@@ -248,6 +259,15 @@ impl Transcriber {
             dropped_segments: transcription.dropped.len(),
             speech: placed(transcription, &part),
         };
+        let segments = &mut stored.speech.segments;
+        match (voices, part.index) {
+            (None, _) => voices::forget(segments),
+            (Some(voices), 0) => {
+                voices::name_all(segments);
+                let _ = voices.set(voices::references(&stored, &part, &file).await);
+            }
+            (Some(_), _) => voices::mark_unknown(segments, known_voices),
+        }
         // The part is paid for, so its text is used in the transcript even if it can't be stored.
         let kept = self
             .transcripts
@@ -309,6 +329,7 @@ fn placed(transcription: Transcription, part: &Part) -> Speech {
             end: part.end,
             text: speech.text.clone(),
             channel: None,
+            speaker: None,
         });
     }
     speech
@@ -326,6 +347,9 @@ fn joined(mut parts: Vec<TranscribedPart>, analysis: &Analysis, channels: Channe
         peaks: Some(peaks(analysis)),
         ..Transcribed::default()
     };
+    if !are_separate {
+        joined.speakers = voices::number_unknown(parts.iter_mut().map(|part| &mut part.stored));
+    }
     let mut texts: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for part in parts {
         let channel = (speakers > 0).then_some(part.channel);

@@ -13,6 +13,12 @@ impl SpeakerNames {
         Self(names.map(|name| name.trim().to_owned()).collect())
     }
 
+    /// The name of a segment's speaker: of its voice or its channel.
+    pub fn of_segment(&self, segment: &Segment) -> Option<String> {
+        let of_channel = || segment.channel.map(|channel| self.of(channel));
+        segment.speaker.clone().or_else(of_channel)
+    }
+
     /// The name of a channel, counted from 0.
     pub fn of(&self, channel: u8) -> String {
         let name = self.0.get(usize::from(channel)).filter(|name| !name.is_empty());
@@ -25,7 +31,7 @@ pub fn turns(segments: &[Segment]) -> Vec<Segment> {
     let mut turns: Vec<Segment> = Vec::new();
     for segment in segments.iter().filter(|segment| !segment.text.is_empty()) {
         match turns.last_mut() {
-            Some(turn) if turn.channel == segment.channel => {
+            Some(turn) if (turn.channel, &turn.speaker) == (segment.channel, &segment.speaker) => {
                 turn.end = turn.end.max(segment.end);
                 turn.text.push(' ');
                 turn.text.push_str(&segment.text);

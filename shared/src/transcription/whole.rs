@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     error::TranscribeError,
     media::Spooled,
+    voices,
     work::{Transcribed, Transcriber, Work, coverage, peaks},
 };
 use crate::{
@@ -204,7 +205,7 @@ impl Transcriber {
         let (transcription, cost) = self
             .pay(seconds, work, || {
                 with_budget(&work.retries, ATTEMPTS, work.deadline, || {
-                    self.send(work, file, seconds)
+                    self.send(work, file, seconds, &[])
                 })
             })
             .await?;
@@ -223,10 +224,18 @@ impl Transcriber {
             (None, ..) => None,
         };
         let dropped_segments = transcription.dropped.len();
+        let mut segments = transcription.segments;
+        let voices = match work.options.mixed {
+            true => {
+                voices::forget(&mut segments);
+                0
+            }
+            false => voices::name_all(&mut segments),
+        };
         Ok(Some(Transcribed {
             speech: Speech {
                 text: transcription.text,
-                segments: transcription.segments,
+                segments,
                 words: transcription.words,
                 dropped: transcription.dropped,
             },
@@ -234,7 +243,7 @@ impl Transcriber {
             audio_seconds: by_api.or(Some(seconds)),
             billed_seconds: cost.seconds,
             dropped_segments,
-            speakers: 0,
+            speakers: voices.try_into().unwrap_or(u8::MAX),
             coverage,
             peaks: whole.peaks.clone(),
         }))

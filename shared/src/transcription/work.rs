@@ -15,7 +15,7 @@ use crate::{
     clients::{
         aws::Aws,
         queue::Queue,
-        whisper::{Audio, Transcription, Whisper, WhisperError, WhisperOptions},
+        whisper::{Audio, KnownSpeaker, Transcription, Whisper, WhisperError, WhisperOptions},
     },
     config::{ConfigError, Env},
     retry::RetryBudget,
@@ -109,6 +109,11 @@ impl Work<'_> {
         self.options.model.as_deref().unwrap_or(transcriber.whisper.model())
     }
 
+    /// Whether voices on one channel are told apart.
+    pub(super) fn tells_voices_apart(&self, transcriber: &Transcriber) -> bool {
+        !self.options.mixed && transcriber.whisper.is_diarizing(self.model(transcriber))
+    }
+
     /// Whether the recording has just ended, so that Twilio may not have its media yet.
     pub(super) fn is_recent(&self) -> bool {
         let length = Duration::from_secs(self.source.seconds.unwrap_or_default());
@@ -159,6 +164,7 @@ impl Transcriber {
         work: &Work<'_>,
         file: &Spooled,
         seconds: f64,
+        known: &[KnownSpeaker],
     ) -> Result<Transcription, TranscribeError> {
         let audio = Audio {
             file_name: file_name(file.format),
@@ -169,7 +175,7 @@ impl Transcriber {
         };
         let transcribed = self
             .whisper
-            .transcribe(audio, work.options, work.call_ends(seconds))
+            .transcribe(audio, work.options, known, work.call_ends(seconds))
             .await;
         transcribed.map_err(TranscribeError::Whisper)
     }

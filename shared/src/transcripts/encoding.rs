@@ -173,6 +173,7 @@ mod tests {
                 end: 1.7,
                 text: words.into(),
                 channel: Some(1),
+                speaker: None,
             };
             let word = Word {
                 start: 0.1,

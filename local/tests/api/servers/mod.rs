@@ -3,6 +3,7 @@
 mod limits;
 mod quirks;
 mod server;
+mod voices;
 
 use local::{
     clips,

@@ -109,7 +109,7 @@ impl Capabilities {
                 self.chunking = !sent.chunking;
                 true
             }
-            Parameter::Language | Parameter::Prompt | Parameter::Temperature => {
+            Parameter::Language | Parameter::Prompt | Parameter::Temperature | Parameter::KnownSpeakers => {
                 if !sent.takes(parameter) {
                     return false;
                 }

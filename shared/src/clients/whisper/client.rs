@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::{
@@ -111,6 +112,18 @@ pub struct WhisperOptions {
     pub mixed: bool,
 }
 
+/// The maximum number of known speakers in a request.
+pub const MAX_KNOWN_SPEAKERS: usize = 4;
+
+/// A voice that the model is to recognize.
+#[derive(Debug, Clone)]
+pub struct KnownSpeaker {
+    /// The label of its segments in the response.
+    pub name: String,
+    /// From 2 to 10 seconds of the voice, as FLAC.
+    pub audio: Bytes,
+}
+
 /// A client of the transcription API.
 pub struct Whisper {
     client: Client,
@@ -164,6 +177,11 @@ impl Whisper {
         said.unwrap_or_else(|| documented_price_per_minute(model))
     }
 
+    /// Whether the model tells the voices on one channel apart, as far as is known.
+    pub fn is_diarizing(&self, model: &str) -> bool {
+        self.capabilities(model).format == Format::Diarized
+    }
+
     /// The currently known limits of one upload.
     pub fn limits(&self, model: &str) -> Limits {
         self.capabilities(model).limits()
@@ -192,6 +210,7 @@ impl Whisper {
         &self,
         audio: Audio<S>,
         options: &WhisperOptions,
+        known: &[KnownSpeaker],
         deadline: Instant,
     ) -> Result<Transcription, WhisperError>
     where
@@ -208,6 +227,13 @@ impl Whisper {
         let mut form = Form::new().text("model", model.clone());
         for (name, value) in fields(&capabilities, options) {
             form = form.text(name, value.to_owned());
+        }
+        if capabilities.format == Format::Diarized && capabilities.takes(Parameter::KnownSpeakers) {
+            for speaker in known {
+                let audio = format!("data:audio/flac;base64,{}", STANDARD.encode(&speaker.audio));
+                form = form.text("known_speaker_names[]", speaker.name.clone());
+                form = form.text("known_speaker_references[]", audio);
+            }
         }
         let form = form.part("file", part);
         let mut request = self.client.post(self.endpoint.clone()).multipart(form);

@@ -12,6 +12,7 @@ pub(super) enum Parameter {
     Language,
     Prompt,
     Temperature,
+    KnownSpeakers,
 }
 
 /// An error body: OpenAI's `{"error": {message, type, param, code}}`, the same fields at the top level (vLLM), `{"error": "text"}`
@@ -107,6 +108,7 @@ impl ErrorBody {
             "language" => Some(Parameter::Language),
             "prompt" => Some(Parameter::Prompt),
             "temperature" => Some(Parameter::Temperature),
+            "known_speaker_names" | "known_speaker_references" => Some(Parameter::KnownSpeakers),
             _ => None,
         };
         if by_name.is_some() {
@@ -117,6 +119,9 @@ impl ErrorBody {
         }
         if says(&["response_format", "response format", "verbose_json", "diarized_json"]) {
             return Some(Parameter::ResponseFormat);
+        }
+        if says(&["known_speaker"]) {
+            return Some(Parameter::KnownSpeakers);
         }
         if says(&["chunking_strategy"]) {
             return Some(Parameter::ChunkingStrategy);

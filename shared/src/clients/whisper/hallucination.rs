@@ -83,6 +83,7 @@ mod tests {
                 end: start + 2.0,
                 text: text.into(),
                 channel: None,
+                speaker: None,
             },
             no_speech,
             logprob,

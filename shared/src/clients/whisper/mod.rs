@@ -19,6 +19,6 @@ mod speech;
 mod times;
 
 pub use capabilities::{Limits, MAX_AUDIO_BYTES};
-pub use client::{Audio, Whisper, WhisperOptions};
+pub use client::{Audio, KnownSpeaker, MAX_KNOWN_SPEAKERS, Whisper, WhisperOptions};
 pub use error::WhisperError;
 pub use speech::{DropReason, Dropped, Segment, Transcription, Word};

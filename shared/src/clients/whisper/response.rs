@@ -19,6 +19,7 @@ struct RawSegment {
     times: RawTimes,
     no_speech: Option<f64>,
     logprob: Option<f64>,
+    speaker: Option<String>,
     /// Its range in the whole text.
     place: Option<Range<usize>>,
 }
@@ -112,8 +113,15 @@ fn segment(value: &Value, unit: f64) -> Option<RawSegment> {
         times: RawTimes::read(value).scaled(unit),
         no_speech: score("no_speech_prob"),
         logprob: score("avg_logprob"),
+        speaker: speaker(value),
         place: None,
     })
+}
+
+/// The label of the voice: a letter, or the name of a known speaker.
+fn speaker(value: &Value) -> Option<String> {
+    let label = value.get("speaker")?.as_str()?.trim();
+    ((1..=64).contains(&label.len())).then(|| label.to_owned())
 }
 
 /// The segments with their ranges in the text, and additional segments for the text between them.
@@ -131,6 +139,7 @@ fn with_all_of_the_text(text: &str, segments: Vec<RawSegment>) -> Vec<RawSegment
             times: RawTimes::default(),
             no_speech: None,
             logprob: None,
+            speaker: None,
             place: Some(place),
         })
     };
@@ -163,6 +172,7 @@ fn split_dropped(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segme
                 end,
                 text: raw.text,
                 channel: None,
+                speaker: raw.speaker,
             };
             let scored = ScoredSegment {
                 segment,

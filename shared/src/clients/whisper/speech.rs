@@ -38,6 +38,9 @@ pub struct Segment {
     /// The channel, from 0, if channels are transcribed separately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u8>,
+    /// The speaker, if the model tells the voices on one channel apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<String>,
 }
 
 /// A word.
