@@ -54,6 +54,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         get_usage::handle,
         livekit_webhook::handle,
         twilio_callback::handle,
+        twilio_callback::by_get,
         get_docs::handle,
         get_docs::page,
         get_docs::files,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{Timestamp, fmt::rfc2822};
 use lambda_http::{
     Body, Request, Response,
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
 };
 use serde_json::{Value, json};
 use shared::{
@@ -162,7 +162,25 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     .await
 }
 
-/// Verifies Twilio's signature and returns the form's parameters.
+/// `GET /webhooks/twilio/recording`.
+#[cfg(feature = "openapi")]
+#[utoipa::path(
+    get,
+    path = "/webhooks/twilio/recording",
+    operation_id = "twilioCallbackByGet",
+    tag = "Webhooks",
+    summary = "Receive a recordingStatusCallback from Twilio by GET",
+    description = "Only for Twilio: the same with `recordingStatusCallbackMethod=GET`. The parameters of the form are in the query string.",
+    params(
+        ("dispatch_id" = Option<String>, Query, description = "The dispatch that the recording belongs to. Without it the recording is paired by number and time.", pattern = "^[A-Za-z0-9_-]{1,128}$"),
+    ),
+    responses((status = 200, description = "Stored.", body = Stored)),
+    security(("twilio_signature" = [])),
+    extensions(("x-errors" = json!(["request", "callback", "missing", "value", "database", "queue"]))),
+)]
+pub async fn by_get() {}
+
+/// Verifies Twilio's signature and returns the parameters of the form, or of the query string of a `GET`.
 async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, String)>, ApiError> {
     let public_url = state.public_url.as_ref().ok_or_else(|| {
         ApiError::not_found(
@@ -184,18 +202,24 @@ async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, St
     };
     let signature = header("x-twilio-signature");
     let body = request.body()?;
+    // With `recordingStatusCallbackMethod=GET` the parameters are a part of the URL, and the signature is that of the URL alone.
+    let is_post = request.method() == Method::POST;
     let is_form = header(header::CONTENT_TYPE.as_str()).starts_with("application/x-www-form-urlencoded");
-    let parameters: Vec<(String, String)> = match is_form {
-        true => form_urlencoded::parse(body).into_owned().collect(),
-        false => Vec::new(),
+    let parameters: Vec<(String, String)> = match (is_post, is_form) {
+        (false, _) => form_urlencoded::parse(request.raw_query().as_bytes())
+            .into_owned()
+            .collect(),
+        (true, true) => form_urlencoded::parse(body).into_owned().collect(),
+        (true, false) => Vec::new(),
     };
     // The callback URL at Twilio may be configured with or without a trailing slash.
     let is_genuine = |token: &str| {
         ["", "/"].into_iter().any(|slash| {
             let forms = signed_forms(&format!("{public_url}{PATH}{slash}{query}"));
-            forms.iter().any(|url| match is_form {
-                true => is_signed(signature, token, url, &parameters),
-                false => is_signed_body(signature, token, url, body),
+            forms.iter().any(|url| match (is_post, is_form) {
+                (false, _) => is_signed(signature, token, url, &[]),
+                (true, true) => is_signed(signature, token, url, &parameters),
+                (true, false) => is_signed_body(signature, token, url, body),
             })
         })
     };
@@ -203,9 +227,8 @@ async fn verified(state: &State, request: &ApiRequest) -> Result<Vec<(String, St
     if !genuine && !signature.is_empty() {
         genuine = is_genuine(&state.twilio.new_auth_token().await.map_err(not_configured)?);
     }
-    let cut = parameters
-        .iter()
-        .find(|(name, value)| shifts_boundary(name, value, &USED));
+    let form = if is_post { &parameters[..] } else { &[] };
+    let cut = form.iter().find(|(name, value)| shifts_boundary(name, value, &USED));
     match (genuine, cut) {
         (true, None) => Ok(parameters),
         (true, Some((name, _))) => Err(invalid_parameter(

@@ -48,6 +48,8 @@ fn every_function_has_its_documented_route_and_one_for_the_trailing_slash() {
         ("transcribe-egress", "POST /recordings/{proxy+}"),
         ("transcribe-recording", "POST /api/twilio/transcript"),
         ("transcribe-recording", "POST /api/twilio/{proxy+}"),
+        ("twilio-callback", "GET /webhooks/twilio/recording"),
+        ("twilio-callback", "GET /webhooks/twilio/{proxy+}"),
         ("twilio-callback", "POST /webhooks/twilio/recording"),
         ("twilio-callback", "POST /webhooks/twilio/{proxy+}"),
     ];

@@ -173,3 +173,43 @@ async fn a_transcript_is_shown_in_the_list_whether_it_or_the_callback_came_first
         assert_eq!(shown().await, [true]);
     }
 }
+
+#[tokio::test]
+async fn a_callback_by_get_has_its_parameters_in_the_signed_url() {
+    let get = async |stack: &TestStack, signed: &str, sent: &str| {
+        let mut mac = Hmac::<Sha1>::new_from_slice(demo::AUTH_TOKEN.as_bytes()).unwrap();
+        mac.update(format!("http://localhost:8000{CALLBACK}?{signed}").as_bytes());
+        let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+        let request = stack.request(Method::GET, &format!("{CALLBACK}?{sent}"));
+        answer(request.header("x-twilio-signature", signature)).await
+    };
+    let query = |parameters: &[(&str, &str)]| {
+        let pair = |(name, value): &(&str, &str)| {
+            format!(
+                "{name}={}",
+                value.replace(' ', "%20").replace('+', "%2B").replace(',', "%2C")
+            )
+        };
+        parameters.iter().map(pair).collect::<Vec<_>>().join("&")
+    };
+    let stack = TestStack::empty().await;
+    let sent = format!("dispatch_id={ID}&{}", query(&completed()));
+    assert_eq!(get(&stack, &sent, &sent).await.body, json!({"indexed": true}));
+    let rows = list(&stack, "").await;
+    assert_eq!(
+        (&rows[0]["dispatch_id"], &rows[0]["call_sid"]),
+        (&json!(ID), &json!(CALL_SID))
+    );
+
+    let forged = sent.replace(RECORDING_SID, "REffffffffffffffffffffffffffffffff");
+    get(&stack, &sent, &forged)
+        .await
+        .recordings_error(403, "invalid_signature");
+    // What was signed for a POST is not a GET.
+    let body_only = get(&stack, "", &sent).await;
+    body_only.recordings_error(403, "invalid_signature");
+    let incomplete = format!("dispatch_id={ID}&AccountSid={}", demo::ACCOUNT_SID);
+    get(&stack, &incomplete, &incomplete)
+        .await
+        .recordings_error(400, "missing_parameter");
+}
