@@ -131,3 +131,21 @@ fn exactly_the_functions_that_send_to_their_own_queue_allow_recursive_loops() {
         assert_eq!(has_loop, name == "TranscriptionWorkerFunction", "{name}");
     });
 }
+
+#[test]
+fn a_function_that_signs_is_deployed_anew_with_each_key_of_the_signer() {
+    let mut signing = 0;
+    for line in TEMPLATE
+        .lines()
+        .filter(|line| line.trim_start().starts_with("SIGNER_SECRET: "))
+    {
+        // The reference to the secret lets CloudFormation update it first, and the key's id changes with the key.
+        assert_eq!(line.trim(), "SIGNER_SECRET: !If [HasSigner, !Ref SignerSecret, '']");
+        signing += 1;
+    }
+    let ids = TEMPLATE
+        .matches("          SIGNER_KEY_ID: !If [HasSigner, !Ref SignerKey, '']\n")
+        .count();
+    assert!(signing >= 3);
+    assert_eq!(ids, signing);
+}

@@ -36,6 +36,9 @@ pub const MAX_EXPIRES_IN: u64 = 604_800;
 /// say when that is.
 const TEMPORARY_CREDENTIALS_LIMIT: u64 = 900;
 
+/// How often the signer secret is read again while it has another key than the function was deployed with.
+const SIGNER_REFRESH: Duration = Duration::from_secs(30);
+
 /// The signer secret: `{"access_key_id","secret_access_key"}` of an IAM user that may only read recordings.
 #[derive(Deserialize)]
 struct SignerKeys {
@@ -67,6 +70,8 @@ pub struct Presign {
     region: String,
     role: Credentials,
     signer: Option<Secret<SignerKeys>>,
+    /// The id of the key that the secret must have.
+    signer_key_id: Option<String>,
 }
 
 /// When URLs expire.
@@ -98,7 +103,7 @@ pub struct Presigner {
 }
 
 impl Presign {
-    /// Reads `RECORDINGS_BUCKET` and `SIGNER_SECRET`. Without `SIGNER_SECRET`, URLs are signed with the function's own credentials. `None` if no
+    /// Reads `RECORDINGS_BUCKET`, `SIGNER_SECRET` and `SIGNER_KEY_ID`. Without `SIGNER_SECRET`, URLs are signed with the function's own credentials. `None` if no
     /// bucket is configured.
     pub fn from_env(env: &Env, aws: &Aws) -> Option<Self> {
         let bucket = env.optional("RECORDINGS_BUCKET")?;
@@ -110,6 +115,7 @@ impl Presign {
             signer: env
                 .optional("SIGNER_SECRET")
                 .map(|id| Secret::new(aws.secrets_manager(), id)),
+            signer_key_id: env.optional("SIGNER_KEY_ID").map(str::to_owned),
         })
     }
 
@@ -123,7 +129,15 @@ impl Presign {
     /// Returns a presigner for URLs that expire after `expires_in` seconds, or earlier if the credentials require it.
     pub async fn presigner(&self, expires_in: u64) -> Result<Presigner, PresignError> {
         let signer = match &self.signer {
-            Some(secret) => Some(secret.get().await?),
+            Some(secret) => {
+                let known = secret.get().await?;
+                let is_other = self.signer_key_id.as_ref().is_some_and(|id| *id != known.access_key_id);
+                // The function was deployed with a new key after this secret was read: the old key is about to be deleted.
+                Some(match is_other {
+                    true => secret.refresh(SIGNER_REFRESH).await?,
+                    false => known,
+                })
+            }
             None => None,
         };
         let bucket = self.bucket.clone().build();

@@ -284,3 +284,29 @@ async fn a_presigned_url_is_for_reading_only() {
         assert_eq!(answer.status(), 403, "{method}");
     }
 }
+
+#[tokio::test]
+async fn after_a_rotation_no_url_is_signed_with_the_old_key_that_was_cached() {
+    let secret = "call-recordings/rotated-signer";
+    let stack =
+        TestStack::with_environment([("SIGNER_SECRET", secret), ("SIGNER_KEY_ID", aws::SIGNER_ACCESS_KEY_ID)]).await;
+    stack.put_object(KEY, b"sound");
+    let keys = |id: &str, key: &str| json!({"access_key_id": id, "secret_access_key": key}).to_string();
+    stack.put_secret(secret, &keys("AKIAOLD", "old")).await;
+    let url = async || stack.get(&format!("/recordings/{ID}")).await.body["recording_url"].clone();
+    assert!(
+        parameter(&url().await, "X-Amz-Credential")
+            .unwrap()
+            .starts_with("AKIAOLD/")
+    );
+    stack
+        .put_secret(secret, &keys(aws::SIGNER_ACCESS_KEY_ID, aws::SIGNER_SECRET_ACCESS_KEY))
+        .await;
+    // Long before the cached secret is read again by its age.
+    pass(Duration::from_secs(31)).await;
+    let signed = url().await;
+    assert_eq!(
+        stack.fetch(signed.as_str().unwrap()).send().await.unwrap().status(),
+        200
+    );
+}

@@ -217,3 +217,16 @@ async fn an_api_key_of_the_account_is_used_in_place_of_its_token() {
     assert_eq!(sids(&stack.get(LIST).await), [sid(1)]);
     assert!(stack.stack.twilio.requests().iter().all(|request| request.authorized));
 }
+
+#[tokio::test]
+async fn a_rotated_token_is_read_at_the_first_401_and_not_for_each_request() {
+    let credentials = |token: &str| json!({"account_sid": demo::ACCOUNT_SID, "auth_token": token}).to_string();
+    let stack = with_secret(Some(&credentials("the old token"))).await;
+    stack.stack.twilio.add(recording(1, "completed"));
+    stack.get(LIST).await.twilio_error(500, "twilio_unauthorized");
+    stack.put_secret("other", &credentials(demo::AUTH_TOKEN)).await;
+    // Secrets that are refused cause at most one read in 30 seconds.
+    stack.get(LIST).await.twilio_error(500, "twilio_unauthorized");
+    pass(Duration::from_secs(31)).await;
+    assert_eq!(sids(&stack.get(LIST).await), [sid(1)]);
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url, header, redirect};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 
@@ -210,8 +210,20 @@ impl Twilio {
         })
     }
 
+    /// Sends a request without a body. If Twilio refuses the credentials, they are read again, because they may have been rotated.
     pub(super) async fn send(&self, method: Method, url: Url) -> Result<Response, TwilioError> {
         let secret = self.secret.get().await?;
+        let response = self.send_as(&secret, method.clone(), url.clone()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        match self.secret.refresh(TOKEN_REFRESH).await {
+            Ok(newer) if newer.basic() != secret.basic() => self.send_as(&newer, method, url).await,
+            _ => Ok(response),
+        }
+    }
+
+    async fn send_as(&self, secret: &TwilioCredentials, method: Method, url: Url) -> Result<Response, TwilioError> {
         let (user, password) = secret.basic().ok_or(TwilioError::IncompleteSecret)?;
         let request: RequestBuilder = self.client.request(method, url).basic_auth(user, Some(password));
         request
