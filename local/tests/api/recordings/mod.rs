@@ -30,7 +30,7 @@ use shared::{
     clients::bucket::RecordingsBucket,
 };
 
-use crate::stack::{Answer, TestStack};
+use crate::stack::{Answer, TestStack, pass};
 
 const ID: &str = "dispatch_1754653479_15103455686";
 

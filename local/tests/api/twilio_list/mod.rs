@@ -25,7 +25,7 @@ use local::{
 };
 use serde_json::{Value, json};
 
-use crate::stack::{Answer, StoppedClock, TestStack, answer, serve};
+use crate::stack::{Answer, StoppedClock, TestStack, answer, pass, serve};
 
 const LIST: &str = "/api/twilio/recordings/";
 
