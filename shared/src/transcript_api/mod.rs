@@ -3,11 +3,13 @@
 mod captions;
 #[cfg(feature = "openapi")]
 mod contract;
+mod options;
 mod request;
 mod response;
 mod stored;
 
-pub use request::{Estimate, RequestOutcome, Stored, Timestamps, TranscriptOptions, TranscriptRequest};
+pub use options::{Timestamps, TranscriptOptions};
+pub use request::{Estimate, RequestOutcome, Stored, TranscriptRequest};
 pub use response::{
     AcceptedBody, EstimateBody, RecordingLabel, ResponseOptions, TranscriptBody, TranscriptOrEstimate, post_reply,
 };

@@ -6,7 +6,10 @@ use serde::Serialize;
 
 #[cfg(feature = "openapi")]
 use super::contract;
-use super::request::{Estimate, RequestOutcome, Timestamps};
+use super::{
+    options::Timestamps,
+    request::{Estimate, RequestOutcome},
+};
 use crate::{
     clients::{
         queue::RecordingId,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::contract;
 use super::{
     captions,
-    request::Timestamps,
+    options::Timestamps,
     response::{RecordingLabel, ResponseOptions, TranscriptBody, status_url},
 };
 use crate::{
