@@ -60,14 +60,17 @@ impl NewShare {
         if !(1..=max_seconds).contains(&expires_in) {
             return Err(invalid_parameter("expires_in", &expires_in.to_string(), &accepted));
         }
-        for (name, value) in [("from", self.from), ("to", self.to)] {
+        // DynamoDB's numbers are not as small as those of JSON.
+        let milliseconds = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
+        let (from, to) = (self.from.map(milliseconds), self.to.map(milliseconds));
+        for (name, value) in [("from", from), ("to", to)] {
             if let Some(value) = value.filter(|value| !(0.0..=LAST_SECOND).contains(value)) {
                 let accepted = format!("a number of seconds from 0 to {LAST_SECOND}");
                 return Err(invalid_parameter(name, &value.to_string(), &accepted));
             }
         }
-        if let Some(to) = self.to.filter(|to| *to <= self.from.unwrap_or_default()) {
-            let accepted = format!("greater than from ({})", self.from.unwrap_or_default());
+        if let Some(to) = to.filter(|to| *to <= from.unwrap_or_default()) {
+            let accepted = format!("greater than from ({})", from.unwrap_or_default());
             return Err(invalid_parameter("to", &to.to_string(), &accepted));
         }
         if self
@@ -85,8 +88,8 @@ impl NewShare {
         }
         Ok(WantedShare {
             expires_in,
-            from: self.from,
-            to: self.to,
+            from,
+            to,
             with_transcript: self.with_transcript.unwrap_or_default(),
             passcode: self.passcode,
             note: self.note.filter(|note| !note.is_empty()),

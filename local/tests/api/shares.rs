@@ -398,6 +398,13 @@ async fn a_share_needs_a_recording_a_key_with_its_scope_and_valid_values() {
         let message = share(&stack, &body).await.recordings_error(400, code).to_owned();
         assert!(!message.contains("111"), "a passcode is not repeated: {message}");
     }
+    let tiny = share(&stack, &json!({"expires_in": 60, "from": 8.4e-210, "to": 1.23456})).await;
+    assert_eq!(
+        (&tiny.body["from"], &tiny.body["to"]),
+        (&json!(0.0), &json!(1.235)),
+        "{}",
+        tiny.body
+    );
     let absent = stack.post(&shares_of("dispatch_1_1"), &json!({"expires_in": 60})).await;
     absent.recordings_error(404, "recording_not_found");
     let invalid = stack.post("/recordings/a%20b/shares", &json!({"expires_in": 60})).await;
