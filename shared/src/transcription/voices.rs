@@ -1,7 +1,7 @@
 //! The speakers that a model tells apart on one channel.
 //!
 //! A model labels the voices of each file that it gets, so that the labels of two parts have nothing to do with each other. The voices of a
-//! recording's first part are named `speaker_1`, `speaker_2`, ... in the order in which they are heard, and a few seconds of each are sent with the
+//! recording's first part are named `speaker_1`, `speaker_2`, ... in the order of their first words, and a few seconds of each are sent with the
 //! later parts as references: the model uses these names for the voices that it recognizes. A voice that it does not recognize gets the next number.
 
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
@@ -25,7 +25,7 @@ fn name(number: usize) -> String {
     format!("speaker_{number}")
 }
 
-/// Names the voices of a recording, or of its first part, in the order in which they are heard. Returns their number.
+/// Names the voices of a recording, or of its first part, in the order of their first words. Returns their number.
 pub(super) fn name_all(segments: &mut [Segment]) -> usize {
     let mut names = BTreeMap::new();
     for label in segments.iter_mut().filter_map(|segment| segment.speaker.as_mut()) {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn voices_are_numbered_as_they_are_heard_and_unknown_ones_of_different_parts_are_different() {
+    fn voices_are_numbered_by_their_first_words_and_unknown_ones_of_different_parts_are_different() {
         let mut first = segments(&[Some("B"), None, Some("A"), Some("B")]);
         assert_eq!(name_all(&mut first), 2);
         assert_eq!(

@@ -48,7 +48,7 @@ fn speakers(turns: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_recording_with_one_channel_has_turns_of_its_voices_in_the_order_in_which_they_are_heard() {
+async fn a_recording_with_one_channel_has_turns_of_its_voices_in_the_order_of_their_first_words() {
     let server = Server::start(Behaviour {
         refuse: refuse_prompts,
         answer: diarized,
