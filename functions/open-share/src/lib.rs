@@ -175,8 +175,7 @@ async fn open(state: &State, request: &ApiRequest, token: &ShareToken, found: &F
             PasscodeResult::TooMany(after) => return Err(too_many(after)),
         }
     }
-    let presigner = found.storage.presign.presigner(EXPIRES_IN).await?;
-    let url = presigner.presign(&share.recording.key)?;
+    let media_origin = found.storage.presign.origin().await?;
     let transcript = match share.with_transcript {
         true => {
             let (resolver, variants) = (&found.storage.resolver, state.vocabulary.default_variants());
@@ -204,7 +203,7 @@ async fn open(state: &State, request: &ApiRequest, token: &ShareToken, found: &F
             opening.filter(|_| share.passcode.is_some()).as_ref(),
         ),
     };
-    Ok(page::player(&shown).media_of(page::origin(&url)))
+    Ok(page::player(&shown).media_of(&media_origin))
 }
 
 async fn audio(state: &State, request: &ApiRequest, found: &Found<'_>) -> Result<Reply, ApiError> {

@@ -140,11 +140,24 @@ impl Presign {
             }
             None => None,
         };
+        let address = self.address().await?;
+        Ok(self.presigner_at(&address, signer.as_deref(), Timestamp::now(), expires_in))
+    }
+
+    /// The origin (scheme, host and port) of all URLs, which needs no key.
+    pub async fn origin(&self) -> Result<String, PresignError> {
+        let mut address = self.address().await?;
+        let end = address.match_indices('/').nth(2).map_or(address.len(), |(at, _)| at);
+        address.truncate(end);
+        Ok(address)
+    }
+
+    async fn address(&self) -> Result<String, PresignError> {
         let bucket = self.bucket.clone().build();
         let bucket = bucket.map_err(|error| PresignError::Address(error.to_string()))?;
         let endpoint = ResolveEndpoint::resolve_endpoint(&self.addresses, &bucket).await;
         let endpoint = endpoint.map_err(|error| PresignError::Address(error.to_string()))?;
-        Ok(self.presigner_at(endpoint.url(), signer.as_deref(), Timestamp::now(), expires_in))
+        Ok(endpoint.url().to_owned())
     }
 
     fn presigner_at(&self, address: &str, signer: Option<&SignerKeys>, now: Timestamp, expires_in: u64) -> Presigner {
@@ -340,6 +353,9 @@ mod tests {
             let presign = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
             let url = presign.presigner(60).await.unwrap().presign("k").unwrap();
             assert!(url.starts_with(expected), "{url}");
+            let origin = presign.origin().await.unwrap();
+            let path = expected.strip_prefix(&origin).unwrap();
+            assert!(path.starts_with('/') && !origin.ends_with('/'), "{origin}");
         }
     }
 
