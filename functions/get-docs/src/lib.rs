@@ -6,7 +6,7 @@ use std::{borrow::Cow, io::Read};
 use flate2::read::GzDecoder;
 use lambda_http::{
     Body, Request, Response,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
 };
 use shared::{
     config::{ConfigError, Env},
@@ -50,7 +50,7 @@ impl State {
 pub async fn handle(_: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         request.query.only(&[])?;
-        let compressed = accepts_gzip(request.headers());
+        let compressed = request.accepts_gzip();
         let path = request.path();
         Ok(match path.trim_start_matches('/') {
             "openapi.json" => file("application/json", CONTRACT.as_bytes().into()),
@@ -123,14 +123,4 @@ fn packed(content_type: &'static str, bytes: &'static [u8], compressed: bool) ->
         .caused_by(error)
     })?;
     Ok(vary(file(content_type, plain.into())))
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let given = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let given = given.filter_map(|value| value.to_str().ok());
-    given.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        is_gzip && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    })
 }

@@ -121,7 +121,7 @@ impl State {
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
-    http::respond_to_webhook(request, |request| async move {
+    http::respond_leniently(request, |request| async move {
         request.expect_tail("recording")?;
         let parameters = verified(state, &request).await?;
         let reported = Reported::read(&request, &parameters)?;

@@ -1,22 +1,29 @@
-//! API keys and their scopes.
+//! API keys and their scopes, and the sessions of the console that stand for a key.
 //!
 //! The secret contains only hashes: `{"keys":[{"id":"ops","sha256":"<SHA-256 of the key in hex>","scopes":["*"],"expires_at":null}]}`.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lambda_http::http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{convert::SecretUse, error::ApiError, query::Query, request::ApiRequest};
+use super::{
+    convert::SecretUse,
+    error::ApiError,
+    query::Query,
+    request::ApiRequest,
+    session::{self, Session},
+};
 use crate::{
     clients::{
         aws::Aws,
         secrets::{Secret, SecretError},
     },
     config::{ConfigError, Env},
+    time::to_millis,
 };
 
 /// The header with the API key.
@@ -43,6 +50,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    const ALL: [Self; 6] = [
+        Self::RecordingsRead,
+        Self::RecordingsShare,
+        Self::RecordingsTranscribe,
+        Self::RecordingsWrite,
+        Self::TwilioRead,
+        Self::TwilioTranscribe,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::RecordingsRead => "recordings:read",
@@ -91,35 +107,146 @@ impl Access {
         }
     }
 
-    /// Checks that the request has a key with this scope. The log contains the key's id and never the key.
+    /// Checks that the request has a key with this scope, or the session of such a key. The log contains the key's id and never the key.
     pub async fn check(&self, request: &ApiRequest, scope: Scope) -> Result<(), ApiError> {
         let Self::Keys(secret) = self else { return Ok(()) };
-        let presented = presented_key(request.headers(), &request.query).ok_or_else(unauthorized)?;
-        let digest: [u8; 32] = Sha256::digest(presented).into();
         let now = Timestamp::now();
-        let mut key = secret.get().await.map_err(unavailable)?.find(&digest, now);
-        if key.is_none() {
-            key = secret
-                .refresh(UNKNOWN_KEY_REFRESH)
-                .await
-                .map_err(unavailable)?
-                .find(&digest, now);
-        }
-        let key = key.ok_or_else(unauthorized)?;
-        if !key
-            .scopes
-            .iter()
-            .any(|granted| granted == "*" || granted == scope.name())
-        {
+        let presented = Presented::of(request, now).ok_or_else(unauthorized)?;
+        let key = valid_key(secret, &presented, now).await?.ok_or_else(unauthorized)?;
+        if !key.has(scope) {
             return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 format!("This API key lacks the scope {}.", scope.name()),
             ));
         }
+        if matches!(presented, Presented::Session(_)) {
+            from_own_origin(request)?;
+        }
         request.set_key_id(&key.id);
         Ok(())
     }
+
+    /// Creates a session for the request's API key; returns it with its cookie.
+    pub async fn sign_in(&self, request: &ApiRequest) -> Result<(SignedIn, HeaderValue), ApiError> {
+        let Self::Keys(secret) = self else {
+            return Err(unauthorized());
+        };
+        let now = Timestamp::now();
+        let presented = presented_key(request.headers(), &request.query).ok_or_else(unauthorized)?;
+        let key = valid_key(secret, &Presented::Key(Sha256::digest(presented).into()), now).await?;
+        let key = key.ok_or_else(unauthorized)?;
+        let end = now + session::LIFETIME;
+        let end = key.expires_at.map_or(end, |expires| expires.min(end));
+        let cookie = session::cookie(&key.sha256, end, is_secure(request));
+        let cookie = cookie.ok_or_else(|| ApiError::internal("internal_error", "Unexpected error occurred"))?;
+        request.set_key_id(&key.id);
+        Ok((SignedIn::of(key, end), cookie))
+    }
+
+    /// The request's session, if it has one that is valid.
+    pub async fn session(&self, request: &ApiRequest) -> Result<Option<SignedIn>, ApiError> {
+        let Self::Keys(secret) = self else { return Ok(None) };
+        let now = Timestamp::now();
+        let Some(session) = Session::presented(request.headers(), now) else {
+            return Ok(None);
+        };
+        let end = session.end;
+        let key = valid_key(secret, &Presented::Session(session), now).await?;
+        Ok(key.map(|key| SignedIn::of(key, end)))
+    }
+}
+
+/// The cookie by which the request's browser forgets its session.
+pub fn sign_out(request: &ApiRequest) -> Option<HeaderValue> {
+    session::no_cookie(is_secure(request))
+}
+
+/// Who is signed in to the console.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignedIn {
+    /// The id of the API key.
+    key_id: String,
+    /// What the key may do; `*` is written out.
+    scopes: Vec<&'static str>,
+    /// When the session ends.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime))]
+    expires_at: String,
+}
+
+impl SignedIn {
+    fn of(key: Key, end: Timestamp) -> Self {
+        let scopes = Scope::ALL.into_iter().filter(|scope| key.has(*scope));
+        Self {
+            scopes: scopes.map(Scope::name).collect(),
+            key_id: key.id,
+            expires_at: to_millis(end),
+        }
+    }
+}
+
+/// What a request presents: the hash of an API key, or a session.
+enum Presented {
+    Key([u8; 32]),
+    Session(Session),
+}
+
+impl Presented {
+    fn of(request: &ApiRequest, now: Timestamp) -> Option<Self> {
+        match presented_key(request.headers(), &request.query) {
+            Some(key) => Some(Self::Key(Sha256::digest(key).into())),
+            None => Session::presented(request.headers(), now).map(Self::Session),
+        }
+    }
+
+    /// Whether this is the key with this hash, or a session of it. The comparison takes constant time.
+    fn is_of(&self, key_hash: &[u8; 32]) -> bool {
+        match self {
+            Self::Key(hash) => hash.ct_eq(key_hash).into(),
+            Self::Session(session) => session.is_of(key_hash),
+        }
+    }
+}
+
+/// The key that the request presents, if the secret contains it. The secret is read again for an unknown one.
+async fn valid_key(secret: &Secret<KeySet>, presented: &Presented, now: Timestamp) -> Result<Option<Key>, ApiError> {
+    let known = secret.get().await.map_err(unavailable)?.find(presented, now);
+    if known.is_some() {
+        return Ok(known);
+    }
+    let keys = secret.refresh(UNKNOWN_KEY_REFRESH).await.map_err(unavailable)?;
+    Ok(keys.find(presented, now))
+}
+
+/// A browser attaches the cookie of a session by itself, so a request that changes something must come from a page of this deployment. Browsers
+/// say where a request comes from in headers that pages can't set.
+fn from_own_origin(request: &ApiRequest) -> Result<(), ApiError> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let origin = header("origin").and_then(|origin| origin.split_once("://"));
+    let is_own = match header("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => origin.is_some_and(|(_, host)| header("host") == Some(host)),
+    };
+    match is_own {
+        true => Ok(()),
+        false => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "other_origin",
+            "A session can change something only from the console itself. Send an API key in the X-API-Key header instead.",
+        )),
+    }
+}
+
+/// API Gateway always uses TLS; only the local gateway says otherwise.
+fn is_secure(request: &ApiRequest) -> bool {
+    request
+        .headers()
+        .get("x-forwarded-proto")
+        .is_none_or(|scheme| scheme != "http")
 }
 
 /// The key from the header or else from the query parameter.
@@ -154,6 +281,14 @@ struct Key {
     sha256: [u8; 32],
     scopes: Vec<String>,
     expires_at: Option<Timestamp>,
+}
+
+impl Key {
+    fn has(&self, scope: Scope) -> bool {
+        self.scopes
+            .iter()
+            .any(|granted| granted == "*" || granted == scope.name())
+    }
 }
 
 #[derive(Deserialize)]
@@ -194,12 +329,12 @@ impl From<RawKeySet> for KeySet {
 }
 
 impl KeySet {
-    /// Finds the valid key with this hash. All keys are compared in constant time, even after a match, so that timing reveals nothing.
-    fn find(&self, digest: &[u8; 32], now: Timestamp) -> Option<Key> {
+    /// Finds the valid key that is presented. All keys are compared, even after a match, so that timing reveals nothing.
+    fn find(&self, presented: &Presented, now: Timestamp) -> Option<Key> {
         let mut found = None;
         for key in &self.0 {
             let is_valid = key.expires_at.is_none_or(|end| now < end);
-            if bool::from(key.sha256.ct_eq(digest)) && is_valid {
+            if presented.is_of(&key.sha256) && is_valid {
                 found = Some(key);
             }
         }
@@ -221,8 +356,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn digest(key: &str) -> [u8; 32] {
-        Sha256::digest(key).into()
+    fn digest(key: &str) -> Presented {
+        Presented::Key(Sha256::digest(key).into())
     }
 
     fn keys(value: serde_json::Value) -> KeySet {

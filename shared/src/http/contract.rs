@@ -73,6 +73,40 @@ pub const KEY: &[ErrorCode] = &[
     transient(503, "api_keys_unavailable", "API keys can't be checked right now."),
 ];
 
+/// Errors of looking up who is signed in.
+pub const KEYS: &[ErrorCode] = &[
+    error(500, "api_keys_not_configured", "The deployment has no usable API keys."),
+    transient(503, "api_keys_unavailable", "API keys can't be checked right now."),
+];
+
+/// Errors of requests by which the console changes something.
+pub const SESSION: &[ErrorCode] = &[error(
+    403,
+    "other_origin",
+    "A session of the console changes something only from the console's own page.",
+)];
+
+/// Errors of drawing a waveform.
+pub const WAVEFORM: &[ErrorCode] = &[
+    error(
+        413,
+        "recording_too_long",
+        "The recording can't be decoded within one request. Its transcript has its waveform.",
+    ),
+    error(
+        422,
+        "media_not_audio",
+        "The recording is not audio, or none that can be decoded.",
+    ),
+    error(422, "media_empty", "The recording has no audio."),
+    error(422, "audio_unsupported", "The recording's codec can't be decoded."),
+    transient(
+        503,
+        "recording_overwritten",
+        "The recording was overwritten while it was read.",
+    ),
+];
+
 /// Errors of JSON bodies.
 pub const BODY: &[ErrorCode] = &[
     error(400, "invalid_json", "The body is not a JSON object."),
@@ -427,6 +461,8 @@ pub const TRANSCRIPTION: &[ErrorCode] = &[
 pub const GROUPS: &[(&str, &[ErrorCode])] = &[
     ("request", REQUEST),
     ("key", KEY),
+    ("keys", KEYS),
+    ("waveform", WAVEFORM),
     ("body", BODY),
     ("value", VALUE),
     ("dispatch_id", DISPATCH_ID),

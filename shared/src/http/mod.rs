@@ -11,6 +11,7 @@ mod reply;
 mod request;
 mod response;
 mod serve;
+mod session;
 
 pub use convert::SecretUse;
 pub use error::{
@@ -21,5 +22,5 @@ pub use page::Page;
 pub use query::Query;
 pub use reply::Reply;
 pub use request::{ApiRequest, route_ends_with, tail};
-pub use response::{respond, respond_to_webhook, respond_with_page};
+pub use response::{respond, respond_leniently, respond_with_page};
 pub use serve::{serve, serve_events};

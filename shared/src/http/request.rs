@@ -80,6 +80,17 @@ impl ApiRequest {
             .any(|given| given.trim().eq_ignore_ascii_case(preference))
     }
 
+    /// Whether the response may be compressed with gzip.
+    pub fn accepts_gzip(&self) -> bool {
+        let given = self.headers().get_all(header::ACCEPT_ENCODING).iter();
+        let given = given.filter_map(|value| value.to_str().ok());
+        given.flat_map(|value| value.split(',')).any(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+            is_gzip && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        })
+    }
+
     /// A path parameter of the route, not decoded.
     fn path_parameter(&self, name: &str) -> Option<&str> {
         self.request.path_parameters_ref()?.first(name)

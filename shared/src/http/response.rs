@@ -36,8 +36,9 @@ pub fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     respond_with(query, format, request, handler)
 }
 
-/// The same for a provider's signed webhook, whose query string may have repeated names and bytes that are not UTF-8.
-pub fn respond_to_webhook<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+/// The same for a sender whose query string this API does not define: a provider's signed webhook, or a link that people pass on. It may have
+/// other parameters, repeated names, and bytes that are not UTF-8.
+pub fn respond_leniently<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> impl Future<Output = Response<Body>> {
