@@ -58,7 +58,7 @@ impl State {
             ("recording_sid" = String, Path, description = "The SID of the Twilio recording.", pattern = "^RE[0-9A-Fa-f]{16,32}$", example = "RE1234567890abcdef"),
             ("format" = Option<String>, Query, description = "JSON, plain text or captions. With two channels each turn begins with its speaker.", pattern = "^(json|text|srt|vtt)$"),
             ("timestamps" = Option<Timestamps>, Query, description = "Adds `segments`, or `segments` and `words`, to the JSON."),
-            ("include" = Option<String>, Query, description = "Adds `dropped`, the text that was left out because the model invented it, to the JSON.", pattern = "^dropped$"),
+            ("include" = Option<String>, Query, description = "Adds to the JSON: `dropped`, the text that was left out because the model invented it, `waveform`, the waveform for a player, or both, separated by a comma.", pattern = "^(dropped|waveform)(,(dropped|waveform))?$"),
             ("variant" = Option<String>, Query, description = "The variant of the options that the transcript was requested with, as in `status_url`.", pattern = "^(default|[0-9a-f]{16})$", example = "default"),
         ),
         responses((status = 200, description = "The transcript or its state.", content(

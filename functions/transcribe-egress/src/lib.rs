@@ -98,6 +98,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             timestamps: wanted.timestamps,
             refreshing: false,
             dropped: false,
+            waveform: false,
         };
         let label = RecordingLabel::egress(&id);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))

@@ -114,6 +114,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             timestamps: body.options.timestamps,
             refreshing: false,
             dropped: false,
+            waveform: false,
         };
         let label = RecordingLabel::twilio(&state.twilio, &account, &sid);
         Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))

@@ -20,7 +20,7 @@ use crate::{
     ids::DispatchId,
     time::to_seconds,
     transcription::{SpeakerNames, turns},
-    transcripts::{Coverage, Transcript, Variant},
+    transcripts::{Coverage, Peaks, Transcript, Variant},
 };
 
 /// The fields of a response that identify the recording.
@@ -104,6 +104,10 @@ pub struct TranscriptBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     dropped: Option<Vec<DroppedText>>,
+    /// With `include=waveform`, the waveform for a player, if the recording was decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    waveform: Option<Peaks>,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,6 +166,8 @@ pub struct ResponseOptions {
     pub refreshing: bool,
     /// `dropped`: what was left out because the model made it up.
     pub dropped: bool,
+    /// `waveform`: the outline of the recording's sound.
+    pub waveform: bool,
 }
 
 impl TranscriptBody {
@@ -228,6 +234,7 @@ impl TranscriptBody {
             dropped: options
                 .dropped
                 .then(|| speech.dropped.into_iter().map(dropped_text).collect()),
+            waveform: transcript.peaks.filter(|_| options.waveform),
         }
     }
 }

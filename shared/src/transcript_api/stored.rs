@@ -33,10 +33,34 @@ enum Format {
 pub struct TranscriptQuery {
     format: Format,
     timestamps: Option<Timestamps>,
-    include_dropped: bool,
+    include: Included,
     /// The requested variant; `default`, which URLs omit, if there is none.
     requested: Variant,
     variants: Vec<Variant>,
+}
+
+/// What `include` adds to the JSON.
+#[derive(Debug, Default)]
+struct Included {
+    dropped: bool,
+    waveform: bool,
+}
+
+impl Included {
+    fn parse(text: Option<&str>) -> Result<Self, ApiError> {
+        let mut included = Self::default();
+        for name in text.into_iter().flat_map(|text| text.split(',')) {
+            match name {
+                "dropped" => included.dropped = true,
+                "waveform" => included.waveform = true,
+                other => {
+                    let accepted = "dropped, waveform, or both separated by a comma";
+                    return Err(invalid_parameter("include", other, accepted));
+                }
+            }
+        }
+        Ok(included)
+    }
 }
 
 /// The answer to a `GET`: a transcript or its state.
@@ -103,11 +127,7 @@ impl TranscriptQuery {
             Some("word") => Some(Timestamps::Word),
             Some(other) => return Err(invalid_parameter("timestamps", other, "segment or word")),
         };
-        let include_dropped = match query.get("include") {
-            None => false,
-            Some("dropped") => true,
-            Some(other) => return Err(invalid_parameter("include", other, "dropped")),
-        };
+        let include = Included::parse(query.get("include"))?;
         let accepted = "the variant in the status_url of the POST's response";
         let variant = query.get("variant");
         let parsed =
@@ -119,7 +139,7 @@ impl TranscriptQuery {
         Ok(Self {
             format,
             timestamps,
-            include_dropped,
+            include,
             requested,
             variants,
         })
@@ -175,7 +195,8 @@ impl TranscriptQuery {
                     details: matches!(recording, RecordingId::Twilio(_)),
                     timestamps: self.timestamps,
                     refreshing,
-                    dropped: self.include_dropped,
+                    dropped: self.include.dropped,
+                    waveform: self.include.waveform,
                 };
                 StoredTranscript::Completed(Box::new(TranscriptBody::new(label, names, *transcript, true, options)))
             }

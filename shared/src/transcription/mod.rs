@@ -10,6 +10,7 @@ mod source;
 mod speakers;
 mod vocabulary;
 mod voices;
+mod waveform;
 mod whole;
 mod work;
 
@@ -21,4 +22,5 @@ pub use pipeline::{PipelineOutcome, estimated_seconds};
 pub use source::{RecordingSource, not_ready};
 pub use speakers::{SpeakerNames, turns};
 pub use vocabulary::{MAX_PROMPT, Vocabulary};
+pub use waveform::waveform;
 pub use work::{PartLimits, Transcriber};

@@ -251,7 +251,7 @@ impl Transcriber {
 }
 
 /// The analysis of a file: its length, its channels, and the parts that splitting would make.
-async fn analyze_file(
+pub(super) async fn analyze_file(
     file: &Spooled,
     channels: Channels,
     promised_seconds: Option<f64>,

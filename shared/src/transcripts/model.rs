@@ -24,24 +24,36 @@ pub enum AudioId {
     Object(RecordingRef),
 }
 
-/// Key of one item: the audio and the options it was transcribed with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TranscriptId(String);
-
-impl TranscriptId {
-    /// The audio with these options. Key and ETag of an object are hashed, since a key may have 1024 bytes.
-    pub fn new(audio: &AudioId, variant: &Variant) -> Self {
-        Self(match audio {
-            AudioId::Twilio(sid) => format!("twilio#{sid}#{}", variant.0),
-            AudioId::Object(RecordingRef { key, etag, .. }) => {
+impl AudioId {
+    /// The beginning of the keys of all items about this audio. Key and ETag of an object are hashed, since a key may have 1024 bytes.
+    fn as_key(&self) -> String {
+        match self {
+            Self::Twilio(sid) => format!("twilio#{sid}"),
+            Self::Object(RecordingRef { key, etag, .. }) => {
                 let mut digest = Sha256::new();
                 // Without the length, different keys and ETags could have the same concatenation.
                 digest.update((key.len() as u64).to_le_bytes());
                 digest.update(key);
                 digest.update(etag.as_deref().unwrap_or_default());
-                format!("object#{}#{}", hex::encode(&digest.finalize()[..16]), variant.0)
+                format!("object#{}", hex::encode(&digest.finalize()[..16]))
             }
-        })
+        }
+    }
+
+    /// The key of the item with the waveform of a recording without a transcript. No variant has this name.
+    pub(super) fn waveform_item(&self) -> String {
+        format!("{}#waveform", self.as_key())
+    }
+}
+
+/// Key of one item: the audio and the options it was transcribed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranscriptId(String);
+
+impl TranscriptId {
+    /// The audio with these options.
+    pub fn new(audio: &AudioId, variant: &Variant) -> Self {
+        Self(format!("{}#{}", audio.as_key(), variant.0))
     }
 
     /// Where version 0.1 stored the transcript of the recording that a dispatch had at that time.
@@ -181,6 +193,7 @@ impl Coverage {
 
 /// The outline of a recording's waveform, for players that draw it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Waveform))]
 pub struct Peaks {
     /// Seconds that one point stands for.
     pub seconds_per_point: f64,

@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::{Client, primitives::Blob, types::AttributeValue};
 use jiff::Timestamp;
 
 use super::{
-    encoding::state_from,
+    encoding::{pack, state_from, unpack},
     error::TranscriptsError,
-    model::{TranscriptId, TranscriptState},
+    model::{AudioId, Peaks, TranscriptId, TranscriptState},
 };
 use crate::{
     clients::{
@@ -62,7 +62,18 @@ impl Transcripts {
         state_from(&item)
     }
 
-    /// The compressed bytes of a part or text item.
+    /// The stored waveform of a recording.
+    pub async fn waveform(&self, audio: &AudioId) -> Result<Option<Peaks>, TranscriptsError> {
+        let packed = self.bytes(audio.waveform_item()).await?;
+        packed.map(|packed| unpack(&packed)).transpose()
+    }
+
+    /// Stores the waveform of a recording.
+    pub async fn put_waveform(&self, audio: &AudioId, peaks: &Peaks) -> Result<(), TranscriptsError> {
+        self.put_bytes(audio.waveform_item(), &pack(peaks)?, None).await
+    }
+
+    /// The compressed bytes of a part, text or waveform item.
     pub(super) async fn bytes(&self, id: String) -> Result<Option<Vec<u8>>, TranscriptsError> {
         let query = self.client.get_item().table_name(&self.table).key("id", text(&id));
         let item = query.consistent_read(true).send().await?.item.unwrap_or_default();
