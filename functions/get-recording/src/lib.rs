@@ -2,10 +2,11 @@
 
 pub mod audio;
 
+use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use shared::{
-    calls::Resolver,
+    calls::{Call, Resolver},
     clients::{
         aws::Aws,
         presign::{MAX_EXPIRES_IN, Presign},
@@ -17,7 +18,7 @@ use shared::{
         recording_not_found,
     },
     ids::DispatchId,
-    time::to_millis,
+    time::{millis, to_millis},
 };
 
 /// The state that is created once and used for every request.
@@ -69,6 +70,38 @@ struct Recording {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     expires_limited_by: Option<&'static str>,
+    /// What is known of the call; `null` if only the recording is known.
+    call: Option<KnownCall>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RecordedCall))]
+struct KnownCall {
+    interaction_id: Option<String>,
+    customer_name: Option<String>,
+    phone: Option<String>,
+    status: Option<String>,
+    outcome: Option<String>,
+    duration: Option<i64>,
+    #[serde(with = "millis::option")]
+    start_time: Option<Timestamp>,
+    #[serde(with = "millis::option")]
+    end_time: Option<Timestamp>,
+}
+
+impl From<Call> for KnownCall {
+    fn from(call: Call) -> Self {
+        Self {
+            interaction_id: call.interaction_id,
+            customer_name: call.customer_name,
+            phone: call.phone,
+            status: call.status,
+            outcome: call.outcome,
+            duration: call.duration,
+            start_time: call.start_time,
+            end_time: call.end_time,
+        }
+    }
 }
 
 /// Handles a request. The route `GET /recordings/{proxy+}` also matches `/recordings/{dispatch_id}/transcript/` with a trailing slash. A
@@ -117,6 +150,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             expires_in: presigner.expiry.seconds,
             expires_at: to_millis(presigner.expiry.at()),
             expires_limited_by: presigner.expiry.limited_by,
+            call: found.call.map(KnownCall::from),
         };
         Ok((StatusCode::OK, recording))
     })
