@@ -17,7 +17,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
     info(
         title = "Call Recordings",
         description = "List, play and transcribe the recordings of a voice operation.\n\n\
-            Every path also works with a trailing slash, except `/interactions`, `/openapi.json` and `/docs`. Every `GET` also works \
+            Every path also works with a trailing slash, except `/interactions`, `/openapi.json`, `/docs`, the shares and the waveform of a recording, and `/console`. Every `GET` also works \
             as `HEAD`. An unknown parameter, a repeated one and a value out of range return 400; nothing is clamped or ignored. \
             Fields may be added to a response; no field is renamed, removed or changed to another type.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -29,6 +29,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         (name = "Twilio", description = "Twilio's recordings and their transcripts."),
         (name = "Reports", description = "Completeness and daily counts."),
         (name = "Shares", description = "Links by which people without an API key play one recording."),
+        (name = "Console", description = "The pages for people, and their session."),
         (name = "Contract", description = "This document."),
         (name = "Webhooks", description = "For LiveKit and Twilio, which sign their requests."),
     ),
@@ -36,6 +37,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         list_recordings::handle,
         get_recording::handle,
         get_recording::audio::handle,
+        draw_waveform::handle,
         get_egress_transcript::handle,
         transcribe_egress::handle,
         record_interaction::handle,
@@ -58,6 +60,12 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         get_docs::handle,
         get_docs::page,
         get_docs::files,
+        console::handle,
+        console::root,
+        console::files,
+        console::get_session,
+        console::create_session,
+        console::delete_session,
     ),
 )]
 struct Api;
@@ -77,7 +85,7 @@ pub fn document() -> Value {
                     path if path.starts_with("/s/") => None,
                     _ => Some("ApiError"),
                 };
-                finish(operation, error_schema, &mut examples);
+                finish(operation, method != "get", error_schema, &mut examples);
             }
         }
     }
@@ -105,7 +113,7 @@ fn security_schemes() -> Value {
 }
 
 /// Adds errors, headers and examples to an operation. Without a schema, its errors are pages.
-fn finish(operation: &mut Value, error_schema: Option<&str>, examples: &mut Map<String, Value>) {
+fn finish(operation: &mut Value, is_change: bool, error_schema: Option<&str>, examples: &mut Map<String, Value>) {
     for parameter in array(operation, "parameters") {
         without_null(&mut parameter["schema"]);
     }
@@ -127,7 +135,12 @@ fn finish(operation: &mut Value, error_schema: Option<&str>, examples: &mut Map<
         .as_object_mut()
         .and_then(|operation| operation.remove("x-errors"))
         .unwrap_or_default();
-    for code in groups.as_array().into_iter().flatten().flat_map(codes_of) {
+    let groups = groups.as_array().into_iter().flatten();
+    // What a key may change, a session may change, but only from its own page.
+    let sessions = (groups.clone())
+        .filter(|group| is_change && *group == "key")
+        .flat_map(|_| contract::SESSION);
+    for code in groups.flat_map(codes_of).chain(sessions) {
         match error_schema {
             Some(schema) => add_error(&mut operation["responses"], code, schema),
             None => add_error_page(&mut operation["responses"], code),

@@ -1,6 +1,7 @@
 //! The command line: `cargo run` and its commands.
 
 mod aws_config;
+mod demo_transcripts;
 pub mod import;
 pub mod mint_key;
 mod reconcile;
@@ -217,7 +218,13 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
         "{}",
         banner(&stack, real_twilio.as_deref(), real_whisper.as_deref(), options.auth)
     );
+    let has_demo = !options.empty && real_twilio.is_none() && real_whisper.is_none();
+    let transcribing = stack.api_url.clone().filter(|_| has_demo);
+    let transcribing = transcribing.map(|api| tokio::spawn(demo_transcripts::transcribe(api)));
     stop.await;
+    if let Some(transcribing) = transcribing {
+        transcribing.abort();
+    }
     tracing::info!("stopping; requests in flight are answered first");
     stack.stop().await
 }
@@ -227,8 +234,12 @@ fn banner(stack: &Stack, real_twilio: Option<&str>, real_whisper: Option<&str>, 
         Some(url) => format!("REAL, {url}"),
         None => format!("stand-in that knows only the demo data{credentials}"),
     };
+    // Behind the `#`, no server sees the key.
+    let console = stack.api_url.as_ref().map_or_else(String::new, |api| {
+        format!("  Console  {api}/console#key={}\n", demo::API_KEY)
+    });
     let mut text = format!(
-        "\nCall Recordings\n  API      {}\n  AWS      embedded, {} (access key {}, secret {}, region {}, bucket {})\n  LiveKit  API key {}, secret {}\n  \
+        "\nCall Recordings\n{console}  API      {}\n  AWS      embedded, {} (access key {}, secret {}, region {}, bucket {})\n  LiveKit  API key {}, secret {}\n  \
          Twilio   {}\n  Whisper  {}\n",
         stack.api_url.as_deref().unwrap_or("not started (--aws-only)"),
         stack.aws_url,

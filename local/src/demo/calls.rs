@@ -31,7 +31,7 @@ pub struct DemoCall {
     pub end_time: Option<Timestamp>,
     /// `dispatch_{unix seconds}_{phone without +}`
     pub dispatch_id: String,
-    /// Key of the recording in the bucket, and its audio (the clip's `mp4`).
+    /// Key of the recording in the bucket, and its audio: the clip's `dual_mp3` for a key that ends in `.mp3`, otherwise its `mp4`.
     pub recording: Option<(String, &'static Clip)>,
 }
 
@@ -95,11 +95,28 @@ enum Outcome {
 }
 use Outcome::{Appointed, CallBack, Failed, InProgress, NoAnswer, Promised, Voicemail};
 
-/// `egress-recordings/{day}/outbound-{phone}_{unix}.mp4`; the UTC day and the seconds are those of the start of the recording.
-fn s3_key(phone: &str, began: Timestamp) -> String {
+impl DemoCall {
+    /// The recording's media type and content.
+    pub fn audio(&self) -> Option<(&'static str, &'static [u8])> {
+        let (key, clip) = self.recording.as_ref()?;
+        match key.ends_with(STEREO) {
+            true => Some(("audio/mpeg", clip.dual_mp3?)),
+            false => Some(("audio/mp4", clip.mp4?)),
+        }
+    }
+}
+
+/// The extension of recordings with a channel for each speaker.
+const STEREO: &str = ".mp3";
+const MONO: &str = ".mp4";
+/// The call whose recording has a channel for each speaker.
+const STEREO_CALL: usize = 2;
+
+/// `egress-recordings/{day}/outbound-{phone}_{unix}{extension}`; the UTC day and the seconds are those of the start of the recording.
+fn s3_key(phone: &str, began: Timestamp, extension: &str) -> String {
     let day = began.to_zoned(TimeZone::UTC).strftime("%Y/%m/%d").to_string();
     format!(
-        "egress-recordings/{day}/outbound-{}_{}.mp4",
+        "egress-recordings/{day}/outbound-{}_{}{extension}",
         phone.trim_start_matches('+'),
         began.as_second()
     )
@@ -143,7 +160,11 @@ fn call(
         Failed => ("FAILED", Some("CALL_FAILED"), None),
         NoAnswer => ("NO_ANSWER", Some("NO_ANSWER"), None),
     };
-    let duration = clip.map(|clip| clip.mp4_seconds);
+    let extension = if index == STEREO_CALL { STEREO } else { MONO };
+    let duration = clip.map(|clip| match extension {
+        STEREO => clip.mp3_seconds,
+        _ => clip.mp4_seconds,
+    });
     let lasted = i64::from(duration.unwrap_or(25));
     let interaction_id = if index == 0 {
         "test_interaction_louis_001".into()
@@ -160,7 +181,10 @@ fn call(
         start_time,
         end_time: (status != "IN_PROGRESS").then(|| start_time + SignedDuration::from_secs(lasted)),
         dispatch_id: dispatch_id(phone, start_time),
-        recording: clip.map(|clip| (s3_key(phone, start_time + SignedDuration::from_secs(delay)), clip)),
+        recording: clip.map(|clip| {
+            let began = start_time + SignedDuration::from_secs(delay);
+            (s3_key(phone, began, extension), clip)
+        }),
     }
 }
 
@@ -168,7 +192,7 @@ fn call(
 /// a LiveKit manifest, which is not a recording.
 pub fn unindexed_objects() -> Vec<DemoObject> {
     let recording = |start: &str, delay, phone, clip: &'static Clip| DemoObject {
-        key: s3_key(phone, fixed(start) + SignedDuration::from_secs(delay)),
+        key: s3_key(phone, fixed(start) + SignedDuration::from_secs(delay), MONO),
         content_type: "video/mp4",
         bytes: clip.mp4.unwrap_or_default(),
         dispatch_id: Some(dispatch_id(phone, fixed(start))),
@@ -203,9 +227,10 @@ mod tests {
         assert!(
             calls
                 .iter()
-                .filter_map(|call| call.recording.as_ref())
-                .all(|(_, clip)| clip.mp4.is_some())
+                .all(|call| call.recording.is_some() == call.audio().is_some())
         );
+        let stereo = calls.iter().filter_map(DemoCall::audio);
+        assert_eq!(stereo.filter(|(media_type, _)| *media_type == "audio/mpeg").count(), 1);
     }
 
     #[test]

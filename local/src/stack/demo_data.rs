@@ -26,9 +26,10 @@ pub(super) async fn write(aws: &Aws, env: &Env, time: Timestamp) -> Result<()> {
     let s3 = aws_sdk_s3::Client::from_conf(aws.s3_config());
     for call in demo::calls(time) {
         let mut recording = None;
-        if let Some((key, clip)) = call.recording {
-            let bytes = clip.mp4.ok_or("a demo call's clip has no mp4")?;
-            let etag = put_object(&s3, &key, "audio/mp4", bytes).await?;
+        let audio = call.audio();
+        if let Some((key, _)) = call.recording {
+            let (media_type, bytes) = audio.ok_or("a demo call's clip has no such file")?;
+            let etag = put_object(&s3, &key, media_type, bytes).await?;
             recording = Some((key, bytes.len() as i64, etag));
         }
         let (s3_key, size, etag) =

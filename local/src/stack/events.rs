@@ -19,7 +19,7 @@ use crate::template::{Rule, Schedule};
 /// Lambda's attempts to deliver an event.
 const ATTEMPTS: u32 = 3;
 /// The time before the first run of a schedule. On AWS it is one interval, but then the report would be missing for an hour.
-const FIRST_RUN: Duration = Duration::from_secs(60);
+const FIRST_RUN: Duration = Duration::from_secs(10);
 
 /// Sends each event to the queues whose rules it matches, until `stopped`.
 pub(super) fn drive_rules(

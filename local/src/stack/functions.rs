@@ -28,6 +28,8 @@ pub type Delivered = Result<Value, Box<dyn Error + Send + Sync>>;
 
 /// The states of all functions.
 pub struct Functions {
+    console: console::State,
+    draw_waveform: draw_waveform::State,
     get_completeness: completeness::State,
     get_daily_report: daily_report::State,
     get_docs: docs::State,
@@ -55,6 +57,8 @@ impl Functions {
     /// Starts all functions with these variables.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         Ok(Self {
+            console: console::State::from_env(env).await?,
+            draw_waveform: draw_waveform::State::from_env(env).await?,
             get_completeness: completeness::State::from_env(env).await?,
             get_daily_report: daily_report::State::from_env(env).await?,
             get_docs: docs::State::from_env(env).await?,
@@ -84,6 +88,8 @@ impl Functions {
     /// Invokes a function by the name of its crate; `None` if there is no such function.
     pub async fn invoke(&self, function: &str, request: Request) -> Option<Response<Body>> {
         Some(match function {
+            "console" => console::handle(&self.console, request).await,
+            "draw-waveform" => draw_waveform::handle(&self.draw_waveform, request).await,
             "get-completeness" => completeness::handle(&self.get_completeness, request).await,
             "get-daily-report" => daily_report::handle(&self.get_daily_report, request).await,
             "get-docs" => docs::handle(&self.get_docs, request).await,

@@ -85,7 +85,7 @@ impl Stack {
         let hosts = settings.hosts();
         let mut servers = vec![start(aws_listener, hosts.clone().guard_aws(router))];
 
-        let own = settings::environment(&settings, &aws_url);
+        let own = settings::environment(&settings, &aws_url, api_url.as_deref());
         let clients = shared::clients::aws::Aws::from_env(&own.iter().cloned().collect())?;
         let mut sources = Vec::new();
         for source in template::queues(TEMPLATE)? {

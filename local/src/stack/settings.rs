@@ -52,7 +52,7 @@ pub struct Settings {
 impl Settings {
     /// The host names for which both ports accept requests.
     pub(super) fn hosts(&self) -> Hosts {
-        let public = self.environment.iter().find(|(name, _)| name == "PUBLIC_BASE_URL");
+        let public = self.environment.iter().rfind(|(name, _)| name == "PUBLIC_BASE_URL");
         let public = public.and_then(|(_, url)| Url::parse(url).ok());
         let public = public.as_ref().and_then(Url::host_str);
         Hosts::new(self.allowed_hosts.iter().map(String::as_str).chain(public))
@@ -103,14 +103,12 @@ pub struct TranscriptionApi {
 }
 
 /// The environment of the functions, without the variables that are known only after the stack is started.
-pub(super) fn environment(settings: &Settings, aws_url: &str) -> Vec<(String, String)> {
+pub(super) fn environment(settings: &Settings, aws_url: &str, api_url: Option<&str>) -> Vec<(String, String)> {
     let twilio = settings.twilio.as_ref().map_or(aws_url, |account| &account.base_url);
     let stand_in_whisper = format!("{aws_url}/v1");
     let whisper = settings.whisper.as_ref().map_or(&stand_in_whisper, |api| &api.base_url);
-    let port = if settings.port == 0 { 8000 } else { settings.port };
-    let public_url = format!("http://localhost:{port}");
     let own = [
-        ("PUBLIC_BASE_URL", public_url.as_str()),
+        ("PUBLIC_BASE_URL", api_url.unwrap_or("http://localhost:8000")),
         ("LIVEKIT_SECRET", account::LIVEKIT_SECRET),
         ("AWS_REGION", aws::REGION),
         ("AWS_ACCESS_KEY_ID", aws::ACCESS_KEY_ID),

@@ -54,7 +54,7 @@ async fn malformed_requests_are_rejected_and_the_next_request_is_served() {
 #[tokio::test]
 async fn a_path_or_method_without_a_route_is_the_gateways_own_404() {
     for (method, path) in [
-        ("GET", "/"),
+        ("POST", "/"),
         ("DELETE", "/recordings"),
         ("OPTIONS", "/recordings"),
         ("POST", "/recordings"),
