@@ -386,7 +386,7 @@ async fn an_unknown_path_is_a_404_in_the_format_of_its_prefix_or_of_the_gateway(
     }
     let one = format!("/recordings/{ID}");
     for (method, path) in [
-        (Method::GET, "/"),
+        (Method::POST, "/"),
         (Method::POST, "/recordings"),
         (Method::POST, "/recordings/"),
         (Method::POST, "/api/nothing"),

@@ -40,7 +40,7 @@ fn put(stack: &TestStack, key: &str, script: &Script) {
 }
 
 /// Has the index follow what the bucket has under this key, as an S3 event does.
-async fn index(stack: &TestStack, key: &str) {
+pub(crate) async fn index(stack: &TestStack, key: &str) {
     let bucket = RecordingsBucket::from_env(&stack.stack.environment, &stack.aws())
         .unwrap()
         .unwrap();

@@ -13,7 +13,17 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and a string that its response contains.
-const REQUESTS: [(&str, &str, &str); 16] = [
+const REQUESTS: [(&str, &str, &str); 18] = [
+    (
+        "console",
+        include_str!("../../../events/console.json"),
+        "<div id=\"app\">",
+    ),
+    (
+        "draw-waveform",
+        include_str!("../../../events/draw-waveform.json"),
+        "channels",
+    ),
     (
         "get-completeness",
         include_str!("../../../events/get-completeness.json"),
@@ -138,7 +148,7 @@ async fn every_example_event_is_processed_by_its_function() {
         let response = functions.invoke(function, request).await.unwrap();
         let body = std::str::from_utf8(response.body()).unwrap();
         assert!(response.status().is_success(), "{function}: {body}");
-        if function == "open-share" {
+        if matches!(function, "console" | "open-share") {
             assert!(body.contains(field), "{body}");
             assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
         } else {
@@ -232,6 +242,14 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
         let env = Env::from_iter(given(function, &stack));
         let request = lambda_http::request::from_str(event).unwrap();
         let response = match function {
+            "console" => {
+                let state = console::State::from_env(&env).await.unwrap();
+                console::handle(&state, request).await
+            }
+            "draw-waveform" => {
+                let state = draw_waveform::State::from_env(&env).await.unwrap();
+                draw_waveform::handle(&state, request).await
+            }
             "get-docs" => {
                 let state = get_docs::State::from_env(&env).await.unwrap();
                 get_docs::handle(&state, request).await

@@ -56,6 +56,9 @@ impl TestStack {
         let dir = TempDir::new().expect("a temporary directory");
         let mut settings = Settings::new(dir.path().to_owned());
         settings.around_api = Some(contract::validated);
+        // Tests sign Twilio's callbacks for it.
+        let public_url = "http://localhost:8000".to_owned();
+        settings.environment.push(("PUBLIC_BASE_URL".into(), public_url));
         change(&mut settings);
         let stack = Stack::start(settings).await.expect("the stack starts");
         let client = Client::builder().no_proxy().build().expect("a client");

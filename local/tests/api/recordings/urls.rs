@@ -25,6 +25,7 @@ async fn the_documented_example_has_the_documented_fields() {
     let body = &answer.body;
     let fields: BTreeSet<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [
+        "call",
         "dispatch_id",
         "download_url",
         "expires_at",
@@ -37,6 +38,8 @@ async fn the_documented_example_has_the_documented_fields() {
     assert_eq!(body["dispatch_id"], ID);
     assert_eq!(body["s3_key"], KEY);
     assert_eq!(body["expires_in"], 3600);
+    assert_eq!(body["call"]["interaction_id"], "test_interaction_louis_001");
+    assert_eq!(body["call"]["start_time"], "2025-08-08T11:44:39.000Z");
     for url in ["recording_url", "download_url"] {
         let url = Url::parse(body[url].as_str().unwrap()).unwrap();
         assert!(url.path().ends_with(KEY), "{url}");
