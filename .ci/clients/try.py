@@ -5,8 +5,9 @@ from datetime import date
 
 from call_recordings_client import AuthenticatedClient
 from call_recordings_client import models
+from call_recordings_client.api.console import create_session, delete_session, get_console, get_session
 from call_recordings_client.api.contract import get_contract
-from call_recordings_client.api.recordings import get_recording, list_recordings, report_interaction
+from call_recordings_client.api.recordings import draw_waveform, get_recording, list_recordings, report_interaction
 from call_recordings_client.api.reports import get_completeness, get_daily_report
 from call_recordings_client.api.shares import create_share, get_share, list_shares, open_share, revoke_share
 from call_recordings_client.api.transcripts import get_recording_transcript, transcribe_recording
@@ -34,6 +35,14 @@ options = models.TranscriptOptions(timestamps=models.Timestamps.SEGMENT)
 transcript = expect("transcribeRecording", transcribe_recording.sync_detailed(dispatch_id, client=client, body=options))
 assert isinstance(transcript, models.Transcript) and transcript.segments
 expect("getRecordingTranscript", get_recording_transcript.sync_detailed(dispatch_id, client=client))
+drawn = expect("drawWaveform", draw_waveform.sync_detailed(dispatch_id, client=client))
+assert drawn.channels[0], drawn
+session = expect("createSession", create_session.sync_detailed(client=client))
+assert "recordings:read" in session.signed_in.scopes, session
+expect("getSession", get_session.sync_detailed(client=client))
+expect("deleteSession", delete_session.sync_detailed(client=client))
+console = expect("getConsole", get_console.sync_detailed(client=client))
+assert "<script" in console, console
 wanted = models.NewShare(expires_in=60, to=32, note="Python")
 share = expect("createShare", create_share.sync_detailed(dispatch_id, client=client, body=wanted), 201)
 page = expect("openShare", open_share.sync_detailed(share.token, client=client))

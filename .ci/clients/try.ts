@@ -51,6 +51,18 @@ const revoked = expect("revokeShare", await client.DELETE("/recordings/{dispatch
 if (revoked.status !== "revoked") throw new Error("a revoked share is not revoked");
 expect("reportInteraction", await client.POST("/interactions", { body: { interaction_id: "ts-1", phone: "+14155550123" } }));
 expect("getDailyReport", await client.GET("/reports/daily", { params: { query: { from: "2025-08-01", to: "2025-08-31" } } }));
+const drawn = expect("drawWaveform", await client.POST("/recordings/{dispatch_id}/waveform", { params: { path } }));
+if (!drawn.channels[0]?.length) throw new Error("a waveform has no points");
+const session = expect("createSession", await client.POST("/console/session"));
+if (!session.signed_in?.scopes.includes("recordings:read")) throw new Error("a session has no scopes");
+expect("getSession", await client.GET("/console/session"));
+expect("deleteSession", await client.DELETE("/console/session"));
+const page = await client.GET("/console", { parseAs: "text" });
+const script = /assets\/([0-9a-f]+)\/(app\.js)/.exec(page.data ?? "") ?? [];
+const file = await client.GET("/console/assets/{version}/{file}", { params: { path: { version: script[1] ?? "", file: script[2] ?? "" } }, parseAs: "text" });
+if (!file.data?.includes("import")) throw new Error(`getConsoleFile: ${file.response.status}`);
+const root = await fetch(baseUrl, { redirect: "manual" });
+if (root.status !== 302) throw new Error(`getRoot: ${root.status}`);
 const report = await client.GET("/reports/completeness");
 if (report.response.status !== 200 && codeOf(report.error) !== "no_report") throw new Error(`getCompleteness: ${report.response.status}`);
 expect("listTwilioRecordings", await client.GET("/api/twilio/recordings", { params: { query: { limit: 1 } } }));

@@ -1,89 +1,19 @@
-// What people see, in a real browser: players behind redirects, and the page of a share.
+// The page of a share, and players behind redirects, in a real browser.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { after, before, test } from 'node:test';
-import puppeteer from 'puppeteer-core';
-
-const { API, CHROMIUM, SCREENSHOTS } = process.env;
-const KEY = 'your_api_key_here';
-const CALL = '/recordings/dispatch_1754653479_15103455686';
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-let browser;
+import { before, test } from 'node:test';
+import { API, CALL, KEY, call, isAccessible, isAt, visit } from './visit.mjs';
 
 before(async () => {
-  browser = await puppeteer.launch({
-    executablePath: CHROMIUM,
-    args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
-  });
   const transcribed = await call('POST', `${CALL}/transcript`, { timestamps: 'segment' });
   assert.equal(transcribed.status, 'completed');
 });
-
-after(() => browser.close());
-
-async function call(method, path, body) {
-  const response = await fetch(API + path, {
-    method,
-    headers: { 'X-API-Key': KEY, 'Content-Type': 'application/json' },
-    body: body && JSON.stringify(body),
-  });
-  const answer = await response.json();
-  assert.ok(response.ok, JSON.stringify(answer));
-  return answer;
-}
 
 async function share(options) {
   const created = await call('POST', `${CALL}/shares`, { expires_in: 3600, ...options });
   return { id: created.id, path: `/s/${created.token}` };
 }
 
-/** A page of a new visitor. Its test fails if the page logs an error, such as one of its own policy, unless `expected` matches it. */
-async function visit(t, expected = /$^/) {
-  const context = await browser.createBrowserContext();
-  const page = await context.newPage();
-  const errors = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error' && !expected.test(message.text())) errors.push(message.text());
-  });
-  page.on('pageerror', (error) => errors.push(String(error)));
-  t.after(async () => {
-    await context.close();
-    assert.deepEqual(errors, []);
-  });
-  return page;
-}
-
 const currentTime = (page) => page.$eval('audio', (audio) => audio.currentTime);
-
-async function isAt(page, from, to) {
-  await page.waitForFunction(
-    (from, to) => {
-      const { currentTime, readyState } = document.querySelector('audio');
-      return readyState >= 2 && currentTime >= from && currentTime <= to;
-    },
-    { timeout: 20_000 },
-    from,
-    to,
-  );
-}
-
-/** The page for a screen reader, a keyboard and every width. */
-async function isAccessible(page, name) {
-  for (const scheme of ['light', 'dark']) {
-    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
-    await page.evaluate(axe);
-    const found = await page.evaluate(() => axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-    const problems = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
-    assert.deepEqual(problems, [], `${name}, ${scheme}`);
-  }
-  for (const width of [360, 800, 1400]) {
-    await page.setViewport({ width, height: 800 });
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-    assert.equal(overflow, false, `${name} at ${width}`);
-    if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/${name}-${width}.png` });
-  }
-}
 
 test('an audio element plays and seeks through the redirect of the stable URL', async (t) => {
   const page = await visit(t);
