@@ -8,7 +8,7 @@ from call_recordings_client import models
 from call_recordings_client.api.console import create_session, delete_session, get_console, get_session
 from call_recordings_client.api.contract import get_contract
 from call_recordings_client.api.recordings import draw_waveform, get_recording, list_recordings, report_interaction
-from call_recordings_client.api.reports import get_completeness, get_daily_report
+from call_recordings_client.api.reports import get_completeness, get_daily_report, get_queues
 from call_recordings_client.api.shares import create_share, get_share, list_shares, open_share, revoke_share
 from call_recordings_client.api.transcripts import get_recording_transcript, transcribe_recording
 from call_recordings_client.api.twilio import get_twilio_transcript, get_usage, list_twilio_recordings, transcribe_twilio_recording
@@ -59,6 +59,8 @@ report = models.InteractionReport(interaction_id="py-1", phone="+14155550123")
 expect("reportInteraction", report_interaction.sync_detailed(client=client, body=report))
 days = get_daily_report.sync_detailed(client=client, from_=date(2025, 8, 1), to=date(2025, 8, 31))
 expect("getDailyReport", days)
+queues = expect("getQueues", get_queues.sync_detailed(client=client))
+assert queues.queues
 completeness = get_completeness.sync_detailed(client=client)
 assert completeness.status_code == 200 or completeness.parsed.code == "no_report", completeness
 expect("listTwilioRecordings", list_twilio_recordings.sync_detailed(client=client, limit=1))

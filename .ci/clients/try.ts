@@ -63,6 +63,7 @@ const file = await client.GET("/console/assets/{version}/{file}", { params: { pa
 if (!file.data?.includes("import")) throw new Error(`getConsoleFile: ${file.response.status}`);
 const root = await fetch(baseUrl, { redirect: "manual" });
 if (root.status !== 302) throw new Error(`getRoot: ${root.status}`);
+expect("getQueues", await client.GET("/reports/queues"));
 const report = await client.GET("/reports/completeness");
 if (report.response.status !== 200 && codeOf(report.error) !== "no_report") throw new Error(`getCompleteness: ${report.response.status}`);
 expect("listTwilioRecordings", await client.GET("/api/twilio/recordings", { params: { query: { limit: 1 } } }));

@@ -127,6 +127,7 @@ test('a wrong key is told, and the keyboard alone signs in, finds a call, plays 
   assert.equal(await page.$eval('audio', (audio) => audio.playbackRate), 1.25);
   await page.keyboard.press('?');
   await page.waitForSelector('dialog[open]');
+  await isAccessible(page, 'keys');
   await page.keyboard.press('Escape');
   await page.waitForFunction(() => !document.querySelector('dialog'));
   // Every control is reached with the Tab key, and it shows where it is.
@@ -277,6 +278,25 @@ test('two speakers are told apart, the waveform is drawn, and everything can be 
   }
 });
 
+test('text that was dropped, or of which the model was unsure, is shown on demand', async (t) => {
+  const page = await signedIn(t);
+  await rows(page);
+  const stored = await call('GET', `${CALL}/transcript?timestamps=word&include=dropped`);
+  stored.segments[1].unsure = true;
+  stored.dropped = [{ start: 4, end: 5, text: 'Thanks for watching!', reason: 'silence' }];
+  await intercept(page, (request, url) => (url.pathname === `${CALL}/transcript` ? { body: stored } : undefined));
+  await page.goto(`${API}/console?call=${ID}`);
+  await page.waitForSelector('.sentences li');
+  assert.ok(!(await texts(page, '.sentences')).join().includes('Thanks for watching'));
+  for (const box of await page.$$('.tools input[type=checkbox]:not(:checked)')) await box.click();
+  await says(page, '.sentences .dropped', 'Thanks for watching!');
+  await says(page, '.sentences .dropped', 'Dropped: Silence');
+  await says(page, '.sentences .unsure', 'The model was unsure');
+  const order = await texts(page, '.sentences button');
+  assert.deepEqual(order.slice(0, 3), ['0:00', '0:04', '0:05']);
+  await isAccessible(page, 'dropped');
+});
+
 test('a call is transcribed after its price is shown, with progress', async (t) => {
   const { recordings } = await call('GET', '/recordings?has_transcript=false&order=asc&limit=20');
   const { dispatch_id: id } = recordings.find(({ source, duration }) => source === 'livekit' && duration);
@@ -404,7 +424,14 @@ test('the operation page says what is missing and what it costs', async (t) => {
   await says(page, 'h3', 'Calls without a recording');
   await says(page, 'td', 'Nothing is known of a recording');
   await says(page, '.tile', 'Spent');
+  await says(page, '.tile', '0 to do');
   await isAccessible(page, 'operation');
+  await intercept(page, (request, url) => {
+    if (url.pathname !== '/reports/queues') return undefined;
+    return { body: { queues: [{ name: 'object_events', waiting: 0, in_progress: 0, dead_letters: 3 }] } };
+  });
+  await page.reload();
+  await says(page, '[role=alert]', 'Events of the bucket (3)');
 });
 
 test('faults, a lost connection and an ended session say what to do', async (t) => {

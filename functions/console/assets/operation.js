@@ -10,7 +10,31 @@ export function OperationPage() {
   return html`
     <h1>Operation</h1>
     ${can('twilio:transcribe') && html`<${Usage} />`}
+    <${Queues} />
     <${Completeness} />`;
+}
+
+/** @type {Record<string, string>} */
+const QUEUES = {
+  transcription: 'Transcriptions', object_events: 'Events of the bucket', interaction_events: 'Events of interactions', reconciler_rounds: 'Rounds of the reconciler',
+};
+
+function Queues() {
+  const { value, error, reload } = useLoaded((signal) => get('reports/queues', {}, signal), '');
+  /** @type {import('./api.js').Schemas['QueueState'][]} */
+  const queues = value?.queues ?? [];
+  const dead = queues.filter((queue) => queue.dead_letters);
+  return html`
+    <section aria-labelledby="queues">
+      <h2 id="queues">Queues</h2>
+      ${error && html`<${Failure} error=${error} retry=${reload} />`}
+      ${dead.length > 0 && html`<div class="notice bad" role="alert"><p>Messages failed too often and wait for you: ${dead.map((queue) => `${QUEUES[queue.name]} (${number(queue.dead_letters)})`).join(', ')}. The documentation of the deployment says how to redrive them.</p></div>`}
+      <div class="tiles">
+        ${queues.filter((queue) => queue.name !== 'reconciler_rounds').map((queue) => html`
+          <${Tile} key=${queue.name} name=${QUEUES[queue.name]} value="${number(queue.waiting + queue.in_progress)} to do" />`)}
+        <${Tile} name="Dead letters" value=${value && number(dead.reduce((sum, queue) => sum + queue.dead_letters, 0))} />
+      </div>
+    </section>`;
 }
 
 function Usage() {

@@ -6,7 +6,7 @@ import { useKeys } from './parts.js';
 
 /** @typedef {import('./api.js').Schemas['Transcript']} Transcript */
 /** @typedef {{ start: number, end: number, from: number, to: number }} Word the characters of a word, and when it is said */
-/** @typedef {{ start: number, end: number, text: string, speaker?: string, reason?: string, words: Word[] }} Sentence */
+/** @typedef {{ start: number, end: number, text: string, speaker?: string, reason?: string, unsure?: boolean, words: Word[] }} Sentence */
 
 /** A player that is told to go to the beginning of a word may stop a moment before it, in seconds. */
 const EARLY = 0.05;
@@ -62,6 +62,7 @@ function current(sentences, position) {
  */
 export function TranscriptText({ transcript, position, seek }) {
   const [withDropped, showDropped] = useState(false);
+  const [withUnsure, showUnsure] = useState(false);
   const [follow, setFollow] = useState(true);
   const [find, setFind] = useState('');
   const [match, setMatch] = useState(0);
@@ -98,6 +99,7 @@ export function TranscriptText({ transcript, position, seek }) {
     show(matches[next]);
   };
   const droppedCount = transcript.dropped?.length ?? 0;
+  const unsureCount = sentences.filter(({ unsure }) => unsure).length;
   if (!sentences.length) {
     return html`<p>${transcript.transcript || 'Nothing is said in this recording.'}</p>
       ${transcript.transcript && html`<p class="small">The model gave no times, so the text can’t follow the voice.</p>`}`;
@@ -110,6 +112,7 @@ export function TranscriptText({ transcript, position, seek }) {
         <span class="small" role="status">${needle && (matches.length ? `${match + 1} of ${counted(matches.length, 'sentence')}` : 'Not found')}</span>
       </form>
       <label><input type="checkbox" checked=${follow} onChange=${() => setFollow(!follow)} /> Follow</label>
+      ${unsureCount > 0 && html`<label><input type="checkbox" checked=${withUnsure} onChange=${() => showUnsure(!withUnsure)} /> Mark unsure text (${unsureCount})</label>`}
       ${droppedCount > 0 && html`<label><input type="checkbox" checked=${withDropped} onChange=${() => showDropped(!withDropped)} /> Show dropped text (${droppedCount})</label>`}
     </div>
     <ol class="sentences" ref=${list}>
@@ -119,7 +122,7 @@ export function TranscriptText({ transcript, position, seek }) {
           isNew=${sentence.speaker !== sentences[index - 1]?.speaker}
           position=${index === now ? position : null}
           find=${needle && sentence.text.toLowerCase().includes(needle) ? needle : ''}
-          isMatch=${matches[match] === index} />`)}
+          isMatch=${matches[match] === index} isUnsure=${withUnsure && !!sentence.unsure} />`)}
     </ol>`;
 }
 
@@ -132,6 +135,7 @@ export function TranscriptText({ transcript, position, seek }) {
  * @property {number | null} position the position, while this sentence is said
  * @property {string} find the text to mark
  * @property {boolean} isMatch
+ * @property {boolean} isUnsure whether to mark that the model was unsure
  */
 
 /** A sentence, which is drawn again only when what it shows changes: a long call has thousands. */
@@ -139,23 +143,24 @@ class SentenceRow extends Component {
   /** @param {RowProps} next */
   shouldComponentUpdate(next) {
     /** @type {(keyof RowProps)[]} */
-    const shown = ['sentence', 'side', 'isNew', 'position', 'find', 'isMatch'];
+    const shown = ['sentence', 'side', 'isNew', 'position', 'find', 'isMatch', 'isUnsure'];
     return shown.some((name) => next[name] !== this.props[name]);
   }
 
   /** @param {RowProps} props */
-  render({ sentence, seek, side, isNew, position, find, isMatch }) {
+  render({ sentence, seek, side, isNew, position, find, isMatch, isUnsure }) {
     const { start, text, speaker, reason, words } = sentence;
     const jump = (/** @type {MouseEvent} */ event) => {
       const selected = getSelection()?.toString();
       if (!selected) seek(wordAt(event, words)?.start ?? start);
     };
     return html`
-      <li class="${side >= 0 ? `side-${side}` : ''} ${reason ? 'dropped' : ''} ${isMatch ? 'match' : ''}" aria-current=${position === null ? undefined : 'true'}>
+      <li class="${side >= 0 ? `side-${side}` : ''} ${reason ? 'dropped' : ''} ${isUnsure ? 'unsure' : ''} ${isMatch ? 'match' : ''}" aria-current=${position === null ? undefined : 'true'}>
         <button type="button" data-time=${start} onClick=${() => seek(start)} aria-label="Play from ${clock(start)}">${clock(start)}</button>
         <div>
           ${speaker && isNew && html`<b class="small">${speaker}</b>`}
           <p onClick=${jump}>${marked(text, find, position === null ? null : words.find((word) => word.start <= position + EARLY && position + EARLY < word.end))}</p>
+          ${isUnsure && html`<span class="small">The model was unsure</span>`}
           ${reason && html`<span class="small">Dropped: ${inWords(reason)}</span>`}
         </div>
       </li>`;

@@ -141,6 +141,7 @@ mod tests {
             text: text.into(),
             channel: None,
             speaker: None,
+            unsure: false,
         };
         let segments = [
             segment(0.0, 2.0, "a"),

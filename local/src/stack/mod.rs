@@ -95,12 +95,22 @@ impl Stack {
             .iter()
             .map(|(url, source)| (source.queue.clone(), url.clone()))
             .collect();
-        let queue_url = urls
-            .get("TranscriptionQueue")
-            .map(|url| ("TRANSCRIPTION_QUEUE_URL".to_owned(), url.clone()));
+        let queue_urls = [
+            ("TRANSCRIPTION", "TranscriptionQueue"),
+            ("OBJECT_EVENTS", "ObjectEventsQueue"),
+            ("INTERACTION_EVENTS", "InteractionEventsQueue"),
+        ];
+        let queue_urls = queue_urls.into_iter().flat_map(|(variable, queue)| {
+            let url = urls.get(queue).cloned().unwrap_or_default();
+            let dead_letters = queues::dead_letters(&url);
+            [
+                (format!("{variable}_QUEUE_URL"), url),
+                (format!("{variable}_DEAD_LETTERS_URL"), dead_letters),
+            ]
+        });
         let environment: Env = own
             .into_iter()
-            .chain(queue_url)
+            .chain(queue_urls)
             .chain(settings.environment.iter().cloned())
             .collect();
         let credentials = Credentials {

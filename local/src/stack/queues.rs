@@ -29,11 +29,16 @@ const CONCURRENCY: usize = 4;
 /// delayed message becomes visible without a notification.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The name or URL of the dead-letter queue of a queue with this name or URL.
+pub(super) fn dead_letters(queue: &str) -> String {
+    format!("{queue}-dead")
+}
+
 /// Creates a queue and its dead-letter queue if they do not exist, and returns the queue's URL.
 pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<String, Box<dyn Error + Send + Sync>> {
     let dead = client
         .create_queue()
-        .queue_name(format!("{}-dead", source.queue))
+        .queue_name(dead_letters(&source.queue))
         .send()
         .await?;
     let dead = dead.queue_url().ok_or("a queue without a URL")?.to_owned();

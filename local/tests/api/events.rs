@@ -13,7 +13,8 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and a string that its response contains.
-const REQUESTS: [(&str, &str, &str); 18] = [
+const REQUESTS: [(&str, &str, &str); 19] = [
+    ("get-queues", include_str!("../../../events/get-queues.json"), "queues"),
     (
         "console",
         include_str!("../../../events/console.json"),
@@ -257,6 +258,10 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
             "get-egress-transcript" => {
                 let state = get_egress_transcript::State::from_env(&env).await.unwrap();
                 get_egress_transcript::handle(&state, request).await
+            }
+            "get-queues" => {
+                let state = get_queues::State::from_env(&env).await.unwrap();
+                get_queues::handle(&state, request).await
             }
             "get-recording" => {
                 let state = get_recording::State::from_env(&env).await.unwrap();

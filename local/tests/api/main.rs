@@ -27,6 +27,7 @@ mod memory;
 mod pages;
 mod parts;
 mod program;
+mod queues;
 mod race;
 mod reconcile;
 mod reconcile_faults;

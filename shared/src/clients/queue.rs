@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
+use aws_sdk_sqs::{Client, types::QueueAttributeName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -128,5 +128,49 @@ impl Queue {
             .await
             .map_err(|error| QueueError::Unavailable(causes(&error)))?;
         Ok(())
+    }
+}
+/// The number of messages in a queue, as SQS counts them: approximately.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueLength {
+    /// Messages that wait, those with a delay included.
+    pub waiting: u64,
+    /// Messages that are being processed.
+    pub in_progress: u64,
+}
+
+/// Asks SQS how long queues are.
+pub struct QueueLengths(Client);
+
+impl QueueLengths {
+    /// The client of this deployment.
+    pub fn new(aws: &Aws) -> Self {
+        Self(aws.sqs())
+    }
+
+    /// The length of the queue with this URL.
+    pub async fn of(&self, url: &str) -> Result<QueueLength, QueueError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as InProgress,
+        };
+        let query = self.0.get_queue_attributes().queue_url(url);
+        let query = query
+            .attribute_names(Visible)
+            .attribute_names(Delayed)
+            .attribute_names(InProgress);
+        let found = query
+            .send()
+            .await
+            .map_err(|error| QueueError::Unavailable(causes(&error)))?;
+        let number = |name: &QueueAttributeName| {
+            let text = found.attributes().and_then(|attributes| attributes.get(name));
+            text.and_then(|text| text.parse::<u64>().ok())
+                .ok_or_else(|| QueueError::Unavailable(format!("no {name}")))
+        };
+        Ok(QueueLength {
+            waiting: number(&Visible)? + number(&Delayed)?,
+            in_progress: number(&InProgress)?,
+        })
     }
 }

@@ -6,7 +6,8 @@ use super::error::{ApiError, ErrorFormat, s3_missing};
 use crate::{
     calls::{CallsError, ListError, MAX_OFFSET, ResolveError},
     clients::{
-        bucket::BucketError, livekit::LiveKitError, presign::PresignError, secrets::SecretError, twilio::TwilioError,
+        bucket::BucketError, livekit::LiveKitError, presign::PresignError, queue::QueueError, secrets::SecretError,
+        twilio::TwilioError,
     },
     shares::SharesError,
     transcription::{AdoptError, EnqueueError},
@@ -132,6 +133,13 @@ impl From<ListError> for ApiError {
                 ),
             ),
         }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        let message = "The queues can't be read right now. Try again shortly.";
+        Self::unavailable("queue_unavailable", message).caused_by(error)
     }
 }
 

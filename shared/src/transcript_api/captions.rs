@@ -138,6 +138,7 @@ mod tests {
             text: text.into(),
             channel,
             speaker: None,
+            unsure: false,
         }
     }
 

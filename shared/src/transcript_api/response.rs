@@ -130,6 +130,9 @@ struct Spoken {
     start: f64,
     end: f64,
     text: String,
+    /// In `segments`: the model was unsure of this text.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unsure: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -191,6 +194,7 @@ impl TranscriptBody {
             start: segment.start,
             end: segment.end,
             text: segment.text,
+            unsure: segment.unsure,
         };
         let spoken_word = |word: Word| SpokenWord {
             speaker: speaker(word.channel),

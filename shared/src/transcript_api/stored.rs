@@ -262,6 +262,7 @@ fn text_reply(transcript: Transcript, format: Format, names: &SpeakerNames) -> R
             text: speech.text.clone(),
             channel: None,
             speaker: None,
+            unsure: false,
         });
     }
     match format {

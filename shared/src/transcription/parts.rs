@@ -330,6 +330,7 @@ fn placed(transcription: Transcription, part: &Part) -> Speech {
             text: speech.text.clone(),
             channel: None,
             speaker: None,
+            unsure: false,
         });
     }
     speech

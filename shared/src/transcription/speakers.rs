@@ -36,7 +36,11 @@ pub fn turns(segments: &[Segment]) -> Vec<Segment> {
                 turn.text.push(' ');
                 turn.text.push_str(&segment.text);
             }
-            _ => turns.push(segment.clone()),
+            // It says something of a sentence, not of a whole turn.
+            _ => turns.push(Segment {
+                unsure: false,
+                ..segment.clone()
+            }),
         }
     }
     turns

@@ -135,6 +135,7 @@ mod tests {
             text: "x".into(),
             channel: None,
             speaker: label.map(str::to_owned),
+            unsure: false,
         };
         labels.iter().map(segment).collect()
     }

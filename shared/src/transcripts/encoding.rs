@@ -174,6 +174,7 @@ mod tests {
                 text: words.into(),
                 channel: Some(1),
                 speaker: None,
+                unsure: false,
             };
             let word = Word {
                 start: 0.1,

@@ -29,6 +29,7 @@ fn every_function_has_its_documented_route_and_one_for_the_trailing_slash() {
         ("get-docs", "GET /docs/{file}"),
         ("get-docs", "GET /openapi.json"),
         ("get-egress-transcript", "GET /recordings/{dispatch_id}/transcript"),
+        ("get-queues", "GET /reports/queues"),
         ("get-recording", "GET /recordings/{dispatch_id}"),
         ("get-recording", "GET /recordings/{dispatch_id}/audio"),
         ("get-recording", "GET /recordings/{proxy+}"),

@@ -26,7 +26,7 @@ pub(super) struct ScoredSegment {
 }
 
 impl ScoredSegment {
-    fn is_unsure(&self) -> bool {
+    pub(super) fn is_unsure(&self) -> bool {
         self.logprob.is_some_and(|logprob| logprob < UNSURE)
     }
 
@@ -84,6 +84,7 @@ mod tests {
                 text: text.into(),
                 channel: None,
                 speaker: None,
+                unsure: false,
             },
             no_speech,
             logprob,

@@ -173,6 +173,7 @@ fn split_dropped(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segme
                 text: raw.text,
                 channel: None,
                 speaker: raw.speaker,
+                unsure: false,
             };
             let scored = ScoredSegment {
                 segment,
@@ -185,9 +186,11 @@ fn split_dropped(raw: Vec<RawSegment>, audio_seconds: Option<f64>) -> (Vec<Segme
         .unzip();
     let reasons = reasons_to_drop(&scored);
     let (mut kept, mut dropped, mut dropped_places) = (Vec::new(), Vec::new(), Vec::new());
-    for ((ScoredSegment { segment, .. }, place), reason) in scored.into_iter().zip(places).zip(reasons) {
+    for ((scored, place), reason) in scored.into_iter().zip(places).zip(reasons) {
+        let unsure = scored.is_unsure();
+        let segment = scored.segment;
         match reason {
-            None => kept.push(segment),
+            None => kept.push(Segment { unsure, ..segment }),
             Some(reason) => {
                 dropped_places.extend(place);
                 dropped.push(Dropped {

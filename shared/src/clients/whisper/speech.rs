@@ -41,6 +41,9 @@ pub struct Segment {
     /// The speaker, if the model tells the voices on one channel apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speaker: Option<String>,
+    /// Whether the model was unsure of the text (`avg_logprob` below -1), but nothing else speaks against it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsure: bool,
 }
 
 /// A word.

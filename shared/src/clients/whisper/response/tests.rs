@@ -175,6 +175,18 @@ fn letters(text: &str) -> String {
     letters.into_iter().collect()
 }
 
+#[test]
+fn text_is_kept_and_marked_where_the_model_was_only_unsure() {
+    let read = read(&json!({"text": "One. Two. Three.", "segments": [
+        {"start": 0, "end": 1, "text": "One.", "avg_logprob": -0.2, "no_speech_prob": 0.9},
+        {"start": 1, "end": 2, "text": "Two.", "avg_logprob": -1.3, "no_speech_prob": 0.1},
+        {"start": 2, "end": 3, "text": "Three."},
+    ]}));
+    assert_eq!(read.text, "One. Two. Three.");
+    let unsure: Vec<bool> = read.segments.iter().map(|segment| segment.unsure).collect();
+    assert_eq!(unsure, [false, true, false]);
+}
+
 proptest! {
     #[test]
     fn every_letter_is_in_the_text_or_among_what_was_dropped(
