@@ -1,10 +1,16 @@
 //! The lengths of the queues, dead letters included.
 
-use local::aws::Service;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use local::{aws::Service, stack::account};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::stack::TestStack;
+use crate::{
+    stack::TestStack,
+    worker::{SID, STATUS, mono, recording, talk},
+};
 
 async fn queue(stack: &TestStack, name: &str) -> Value {
     let body = stack.get("/reports/queues").await.body;
@@ -48,4 +54,70 @@ async fn an_outage_of_sqs_is_no_empty_queue() {
         .set(Service::Sqs, Some(StatusCode::SERVICE_UNAVAILABLE));
     let down = stack.get("/reports/queues").await;
     down.recordings_error(503, "queue_unavailable");
+}
+
+/// Puts a message into a dead-letter queue, as SQS does after too many deliveries, and redrives it as docs/operations.md says.
+async fn redrive(stack: &TestStack, queue: &str, message: &Value) {
+    let (sqs, environment) = (stack.aws().sqs(), &stack.stack.environment);
+    let url = |end: &str| environment.optional(&format!("{queue}_{end}")).unwrap().to_owned();
+    let arn = async |url: String| {
+        let query = sqs.get_queue_attributes().queue_url(url);
+        let found = query
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await
+            .unwrap();
+        found.attributes().unwrap()[&QueueAttributeName::QueueArn].clone()
+    };
+    let send = sqs.send_message().queue_url(url("DEAD_LETTERS_URL"));
+    send.message_body(message.to_string()).send().await.unwrap();
+    let dead_letters = arn(url("DEAD_LETTERS_URL")).await;
+    let redrive = sqs.start_message_move_task().source_arn(dead_letters);
+    let redrive = redrive.destination_arn(arn(url("QUEUE_URL")).await);
+    redrive.send().await.unwrap();
+}
+
+#[tokio::test]
+async fn messages_that_are_redriven_from_each_dead_letter_queue_are_processed() {
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.add(recording(SID, mono(&talk(5.0, 5))));
+    redrive(&stack, "TRANSCRIPTION", &json!({"recording_sid": SID})).await;
+
+    let key = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
+    stack.put_object(key, b"sound");
+    let detail =
+        json!({"bucket": {"name": account::BUCKET}, "object": {"key": key, "sequencer": "0062E99A88DC407460"}});
+    let created = json!({"source": "aws.s3", "detail-type": "Object Created", "detail": detail});
+    redrive(&stack, "OBJECT_EVENTS", &created).await;
+
+    let detail = json!({"interaction_id": "crm-7", "status": "FAILED", "start_time": "2025-08-07T10:00:00Z"});
+    let updated = json!({"source": "crm", "detail-type": "interaction.updated", "detail": detail});
+    redrive(&stack, "INTERACTION_EVENTS", &updated).await;
+
+    for (path, is_there) in [
+        (
+            STATUS,
+            &(|body: &Value| body["status"] == "completed") as &dyn Fn(&Value) -> bool,
+        ),
+        ("/recordings", &|body| {
+            body["recordings"][0]["dispatch_id"] == "dispatch_1754653482_15103455686"
+        }),
+        ("/recordings?has_recording=false", &|body| {
+            body["recordings"][0]["interaction_id"] == "crm-7"
+        }),
+    ] {
+        let mut body = stack.get(path).await.body;
+        for _ in 0..400 {
+            if is_there(&body) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            body = stack.get(path).await.body;
+        }
+        assert!(is_there(&body), "{path}: {body}");
+    }
+    let report = stack.get("/reports/queues").await.body;
+    for queue in report["queues"].as_array().unwrap() {
+        assert_eq!(queue["dead_letters"], 0, "{queue}");
+    }
 }

@@ -14,6 +14,7 @@ pub(super) fn row_of(call: Call) -> Row {
         start_time,
         phone: call.phone,
         s3_key: call.s3_key,
+        transcribed: call.has_transcript,
         twilio: call.twilio.into_iter().map(|recording| recording.sid).collect(),
         reason: call.recording_error,
     }
@@ -39,6 +40,7 @@ pub(super) async fn listed(calls: &Calls, missing: bool, order: ListOrder, limit
 struct Case {
     stack: TestStack,
     calls: Calls,
+    bucket: RecordingsBucket,
     index: index_recording::State,
     reconcile: reconcile_recordings::State,
     model: Model,
@@ -54,6 +56,7 @@ impl Case {
         let base = TimeZone::UTC.to_timestamp(midnight.at(0, 0, 0, 0)).unwrap().as_second() - 350;
         Self {
             calls: stack.calls(),
+            bucket: RecordingsBucket::from_env(environment, &stack.aws()).unwrap().unwrap(),
             index: index_recording::State::from_env(environment).await.unwrap(),
             reconcile: reconcile_recordings::State::from_env(environment).await.unwrap(),
             model: Model::default(),
@@ -65,13 +68,13 @@ impl Case {
     /// Applies a change to the world.
     fn change(&mut self, change: &Change) {
         match change {
-            Change::File(file, there) => {
+            Change::File(file, content) => {
                 let (.., key) = self.names.key(*file);
-                match there {
-                    true => self.stack.put_object(&key, b"sound"),
-                    false => self.stack.remove_object(&key),
+                match content {
+                    Some(content) => self.stack.put_object(&key, &sound(*content)),
+                    None => self.stack.remove_object(&key),
                 }
-                self.model.files.insert(key, *there);
+                self.model.files.insert(key, *content);
             }
             Change::Twilio(call, completed) if *call < self.names.world.calls.len() => {
                 let known = self.model.twilio.entry(*call).or_default();
@@ -142,14 +145,38 @@ impl Case {
                 };
                 self.calls.record_interaction(&reported).await.unwrap();
             }
-            Change::File(file, there) => {
+            Change::File(file, content) => {
                 let (.., key) = names.key(*file);
                 model.seen.insert(key.clone());
                 let event = json!({
-                    "detail-type": if *there { "Object Created" } else { "Object Deleted" },
+                    "detail-type": if content.is_some() { "Object Created" } else { "Object Deleted" },
                     "detail": {"bucket": {"name": account::BUCKET}, "object": {"key": key, "sequencer": format!("{sequence:016X}")}},
                 });
                 index_recording::index(&self.index, &event.to_string()).await.unwrap();
+            }
+            Change::FileTranscribed(file) => {
+                let (.., key) = names.key(*file);
+                let Some(content) = model.files.get(&key).copied().flatten() else {
+                    return;
+                };
+                // As a request for a transcript does: the index is told first what the bucket has.
+                index_object(&self.calls, &self.bucket, &key, None).await.unwrap();
+                let object = self.bucket.head(&key).await.unwrap().unwrap();
+                let recording = RecordingRef {
+                    key: key.clone(),
+                    etag: object.etag,
+                    size: Some(object.size),
+                };
+                self.calls.mark_object_transcribed(&recording).await.unwrap();
+                model.seen.insert(key.clone());
+                model.transcribed_files.insert((key, content));
+            }
+            Change::TwilioTranscribed(call) if model.twilio.contains_key(call) => {
+                let marked = self
+                    .calls
+                    .mark_twilio_transcribed(&call_sid(*call), &recording_sid(*call));
+                marked.await.unwrap();
+                model.transcribed_calls.insert(*call);
             }
             Change::Failed(failure) if *failure < names.world.failures.len() => {
                 model.failures.insert(*failure);
@@ -206,6 +233,11 @@ impl Case {
             .unwrap();
         report.unwrap()
     }
+}
+
+/// A recording with this content. Its length tells it from the others, as audio of other words has another length.
+fn sound(content: u8) -> Vec<u8> {
+    b"sound".repeat(usize::from(content) + 1)
 }
 
 fn at_twilio(names: &Names, call: usize, completed: bool) -> twilio::Recording {

@@ -32,8 +32,13 @@ use serde_json::{Value, json};
 use shared::{
     calls::{
         Call, Calls, CallsError, Field, Interaction, ListFilter, ListOrder, ListStart, RecordingKey, TwilioRecording,
+        index_object,
     },
-    clients::{bucket::ObjectInfo, livekit::FailedEgress, twilio::RecordingStatus},
+    clients::{
+        bucket::{ObjectInfo, RecordingRef, RecordingsBucket},
+        livekit::FailedEgress,
+        twilio::RecordingStatus,
+    },
     config::Env,
     ids::DispatchId,
     names::RecordingName,

@@ -12,7 +12,11 @@ pub(super) struct Model {
     pub(super) dispatches: BTreeSet<String>,
     /// The declared dispatch of each interaction.
     pub(super) of: BTreeMap<String, (i64, String)>,
-    pub(super) files: BTreeMap<String, bool>,
+    /// What each file contains now; `None` if it was deleted.
+    pub(super) files: BTreeMap<String, Option<u8>>,
+    /// The files' contents and the Twilio calls that were transcribed.
+    pub(super) transcribed_files: BTreeSet<(String, u8)>,
+    pub(super) transcribed_calls: BTreeSet<usize>,
     /// Files for which there was an event.
     pub(super) seen: BTreeSet<String>,
     pub(super) failures: BTreeSet<usize>,
@@ -39,6 +43,7 @@ pub(super) struct Row {
     pub(super) phone: Option<String>,
     pub(super) s3_key: Option<String>,
     pub(super) twilio: Vec<String>,
+    pub(super) transcribed: bool,
     pub(super) reason: Option<String>,
 }
 
@@ -184,7 +189,7 @@ impl Model {
                 let mut found: Vec<(i64, String)> = keys
                     .into_iter()
                     .filter(|(_, key)| match self.files.get(key) {
-                        Some(true) => there,
+                        Some(Some(_)) => there,
                         _ => !there && self.seen.contains(key),
                     })
                     .map(|(time, key)| (time, format!("object#{key}")))
@@ -301,6 +306,7 @@ impl Model {
         parts.insert(0, item);
         let (mut s3_key, mut twilio, mut completed, mut reason) = (None, Vec::new(), false, None);
         let (mut began, mut number, mut from_twilio) = (None, None, None);
+        let mut transcribed = false;
         let mut shown = if item.contains('#') {
             String::new()
         } else {
@@ -314,12 +320,16 @@ impl Model {
                 let name = key.rsplit_once("outbound-").unwrap().1.trim_end_matches(".mp4");
                 let (phone, time) = name.split_once('_').unwrap();
                 let time: i64 = time.parse().unwrap();
-                if item.contains('#') && (shown.is_empty() || self.files.get(key) == Some(&true)) {
+                let content = self.files.get(key).copied().flatten();
+                if item.contains('#') && (shown.is_empty() || content.is_some()) {
                     shown = format!("dispatch_{time}_{phone}");
                 }
-                match self.files.get(key) {
-                    Some(true) => (s3_key, began) = (Some(key.to_owned()), Some(time)),
-                    _ => reason = reason.or(Some("The recording was deleted.".to_owned())),
+                match content {
+                    Some(content) => {
+                        (s3_key, began) = (Some(key.to_owned()), Some(time));
+                        transcribed |= self.transcribed_files.contains(&(key.to_owned(), content));
+                    }
+                    None => reason = reason.or(Some("The recording was deleted.".to_owned())),
                 }
                 began = began.or(Some(time));
                 number = number.or(Some(phone.to_owned()));
@@ -331,6 +341,7 @@ impl Model {
             } else if let Some(sid) = part.strip_prefix("twilio#") {
                 let call = (0..3).find(|call| call_sid(*call) == sid).unwrap();
                 completed |= self.twilio[&call];
+                transcribed |= self.transcribed_calls.contains(&call);
                 twilio.push((names.world.calls[call].time, recording_sid(call)));
                 from_twilio = Timestamp::from_second(names.base + names.world.calls[call].time).ok();
                 number = number.or(names.world.calls[call].phone.map(|phone| PHONES[phone].to_owned()));
@@ -355,6 +366,7 @@ impl Model {
             start_time,
             phone: field(item, members, "phone").or(number.map(|number| format!("+{number}"))),
             s3_key,
+            transcribed,
             reason: if playable { None } else { reason.or_else(not_completed) },
             twilio: twilio.into_iter().map(|(_, sid)| sid).collect(),
         };

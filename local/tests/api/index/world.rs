@@ -29,9 +29,13 @@ pub(super) enum Change {
         value: Option<u8>,
         at: i64,
     },
-    File(usize, bool),
+    /// The file with this content, of which there are a few, or without it.
+    File(usize, Option<u8>),
     Failed(usize),
     Twilio(usize, bool),
+    /// Somebody has what the file contains now transcribed.
+    FileTranscribed(usize),
+    TwilioTranscribed(usize),
 }
 
 /// A change, the number of changes after which its event arrives, and how often the event arrives.
@@ -78,9 +82,11 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     });
     let change = prop_oneof![
         3 => reported,
-        4 => (0..4_usize, prop::bool::weighted(0.75)).prop_map(|(file, there)| Change::File(file, there)),
+        4 => (0..4_usize, proptest::option::weighted(0.75, 0..3_u8)).prop_map(|(file, content)| Change::File(file, content)),
         1 => (0..2_usize).prop_map(Change::Failed),
         2 => (0..3_usize, any::<bool>()).prop_map(|(call, completed)| Change::Twilio(call, completed)),
+        2 => (0..4_usize).prop_map(Change::FileTranscribed),
+        1 => (0..3_usize).prop_map(Change::TwilioTranscribed),
     ];
     proptest::collection::vec((change, 0..6_usize, 0..3_usize), 1..24)
 }
