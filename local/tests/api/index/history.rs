@@ -172,9 +172,8 @@ impl Case {
                 model.transcribed_files.insert((key, content));
             }
             Change::TwilioTranscribed(call) if model.twilio.contains_key(call) => {
-                let marked = self
-                    .calls
-                    .mark_twilio_transcribed(&call_sid(*call), &recording_sid(*call));
+                let (call_sid, recording_sid) = (call_sid(*call), recording_sid(*call));
+                let marked = self.calls.mark_twilio_transcribed(&call_sid, &recording_sid);
                 marked.await.unwrap();
                 model.transcribed_calls.insert(*call);
             }
