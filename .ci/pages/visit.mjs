@@ -5,7 +5,8 @@ import { createRequire } from 'node:module';
 import { after, before } from 'node:test';
 import puppeteer from 'puppeteer-core';
 
-export const { API, AWS, CHROMIUM, LOCAL, SCREENSHOTS } = process.env;
+/** `READER` is a key that may only read. */
+export const { API, CHROMIUM, READER, SCREENSHOTS } = process.env;
 export const KEY = 'your_api_key_here';
 export const CALL = '/recordings/dispatch_1754653479_15103455686';
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
