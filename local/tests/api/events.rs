@@ -205,6 +205,19 @@ fn template_variables() -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
+#[tokio::test]
+async fn sam_local_has_a_value_for_each_variable_that_the_local_stack_sets() {
+    let file: Value = serde_json::from_str(include_str!("../../sam-env.json")).unwrap();
+    let given = file["Parameters"].as_object().unwrap();
+    let stack = TestStack::empty().await;
+    for (function, variables) in template_variables() {
+        for variable in variables {
+            let is_set = stack.stack.environment.optional(&variable).is_some();
+            assert!(!is_set || given.contains_key(&variable), "{function}: {variable}");
+        }
+    }
+}
+
 /// The environment of `function`: the variables of the template for which the stack has a value, and Lambda's own variables.
 fn given(function: &str, stack: &TestStack) -> Vec<(String, String)> {
     let mut names = template_variables().remove(function).unwrap();
