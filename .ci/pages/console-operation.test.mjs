@@ -28,7 +28,7 @@ test('the operation page says what is missing and what it costs', async (t) => {
   await isAccessible(page, 'operation');
   await intercept(page, (request, url) => {
     if (url.pathname !== '/reports/queues') return undefined;
-    return { body: { queues: [{ name: 'object_events', waiting: 0, in_progress: 0, dead_letters: 3 }] } };
+    return { body: { queues: [{ name: 'object_events', waiting: 0, delayed: 0, in_progress: 0, dead_letters: 3 }] } };
   });
   await page.reload();
   await says(page, '[role=alert]', 'Events of the bucket (3)');

@@ -81,8 +81,10 @@ struct Report {
 struct QueueState {
     /// `transcription`, `object_events` (files in the bucket), `interaction_events`, or `reconciler_rounds`, which has only dead letters.
     name: &'static str,
-    /// Messages that wait to be processed, those with a delay included.
+    /// Messages that wait to be processed.
     waiting: u64,
+    /// Messages that will be processed later: retries, calls that have not ended, and lease checks of jobs, which have nothing to do if the job is done.
+    delayed: u64,
     /// Messages that are being processed.
     in_progress: u64,
     /// Messages that failed too often. Nothing processes them until somebody redrives them.
@@ -120,8 +122,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             queues.push(QueueState {
                 name: queue.name,
                 waiting: length.waiting,
+                delayed: length.delayed,
                 in_progress: length.in_progress,
-                dead_letters: dead.waiting + dead.in_progress,
+                dead_letters: dead.waiting + dead.delayed + dead.in_progress,
             });
         }
         Ok((StatusCode::OK, Report { queues }))

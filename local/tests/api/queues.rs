@@ -21,7 +21,7 @@ async fn queue(stack: &TestStack, name: &str) -> Value {
 #[tokio::test]
 async fn waiting_messages_and_dead_letters_are_counted_for_each_queue() {
     let stack = TestStack::empty().await;
-    let idle = |name: &str| json!([{"name": name, "waiting": 0, "in_progress": 0, "dead_letters": 0}]);
+    let idle = |name: &str| json!([{"name": name, "waiting": 0, "delayed": 0, "in_progress": 0, "dead_letters": 0}]);
     for name in ["transcription", "object_events", "interaction_events"] {
         assert_eq!(queue(&stack, name).await, idle(name));
     }
@@ -35,10 +35,7 @@ async fn waiting_messages_and_dead_letters_are_counted_for_each_queue() {
         message.message_body("{}").delay_seconds(delay).send().await.unwrap();
     }
     let counted = queue(&stack, "transcription").await;
-    assert_eq!(
-        (&counted[0]["waiting"], &counted[0]["dead_letters"]),
-        (&json!(1), &json!(0))
-    );
+    assert_eq!((&counted[0]["delayed"], &counted[0]["waiting"]), (&json!(1), &json!(0)));
     let dead = queue(&stack, "object_events").await;
     assert_eq!((&dead[0]["waiting"], &dead[0]["dead_letters"]), (&json!(0), &json!(2)));
     assert_eq!(queue(&stack, "interaction_events").await, idle("interaction_events"));

@@ -133,8 +133,10 @@ impl Queue {
 /// The number of messages in a queue, as SQS counts them: approximately.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueLength {
-    /// Messages that wait, those with a delay included.
+    /// Messages that can be received now.
     pub waiting: u64,
+    /// Messages that can be received later.
+    pub delayed: u64,
     /// Messages that are being processed.
     pub in_progress: u64,
 }
@@ -169,7 +171,8 @@ impl QueueLengths {
                 .ok_or_else(|| QueueError::Unavailable(format!("no {name}")))
         };
         Ok(QueueLength {
-            waiting: number(&Visible)? + number(&Delayed)?,
+            waiting: number(&Visible)?,
+            delayed: number(&Delayed)?,
             in_progress: number(&InProgress)?,
         })
     }
