@@ -1,7 +1,7 @@
 // A call: its recording, and its transcript beside it.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from './preact.js';
-import { can, get, request, url } from './api.js';
+import { can, currentSession, get, request, url } from './api.js';
 import { clock, money, number, words } from './format.js';
 import { Copy, Empty, Failure, Link, Status, Time, useKeys, useLoaded } from './parts.js';
 import { ShareDialog, TranscribeDialog } from './dialogs.js';
@@ -63,7 +63,7 @@ function Recorded({ id, path, recording }) {
   const place = useRef(/** @type {HTMLElement | null} */ (null));
   const transcript = useTranscript(path);
   const { value: drawn } = useLoaded(
-    async (signal) => (transcript.isLoading || transcript.body?.waveform ? null : waveformOf(path, signal)),
+    async (signal) => (transcript.isLoading || transcript.body?.waveform || !currentSession().signed_in ? null : waveformOf(path, signal)),
     `${transcript.isLoading} ${!!transcript.body?.waveform}`,
   );
   const player = useMemo(() => new Player(id, { change: () => redraw((/** @type {number} */ count) => count + 1), fail }), [id]);

@@ -137,9 +137,9 @@ pub async fn get_session() {}
     operation_id = "createSession",
     tag = "Console",
     summary = "Sign in to the console",
-    description = "Exchanges the API key for a cookie, which has the key's scopes for 12 hours, or until the key is removed or expires. Scripts can't read it and other sites can't send it.",
+    description = "Exchanges the API key in the header for a cookie, which has the key's scopes for 12 hours, or until the key is removed or expires. Scripts can't read it and other sites can't send it.",
     responses((status = 200, description = "The session. Its cookie is in `Set-Cookie`.", body = SessionBody)),
-    security(("api_key" = []), ("api_key_in_query" = [])),
+    security(("api_key" = [])),
     extensions(("x-errors" = json!(["request", "key"]))),
 )]
 pub async fn create_session() {}

@@ -29,7 +29,8 @@ impl State {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
-            access: Access::for_recordings(env, &aws)?,
+            // RECORDINGS_AUTH can make reading open to everyone, but decoding costs time and is stored.
+            access: Access::required(env, &aws)?,
             resolver: Resolver::from_env(env, &aws)?,
             transcripts: Transcripts::from_env(env, &aws)?,
         };
@@ -47,7 +48,7 @@ impl State {
         operation_id = "drawWaveform",
         tag = "Recordings",
         summary = "Draw the waveform of a recording",
-        description = "The outline of the recording's sound, for a player. It is decoded once and stored. A transcript has it, too (`include=waveform`). Scope: `recordings:read`.",
+        description = "The outline of the recording's sound, for a player. It is decoded once and stored. A transcript has it, too (`include=waveform`). Always needs a key. Scope: `recordings:read`.",
         params(("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686")),
         responses((status = 200, description = "The waveform.", body = Peaks)),
         security(("api_key" = []), ("api_key_in_query" = [])),

@@ -78,6 +78,11 @@ async fn a_key_is_exchanged_for_a_cookie_that_scripts_and_other_sites_do_not_get
     assert!(forgotten.starts_with("call_recordings_session=;") && forgotten.ends_with("Max-Age=0"));
     assert_eq!(out.json::<Value>().await.unwrap()["signed_in"], Value::Null);
 
+    // A form of another site can send a key in the URL, but not a header.
+    let in_url = format!("{SESSION}?api_key={}", demo::API_KEY);
+    let in_url = stack.request(Method::POST, &in_url).send().await.unwrap();
+    assert_eq!(in_url.status(), 401);
+    assert!(!in_url.headers().contains_key(header::SET_COOKIE));
     let wrong = sign_in(&stack, "wrong").await;
     assert_eq!(wrong.status(), 401);
     assert!(!wrong.headers().contains_key(header::SET_COOKIE));

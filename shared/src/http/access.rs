@@ -127,13 +127,15 @@ impl Access {
         Ok(())
     }
 
-    /// Creates a session for the request's API key; returns it with its cookie.
+    /// Creates a session for the API key in the request's header; returns it with its cookie. A key in the URL is not accepted: a page of another
+    /// site could send it with a form, and sign its visitor in with a key of its own.
     pub async fn sign_in(&self, request: &ApiRequest) -> Result<(SignedIn, HeaderValue), ApiError> {
         let Self::Keys(secret) = self else {
             return Err(unauthorized());
         };
         let now = Timestamp::now();
-        let presented = presented_key(request.headers(), &request.query).ok_or_else(unauthorized)?;
+        let presented = request.headers().get(HEADER).map(HeaderValue::as_bytes);
+        let presented = presented.filter(|key| !key.is_empty()).ok_or_else(unauthorized)?;
         let key = valid_key(secret, &Presented::Key(Sha256::digest(presented).into()), now).await?;
         let key = key.ok_or_else(unauthorized)?;
         let end = now + session::LIFETIME;
