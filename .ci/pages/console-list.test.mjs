@@ -84,6 +84,22 @@ test('a wrong key is told, and the keyboard alone signs in, finds a call, plays 
   await page.waitForSelector('#key');
 });
 
+test('Space plays the focused call, whatever stands above it', async (t) => {
+  const page = await signedIn(t);
+  await rows(page);
+  // Calls of Twilio alone have no link and can't be focused.
+  const names = await page.$$eval('.calls li', (items) => items.map((item) => [item.querySelector('b').textContent, item.querySelector('a.row') !== null]));
+  assert.ok(names.findIndex(([, isLink]) => !isLink) < names.findLastIndex(([, isLink]) => isLink), 'a call without a link stands above one with a link');
+  const links = names.filter(([, isLink]) => isLink).map(([name]) => name);
+  for (const name of links.slice(0, 12)) {
+    await page.keyboard.press('j');
+    await page.keyboard.press('Space');
+    await says(page, '.preview b', name);
+    assert.equal(await page.evaluate(() => document.activeElement.querySelector('b').textContent), name);
+    assert.equal(await page.$eval('.play[aria-label^="Stop"]', (button) => button.ariaLabel), `Stop ${name}`);
+  }
+});
+
 test('filters are in the address, which can be passed on', async (t) => {
   const page = await signedIn(t);
   await rows(page);

@@ -243,7 +243,9 @@ function Rows({ filters }) {
       /** @type {HTMLElement | undefined} */ (links[Math.min(to, links.length - 1)])?.focus();
     } else if (event.key === ' ' && at >= 0) {
       event.preventDefault();
-      if (rows[at].dispatch_id && rows[at].source === 'livekit') play((/** @type {Call | null} */ now) => (now === rows[at] ? null : rows[at]));
+      // Only calls with a dispatch have a link.
+      const call = rows.filter((/** @type {Call} */ row) => row.dispatch_id)[at];
+      if (canPlay(call)) play((/** @type {Call | null} */ now) => (now === call ? null : call));
     }
   });
 
@@ -276,7 +278,6 @@ function Rows({ filters }) {
  */
 function Row({ call, isPlaying, play }) {
   const name = call.customer_name ?? call.phone ?? call.interaction_id ?? call.dispatch_id ?? call.call_sid;
-  const canPlay = call.dispatch_id && call.source === 'livekit';
   const content = html`
     <span class="who"><b>${name}</b><span class="small">${call.customer_name ? call.phone : ''}</span></span>
     <${Time} iso=${call.start_time} />
@@ -286,12 +287,15 @@ function Row({ call, isPlaying, play }) {
     <span class="small origin">${origin(call)}</span>`;
   return html`
     <li>
-      ${canPlay
+      ${canPlay(call)
         ? html`<button type="button" class="play" onClick=${() => play(isPlaying ? null : call)} aria-label="${isPlaying ? 'Stop' : 'Play'} ${name}">${isPlaying ? '■' : '▶'}</button>`
         : html`<span class="play"></span>`}
       ${call.dispatch_id ? html`<${Link} class="row" to="?call=${call.dispatch_id}">${content}<//>` : html`<div class="row">${content}</div>`}
     </li>`;
 }
+
+/** A recording that only Twilio has can't be played. @param {Call} call */
+const canPlay = (call) => call.dispatch_id !== null && call.source === 'livekit';
 
 /** Where the recording is, and whether there is a transcript. @param {Call} call */
 function origin({ source, has_transcript: hasTranscript }) {
