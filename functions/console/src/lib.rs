@@ -3,12 +3,11 @@
 
 mod assets;
 
+use std::fmt::Display;
+
 use lambda_http::{
     Body, Request, Response,
-    http::{
-        HeaderName, HeaderValue, Method, StatusCode,
-        header::{self, InvalidHeaderValue},
-    },
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
 use serde::Serialize;
 use shared::{
@@ -209,9 +208,7 @@ fn asset(request: &ApiRequest, folder: &str, file: &str) -> Result<Reply, ApiErr
     let asset = asset.ok_or_else(ApiError::no_such_path)?;
     let reply = match request.accepts_gzip() {
         true => {
-            let bytes = assets::compressed(asset.text);
-            let bytes = bytes
-                .map_err(|error| ApiError::internal("internal_error", "Unexpected error occurred").caused_by(error))?;
+            let bytes = assets::compressed(asset.text).map_err(unexpected)?;
             let encoding = HeaderValue::from_static("gzip");
             Reply::file(asset.content_type, bytes).header(header::CONTENT_ENCODING, encoding)
         }
@@ -224,6 +221,6 @@ fn asset(request: &ApiRequest, folder: &str, file: &str) -> Result<Reply, ApiErr
         .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
 }
 
-fn unexpected(error: InvalidHeaderValue) -> ApiError {
+fn unexpected(error: impl Display) -> ApiError {
     ApiError::internal("internal_error", "Unexpected error occurred").caused_by(error)
 }

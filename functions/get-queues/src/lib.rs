@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::{
     clients::{
         aws::Aws,
-        queue::{QueueLength, QueueLengths},
+        queue::{QueueError, QueueLength, QueueLengths},
     },
     config::{ConfigError, Env},
     http::{
@@ -110,24 +110,26 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
         state.access.check(&request, Scope::RecordingsRead).await?;
         request.query.only(&[])?;
-        let mut queues = Vec::new();
-        for queue in &state.queues {
-            let length = async {
-                match &queue.url {
-                    Some(url) => state.lengths.of(url).await,
-                    None => Ok(QueueLength::default()),
-                }
-            };
-            let (length, dead) = tokio::try_join!(length, state.lengths.of(&queue.dead_letters_url))?;
-            queues.push(QueueState {
-                name: queue.name,
-                waiting: length.waiting,
-                delayed: length.delayed,
-                in_progress: length.in_progress,
-                dead_letters: dead.waiting + dead.delayed + dead.in_progress,
-            });
-        }
+        let queues = state.queues.iter().map(|queue| state_of(&state.lengths, queue));
+        let queues = futures_util::future::try_join_all(queues).await?;
         Ok((StatusCode::OK, Report { queues }))
     })
     .await
+}
+
+async fn state_of(lengths: &QueueLengths, queue: &DeployedQueue) -> Result<QueueState, QueueError> {
+    let length = async {
+        match &queue.url {
+            Some(url) => lengths.of(url).await,
+            None => Ok(QueueLength::default()),
+        }
+    };
+    let (length, dead) = tokio::try_join!(length, lengths.of(&queue.dead_letters_url))?;
+    Ok(QueueState {
+        name: queue.name,
+        waiting: length.waiting,
+        delayed: length.delayed,
+        in_progress: length.in_progress,
+        dead_letters: dead.waiting + dead.delayed + dead.in_progress,
+    })
 }

@@ -61,6 +61,9 @@ pub const REQUEST: &[ErrorCode] = &[
     ),
 ];
 
+const NO_KEYS: ErrorCode = error(500, "api_keys_not_configured", "The deployment has no usable API keys.");
+const KEYS_UNAVAILABLE: ErrorCode = transient(503, "api_keys_unavailable", "API keys can't be checked right now.");
+
 /// Errors of requests that need an API key.
 pub const KEY: &[ErrorCode] = &[
     error(
@@ -69,15 +72,12 @@ pub const KEY: &[ErrorCode] = &[
         "There is no valid API key or no valid token from LiveKit.",
     ),
     error(403, "forbidden", "The key lacks the scope that the message names."),
-    error(500, "api_keys_not_configured", "The deployment has no usable API keys."),
-    transient(503, "api_keys_unavailable", "API keys can't be checked right now."),
+    NO_KEYS,
+    KEYS_UNAVAILABLE,
 ];
 
 /// Errors of looking up who is signed in.
-pub const KEYS: &[ErrorCode] = &[
-    error(500, "api_keys_not_configured", "The deployment has no usable API keys."),
-    transient(503, "api_keys_unavailable", "API keys can't be checked right now."),
-];
+pub const KEYS: &[ErrorCode] = &[NO_KEYS, KEYS_UNAVAILABLE];
 
 /// Errors of requests by which the console changes something.
 pub const SESSION: &[ErrorCode] = &[error(
