@@ -9,7 +9,7 @@ use shared::{
 };
 
 use crate::{
-    ReconcileError, State, first_recent,
+    ReconcileError, SWEEP_EVERY, State, first_recent,
     work::{Fault, process_all},
 };
 
@@ -17,8 +17,6 @@ use crate::{
 const OVERLAP: SignedDuration = SignedDuration::from_hours(6);
 /// The last sweep is assumed to have listed every file that was written this long before it began.
 const SWEEP_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
-/// The minimum time between the starts of two sweeps.
-const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Lists one page of the keys of the last days. Objects that the round before has compared are not compared again.
 pub(crate) async fn recent(state: &State, at: &mut Checkpoint, after: Option<String>) -> Result<Step, ReconcileError> {
@@ -64,12 +62,14 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
         return Ok(false);
     };
     let is_new = at.objects.after.is_none();
-    let is_due = |began: Timestamp| at.began.duration_since(began) >= SWEEP_EVERY;
-    if is_new && !at.objects.began.is_none_or(is_due) || !at.failures.has_room() {
+    let can_retry_missed = at.objects.has_missed && at.failures.has_room();
+    let is_due = |began: Timestamp| can_retry_missed || at.began.duration_since(began) >= SWEEP_EVERY;
+    if is_new && !at.objects.began.is_none_or(is_due) {
         return Ok(false);
     }
     if is_new {
-        at.objects.before = at.objects.began.filter(|_| at.objects.is_first_over);
+        let missed = std::mem::take(&mut at.objects.has_missed);
+        at.objects.before = at.objects.began.filter(|_| at.objects.is_first_over && !missed);
         at.objects.began = Some(at.began);
         at.objects.ignored = IgnoredFiles::default();
     }

@@ -12,7 +12,7 @@ mod work;
 
 use std::time::{Duration, SystemTime};
 
-use jiff::{Timestamp, ToSpan, civil::Date};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use serde::Serialize;
 use shared::{
     calls::{Calls, CallsError, ReconcilerState},
@@ -28,6 +28,8 @@ use tokio::time::Instant;
 const REPORTED_DAYS: i32 = 30;
 /// The number of days before today that every round lists. Files and calls may arrive late, and folders may have dates of other time zones.
 const RECENT_DAYS: i32 = 3;
+/// The minimum time between the starts of two sweeps, unless there is room again for failures that were not listed.
+const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// Time reserved before the invocation's deadline for finishing the current step.
 const MARGIN: Duration = Duration::from_secs(60);
 /// How often the checkpoint is written. If an invocation is killed, at most this much work is repeated.

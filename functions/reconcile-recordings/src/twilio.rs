@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use shared::{
     calls::{TwilioRecording, TwilioUpdate},
     clients::twilio::{MediaPlace, PageQuery, Recording, RecordingSid, RecordingStatus, TwilioError},
-    reconcile::{Checkpoint, Step, Subject},
+    reconcile::{Checkpoint, Step, Subject, TwilioSweep},
     time::utc_day,
 };
 use tokio::time::Instant;
 
 use crate::{
-    MARGIN, ReconcileError, State,
+    MARGIN, ReconcileError, SWEEP_EVERY, State,
     bucket::report_outage,
     first_recent,
     work::{Fault, process_all},
@@ -22,6 +22,8 @@ use crate::{
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Twilio may need this long until the media of a completed recording is available.
 const MEDIA_DELAY: SignedDuration = SignedDuration::from_hours(1);
+/// Twilio's API finds calls of the last 13 months.
+const CALLS_KEPT: SignedDuration = SignedDuration::from_hours(13 * 30 * 24);
 /// Twilio keeps the metadata of deleted recordings for this many days.
 const KEPT_DAYS: i32 = 40;
 
@@ -60,8 +62,7 @@ pub(crate) async fn recent(
                 return Ok(Step::Days(Vec::new()));
             }
             let subject = Subject::TwilioDay(day);
-            at.failures
-                .add(subject, error.code(), error.user_message(), false, Timestamp::now());
+            at.fail(subject, error.code(), error.user_message(), false, Timestamp::now());
         }
     }
     Ok(match earlier {
@@ -85,9 +86,16 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
     {
         return Ok(false);
     }
+    let is_due = |began: Timestamp| at.failures.has_room() || at.began.duration_since(began) >= SWEEP_EVERY;
+    if at.twilio.is_first_over && at.twilio.has_missed && at.twilio.repeated.is_none_or(is_due) {
+        at.twilio = TwilioSweep {
+            repeated: Some(at.began),
+            deleted: std::mem::take(&mut at.twilio.deleted),
+            ..TwilioSweep::default()
+        };
+    }
     match at.twilio.is_first_over {
         true => sweep_deleted(state, at).await,
-        false if !at.failures.has_room() => Ok(false),
         false => sweep_all(state, at).await,
     }
 }
@@ -105,7 +113,8 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
     let subject = Subject::TwilioMonth(until);
     let next = match state.twilio.list(&query, deadline()).await {
         Ok(found) => {
-            if let Err(fault) = compare(state, at, &found.recordings, false).await {
+            let transcribe = at.twilio.repeated.is_some();
+            if let Err(fault) = compare(state, at, &found.recordings, transcribe).await {
                 return report_outage(at, fault, Step::Done).map(|_| false);
             }
             let next = found.next.filter(|_| !found.recordings.is_empty());
@@ -123,12 +132,10 @@ async fn sweep_all(state: &State, at: &mut Checkpoint) -> Result<bool, Reconcile
         Err(error) => {
             report_problem(at, &error);
             if at.twilio.page.take().is_some() && !at.failures.contains(&subject) {
-                at.failures
-                    .add(subject, error.code(), error.user_message(), false, Timestamp::now());
+                at.fail(subject, error.code(), error.user_message(), false, Timestamp::now());
                 return Ok(false);
             }
-            at.failures
-                .add(subject, error.code(), error.user_message(), false, Timestamp::now());
+            at.fail(subject, error.code(), error.user_message(), false, Timestamp::now());
             None
         }
     };
@@ -299,6 +306,8 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
         Some(phone) => (Some(phone), None),
         None => match state.twilio.number_of(&call_sid, Instant::now() + LOOKUP_TIMEOUT).await {
             Ok(number) => (Some(number.unwrap_or_default()), None),
+            // Twilio no longer has the call, so its number stays unknown.
+            Err(TwilioError::NotFound) if is_archived(&recording) => (Some(String::new()), None),
             Err(TwilioError::NotFound) => (None, Some(Fault::CallNotFound)),
             Err(error) => (None, Some(error.into())),
         },
@@ -336,6 +345,12 @@ fn is_recent(recording: &TwilioRecording) -> bool {
     let length = SignedDuration::from_secs(recording.duration.unwrap_or_default());
     let is_recent = |start: Timestamp| Timestamp::now().duration_since(start) < MEDIA_DELAY.saturating_add(length);
     recording.start_time.is_some_and(is_recent)
+}
+
+/// Whether Twilio may have archived the recording's call, which its API no longer finds then.
+fn is_archived(recording: &TwilioRecording) -> bool {
+    let is_old = |start: Timestamp| Timestamp::now().duration_since(start) > CALLS_KEPT;
+    recording.start_time.is_some_and(is_old)
 }
 
 fn deadline() -> Instant {

@@ -95,8 +95,7 @@ pub(crate) async fn process_all<T, F: Future<Output = Result<(), Fault>>>(
                 tracing::warn!(?subject, %fault, "not indexed; it will be retried");
                 // An outage of the table is not a failure of the item.
                 if !matches!(&fault, Fault::Calls(error) if error.is_outage()) {
-                    at.failures
-                        .add(subject, fault.code(), &fault.to_string(), transcribe, now);
+                    at.fail(subject, fault.code(), &fault.to_string(), transcribe, now);
                 }
                 outage = outage.or(Some(fault).filter(Fault::is_outage));
             }

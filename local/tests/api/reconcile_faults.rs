@@ -116,6 +116,56 @@ async fn unreadable_objects_block_nothing_and_are_retried_at_growing_intervals()
 }
 
 #[tokio::test]
+async fn more_failures_than_the_list_holds_stop_nothing_and_are_all_indexed_once_access_is_granted() {
+    let stack = TestStack::empty().await;
+    for number in 0..250 {
+        stack.put_object(&key(15103455686, ago(24 * 40 + number)), b"sound");
+    }
+    // It sorts behind all others.
+    stack.put_object("egress-recordings/meeting.mp4", b"sound");
+    let router = stack.stack.aws.router();
+    let proxy = serve(router.layer(from_fn_with_state("15103455686".to_owned(), forbid))).await;
+    let through = |(name, value): (&str, &str)| match name {
+        "AWS_ENDPOINT_URL" => (name.to_owned(), proxy.clone()),
+        _ => (name.to_owned(), value.to_owned()),
+    };
+    let environment: Env = stack.stack.environment.iter().map(through).collect();
+    for _ in 0..2 {
+        round_with(
+            &environment,
+            RoundLimits {
+                objects: 100,
+                ..RoundLimits::default()
+            },
+        )
+        .await;
+        assert_eq!(list(&stack, "").await.len(), 1);
+        assert_eq!(report(&stack).await["bucket_complete"], true);
+    }
+    round_with(&environment, RoundLimits::default()).await;
+    assert_eq!(report(&stack).await["not_indexed"], 200);
+
+    // The list is retried, and the sweep then finds the others, although a day has not passed.
+    round(&stack).await;
+    let total = stack.get("/recordings?include_total=true").await.body["total"].clone();
+    assert_eq!(total, 251);
+    assert_eq!(report(&stack).await["not_indexed"], 0);
+    round(&stack).await;
+    assert_eq!(report(&stack).await["objects"], 0, "nothing is read again");
+}
+
+#[tokio::test]
+async fn the_number_of_a_call_that_twilio_has_archived_stays_unknown_without_a_failure() {
+    let stack = TestStack::empty().await;
+    stack.stack.twilio.add(recording(1, ago(24 * 400)));
+    for _ in 0..2 {
+        round(&stack).await;
+        assert_eq!(list(&stack, "").await[0]["phone"], Value::Null);
+        assert_eq!(report(&stack).await["not_indexed"], 0);
+    }
+}
+
+#[tokio::test]
 async fn a_large_bucket_is_swept_over_many_rounds_and_recent_keys_come_first() {
     let stack = TestStack::empty().await;
     for number in 0..23 {

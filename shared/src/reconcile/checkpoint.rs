@@ -3,7 +3,10 @@
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::{failures::Failures, report::Report};
+use super::{
+    failures::{Failures, Subject},
+    report::Report,
+};
 
 /// Where the next run continues, and the state that is kept between rounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +32,22 @@ pub struct Checkpoint {
     pub failures: Failures,
     /// The report of the current round so far.
     pub report: Report,
+}
+
+impl Checkpoint {
+    /// Adds something that failed to the list of failures. If the list is full, a later sweep finds it again.
+    pub fn fail(&mut self, subject: Subject, code: &str, reason: &str, transcribe: bool, now: Timestamp) {
+        let is_object = matches!(subject, Subject::S3Key(_));
+        if self.failures.add(subject, code, reason, transcribe, now) {
+            return;
+        }
+        match is_object {
+            true => self.objects.has_missed = true,
+            false => self.twilio.has_missed = true,
+        }
+        let reason = "More failed than the list of failures holds. The next sweep reads everything again.";
+        self.report.problem("failures_not_listed", reason.to_owned());
+    }
 }
 
 /// The steps of a round, in this order.
@@ -62,6 +81,9 @@ pub struct ObjectSweep {
     pub before: Option<Timestamp>,
     /// The key after which the sweep continues; `None` between two sweeps.
     pub after: Option<String>,
+    /// Whether objects failed that the list of failures had no room for. The next sweep compares all keys then.
+    #[serde(default)]
+    pub has_missed: bool,
     /// Files that are not recordings.
     pub ignored: super::report::IgnoredFiles,
 }
@@ -75,6 +97,12 @@ pub struct TwilioSweep {
     pub until: Option<Date>,
     /// In the first sweep: the next page of that month.
     pub page: Option<String>,
+    /// Whether recordings failed that the list of failures had no room for. All months are read again then.
+    #[serde(default)]
+    pub has_missed: bool,
+    /// When the months were last begun again. Recordings that are found completed are then transcribed as in the last days.
+    #[serde(default)]
+    pub repeated: Option<Timestamp>,
     /// The daily sweep for deleted recordings.
     #[serde(default)]
     pub deleted: DaySweep,

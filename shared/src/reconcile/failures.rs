@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-/// The maximum number of entries. A sweep over old recordings pauses at a page whose failures might not fit.
+/// The maximum number of entries. What fails beyond it is found again by a sweep.
 const MAX_FAILURES: usize = 200;
 /// This many attempts are made in consecutive rounds; after that the pauses grow.
 const ATTEMPTS_WITHOUT_PAUSE: u32 = 3;
@@ -60,7 +60,7 @@ impl Failures {
         self.0.iter().any(|failure| failure.subject == *subject)
     }
 
-    /// Whether there is room for the failures of one more page.
+    /// Whether most of the list is free, so that failures which were not listed may be tried again.
     pub fn has_room(&self) -> bool {
         self.0.len() < MAX_FAILURES / 2
     }
@@ -76,8 +76,8 @@ impl Failures {
         self.0.iter().filter(is_due).cloned().collect()
     }
 
-    /// Adds a failure, or counts one more attempt of a known one.
-    pub fn add(&mut self, subject: Subject, code: &str, reason: &str, transcribe: bool, now: Timestamp) {
+    /// Adds a failure, or counts one more attempt of a known one. Returns `false` if the list is full.
+    pub(super) fn add(&mut self, subject: Subject, code: &str, reason: &str, transcribe: bool, now: Timestamp) -> bool {
         let reason: String = reason.chars().take(300).collect();
         let known = self.0.iter_mut().find(|failure| failure.subject == subject);
         if let Some(failure) = known {
@@ -94,7 +94,10 @@ impl Failures {
                 next_try: now,
                 transcribe,
             });
+        } else {
+            return false;
         }
+        true
     }
 
     /// Removes an entry after a successful retry.

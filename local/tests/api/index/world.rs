@@ -11,6 +11,8 @@ pub(super) struct World {
     pub(super) files: Vec<(usize, i64)>,
     pub(super) failures: Vec<(usize, i64)>,
     pub(super) calls: Vec<TwilioCall>,
+    /// A file that can never be read.
+    pub(super) unreadable: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +38,13 @@ pub(super) enum Change {
     /// Somebody has what the file contains now transcribed.
     FileTranscribed(usize),
     TwilioTranscribed(usize),
+    /// The file can no longer, or again, be read.
+    Readable(usize, bool),
+    /// The reconciler runs, while these sources deny access to their lists.
+    Round {
+        bucket_denied: bool,
+        twilio_denied: bool,
+    },
 }
 
 /// A change, the number of changes after which its event arrives, and how often the event arrives.
@@ -55,13 +64,15 @@ pub(super) fn world() -> impl Strategy<Value = World> {
         proptest::collection::vec(place(), 1..5),
         proptest::collection::vec(place(), 0..3),
         proptest::collection::vec(call, 0..4),
+        proptest::option::weighted(0.3, 0..4_usize),
     )
-        .prop_map(|(dispatches, interactions, files, failures, calls)| World {
+        .prop_map(|(dispatches, interactions, files, failures, calls, unreadable)| World {
             dispatches,
             interactions,
             files,
             failures,
             calls,
+            unreadable,
         })
 }
 
@@ -87,6 +98,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..3_usize, any::<bool>()).prop_map(|(call, completed)| Change::Twilio(call, completed)),
         2 => (0..4_usize).prop_map(Change::FileTranscribed),
         1 => (0..3_usize).prop_map(Change::TwilioTranscribed),
+        2 => (0..4_usize, any::<bool>()).prop_map(|(file, readable)| Change::Readable(file, readable)),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(bucket_denied, twilio_denied)| Change::Round { bucket_denied, twilio_denied }),
     ];
     proptest::collection::vec((change, 0..6_usize, 0..3_usize), 1..24)
 }
