@@ -20,12 +20,14 @@ use shared::{
     config::{ConfigError, Env},
     reconcile::{Checkpoint, Days, ObjectSweep, Report, Step, Subject, TwilioSweep},
     time::utc_day,
-    transcription::AutoTranscribe,
+    transcription::{AutoTranscribe, LostJobs},
 };
 use tokio::time::Instant;
 
 /// The report covers this many days before today.
 const REPORTED_DAYS: i32 = 30;
+/// The maximum number of lost transcription jobs that a run sends again.
+const LOST_JOBS: i32 = 500;
 /// The number of days before today that every round lists. Files and calls may arrive late, and folders may have dates of other time zones.
 const RECENT_DAYS: i32 = 3;
 /// The minimum time between the starts of two sweeps, unless there is room again for failures that were not listed.
@@ -63,6 +65,7 @@ pub struct State {
     twilio: Twilio,
     /// Present if completed recordings are transcribed automatically.
     auto_transcribe: Option<AutoTranscribe>,
+    lost_jobs: LostJobs,
     limits: RoundLimits,
 }
 
@@ -80,6 +83,7 @@ impl State {
             bucket: RecordingsBucket::from_env(env, &aws)?,
             twilio: Twilio::from_env(env, &aws)?,
             auto_transcribe: AutoTranscribe::from_env(env, &aws)?,
+            lost_jobs: LostJobs::from_env(env, &aws)?,
             limits,
         };
         state.twilio.preload().await;
@@ -116,6 +120,14 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<RoundProgress
         Some(at) if at.step != Step::Done => at,
         last => next_round(last),
     };
+    match state.lost_jobs.send_again(LOST_JOBS).await {
+        Ok(sent) => at.report.jobs_sent_again += sent,
+        Err(error) => {
+            tracing::warn!(%error, "lost transcription jobs could not be sent again");
+            let reason = format!("Lost transcription jobs could not be sent again: {error}.");
+            at.report.problem("jobs_not_sent", reason);
+        }
+    }
     let mut days: Days = read(state, ReconcilerState::Days).await?.unwrap_or_default();
     let stored_days = days.clone();
     let mut written = Instant::now();

@@ -269,7 +269,7 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
         // Storing parts is progress, so this does not count as a failed attempt.
         PipelineOutcome::OutOfTime(lease, true) => {
             transcriber.queue.send(&job, Duration::ZERO).await?;
-            Ok(transcriber.transcripts.requeue(&lease, REQUEUED_VALID).await?)
+            Ok(transcriber.transcripts.requeue(&lease, &job, REQUEUED_VALID).await?)
         }
         PipelineOutcome::OutOfTime(lease, false) => {
             let failure = Failure::transient(
@@ -333,8 +333,7 @@ async fn egress_recording(state: &State, dispatch: &DispatchId) -> Result<CallRe
 /// Ends the lease on an object that was overwritten, and queues what the call has now.
 async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Failure) -> Result<(), BoxError> {
     let Transcriber { queue, transcripts, .. } = &state.transcriber;
-    let (RecordingId::Egress(dispatch), Some(resolver), Some(overwritten)) =
-        (&job.recording, &state.resolver, &job.object)
+    let (RecordingId::Egress(_), Some(resolver), Some(overwritten)) = (&job.recording, &state.resolver, &job.object)
     else {
         return Ok(transcripts.fail(lease, failure).await?);
     };
@@ -347,15 +346,15 @@ async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Fa
             size: Some(info.size),
         };
         let id = TranscriptId::new(&AudioId::Object(written.clone()), &Variant::of(&job.options));
-        // Stored before the index points to the new object, so that a request sees a queued job. If this worker is killed, the lease check that it
-        // sent before it began continues.
-        transcripts.queue(&id, REQUEUED_VALID, dispatch.as_str(), false).await?;
-        index_object(&resolver.calls, &resolver.bucket, &overwritten.key, None).await?;
         let job = Job {
             attempts: job.attempts + 1,
             object: Some(written),
             ..job.clone()
         };
+        // Stored before the index points to the new object, so that a request sees a queued job. If this worker is killed, the lease check that it
+        // sent before it began continues.
+        transcripts.queue(&id, REQUEUED_VALID, &job, false).await?;
+        index_object(&resolver.calls, &resolver.bucket, &overwritten.key, None).await?;
         queue.send(&job, Duration::ZERO).await?;
     }
     Ok(transcripts.fail(lease, failure).await?)
@@ -402,6 +401,7 @@ async fn retry_or_fail(transcriber: &Transcriber, lease: Lease, job: Job, failur
         .retry_after
         .unwrap_or_default()
         .max(FIRST_PAUSE * (1 << job.attempts.min(5)));
-    transcriber.queue.send(&Job { attempts, ..job }, pause).await?;
-    Ok(transcriber.transcripts.requeue(&lease, REQUEUED_VALID).await?)
+    let job = Job { attempts, ..job };
+    transcriber.queue.send(&job, pause).await?;
+    Ok(transcriber.transcripts.requeue(&lease, &job, REQUEUED_VALID).await?)
 }

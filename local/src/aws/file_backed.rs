@@ -77,7 +77,7 @@ impl<S: StatefulService> FileBacked<S> {
     }
 }
 
-/// Whether an operation changes the stored state. SQS messages are not stored.
+/// Whether an operation changes the stored state. SQS messages are stored elsewhere.
 fn changes_state(operation: &str) -> bool {
     let reads = ["Get", "BatchGet", "Describe", "List", "Validate"];
     let messages = [

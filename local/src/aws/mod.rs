@@ -7,6 +7,8 @@ mod event_bus;
 mod faults;
 mod file_backed;
 mod identity;
+mod messages;
+mod permissions;
 mod query;
 mod response;
 mod s3;
@@ -20,7 +22,10 @@ pub use error::Error;
 pub use faults::Faults;
 pub use identity::{
     ACCESS_KEY_ID, ACCOUNT_ID, REGION, SECRET_ACCESS_KEY, SIGNER_ACCESS_KEY_ID, SIGNER_SECRET_ACCESS_KEY,
+    function_access_key,
 };
+pub use messages::StoredMessage;
+pub use permissions::{Permissions, Use};
 pub use server::Aws;
 pub use service::Service;
 pub use storage::{DatabaseKind, Lock, Storage};

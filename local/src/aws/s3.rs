@@ -17,7 +17,11 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
-use super::{error::Error, identity::KEY_PAIRS, query::query};
+use super::{
+    error::Error,
+    identity::{KEY_PAIRS, secret_of},
+    query::query,
+};
 
 /// The headers of a cross-origin response that a web page may read.
 const EXPOSED_HEADERS: &str =
@@ -183,8 +187,7 @@ struct Keys;
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let pair = KEY_PAIRS.iter().find(|(id, _)| *id == access_key);
-        pair.map(|(_, secret)| SecretKey::from(*secret)).ok_or_else(|| {
+        secret_of(access_key).map(SecretKey::from).ok_or_else(|| {
             let known = KEY_PAIRS.map(|(id, _)| id).join(", ");
             s3_error!(InvalidAccessKeyId, "The local S3 knows the access keys {known} only.")
         })

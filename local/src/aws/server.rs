@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,6 +26,8 @@ use super::{
     faults::{self, Faults},
     file_backed::FileBacked,
     identity::REGION,
+    messages::{Messages, StoredMessage},
+    permissions::Permissions,
     response::{json_error, json_response},
     s3::{self, S3},
     service::{Service, operation_of, service_of},
@@ -44,11 +46,13 @@ struct Inner {
     dynamodb: DynamoDb,
     secrets: FileBacked<SecretsManagerService>,
     queues: FileBacked<SqsService>,
+    messages: Messages,
     faults: Faults,
     calls: Mutex<HashMap<(Service, String), usize>>,
     requests: AtomicU64,
     bus: EventBus,
     message_sent: Arc<Notify>,
+    permissions: OnceLock<Permissions>,
 }
 
 impl Aws {
@@ -66,11 +70,13 @@ impl Aws {
             },
             secrets: FileBacked::open(SecretsManagerService::new(), dir.join("secrets.json")).await?,
             queues: FileBacked::open(SqsService::new(), dir.join("sqs.json")).await?,
+            messages: Messages::open(dir.join("messages.jsonl"))?,
             faults: Faults::default(),
             calls: Mutex::default(),
             requests: AtomicU64::default(),
             bus: EventBus::default(),
             message_sent: Arc::default(),
+            permissions: OnceLock::new(),
         })))
     }
 
@@ -79,10 +85,31 @@ impl Aws {
         Router::new().fallback(handle).with_state(self.clone())
     }
 
-    /// Writes all unsaved state for a clean shutdown. Messages in queues are not saved.
+    /// Takes the messages that were in queues when the process before ended.
+    pub fn take_messages(&self) -> Vec<StoredMessage> {
+        self.0.messages.take()
+    }
+
+    /// Removes from the disk the messages that were taken, after they were sent again.
+    pub fn forget_taken_messages(&self) -> Result<(), Error> {
+        self.0.messages.compact()
+    }
+
+    /// Writes all unsaved state for a clean shutdown.
     pub async fn save(&self) -> Result<(), Error> {
         self.0.secrets.save().await?;
         self.0.queues.save().await
+    }
+
+    /// From now on compares requests with these policies. Without them, and for access keys without a policy, everything is allowed.
+    pub fn enforce(&self, permissions: Permissions) {
+        // A stack has one template.
+        let _ = self.0.permissions.set(permissions);
+    }
+
+    /// The policies that are enforced.
+    pub fn permissions(&self) -> Option<&Permissions> {
+        self.0.permissions.get()
     }
 
     /// Simulated outages.
@@ -147,8 +174,21 @@ async fn route(aws: &Aws, request: Request) -> Response {
         return faults::response(service, status);
     }
     if service == Service::S3 {
+        let permissions = aws.0.permissions.get();
+        if let Some(denied) = permissions.and_then(|permissions| permissions.check(service, &operation, &parts, &[])) {
+            return denied;
+        }
+        let reads_object = matches!(operation.as_str(), "GetObject" | "HeadObject");
+        let signed = parts.clone();
         let path = parts.uri.path().to_owned();
         let response = aws.0.s3.answer(Request::from_parts(parts, body)).await;
+        if reads_object
+            && response.status() == StatusCode::NOT_FOUND
+            && permissions.is_some_and(|permissions| permissions.hides_missing_objects(&signed))
+        {
+            let message = "Access Denied: without s3:ListBucket S3 does not tell that an object is missing";
+            return s3::error(StatusCode::FORBIDDEN, "AccessDenied", message);
+        }
         if response.status().is_success() {
             let number = aws.0.requests.load(Ordering::Relaxed);
             aws.0.bus.send_object_event(&operation, &path, number);
@@ -163,13 +203,24 @@ async fn route(aws: &Aws, request: Request) -> Response {
         let message = format!("The body must arrive whole and be at most {JSON_BODY_LIMIT} bytes.");
         return json_error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message);
     };
+    let permissions = aws.0.permissions.get();
+    if let Some(denied) = permissions.and_then(|permissions| permissions.check(service, &operation, &parts, &body)) {
+        return denied;
+    }
     match service {
         Service::SecretsManager => {
             let (status, body) = aws.0.secrets.answer(&parts, body, &operation).await;
             json_response(status, body)
         }
         Service::Sqs => {
+            let request = body.clone();
             let (status, body) = aws.0.queues.answer(&parts, body, &operation).await;
+            if status.is_success()
+                && let Err(error) = aws.0.messages.record(&operation, &request, &body)
+            {
+                let message = format!("The message is not on disk: {error}");
+                return json_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServiceError", &message);
+            }
             if operation.starts_with("SendMessage") {
                 aws.0.message_sent.notify_waiters();
             }

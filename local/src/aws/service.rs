@@ -27,7 +27,7 @@ pub(super) fn service_of(parts: &Parts) -> Result<Service, String> {
         .and_then(|target| target.to_str().ok())
     {
         Some(target) => target.split('.').next().map(str::to_owned),
-        None => scope_service(parts),
+        None => credential_scope(parts).and_then(|scope| scope.split('/').nth(3).map(str::to_owned)),
     };
     // A request without target and signature can only be a link to an object, or a mistake, which S3 rejects.
     match name.as_deref() {
@@ -40,20 +40,21 @@ pub(super) fn service_of(parts: &Parts) -> Result<Service, String> {
     }
 }
 
-/// SERVICE in the credential scope `KEY/DATE/REGION/SERVICE/aws4_request` of the signature in the header or the query string.
-fn scope_service(parts: &Parts) -> Option<String> {
+/// The credential scope `KEY/DATE/REGION/SERVICE/aws4_request` of the signature in the header or the query string.
+pub(super) fn credential_scope(parts: &Parts) -> Option<String> {
     let header = parts
         .headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let scope = match header {
-        Some(value) => value.split_once("Credential=")?.1.split(',').next()?.to_owned(),
-        None => query(parts)
-            .find(|(name, _)| name == "X-Amz-Credential")?
-            .1
-            .into_owned(),
-    };
-    scope.split('/').nth(3).map(str::to_owned)
+    match header {
+        Some(value) => Some(value.split_once("Credential=")?.1.split(',').next()?.to_owned()),
+        None => Some(
+            query(parts)
+                .find(|(name, _)| name == "X-Amz-Credential")?
+                .1
+                .into_owned(),
+        ),
+    }
 }
 
 pub(super) fn operation_of(service: Service, parts: &Parts) -> String {

@@ -11,7 +11,7 @@ use super::error::Error;
 /// Where the state is stored.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    /// The folder of the state, which is created if it does not exist. It contains `s3/`, `secrets.json`, `sqs.json` and, for a database in a
+    /// The folder of the state, which is created if it does not exist. It contains `s3/`, `secrets.json`, `sqs.json`, `messages.jsonl` and, for a database in a
     /// file, `dynamodb.sqlite`.
     pub dir: PathBuf,
     /// Where the tables are stored.
@@ -38,7 +38,10 @@ impl Storage {
     /// Deletes the state of earlier runs in the folder, and no other files.
     pub fn delete(&self) -> Result<(), Error> {
         let database = ["dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm"];
-        for name in ["s3", "secrets.json", "sqs.json"].iter().chain(&database) {
+        for name in ["s3", "secrets.json", "sqs.json", "messages.jsonl"]
+            .iter()
+            .chain(&database)
+        {
             let path = self.dir.join(name);
             let deleted = match path.is_dir() {
                 true => std::fs::remove_dir_all(&path),

@@ -81,12 +81,19 @@ pub async fn created_at(aws: &Aws) -> Result<Timestamp> {
     Ok(Timestamp::from_second(created.secs())?)
 }
 
+/// The tables of template.yaml with their names.
+pub fn tables() -> Result<Vec<(Table, &'static str)>> {
+    let tables = template::tables(TEMPLATE)?.into_iter();
+    tables
+        .map(|table| table_name(&table).map(|name| (table, name)))
+        .collect()
+}
+
 /// Creates the tables of template.yaml that do not exist, and returns their names.
 pub async fn create_tables(dynamodb: &aws_sdk_dynamodb::Client) -> Result<Vec<&'static str>> {
     let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
     let mut created = Vec::new();
-    for table in template::tables(TEMPLATE)? {
-        let name = table_name(&table)?;
+    for (table, name) in tables()? {
         if !known.iter().any(|known| known == name) {
             create_table(dynamodb, name, &table).await?;
             created.push(name);

@@ -23,8 +23,20 @@ use transcribe_recording as transcribe;
 use transcription_worker as worker;
 use twilio_callback as callback;
 
+use crate::aws::function_access_key;
+
 /// The result of a function for events.
 pub type Delivered = Result<Value, Box<dyn Error + Send + Sync>>;
+
+/// The environment of a function: with its own access key, which has only its permissions.
+pub(super) fn own_environment(env: &Env, function: &str) -> Env {
+    let access_key = function_access_key(function);
+    let own = env.iter().map(|(name, value)| match name {
+        "AWS_ACCESS_KEY_ID" => (name, access_key.as_str()),
+        _ => (name, value),
+    });
+    own.collect()
+}
 
 /// The states of all functions.
 pub struct Functions {
@@ -55,35 +67,36 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Starts all functions with these variables.
+    /// Starts all functions with these variables, each with an access key of its own.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let of = |function: &str| own_environment(env, function);
         Ok(Self {
-            console: console::State::from_env(env).await?,
-            draw_waveform: draw_waveform::State::from_env(env).await?,
-            get_completeness: completeness::State::from_env(env).await?,
-            get_daily_report: daily_report::State::from_env(env).await?,
-            get_docs: docs::State::from_env(env).await?,
-            get_egress_transcript: egress_transcript::State::from_env(env).await?,
-            get_queues: get_queues::State::from_env(env).await?,
-            get_recording: get::State::from_env(env).await?,
-            get_transcript: transcript::State::from_env(env).await?,
-            get_usage: usage::State::from_env(env).await?,
-            index_interaction: index_interaction::State::from_env(env).await?,
+            console: console::State::from_env(&of("console")).await?,
+            draw_waveform: draw_waveform::State::from_env(&of("draw-waveform")).await?,
+            get_completeness: completeness::State::from_env(&of("get-completeness")).await?,
+            get_daily_report: daily_report::State::from_env(&of("get-daily-report")).await?,
+            get_docs: docs::State::from_env(&of("get-docs")).await?,
+            get_egress_transcript: egress_transcript::State::from_env(&of("get-egress-transcript")).await?,
+            get_queues: get_queues::State::from_env(&of("get-queues")).await?,
+            get_recording: get::State::from_env(&of("get-recording")).await?,
+            get_transcript: transcript::State::from_env(&of("get-transcript")).await?,
+            get_usage: usage::State::from_env(&of("get-usage")).await?,
+            index_interaction: index_interaction::State::from_env(&of("index-interaction")).await?,
             index_recording: match env.optional("RECORDINGS_BUCKET") {
-                Some(_) => Some(index::State::from_env(env).await?),
+                Some(_) => Some(index::State::from_env(&of("index-recording")).await?),
                 None => None,
             },
-            list_recordings: list::State::from_env(env).await?,
-            list_twilio_recordings: list_twilio::State::from_env(env).await?,
-            livekit_webhook: livekit::State::from_env(env).await?,
-            reconcile_recordings: reconcile::State::from_env(env).await?,
-            open_share: open_share::State::from_env(env).await?,
-            record_interaction: interaction::State::from_env(env).await?,
-            share_recording: share_recording::State::from_env(env).await?,
-            transcribe_egress: transcribe_egress::State::from_env(env).await?,
-            transcribe_recording: transcribe::State::from_env(env).await?,
-            transcription_worker: worker::State::from_env(env).await?,
-            twilio_callback: callback::State::from_env(env).await?,
+            list_recordings: list::State::from_env(&of("list-recordings")).await?,
+            list_twilio_recordings: list_twilio::State::from_env(&of("list-twilio-recordings")).await?,
+            livekit_webhook: livekit::State::from_env(&of("livekit-webhook")).await?,
+            reconcile_recordings: reconcile::State::from_env(&of("reconcile-recordings")).await?,
+            open_share: open_share::State::from_env(&of("open-share")).await?,
+            record_interaction: interaction::State::from_env(&of("record-interaction")).await?,
+            share_recording: share_recording::State::from_env(&of("share-recording")).await?,
+            transcribe_egress: transcribe_egress::State::from_env(&of("transcribe-egress")).await?,
+            transcribe_recording: transcribe::State::from_env(&of("transcribe-recording")).await?,
+            transcription_worker: worker::State::from_env(&of("transcription-worker")).await?,
+            twilio_callback: callback::State::from_env(&of("twilio-callback")).await?,
         })
     }
 

@@ -5,6 +5,7 @@ pub mod demo_data;
 mod events;
 pub mod functions;
 mod invocations;
+mod permissions;
 mod queues;
 mod settings;
 
@@ -91,6 +92,8 @@ impl Stack {
         for source in template::queues(TEMPLATE)? {
             sources.push((queues::create(&clients.sqs(), &source).await?, source));
         }
+        queues::restore(&clients.sqs(), aws.take_messages(), &sources).await?;
+        aws.forget_taken_messages()?;
         let urls: HashMap<String, String> = sources
             .iter()
             .map(|(url, source)| (source.queue.clone(), url.clone()))
@@ -127,6 +130,7 @@ impl Stack {
                 .as_ref()
                 .map_or(demo::WHISPER_API_KEY, |api| &api.api_key),
         };
+        aws.enforce(permissions::permissions(&environment, &account::tables()?)?);
         let fresh = account::create(&clients, &credentials).await?;
         if !settings.empty {
             let demo_time = match settings.demo_time {
@@ -151,8 +155,10 @@ impl Stack {
             invocations.start(functions.clone(), timeouts.collect());
             for (url, source) in sources {
                 let (stop, stopped) = watch::channel(false);
+                // Lambda reads a function's queue with the function's permissions.
+                let own = functions::own_environment(&environment, &source.function);
                 let tasks = vec![queues::drive(
-                    clients.sqs(),
+                    shared::clients::aws::Aws::from_env(&own)?.sqs(),
                     url,
                     source,
                     aws.message_sent(),

@@ -14,6 +14,7 @@ use aws_sdk_sqs::{
     types::{Message, MessageSystemAttributeName, QueueAttributeName},
 };
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, watch},
@@ -21,7 +22,7 @@ use tokio::{
 };
 
 use super::functions::Functions;
-use crate::template::QueueSource;
+use crate::{aws::StoredMessage, template::QueueSource};
 
 /// Concurrent invocations per queue.
 const CONCURRENCY: usize = 4;
@@ -61,6 +62,31 @@ pub(super) async fn create(client: &Client, source: &QueueSource) -> Result<Stri
         .send()
         .await?;
     Ok(queue.queue_url().ok_or("a queue without a URL")?.to_owned())
+}
+
+/// Sends the messages again that were in the queues when the process before ended. A message that was received too often is a dead letter.
+pub(super) async fn restore(
+    client: &Client,
+    messages: Vec<StoredMessage>,
+    sources: &[(String, QueueSource)],
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    for message in messages {
+        let is_source = |(url, _): &&(String, QueueSource)| url.rsplit('/').next() == Some(&message.queue);
+        let is_dead = |(url, _): &&(String, QueueSource)| dead_letters(url).rsplit('/').next() == Some(&message.queue);
+        let url = match sources.iter().find(is_source) {
+            Some((url, source)) if i64::from(message.receives) < source.max_receives => url.clone(),
+            Some((url, _)) => dead_letters(url),
+            None => match sources.iter().find(is_dead) {
+                Some((url, _)) => dead_letters(url),
+                // A queue that the template no longer has.
+                None => continue,
+            },
+        };
+        let delay = message.due.duration_since(Timestamp::now()).as_secs().clamp(0, 900);
+        let send = client.send_message().queue_url(url).message_body(message.body);
+        send.delay_seconds(delay as i32).send().await?;
+    }
+    Ok(())
 }
 
 /// Delivers the messages of a queue until `stopped`, and then waits for those in progress.

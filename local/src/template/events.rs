@@ -21,6 +21,8 @@ pub struct QueueSource {
     pub timeout: Duration,
     /// The maximum number of messages per invocation.
     pub batch_size: i32,
+    /// The name of its dead-letter queue in the template.
+    pub dead_letters: String,
     /// The number of deliveries after which a message goes to the dead-letter queue.
     pub max_receives: i64,
 }
@@ -51,6 +53,7 @@ pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
                     .get("Properties")?
                     .get("RedrivePolicy")
             });
+            let dead_letters = arn_of(redrive.and_then(|redrive| redrive.get("deadLetterTargetArn")));
             let max_receives = redrive.and_then(|redrive| redrive.get("maxReceiveCount")?.as_integer());
             queues.push(QueueSource {
                 queue: queue.to_owned(),
@@ -59,12 +62,25 @@ pub fn queues(yaml: &str) -> Result<Vec<QueueSource>, TemplateError> {
                 batch_size: batch_size
                     .and_then(|size| i32::try_from(size.as_integer()?).ok())
                     .unwrap_or(10),
+                dead_letters: dead_letters
+                    .ok_or_else(|| TemplateError(format!("{queue} needs a RedrivePolicy with a deadLetterTargetArn")))?
+                    .to_owned(),
                 max_receives: max_receives
                     .ok_or_else(|| TemplateError(format!("{queue} needs a RedrivePolicy with a maxReceiveCount")))?,
             });
         }
     }
     Ok(queues)
+}
+
+/// The log groups of a SAM template, by their names in it.
+///
+/// # Errors
+/// When the text is not YAML.
+pub fn log_groups(yaml: &str) -> Result<Vec<String>, TemplateError> {
+    let documents = load(yaml)?;
+    let groups = resources(documents.first(), "AWS::Logs::LogGroup");
+    Ok(groups.map(|(name, _)| name.to_owned()).collect())
 }
 
 /// An EventBridge rule with a queue as its target.

@@ -3,12 +3,14 @@
 mod cors;
 mod events;
 mod function;
+mod policies;
 mod routes;
 mod tables;
 mod yaml;
 
 pub use cors::{CorsConfiguration, cors};
-pub use events::{QueueSource, Rule, Schedule, queues, rules, schedules};
+pub use events::{QueueSource, Rule, Schedule, log_groups, queues, rules, schedules};
+pub use policies::{Condition, Operator, Policy, Statement, Values, policies};
 pub use routes::{Route, routes};
 pub use tables::{Index, Key, Projection, Table, tables};
 pub use yaml::TemplateError;

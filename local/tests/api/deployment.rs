@@ -43,6 +43,20 @@ fn for_each_resource(check: impl Fn(&str, &[&Mapping<'_>])) {
     }
 }
 
+/// The same for each function and its role together.
+fn for_each_function(check: impl Fn(&str, &[&Mapping<'_>])) {
+    let documents = Yaml::load_from_str(TEMPLATE).unwrap();
+    let resources = documents[0].get("Resources").unwrap();
+    for_each_resource(|name, found| {
+        let Some(role) = resources.get(format!("{name}Role").as_str()) else {
+            return;
+        };
+        let mut found = found.to_vec();
+        mappings(role, &mut found);
+        check(name, &found);
+    });
+}
+
 fn statements<'a, 'b>(found: &'b [&'a Mapping<'a>]) -> impl Iterator<Item = &'b &'a Mapping<'a>> {
     found.iter().filter(|mapping| text(mapping, "Effect") == Some("Allow"))
 }
@@ -120,7 +134,7 @@ fn deleting_the_stack_keeps_the_record_of_who_called() {
 /// Lambda ends a chain of messages after 16 invocations, unless the function says `RecursiveLoop: Allow`.
 #[test]
 fn exactly_the_functions_that_send_to_their_own_queue_allow_recursive_loops() {
-    for_each_resource(|name, found| {
+    for_each_function(|name, found| {
         let received: Vec<_> = found.iter().filter_map(|it| text(it, "Queue")).collect();
         let sends = statements(found).filter(|it| actions(it).contains("sqs:SendMessage"));
         let has_loop = sends

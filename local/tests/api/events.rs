@@ -132,6 +132,11 @@ async fn every_example_event_is_processed_by_its_function() {
         settings.environment.push(("RECORDINGS_AUTH".into(), "required".into()));
     })
     .await;
+    process_every_example_event(&stack).await;
+}
+
+/// Processes each event with its function and checks the response.
+pub(crate) async fn process_every_example_event(stack: &TestStack) {
     let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
     // First, so that a transcript and a report exist for the requests.
     for ((function, event), answer) in EVENTS.iter().zip([

@@ -4,9 +4,17 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
-use local::{demo, stack::account::TRANSCRIPTS_TABLE, standins::twilio::Recording};
+use local::{
+    demo,
+    stack::{Settings, Stack, account::TRANSCRIPTS_TABLE},
+    standins::twilio::Recording,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::{
+    clients::{aws::Aws, queue::QueueLengths},
+    transcripts::Transcripts,
+};
 
 use crate::{
     jobs::finished,
@@ -138,4 +146,141 @@ async fn a_job_that_waits_for_a_day_takes_few_deliveries_and_is_never_overdue() 
     let age = Timestamp::now().duration_since(Timestamp::from_millisecond(noted).unwrap());
     assert!(age.unsigned_abs() < Duration::from_secs(20 * 60), "{age}");
     assert_eq!(stack.stack.whisper.calls(), 0);
+}
+
+/// An item of a job, in this state, of which nothing was noted for `age`.
+async fn put_job(stack: &TestStack, state: &str, age: SignedDuration) {
+    let now = Timestamp::now();
+    let job = json!({"recording_sid": SID}).to_string();
+    let until = if state == "queued" {
+        now + MINUTE * 300
+    } else {
+        now - age
+    };
+    let write = stack.aws().dynamodb().put_item().table_name(TRANSCRIPTS_TABLE);
+    let write = write
+        .item("id", AttributeValue::S(format!("twilio#{SID}#default")))
+        .item("state", AttributeValue::S(state.into()))
+        .item("queued_by", AttributeValue::S(String::new()))
+        .item("lease_until", number(until))
+        .item("noted_at", number(now - age))
+        .item("job", AttributeValue::S(job))
+        .item("job_list", AttributeValue::S("open".into()));
+    write.send().await.unwrap();
+}
+
+async fn round(stack: &TestStack) -> Value {
+    let url = format!(
+        "{}/2015-03-31/functions/reconcile-recordings/invocations",
+        stack.stack.aws_url
+    );
+    assert_eq!(reqwest::Client::new().post(url).send().await.unwrap().status(), 200);
+    stack.get("/reports/completeness").await.body["jobs_sent_again"].clone()
+}
+
+#[tokio::test]
+async fn the_reconciler_sends_quiet_jobs_again() {
+    // A lost message, and a worker that was killed and whose lease check is lost.
+    for state in ["queued", "in_progress"] {
+        let stack = TestStack::empty().await;
+        stack.stack.twilio.add(spoken());
+        put_job(&stack, state, MINUTE * 19).await;
+        assert_eq!(round(&stack).await, 0, "a job that is delayed by SQS may still come");
+        put_job(&stack, state, MINUTE * 21).await;
+        assert_eq!(round(&stack).await, 1, "{state}");
+        assert_eq!(finished(&stack, STATUS).await.body["status"], "completed", "{state}");
+        assert_eq!(round(&stack).await, 0);
+        assert_eq!(stack.stack.whisper.calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_are_queued_waiting_or_failed_are_found_as_long_as_they_have_not_ended() {
+    let stack = TestStack::empty().await;
+    let in_an_hour = Timestamp::now() + MINUTE * 60;
+    let transcripts = Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
+    let quiet = async || transcripts.quiet_jobs(in_an_hour, 10).await.unwrap().len();
+    // The recording is not there, and the job waits for it.
+    let body = json!({"recording_sid": SID, "wait": true});
+    post(&stack, body).await;
+    assert_eq!(quiet().await, 1);
+    stack.stack.twilio.add(spoken());
+    let worker = Worker::with_usual_parts(&stack).await;
+    worker.deliver(&json!({"recording_sid": SID})).await;
+    assert_eq!(quiet().await, 0, "completed");
+}
+
+#[tokio::test]
+async fn a_job_that_ends_every_worker_is_given_up_after_five_times() {
+    let stack = TestStack::empty().await;
+    put_job(&stack, "queued", MINUTE * 21).await;
+    let transcripts = Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
+    let mut now = Timestamp::now();
+    for times in 1..=5 {
+        let quiet = transcripts.quiet_jobs(now, 10).await.unwrap();
+        assert_eq!(quiet.len(), 1, "{times}");
+        transcripts.note_sent_again(&quiet[0], now).await.unwrap();
+        now += MINUTE * 21;
+    }
+    assert_eq!(transcripts.quiet_jobs(now, 10).await.unwrap().len(), 0);
+    let status = stack.get(STATUS).await.body;
+    assert_eq!(status["code"], "transcription_interrupted", "{status}");
+}
+
+#[tokio::test]
+async fn a_queued_job_survives_a_stack_that_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = || Settings::new(dir.path().to_owned());
+    let killed = Stack::start(Settings {
+        aws_only: true,
+        ..settings()
+    });
+    let killed = killed.await.unwrap();
+    let job = json!({"recording_sid": SID}).to_string();
+    let queue = killed
+        .environment
+        .required("TRANSCRIPTION_QUEUE_URL")
+        .unwrap()
+        .to_owned();
+    let sqs = Aws::from_env(&killed.environment).unwrap().sqs();
+    for delay in [0, 900] {
+        let send = sqs
+            .send_message()
+            .queue_url(&queue)
+            .message_body(&job)
+            .delay_seconds(delay);
+        send.send().await.unwrap();
+    }
+    let done = sqs.send_message().queue_url(&queue).message_body("done").send().await;
+    done.unwrap();
+    let received = sqs
+        .receive_message()
+        .queue_url(&queue)
+        .max_number_of_messages(10)
+        .send()
+        .await
+        .unwrap();
+    let done = received
+        .messages()
+        .iter()
+        .find(|message| message.body() == Some("done"))
+        .unwrap();
+    let delete = sqs
+        .delete_message()
+        .queue_url(&queue)
+        .receipt_handle(done.receipt_handle().unwrap());
+    delete.send().await.unwrap();
+    // Neither stopped nor saved.
+    drop(killed);
+
+    let again = Stack::start(settings()).await.unwrap();
+    again.twilio.add(spoken());
+    while again.whisper.calls() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let lengths = QueueLengths::new(&Aws::from_env(&again.environment).unwrap());
+    let delayed = lengths.of(&queue).await.unwrap().delayed;
+    // The worker's lease check may be delayed, too.
+    assert!((1..=2).contains(&delayed), "{delayed}");
+    again.stop().await.unwrap();
 }

@@ -26,6 +26,7 @@ mod lost_messages;
 mod memory;
 mod pages;
 mod parts;
+mod permissions;
 mod program;
 mod queues;
 mod race;

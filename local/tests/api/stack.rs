@@ -9,6 +9,7 @@ use std::{
 
 use axum::Router;
 use local::{
+    aws::Permissions,
     demo,
     serve::Reach,
     stack::{Settings, Stack, account},
@@ -162,6 +163,16 @@ impl TestStack {
     /// The calls table with the functions' configuration.
     pub(crate) fn calls(&self) -> Calls {
         Calls::from_env(&self.stack.environment, &self.aws()).expect("the stack's environment is complete")
+    }
+}
+
+impl Drop for TestStack {
+    /// No function may have made a request that its policy does not allow, even if the test did not see its error.
+    fn drop(&mut self) {
+        let denied = self.stack.aws.permissions().map(Permissions::denied);
+        if !std::thread::panicking() {
+            assert_eq!(denied.unwrap_or_default(), Vec::<String>::new());
+        }
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Report {
     pub twilio_recordings_indexed: u64,
     /// Rows that were corrected, because their media no longer exists.
     pub rows_repaired: u64,
+    /// Transcription jobs whose messages were lost, and that were sent again.
+    #[serde(default)]
+    pub jobs_sent_again: u64,
     /// The number of failures: listed things that could not be indexed.
     pub not_indexed: u64,
     /// The failures, with the times of their retries.
@@ -123,6 +126,7 @@ impl Report {
             twilio_recordings: 0,
             twilio_recordings_indexed: 0,
             rows_repaired: 0,
+            jobs_sent_again: 0,
             not_indexed: 0,
             failures: Vec::new(),
             bucket_complete: None,

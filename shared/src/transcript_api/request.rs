@@ -264,7 +264,7 @@ impl<'a> TranscriptRequest<'a> {
                     // The worker has more time. If the job can't be sent, the lease expires and the next request starts again.
                     let sent = transcriber.queue.send(job, Duration::ZERO).await;
                     sent.map_err(EnqueueError::from)?;
-                    transcriber.transcripts.requeue(&lease, QUEUED_VALID).await?;
+                    transcriber.transcripts.requeue(&lease, job, QUEUED_VALID).await?;
                     return Ok(None);
                 }
                 PipelineOutcome::Failed(lease, failure, _) => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::vocabulary::Vocabulary;
 use crate::{
     clients::{
@@ -75,8 +77,34 @@ pub async fn enqueue(
 ) -> Result<(), EnqueueError> {
     queue.send(job, Duration::ZERO).await?;
     let id = TranscriptId::new(audio, &Variant::of(&job.options));
-    transcripts
-        .queue(&id, valid, job.dispatch(), job.again_since.is_some())
-        .await?;
+    transcripts.queue(&id, valid, job, job.again_since.is_some()).await?;
     Ok(())
+}
+
+/// Finds jobs whose messages are lost, and sends them again.
+pub struct LostJobs {
+    queue: Queue,
+    transcripts: Transcripts,
+}
+
+impl LostJobs {
+    /// Reads `TRANSCRIPTION_QUEUE_URL` and `TRANSCRIPTS_TABLE`.
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            queue: Queue::from_env(env, aws)?,
+            transcripts: Transcripts::from_env(env, aws)?,
+        })
+    }
+
+    /// Sends at most `limit` jobs again, and returns how many.
+    pub async fn send_again(&self, limit: i32) -> Result<u64, EnqueueError> {
+        let now = Timestamp::now();
+        let quiet = self.transcripts.quiet_jobs(now, limit).await?;
+        for quiet in &quiet {
+            // The message first: one too many finds a transcript or a lease.
+            self.queue.send(&quiet.job, Duration::ZERO).await?;
+            self.transcripts.note_sent_again(quiet, now).await?;
+        }
+        Ok(quiet.len() as u64)
+    }
 }

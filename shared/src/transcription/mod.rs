@@ -15,7 +15,7 @@ mod whole;
 mod work;
 
 pub use adopt::{AdoptError, first_transcript_state, transcript_state};
-pub use enqueue::{AutoTranscribe, EnqueueError, QUEUED_VALID, enqueue};
+pub use enqueue::{AutoTranscribe, EnqueueError, LostJobs, QUEUED_VALID, enqueue};
 pub use error::OVERWRITTEN;
 pub use media::Origin;
 pub use pipeline::{PipelineOutcome, estimated_seconds};

@@ -21,12 +21,18 @@ use super::{
 use crate::clients::{
     aws::causes,
     dynamodb::{get_number, get_text, number, text},
+    queue::Job,
 };
 
 /// The maximum size of the text in one item, in bytes. DynamoDB's limit for an item is 400 KB.
 const MAX_TEXT_BYTES: usize = 350_000;
 /// How long a stored part is kept for the next lease of its run: as long as SQS retains a message.
 const PART_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// The partition of the index `by-job` with all jobs that have not ended.
+const OPEN_JOBS: &str = "open";
+/// A job is sent again this often. One that ends five workers without a result would end every worker.
+const MAX_SENT_AGAIN: i64 = 5;
 
 /// A margin after the expiry of a lease, for the difference between clocks.
 pub const LEASE_OVER: Duration = Duration::from_secs(5);
@@ -51,6 +57,15 @@ pub struct Lease {
     has_transcript: bool,
 }
 
+/// A job of which nothing has been noted for a while.
+#[derive(Debug)]
+pub struct QuietJob {
+    id: TranscriptId,
+    /// The job as it was queued last.
+    pub job: Job,
+    noted_at: i64,
+}
+
 /// The result of [`Transcripts::claim`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClaimResult {
@@ -58,6 +73,10 @@ pub enum ClaimResult {
     Granted(Lease),
     /// The caller must not transcribe, because of this state.
     Refused(TranscriptState),
+}
+
+fn job_text(job: &Job) -> Result<String, TranscriptsError> {
+    serde_json::to_string(job).map_err(|error| TranscriptsError(error.to_string()))
 }
 
 impl Lease {
@@ -122,7 +141,8 @@ impl Transcripts {
         }
         let mut write = self.update(
             id,
-            "SET #state = :in_progress, lease_until = :until, lease_owner = :owner, run = if_not_exists(run, :owner) ADD #version :one",
+            "SET #state = :in_progress, lease_until = :until, noted_at = :until, lease_owner = :owner, \
+             run = if_not_exists(run, :owner) ADD #version :one",
             &condition,
         );
         if policy.queued {
@@ -163,13 +183,13 @@ impl Transcripts {
         }
     }
 
-    /// Stores that `id` is in the queue, for at most `valid`, for this dispatch (empty for a Twilio recording), unless a worker holds the lease,
-    /// its message is not overdue, or it is completed and is not to be replaced.
+    /// Stores that the job of `id` is in the queue, for at most `valid`, unless a worker holds the lease, its message is not overdue, or it is
+    /// completed and is not to be replaced.
     pub async fn queue(
         &self,
         id: &TranscriptId,
         valid: Duration,
-        dispatch: &str,
+        job: &Job,
         replace: bool,
     ) -> Result<(), TranscriptsError> {
         let now = Timestamp::now();
@@ -181,11 +201,14 @@ impl Transcripts {
         let write = self
             .update(
                 id,
-                "SET #state = :queued, lease_until = :until, noted_at = :now, queued_by = :dispatch REMOVE lease_owner",
+                "SET #state = :queued, lease_until = :until, noted_at = :now, queued_by = :dispatch, job = :job, job_list = :open \
+                 REMOVE lease_owner, times_sent_again",
                 &condition,
             )
+            .expression_attribute_values(":job", text(&job_text(job)?))
+            .expression_attribute_values(":open", text(OPEN_JOBS))
             .expression_attribute_values(":overdue", number(overdue_before(now)))
-            .expression_attribute_values(":dispatch", text(dispatch))
+            .expression_attribute_values(":dispatch", text(job.dispatch()))
             .expression_attribute_values(":queued", text("queued"))
             .expression_attribute_values(":completed", text("completed"))
             .expression_attribute_values(":failed", text("failed"))
@@ -211,7 +234,7 @@ impl Transcripts {
         let restore = self
             .update(
                 id,
-                "SET #state = :completed REMOVE lease_until, queued_by",
+                "SET #state = :completed REMOVE lease_until, queued_by, job, job_list",
                 &format!("{queued} AND attribute_exists(completed_at)"),
             )
             .expression_attribute_values(":completed", text("completed"))
@@ -224,7 +247,7 @@ impl Transcripts {
         let end = self
             .update(
                 id,
-                "SET #state = :unqueued, lease_until = :over REMOVE queued_by",
+                "SET #state = :unqueued, lease_until = :over REMOVE queued_by, job, job_list",
                 queued,
             )
             .expression_attribute_values(":unqueued", text("unqueued"))
@@ -236,14 +259,16 @@ impl Transcripts {
     }
 
     /// Gives the lease back to the queue, where the job waits for at most `valid`.
-    pub async fn requeue(&self, lease: &Lease, valid: Duration) -> Result<(), TranscriptsError> {
+    pub async fn requeue(&self, lease: &Lease, job: &Job, valid: Duration) -> Result<(), TranscriptsError> {
         let now = Timestamp::now();
         let write = self
             .update(
                 &lease.id,
-                "SET #state = :queued, lease_until = :until, noted_at = :now REMOVE lease_owner",
+                "SET #state = :queued, lease_until = :until, noted_at = :now, job = :job, job_list = :open REMOVE lease_owner",
                 HELD,
             )
+            .expression_attribute_values(":job", text(&job_text(job)?))
+            .expression_attribute_values(":open", text(OPEN_JOBS))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":queued", text("queued"))
             .expression_attribute_values(":until", number((now + valid).as_millisecond()))
@@ -259,17 +284,73 @@ impl Transcripts {
         let write = self
             .update(
                 &lease.id,
-                "SET #state = :failed, code = :code, message = :message, retryable = :retryable REMOVE lease_owner, lease_until",
+                "SET #state = :failed, code = :code, message = :message, retryable = :retryable \
+                 REMOVE lease_owner, lease_until, job, job_list",
                 HELD,
             )
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":failed", text(if lease.has_transcript { "completed" } else { "failed" }))
+            .expression_attribute_values(
+                ":failed",
+                text(if lease.has_transcript { "completed" } else { "failed" }),
+            )
             .expression_attribute_values(":code", text(&failure.code))
             .expression_attribute_values(":message", text(&failure.message))
             .expression_attribute_values(":retryable", AttributeValue::Bool(failure.retryable))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
         condition_met(write.send().await)?;
+        Ok(())
+    }
+
+    /// The jobs of which nothing was noted since they became overdue, at most `limit`: their messages may be lost, or the worker that held their
+    /// lease was killed and its lease check is lost.
+    pub async fn quiet_jobs(&self, now: Timestamp, limit: i32) -> Result<Vec<QuietJob>, TranscriptsError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by-job")
+            .key_condition_expression("job_list = :open AND noted_at < :overdue")
+            .expression_attribute_values(":open", text(OPEN_JOBS))
+            .expression_attribute_values(":overdue", number(overdue_before(now)))
+            .limit(limit);
+        let items = query.send().await?.items.unwrap_or_default();
+        let jobs = items.iter().filter_map(|item| {
+            Some(QuietJob {
+                id: TranscriptId::from_key(get_text(item, "id")?),
+                job: serde_json::from_str(&get_text(item, "job")?).ok()?,
+                noted_at: get_number(item, "noted_at")?,
+            })
+        });
+        Ok(jobs.collect())
+    }
+
+    /// Stores that a quiet job was sent again. After the fifth time without a result the job is given up.
+    pub async fn note_sent_again(&self, quiet: &QuietJob, now: Timestamp) -> Result<(), TranscriptsError> {
+        let update = |expression: &str, condition: &str| {
+            let update = self.client.update_item().table_name(&self.table);
+            update
+                .key("id", text(quiet.id.as_str()))
+                .update_expression(expression)
+                .condition_expression(condition)
+                .expression_attribute_values(":open", text(OPEN_JOBS))
+        };
+        let note = update(
+            "SET noted_at = :now ADD times_sent_again :one",
+            "job_list = :open AND noted_at = :noted",
+        )
+        .expression_attribute_values(":now", number(now.as_millisecond()))
+        .expression_attribute_values(":one", number(1))
+        .expression_attribute_values(":noted", number(quiet.noted_at))
+        .return_values(ReturnValue::UpdatedNew);
+        let noted = note.send().await;
+        let sent = noted.as_ref().ok().and_then(|answer| answer.attributes.as_ref());
+        let sent = sent.and_then(|attributes| get_number(attributes, "times_sent_again"));
+        if condition_met(noted)? && sent.unwrap_or_default() >= MAX_SENT_AGAIN {
+            // It then reads as interrupted, and the next request starts it again.
+            let end = update("SET lease_until = :over REMOVE job, job_list", "job_list = :open");
+            condition_met(end.expression_attribute_values(":over", number(0)).send().await)?;
+        }
         Ok(())
     }
 

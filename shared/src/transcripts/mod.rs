@@ -23,7 +23,7 @@ mod table;
 pub mod usage;
 
 pub use error::TranscriptsError;
-pub use lease::{ClaimPolicy, ClaimResult, LEASE_OVER, Lease};
+pub use lease::{ClaimPolicy, ClaimResult, LEASE_OVER, Lease, QuietJob};
 pub use model::{
     AudioId, Coverage, Failure, GIVEN_UP, INTERRUPTED, Peaks, Progress, Speech, StoredPart, Transcript, TranscriptId,
     TranscriptState, Variant,

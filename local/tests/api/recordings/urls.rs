@@ -175,7 +175,10 @@ async fn an_expired_url_is_rejected() {
 
 #[tokio::test]
 async fn urls_are_signed_by_the_signer_if_configured_or_else_by_the_function() {
-    for (signer, id) in [(account::SIGNER_SECRET, "local-signer/"), ("", "local/")] {
+    for (signer, id) in [
+        (account::SIGNER_SECRET, "local-signer/"),
+        ("", "local-function-get-recording/"),
+    ] {
         let stack = TestStack::with_environment([("SIGNER_SECRET", signer)]).await;
         stack.put_object(KEY, b"sound");
         let body = stack.get(&format!("/recordings/{ID}?expires_in=604800")).await.body;

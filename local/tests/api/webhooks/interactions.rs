@@ -144,26 +144,26 @@ async fn an_invalid_interaction_is_rejected_with_the_reason() {
     answer(keyless).await.recordings_error(401, "unauthorized");
 }
 
+/// Sends events to EventBridge.
+pub(super) async fn put_events(stack: &TestStack, body: &Value) -> Value {
+    let request = reqwest::Client::new()
+        .post(&stack.stack.aws_url)
+        .header("x-amz-target", "AWSEvents.PutEvents");
+    let answer = request.body(body.to_string()).send().await.unwrap();
+    answer.json().await.unwrap()
+}
+
 #[tokio::test]
 async fn interaction_events_are_indexed_and_an_invalid_one_blocks_nothing() {
     let stack = TestStack::empty().await;
-    let put = |entries: Value| {
-        let request = reqwest::Client::new()
-            .post(&stack.stack.aws_url)
-            .header("x-amz-target", "AWSEvents.PutEvents");
-        async move {
-            let answer = request
-                .body(json!({"Entries": entries}).to_string())
-                .send()
-                .await
-                .unwrap();
-            answer.json::<Value>().await.unwrap()
-        }
-    };
     let entry = |detail: &str| json!({"Source": "crm", "DetailType": "interaction.updated", "Detail": detail});
     let poison = json!({"status": "COMPLETED"}).to_string();
     let report = json!({"dispatch_id": ID, "customer_name": "Louis Smith", "something": 1}).to_string();
-    let answer = put(json!([entry("{"), entry(&poison), entry(&report)])).await;
+    let answer = put_events(
+        &stack,
+        &json!({"Entries": [entry("{"), entry(&poison), entry(&report)]}),
+    )
+    .await;
     assert_eq!(answer["FailedEntryCount"], 1);
     assert_eq!(answer["Entries"][0]["ErrorCode"], "MalformedDetail");
     let mut rows = Vec::new();

@@ -206,3 +206,41 @@ fn egress(status: &str) -> Value {
         "fileResults": [{"filename": KEY, "size": "5"}],
     }})
 }
+
+/// All senders report one call.
+pub(crate) async fn everyone_reports(stack: &TestStack) {
+    let interaction = json!({"interaction_id": "i-1", "phone": "+15103455686", "start_time": "2025-08-08T11:44:39Z"});
+    assert!(report_interaction(stack, interaction.clone()).await.status.is_success());
+    let detail = json!({"interaction_id": "i-1", "status": "COMPLETED"}).to_string();
+    let entry = json!({"Source": "crm", "DetailType": "interaction.updated", "Detail": detail});
+    interactions::put_events(stack, &json!({"Entries": [entry]})).await;
+    let is_reported = async || {
+        let mut rows = list(stack, "interaction_id=i-1").await;
+        rows.extend(list(stack, "interaction_id=i-1&has_recording=false").await);
+        rows.iter().any(|row| row["status"] == "COMPLETED")
+    };
+    while !is_reported().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let body = egress("EGRESS_COMPLETE");
+    livekit(stack, &body, &body).await;
+    stack.put_object(KEY, b"sound");
+    livekit(stack, &body, &body).await;
+    stack.stack.twilio.add_call(CALL_SID, "+15103455686");
+    let reported = twilio(stack, "", &completed(), demo::AUTH_TOKEN).await;
+    assert_eq!(reported.status, 200, "{}", reported.body);
+}
+
+/// Twilio reports that a call is being recorded.
+pub(crate) async fn recording_begins(stack: &TestStack, call_sid: &str, recording_sid: &str, at: jiff::Timestamp) {
+    let start = at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string();
+    let parameters = [
+        ("AccountSid", demo::ACCOUNT_SID),
+        ("CallSid", call_sid),
+        ("RecordingSid", recording_sid),
+        ("RecordingStatus", "in-progress"),
+        ("RecordingStartTime", &start),
+    ];
+    let reported = twilio(stack, "", &parameters, demo::AUTH_TOKEN).await;
+    assert_eq!(reported.status, 200, "{}", reported.body);
+}
