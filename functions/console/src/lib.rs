@@ -35,7 +35,7 @@ impl State {
         let state = Self {
             keys: Access::required(env, &aws)?,
             reading_is_open: matches!(Access::for_recordings(env, &aws)?, Access::Open),
-            presign: Presign::from_env(env, &aws),
+            presign: Presign::from_env(env, &aws)?,
         };
         state.keys.preload().await;
         Ok(state)

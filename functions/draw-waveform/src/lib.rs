@@ -52,7 +52,7 @@ impl State {
         params(("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686")),
         responses((status = 200, description = "The waveform.", body = Peaks)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "storage", "database", "waveform"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "storage", "archived", "database", "waveform"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -67,6 +67,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             waveform(&state.transcripts, &source, request.deadline).await
         };
         let found = resolver.find_version(&id).await?.ok_or_else(recording_not_found)?;
+        let found = http::readable(found)?;
         let mut drawn = draw(&found).await;
         if drawn.as_ref().is_err_and(|failure| failure.code == OVERWRITTEN) {
             let found = resolver.find_overwritten(&id, &found.recording).await?;

@@ -32,7 +32,7 @@ pub(crate) fn stable_url(id: &DispatchId) -> String {
         ),
         responses((status = 302, description = "The recording is at `Location`.", headers(("Location" = String, description = "A presigned URL.")))),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "signer", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "signer", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -48,6 +48,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         };
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
         let found = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let found = http::readable(found)?;
         let presigner = storage.presign.presigner(EXPIRES_IN).await?;
         let url = presigner.presign_for(request.method().as_str(), &found.recording.key, is_download)?;
         Reply::redirect(&url).map_err(|error| {

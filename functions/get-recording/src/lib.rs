@@ -37,7 +37,7 @@ impl State {
     /// Reads the environment and fetches the secrets.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
-        let storage = match (Resolver::from_env(env, &aws)?, Presign::from_env(env, &aws)) {
+        let storage = match (Resolver::from_env(env, &aws)?, Presign::from_env(env, &aws)?) {
             (Some(resolver), Some(presign)) => Some(Storage { resolver, presign }),
             _ => None,
         };
@@ -121,7 +121,7 @@ impl From<Call> for KnownCall {
         ),
         responses((status = 200, description = "The URLs.", body = Recording)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "signer", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "signer", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -139,6 +139,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let expires_in = request.query.integer("expires_in", 3600, 1..=MAX_EXPIRES_IN)?;
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
         let found = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let found = http::readable(found)?;
         let key = found.recording.key;
         let presigner = storage.presign.presigner(expires_in).await?;
         let recording = Recording {

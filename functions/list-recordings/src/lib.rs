@@ -54,7 +54,7 @@ impl State {
         let state = Self {
             access: Access::for_recordings(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
-            presign: Presign::from_env(env, &aws),
+            presign: Presign::from_env(env, &aws)?,
             twilio: env.optional("TWILIO_BASE_URL").unwrap_or(DEFAULT_BASE_URL).to_owned(),
         };
         tokio::join!(state.access.preload(), async {
@@ -278,7 +278,8 @@ fn boolean(query: &Query, name: &'static str) -> Result<Option<bool>, ApiError> 
 
 fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignError> {
     let mut recordings = Vec::with_capacity(1);
-    if let Some(key) = &call.s3_key {
+    let is_archived = call.is_archived();
+    if let Some(key) = call.s3_key.as_ref().filter(|_| !is_archived) {
         recordings.push(Recorded::LiveKit {
             recording_url: presigner.presign(key)?,
             stable_url: DispatchId::parse(&call.dispatch_id).map(|id| format!("/recordings/{id}/audio")),
@@ -300,7 +301,7 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
             ..
         }) => (Some("livekit"), Some(recording_url.clone()), Some(expires_at.clone())),
         Some(Recorded::Twilio { recording_url, .. }) => (Some("twilio"), recording_url.clone(), None),
-        None => (None, None, None),
+        None => (is_archived.then_some("livekit"), None, None),
     };
     let time = |time: Option<Timestamp>| time.map(to_millis);
     Ok(Row {

@@ -40,7 +40,7 @@ impl State {
     /// Reads the environment and fetches the secret.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
-        let storage = match (Resolver::from_env(env, &aws)?, Presign::from_env(env, &aws)) {
+        let storage = match (Resolver::from_env(env, &aws)?, Presign::from_env(env, &aws)?) {
             (Some(resolver), Some(presign)) => Some(Storage { resolver, presign }),
             _ => None,
         };
@@ -77,7 +77,7 @@ struct Found<'a> {
         params(("token" = String, Path, description = "The token of the share.", pattern = "^[0-9a-f]{32}$", example = "60303ae22b998861bce3b28f33eec1be")),
         responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
         security(()),
-        extensions(("x-errors" = json!(["share_page"]))),
+        extensions(("x-errors" = json!(["share_page", "archived"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -111,7 +111,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     request_body(content = page::PasscodeForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
     security(()),
-    extensions(("x-errors" = json!(["share_page", "share_passcode"]))),
+    extensions(("x-errors" = json!(["share_page", "archived", "share_passcode"]))),
 )]
 pub async fn with_passcode() {}
 
@@ -130,7 +130,7 @@ pub async fn with_passcode() {}
     ),
     responses((status = 302, description = "The recording is at `Location`.", headers(("Location" = String, description = "A presigned URL.")))),
     security(()),
-    extensions(("x-errors" = json!(["share_page"]))),
+    extensions(("x-errors" = json!(["share_page", "archived"]))),
 )]
 pub async fn shared_audio() {}
 
@@ -151,6 +151,7 @@ async fn find<'a>(state: &'a State, token: &ShareToken) -> Result<Found<'a>, Api
         && recording.recording.etag == share.recording.etag
         && object.etag == share.recording.etag;
     match is_same {
+        true if object.is_archived => Err(http::recording_archived()),
         true => Ok(Found {
             share,
             recording,

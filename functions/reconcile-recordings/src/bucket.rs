@@ -68,7 +68,8 @@ pub(crate) async fn sweep(state: &State, at: &mut Checkpoint) -> Result<bool, Re
         return Ok(false);
     }
     if is_new {
-        let missed = std::mem::take(&mut at.objects.has_missed);
+        let missed = std::mem::take(&mut at.objects.has_missed) || !at.objects.knows_archived;
+        at.objects.knows_archived = true;
         at.objects.before = at.objects.began.filter(|_| at.objects.is_first_over && !missed);
         at.objects.began = Some(at.began);
         at.objects.ignored = IgnoredFiles::default();

@@ -83,7 +83,7 @@ impl State {
         request_body = NewShare,
         responses((status = 201, description = "The share.", body = CreatedShare)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "body", "missing", "value", "storage", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "body", "missing", "value", "storage", "archived", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -110,6 +110,7 @@ async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Re
         .find_version(&dispatch)
         .await?
         .ok_or_else(recording_not_found)?;
+    let found = http::readable(found)?;
     let passcode = wanted.passcode.as_deref().map(PasscodeHash::new).transpose()?;
     let (token, now) = (ShareToken::random()?, Timestamp::now());
     let share = Share {

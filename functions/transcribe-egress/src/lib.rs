@@ -69,7 +69,7 @@ impl State {
             (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "database", "queue", "transcription"]))),
+        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "archived", "database", "queue", "transcription"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -126,6 +126,7 @@ async fn outcome(
     let post = TranscriptRequest::new(request, ErrorFormat::Recordings, wanted, job, audio);
     match post.stored(&state.transcriber, known).await? {
         Stored::Answers(outcome) => Ok(outcome),
+        Stored::Pending(_) if found.is_archived => Err(http::recording_archived()),
         Stored::Pending(known) => {
             let source = RecordingSource::egress(&resolver.bucket, found);
             post.transcribe_or_enqueue(&state.transcriber, &source, &known).await

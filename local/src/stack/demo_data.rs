@@ -113,6 +113,7 @@ pub async fn index_call(calls: &Calls, call: &Call) -> Result<()> {
         size: call.size.unwrap_or(1),
         etag: call.etag.clone(),
         modified: None,
+        is_archived: false,
     };
     let recording = RecordingKey {
         key: key.clone(),

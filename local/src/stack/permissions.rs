@@ -44,6 +44,7 @@ fn values(environment: &Env, tables: &[(Table, &str)]) -> Result<Values, Templat
     let conditions = [
         ("HasBucket", environment.optional("RECORDINGS_BUCKET").is_some()),
         ("HasSigner", true),
+        ("HasBucketAccount", false),
         // The local bucket is not encrypted.
         ("HasRecordingsKey", false),
     ];

@@ -63,6 +63,11 @@ impl Call {
     }
 
     /// Whether there is a recording to play.
+    pub fn is_archived(&self) -> bool {
+        self.s3_key.is_some() && self.recording_error.is_some()
+    }
+
+    /// Whether there is a recording, by LiveKit or by Twilio.
     pub fn is_playable(&self) -> bool {
         self.s3_key.is_some() || self.twilio.iter().any(TwilioRecording::is_completed)
     }

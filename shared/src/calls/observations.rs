@@ -42,6 +42,9 @@ pub(super) struct ObservedObject {
     pub(super) usable: bool,
     pub(super) size: Option<i64>,
     pub(super) etag: Option<String>,
+    /// Whether it must be restored from an archive before it can be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) archived: bool,
     /// The `sequencer` of the newest S3 event that was processed.
     pub(super) sequencer: Option<String>,
     /// The values that the deployment's patterns found in the name. Absent in items of version 0.1, which knew only the documented form.

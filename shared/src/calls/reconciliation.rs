@@ -57,7 +57,8 @@ impl Calls {
                 // Some S3-compatible stores list no ETags.
                 let same_etag = object.info.etag.is_none() || known.etag == object.info.etag;
                 let same_file = known.size == Some(object.info.size) && same_etag;
-                known.usable && same_file && known.name(&object.key) == object.name
+                let same_place = known.archived == object.info.is_archived;
+                known.usable && same_file && same_place && known.name(&object.key) == object.name
             })
         };
         let unknown = ids.iter().zip(objects).filter(|(id, object)| !is_known(id, object));

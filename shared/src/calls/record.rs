@@ -97,6 +97,7 @@ impl Calls {
             let object = ObservedObject {
                 usable: found.is_some(),
                 size: found.as_ref().map(|found| found.size),
+                archived: found.as_ref().is_some_and(|found| found.is_archived),
                 etag: found.and_then(|found| found.etag),
                 sequencer: sequencer.map(str::to_owned).or(processed),
                 name: Some(recording.name.clone()),
@@ -152,6 +153,7 @@ impl Calls {
                     usable: true,
                     size: Some(object.size),
                     etag: object.etag.clone(),
+                    archived: object.is_archived,
                     sequencer: None,
                     name: None,
                 });

@@ -39,6 +39,8 @@ pub struct CallRecording {
     pub call: Option<Call>,
     /// The recording.
     pub recording: RecordingRef,
+    /// Whether it must be restored from an archive before it can be read.
+    pub is_archived: bool,
 }
 
 impl CallRecording {
@@ -49,6 +51,7 @@ impl CallRecording {
             size: call.size,
         };
         Some(Self {
+            is_archived: call.is_archived(),
             call: Some(call),
             recording,
         })
@@ -104,6 +107,7 @@ impl Resolver {
             Err(_) => tracing::warn!("recording found but not written to the index in time"),
         }
         Ok(Some(CallRecording {
+            is_archived: found.is_archived,
             call: known,
             recording: RecordingRef {
                 key: found.key.clone(),

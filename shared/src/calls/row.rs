@@ -9,6 +9,9 @@ use super::{
 };
 use crate::ids::DispatchId;
 
+/// Why a recording that exists can't be played.
+const ARCHIVED: &str = "The recording is archived in S3 Glacier and must be restored before it can be played.";
+
 impl CallItem {
     /// The item's row and its position in a list. `None` if the item has an owner.
     pub(super) fn row(&self) -> Option<(Call, Option<ListPosition>)> {
@@ -33,7 +36,7 @@ impl CallItem {
         };
         let mut began = pattern.as_ref().map(|pattern| pattern.unix);
         let (mut number, mut failure) = (pattern.map(|pattern| pattern.phone), None);
-        let (mut has_transcript, mut twilio_transcribed) = (false, false);
+        let (mut has_transcript, mut twilio_transcribed, mut archived) = (false, false, false);
         for (id, observations) in self.observations() {
             let name = item_id::name(id);
             failure = failure.or(observations.failure.as_ref().and_then(|failure| failure.value.as_str()));
@@ -43,6 +46,7 @@ impl CallItem {
                     call.s3_key = Some(name.to_owned());
                     call.size = object.size;
                     call.etag.clone_from(&object.etag);
+                    archived = object.archived;
                     has_transcript = observations.has_transcript();
                     began = unix.or(began);
                 } else {
@@ -95,6 +99,9 @@ impl CallItem {
             call.recording_error = failure
                 .map(str::to_owned)
                 .or_else(|| Some(call.twilio.first()?.missing_reason()));
+        }
+        if archived {
+            call.recording_error = Some(ARCHIVED.to_owned());
         }
         let reported = self
             .observations()

@@ -1,7 +1,11 @@
 //! The S3 bucket that LiveKit egress writes recordings to.
 
 use aws_sdk_s3::{
-    Client, error::SdkError, operation::list_objects_v2::ListObjectsV2Error, primitives::DateTime, types::Object,
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::list_objects_v2::ListObjectsV2Error,
+    primitives::DateTime,
+    types::{Object, ObjectStorageClass, OptionalObjectAttributes, RequestPayer, RestoreStatus, StorageClass},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -25,6 +29,8 @@ pub struct ObjectInfo {
     pub etag: Option<String>,
     /// When the object was last modified.
     pub modified: Option<Timestamp>,
+    /// Whether it is in an archive of S3 Glacier, from which it must be restored before it can be read.
+    pub is_archived: bool,
 }
 
 /// A recording in a listing of the bucket.
@@ -60,6 +66,8 @@ pub struct RecordingObject {
     pub etag: Option<String>,
     /// When the recording began, in Unix seconds, from its name.
     pub unix: i64,
+    /// Whether it must be restored before it can be read.
+    pub is_archived: bool,
 }
 
 /// A request to the bucket failed. An empty search result is not an error.
@@ -74,6 +82,9 @@ pub enum BucketError {
     /// The object does not exist.
     #[error("the recording is not in the bucket")]
     NotFound,
+    /// The object is in an archive of S3 Glacier and must be restored before it can be read.
+    #[error("the recording is archived")]
+    Archived,
     /// The object was overwritten: it no longer has the ETag that was asked for.
     #[error("the recording was overwritten")]
     Overwritten,
@@ -106,11 +117,13 @@ pub struct RecordingsBucket {
     bucket: String,
     prefix: String,
     names: RecordingNames,
+    /// Who pays for requests, if that is not the bucket's owner.
+    payer: Option<RequestPayer>,
 }
 
 impl RecordingsBucket {
-    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_PREFIX` (default `egress-recordings/`) and the variables of [`RecordingNames::from_env`]. `None`
-    /// if no bucket is configured.
+    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_PREFIX` (default `egress-recordings/`), `RECORDINGS_REQUESTER_PAYS` and the variables of
+    /// [`RecordingNames::from_env`]. `None` if no bucket is configured.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
         let names = RecordingNames::from_env(env)?;
         let Some(bucket) = env.optional("RECORDINGS_BUCKET").map(str::to_owned) else {
@@ -125,6 +138,7 @@ impl RecordingsBucket {
             bucket,
             prefix,
             names,
+            payer: requester_pays(env)?.then_some(RequestPayer::Requester),
         }))
     }
 
@@ -175,6 +189,7 @@ impl RecordingsBucket {
         BucketError,
     > {
         let object = self.client.get_object().bucket(&self.bucket).key(&recording.key);
+        let object = object.set_request_payer(self.payer.clone());
         let tag = recording.etag.as_ref().map(|etag| format!("\"{etag}\""));
         let object = object.set_if_match(tag).send().await.map_err(object_error)?;
         let length = object.content_length.and_then(|length| u64::try_from(length).ok());
@@ -202,11 +217,17 @@ impl RecordingsBucket {
 
     /// The metadata of an object; `None` if it does not exist.
     pub async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, BucketError> {
-        let answer = self.client.head_object().bucket(&self.bucket).key(key).send().await;
+        let head = self.client.head_object().bucket(&self.bucket).key(key);
+        let answer = head.set_request_payer(self.payer.clone()).send().await;
         match answer.map_err(object_error) {
             Ok(object) => Ok(Some(ObjectInfo {
                 size: object.content_length().unwrap_or_default(),
                 modified: object.last_modified().and_then(time),
+                is_archived: match object.archive_status() {
+                    // A tier of S3 Intelligent-Tiering.
+                    Some(_) => !is_restored(object.restore()),
+                    None => is_archive(object.storage_class()) && !is_restored(object.restore()),
+                },
                 etag: without_quotes(object.e_tag),
             })),
             Err(BucketError::NotFound) => Ok(None),
@@ -220,6 +241,8 @@ impl RecordingsBucket {
         let answer = self
             .client
             .list_objects_v2()
+            .set_request_payer(self.payer.clone())
+            .optional_object_attributes(OptionalObjectAttributes::RestoreStatus)
             .bucket(&self.bucket)
             .prefix(format!("{}{folder}", self.prefix))
             .set_start_after(after.map(str::to_owned))
@@ -235,6 +258,7 @@ impl RecordingsBucket {
                 continue;
             };
             let size = object.size.unwrap_or_default();
+            let is_archived = is_archived(object.storage_class.as_ref(), object.restore_status.as_ref());
             match self.names.read(&key) {
                 Ok(_) if size == 0 => ignored.push((key, Ignored::Empty)),
                 Ok(name) => recordings.push(ListedRecording {
@@ -243,6 +267,7 @@ impl RecordingsBucket {
                         size,
                         etag: without_quotes(object.e_tag),
                         modified: object.last_modified.as_ref().and_then(time),
+                        is_archived,
                     },
                     name,
                 }),
@@ -261,6 +286,8 @@ impl RecordingsBucket {
         let mut pages = self
             .client
             .list_objects_v2()
+            .set_request_payer(self.payer.clone())
+            .optional_object_attributes(OptionalObjectAttributes::RestoreStatus)
             .bucket(&self.bucket)
             .prefix(prefix)
             .into_paginator()
@@ -282,10 +309,44 @@ fn without_quotes(etag: Option<String>) -> Option<String> {
     etag.map(|tag| tag.trim_matches('"').to_owned())
 }
 
+/// Reads `RECORDINGS_REQUESTER_PAYS` (default `false`): whether this account pays for reading a bucket of another one.
+pub(super) fn requester_pays(env: &Env) -> Result<bool, ConfigError> {
+    match env.optional("RECORDINGS_REQUESTER_PAYS").unwrap_or("false") {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(ConfigError::Invalid {
+            name: "RECORDINGS_REQUESTER_PAYS",
+            expected: "true or false",
+        }),
+    }
+}
+
+/// Whether objects of this class can't be read at once. S3 Glacier Instant Retrieval (`GLACIER_IR`) can.
+fn is_archive(class: Option<&StorageClass>) -> bool {
+    matches!(class, Some(StorageClass::Glacier | StorageClass::DeepArchive))
+}
+
+/// Whether the header `x-amz-restore` says that a restored copy can be read: `ongoing-request="false", expiry-date="..."`.
+fn is_restored(header: Option<&str>) -> bool {
+    header.is_some_and(|header| header.contains(r#"ongoing-request="false""#))
+}
+
+/// The same for a listed object, whose tier in S3 Intelligent-Tiering is not listed.
+fn is_archived(class: Option<&ObjectStorageClass>, restored: Option<&RestoreStatus>) -> bool {
+    let is_archive = matches!(
+        class,
+        Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive)
+    );
+    let has_copy =
+        |status: &RestoreStatus| status.is_restore_in_progress != Some(true) && status.restore_expiry_date.is_some();
+    is_archive && !restored.is_some_and(has_copy)
+}
+
 /// Converts a listed object; `None` if it is not a recording. An empty file is a failed recording.
 fn recording(object: Object) -> Option<RecordingObject> {
     let key = object.key?;
     Some(RecordingObject {
+        is_archived: is_archived(object.storage_class.as_ref(), object.restore_status.as_ref()),
         unix: RecordingName::documented(&key)?.unix?,
         size: object.size.filter(|size| *size > 0)?,
         etag: without_quotes(object.e_tag),
@@ -294,7 +355,11 @@ fn recording(object: Object) -> Option<RecordingObject> {
 }
 
 /// Converts an error of GetObject or HeadObject. A response to HEAD has no body and therefore no error code.
-fn object_error<E: std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
+fn object_error<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    if code == Some("InvalidObjectState") {
+        return BucketError::Archived;
+    }
     match error.raw_response().map(|answer| answer.status().as_u16()) {
         Some(403) => BucketError::AccessDenied,
         Some(404) => BucketError::NotFound,

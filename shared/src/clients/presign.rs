@@ -24,9 +24,10 @@ use serde::Deserialize;
 use crate::{
     clients::{
         aws::Aws,
+        bucket::requester_pays,
         secrets::{Secret, SecretError},
     },
-    config::Env,
+    config::{ConfigError, Env},
     ids::media_type,
 };
 
@@ -72,6 +73,7 @@ pub struct Presign {
     signer: Option<Secret<SignerKeys>>,
     /// The id of the key that the secret must have.
     signer_key_id: Option<String>,
+    requester_pays: bool,
 }
 
 /// When URLs expire.
@@ -98,16 +100,19 @@ pub struct Presigner {
     address: String,
     identity: Identity,
     region: String,
+    requester_pays: bool,
     /// When the URLs expire.
     pub expiry: Expiry,
 }
 
 impl Presign {
-    /// Reads `RECORDINGS_BUCKET`, `SIGNER_SECRET` and `SIGNER_KEY_ID`. Without `SIGNER_SECRET`, URLs are signed with the function's own credentials. `None` if no
+    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_REQUESTER_PAYS`, `SIGNER_SECRET` and `SIGNER_KEY_ID`. Without `SIGNER_SECRET`, URLs are signed with the function's own credentials. `None` if no
     /// bucket is configured.
-    pub fn from_env(env: &Env, aws: &Aws) -> Option<Self> {
-        let bucket = env.optional("RECORDINGS_BUCKET")?;
-        Some(Self {
+    pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
+        let Some(bucket) = env.optional("RECORDINGS_BUCKET") else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
             bucket: aws.s3_address(bucket),
             addresses: DefaultResolver::new(),
             region: aws.region().to_owned(),
@@ -116,7 +121,8 @@ impl Presign {
                 .optional("SIGNER_SECRET")
                 .map(|id| Secret::new(aws.secrets_manager(), id)),
             signer_key_id: env.optional("SIGNER_KEY_ID").map(str::to_owned),
-        })
+            requester_pays: requester_pays(env)?,
+        }))
     }
 
     /// Reads the signer's keys before the first request.
@@ -176,6 +182,7 @@ impl Presign {
             address: address.trim_end_matches('/').to_owned(),
             identity: credentials.into(),
             region: self.region.clone(),
+            requester_pays: self.requester_pays,
             expiry: Expiry {
                 // SigV4 timestamps have whole seconds.
                 signed_at: Timestamp::from_second(now.as_second()).unwrap_or(now),
@@ -220,6 +227,7 @@ impl Presigner {
         let overrides = [
             ("response-content-disposition", disposition),
             ("response-content-type", media_type(key)),
+            ("x-amz-request-payer", self.requester_pays.then_some("requester")),
         ];
         for (name, value) in overrides {
             if let Some(value) = value {
@@ -289,7 +297,7 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
             ("RECORDINGS_BUCKET", "examplebucket"),
         ]);
-        let presign = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
+        let presign = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap().unwrap();
         let presigner = presign.presigner_at(
             "https://examplebucket.s3.amazonaws.com",
             None,
@@ -350,7 +358,7 @@ mod tests {
                 ("AWS_ENDPOINT_URL", endpoint),
                 ("RECORDINGS_BUCKET", bucket),
             ]);
-            let presign = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap();
+            let presign = Presign::from_env(&env, &Aws::from_env(&env).unwrap()).unwrap().unwrap();
             let url = presign.presigner(60).await.unwrap().presign("k").unwrap();
             assert!(url.starts_with(expected), "{url}");
             let origin = presign.origin().await.unwrap();

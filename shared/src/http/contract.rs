@@ -190,6 +190,13 @@ pub const SHARE_PAGE: &[ErrorCode] = &[
     ),
 ];
 
+/// What can happen to a recording that is to be read.
+pub const ARCHIVED: &[ErrorCode] = &[error(
+    409,
+    "recording_archived",
+    "The recording is archived in S3 Glacier and must be restored before it can be read.",
+)];
+
 /// What can happen to the passcode of a share. These errors are pages.
 pub const SHARE_PASSCODE: &[ErrorCode] = &[
     error(
@@ -462,6 +469,7 @@ pub const GROUPS: &[(&str, &[ErrorCode])] = &[
     ("request", REQUEST),
     ("key", KEY),
     ("keys", KEYS),
+    ("archived", ARCHIVED),
     ("waveform", WAVEFORM),
     ("body", BODY),
     ("value", VALUE),

@@ -2,7 +2,7 @@
 
 use lambda_http::http::StatusCode;
 
-use super::error::{ApiError, ErrorFormat, s3_missing};
+use super::error::{ApiError, ErrorFormat, recording_archived, s3_missing};
 use crate::{
     calls::{CallsError, ListError, MAX_OFFSET, ResolveError},
     clients::{
@@ -84,6 +84,9 @@ impl ApiError {
     pub fn not_transcribed(format: ErrorFormat, failure: Failure) -> Self {
         if failure.code == "budget_exceeded" {
             return Self::over_budget(format, &format!("{}.", failure.message));
+        }
+        if failure.code == "recording_archived" {
+            return recording_archived();
         }
         let sentence = format!("Transcription failed: {}", failure.message);
         let is_expected = matches!(
@@ -195,6 +198,7 @@ impl From<BucketError> for ApiError {
             BucketError::Overwritten => {
                 Self::unavailable("recording_overwritten", "The recording was overwritten while it was read.")
             }
+            BucketError::Archived => recording_archived(),
             BucketError::NoSuchBucket => s3_missing(),
             BucketError::AccessDenied => Self::internal(
                 "storage_access_denied",

@@ -9,7 +9,7 @@ use lambda_http::{
 use serde::Serialize;
 
 use super::{page::error_page, reply::Reply};
-use crate::ids::DispatchId;
+use crate::{calls::CallRecording, ids::DispatchId};
 
 /// The formats of an error body, one for each part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +235,23 @@ pub fn recording_not_found() -> ApiError {
         "recording_not_found",
         "Recording not found. Call may still be in progress or recording failed.",
     )
+}
+
+/// 409: the recording can't be read before it is restored.
+pub fn recording_archived() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "recording_archived",
+        "The recording is archived in S3 Glacier. Restore it in S3 (restore-object), which takes minutes to two days, and then try again.",
+    )
+}
+
+/// The call's recording, or 409 if it must be restored before it can be read.
+pub fn readable(found: CallRecording) -> Result<CallRecording, ApiError> {
+    match found.is_archived {
+        true => Err(recording_archived()),
+        false => Ok(found),
+    }
 }
 
 /// The documented error of a deployment without a recordings bucket.

@@ -15,8 +15,8 @@ mod session;
 
 pub use convert::SecretUse;
 pub use error::{
-    ApiError, ErrorFormat, invalid_dispatch_id, invalid_parameter, invalid_recording_sid, recording_not_found,
-    s3_missing,
+    ApiError, ErrorFormat, invalid_dispatch_id, invalid_parameter, invalid_recording_sid, readable, recording_archived,
+    recording_not_found, s3_missing,
 };
 pub use page::Page;
 pub use query::Query;

@@ -84,6 +84,9 @@ pub struct ObjectSweep {
     /// Whether objects failed that the list of failures had no room for. The next sweep compares all keys then.
     #[serde(default)]
     pub has_missed: bool,
+    /// Whether a sweep over all keys has compared their storage classes, as version 0.2 does.
+    #[serde(default)]
+    pub knows_archived: bool,
     /// Files that are not recordings.
     pub ignored: super::report::IgnoredFiles,
 }

@@ -208,6 +208,7 @@ async fn sixteen_writers_pair_each_call_of_a_number_with_its_own_recording() {
                             size: 1,
                             etag: None,
                             modified: None,
+                            is_archived: false,
                         };
                         let found = || async { Ok::<_, CallsError>(Some(info.clone())) };
                         let recording = RecordingKey {
