@@ -8,6 +8,8 @@ pub mod config;
 pub mod http;
 pub mod ids;
 pub mod names;
+#[cfg(feature = "phones")]
+pub mod phones;
 pub mod reconcile;
 pub mod retry;
 pub mod shares;

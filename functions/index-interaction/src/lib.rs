@@ -10,11 +10,13 @@ use shared::{
     calls::{Calls, CallsError, Interaction},
     clients::aws::Aws,
     config::{ConfigError, Env},
+    phones::Phones,
 };
 
 /// The state that is created once and used for every event.
 pub struct State {
     calls: Calls,
+    phones: Phones,
 }
 
 impl State {
@@ -23,6 +25,7 @@ impl State {
         let aws = Aws::from_env(env)?;
         Ok(Self {
             calls: Calls::from_env(env, &aws)?,
+            phones: Phones::from_env(env)?,
         })
     }
 }
@@ -54,5 +57,6 @@ pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchR
 async fn index(state: &State, body: &str) -> Result<(), EventError> {
     let event: Event = serde_json::from_str(body).map_err(|error| EventError::Invalid(error.to_string()))?;
     let reported = Interaction::from_json(&event.detail, event.time).map_err(EventError::Invalid)?;
+    let reported = reported.with_phone(|phone| state.phones.e164(phone));
     Ok(state.calls.record_interaction(&reported).await?)
 }

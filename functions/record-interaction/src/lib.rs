@@ -15,12 +15,14 @@ use shared::{
         self, ApiError, ErrorFormat,
         access::{Access, Scope},
     },
+    phones::Phones,
 };
 
 /// The state that is created once and used for every request.
 pub struct State {
     access: Access,
     calls: Calls,
+    phones: Phones,
 }
 
 impl State {
@@ -30,6 +32,7 @@ impl State {
         let state = Self {
             access: Access::required(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
+            phones: Phones::from_env(env)?,
         };
         state.access.preload().await;
         Ok(state)
@@ -98,6 +101,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             return Err(invalid(format!("{name:?} is not a field of an interaction.")));
         }
         let reported = Interaction::from_json(&object, Timestamp::now()).map_err(invalid)?;
+        let reported = reported.with_phone(|phone| state.phones.e164(phone));
         state.calls.record_interaction(&reported).await?;
         let recorded = Recorded {
             interaction_id: reported.interaction_id,

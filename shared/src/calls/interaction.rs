@@ -192,6 +192,14 @@ impl Interaction {
         })
     }
 
+    /// The same with its phone number spelled by `spell`.
+    pub fn with_phone(mut self, spell: impl FnOnce(&str) -> String) -> Self {
+        if let Some(Some(Value::String(phone))) = self.fields.get_mut(&Field::Phone) {
+            *phone = spell(phone);
+        }
+        self
+    }
+
     /// The first name in the object that [`Interaction::from_json`] does not know.
     pub fn unknown(object: &Map<String, Value>) -> Option<&str> {
         let is_known = |name: &str| OTHER_NAMES.contains(&name) || Field::ALL.iter().any(|field| field.name() == name);

@@ -373,6 +373,12 @@ fn list_error(error: SdkError<ListObjectsV2Error>) -> BucketError {
     match code {
         Some("NoSuchBucket") => BucketError::NoSuchBucket,
         Some("AccessDenied") => BucketError::AccessDenied,
+        _ if error
+            .raw_response()
+            .is_some_and(|answer| answer.status().as_u16() == 403) =>
+        {
+            BucketError::AccessDenied
+        }
         _ => BucketError::Unavailable(causes(&error)),
     }
 }

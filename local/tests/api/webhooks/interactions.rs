@@ -1,6 +1,7 @@
 //! Reported interactions, by request and by event.
 
 use super::*;
+use crate::bound_transcripts::index;
 
 #[tokio::test]
 async fn an_interaction_without_a_dispatch_id_is_paired_by_number_and_time() {
@@ -174,4 +175,32 @@ async fn interaction_events_are_indexed_and_an_invalid_one_blocks_nothing() {
         (&rows[0]["dispatch_id"], &rows[0]["customer_name"]),
         (&json!(ID), &json!("Louis Smith"))
     );
+}
+
+#[tokio::test]
+async fn a_reported_number_without_country_code_is_one_of_the_default_country() {
+    let stack = TestStack::with_environment([("DEFAULT_COUNTRY", "US")]).await;
+    stack.put_object(KEY, b"sound");
+    let start = "2025-08-08T11:44:39Z";
+    let interaction = json!({"interaction_id": "i-1", "phone": "(510) 345-5686", "start_time": start});
+    assert_eq!(report_interaction(&stack, interaction).await.status, 200);
+    let detail = json!({"interaction_id": "i-2", "phone": "4155550123", "start_time": start}).to_string();
+    let entry = json!({"Source": "crm", "DetailType": "interaction.updated", "Detail": detail});
+    put_events(&stack, &json!({"Entries": [entry]})).await;
+    index(&stack, KEY).await;
+    let row = &list(&stack, "phone=%2B15103455686").await[0];
+    assert_eq!(
+        (&row["phone"], &row["interaction_id"]),
+        (&json!("+15103455686"), &json!("i-1"))
+    );
+    assert!(
+        !row["recording_url"].is_null(),
+        "it is paired with its recording: {row}"
+    );
+    while list(&stack, "phone=%2B14155550123&has_recording=false")
+        .await
+        .is_empty()
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
