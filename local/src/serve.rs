@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 /// How long [`serve`] waits for requests in flight during shutdown.
@@ -53,22 +53,29 @@ impl Listener {
     }
 }
 
-/// Opens `port`; with 0 the system chooses a free one.
-pub async fn bind(port: u16, reach: Reach) -> Result<Listener, BindError> {
-    let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken(port),
-        _ => BindError::Refused(port, error),
-    };
+/// A port that is reserved for this program and does not accept connections yet.
+pub struct ReservedPort {
+    v4: TcpSocket,
+    v6: Option<TcpSocket>,
+    address: SocketAddr,
+}
+
+/// Connections that wait until they are accepted, as in the standard library.
+const BACKLOG: u32 = 128;
+
+/// Reserves `port`; with 0 the system chooses a free one.
+pub fn reserve(port: u16, reach: Reach) -> Result<ReservedPort, BindError> {
+    let refused = |error: io::Error| bind_error(port, error);
     let ip = match reach {
         Reach::Machine => Ipv4Addr::LOCALHOST,
         Reach::Network => Ipv4Addr::UNSPECIFIED,
     };
     let mut attempts_left = 100;
     loop {
-        let v4 = TcpListener::bind((ip, port)).await.map_err(refused)?;
+        let v4 = socket(SocketAddr::from((ip, port))).map_err(refused)?;
         let address = v4.local_addr().map_err(refused)?;
-        let v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await {
-            Ok(listener) => Some(listener),
+        let v6 = match socket(SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))) {
+            Ok(socket) => Some(socket),
             // The chosen port is free on IPv4 only, so `localhost` may reach another program; choose again.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && port == 0 && attempts_left > 0 => {
                 attempts_left -= 1;
@@ -77,7 +84,53 @@ pub async fn bind(port: u16, reach: Reach) -> Result<Listener, BindError> {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(BindError::Taken(address.port())),
             Err(_) => None,
         };
-        return Ok(Listener { v4, v6, address });
+        return Ok(ReservedPort { v4, v6, address });
+    }
+}
+
+/// Opens `port` at once; with 0 the system chooses a free one.
+pub async fn bind(port: u16, reach: Reach) -> Result<Listener, BindError> {
+    reserve(port, reach)?.open()
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // As the standard library does: connections of an earlier run may still be closing. On Windows this would allow another program to take
+    // the port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn bind_error(port: u16, error: io::Error) -> BindError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken(port),
+        _ => BindError::Refused(port, error),
+    }
+}
+
+impl ReservedPort {
+    /// `http://localhost:PORT`, without a trailing slash.
+    pub fn url(&self) -> String {
+        format!("http://localhost:{}", self.address.port())
+    }
+
+    /// Accepts connections from now on.
+    pub fn open(self) -> Result<Listener, BindError> {
+        let refused = |error: io::Error| bind_error(self.address.port(), error);
+        Ok(Listener {
+            v4: self.v4.listen(BACKLOG).map_err(refused)?,
+            v6: self
+                .v6
+                .map(|socket| socket.listen(BACKLOG))
+                .transpose()
+                .map_err(refused)?,
+            address: self.address,
+        })
     }
 }
 
@@ -154,6 +207,19 @@ mod tests {
             error.contains(&format!("port {}", taken.port())) && error.contains("choose another port"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_reserved_port_refuses_connections_until_it_is_opened() {
+        let reserved = reserve(0, Reach::Machine).unwrap();
+        let address = reserved.address;
+        assert!(TcpStream::connect(address).await.is_err());
+        let listener = reserved.open().unwrap();
+        TcpStream::connect(address).await.unwrap();
+        assert!(matches!(
+            reserve(listener.port(), Reach::Machine),
+            Err(BindError::Taken(_))
+        ));
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use crate::{
     aws::{Aws, Lock},
     demo,
     gateway::Gateway,
-    serve::{Listener, Reach, bind, serve},
+    serve::{Listener, Reach, ReservedPort, bind, reserve, serve},
     standins::{twilio::Twilio, whisper::Whisper},
     template::{self, TEMPLATE},
 };
@@ -60,13 +60,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 impl Stack {
     /// Starts the system and returns when it accepts requests.
     pub async fn start(settings: Settings) -> Result<Self> {
-        let aws_listener = bind(settings.aws_port, settings.aws_reach).await?;
-        let api_listener = match settings.aws_only {
+        let aws_port = reserve(settings.aws_port, settings.aws_reach)?;
+        let api_port = match settings.aws_only {
             true => None,
-            false => Some(bind(settings.port, Reach::Machine).await?),
+            false => Some(reserve(settings.port, Reach::Machine)?),
         };
-        let aws_url = aws_listener.url();
-        let api_url = api_listener.as_ref().map(Listener::url);
+        let aws_url = aws_port.url();
+        let api_url = api_port.as_ref().map(ReservedPort::url);
 
         // The state is deleted only after ports and folder are reserved, because a run that can't start must not delete the state of another
         // one.
@@ -84,13 +84,21 @@ impl Stack {
             .route_service("/v1/{*rest}", whisper.router().into_service())
             .fallback_service(aws.router());
         let hosts = settings.hosts();
-        let mut servers = vec![start(aws_listener, hosts.clone().guard_aws(router))];
-
+        // The account is set up through another port: the known one opens when everything is there.
+        let setup_listener = bind(0, Reach::Machine).await?;
+        let setup_url = setup_listener.url();
+        let setup = start(setup_listener, aws.router());
         let own = settings::environment(&settings, &aws_url, api_url.as_deref());
-        let clients = shared::clients::aws::Aws::from_env(&own.iter().cloned().collect())?;
+        let afterwards: Env = own.iter().cloned().collect();
+        let during_setup = own
+            .iter()
+            .cloned()
+            .chain([("AWS_ENDPOINT_URL".to_owned(), setup_url.clone())]);
+        let clients = shared::clients::aws::Aws::from_env(&during_setup.collect())?;
         let mut sources = Vec::new();
         for source in template::queues(TEMPLATE)? {
-            sources.push((queues::create(&clients.sqs(), &source).await?, source));
+            let url = queues::create(&clients.sqs(), &source).await?;
+            sources.push((url.replace(&setup_url, &aws_url), source));
         }
         queues::restore(&clients.sqs(), aws.take_messages(), &sources).await?;
         aws.forget_taken_messages()?;
@@ -143,11 +151,15 @@ impl Stack {
                 twilio.add(recording);
             }
             if fresh {
-                demo_data::write(&clients, &environment, demo_time).await?;
+                let during_setup = environment.iter().chain([("AWS_ENDPOINT_URL", setup_url.as_str())]);
+                demo_data::write(&clients, &during_setup.collect(), demo_time).await?;
             }
         }
+        setup.stop().await?;
+        let mut servers = vec![start(aws_port.open()?, hosts.clone().guard_aws(router))];
+        let clients = shared::clients::aws::Aws::from_env(&afterwards)?;
 
-        if let Some(listener) = api_listener {
+        if let Some(port) = api_port {
             let functions = Arc::new(Functions::from_env(&environment).await?);
             let (rules, schedules) = (template::rules(TEMPLATE)?, template::schedules(TEMPLATE)?);
             let timeouts = (sources.iter().map(|(_, it)| (it.function.clone(), it.timeout)))
@@ -200,7 +212,7 @@ impl Stack {
                 Some(around) => around(router),
                 None => router,
             };
-            servers.push(start(listener, hosts.guard(router)));
+            servers.push(start(port.open()?, hosts.guard(router)));
         }
         Ok(Self {
             api_url,
@@ -217,12 +229,19 @@ impl Stack {
     /// Completes the requests in flight, first those of the API and then those of AWS, and writes the state.
     pub async fn stop(self) -> Result<()> {
         for server in self.servers.into_iter().rev() {
-            server.stop.send_replace(true);
-            for task in server.tasks {
-                task.await?;
-            }
+            server.stop().await?;
         }
         Ok(self.aws.save().await?)
+    }
+}
+
+impl Server {
+    async fn stop(self) -> Result<()> {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            task.await?;
+        }
+        Ok(())
     }
 }
 
