@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::http::access;
+use shared::{clients::aws::reason, http::access};
 
 use super::aws_config;
 
@@ -39,7 +39,9 @@ impl MintKey {
 
     /// Like [`MintKey::run`], with this client.
     pub async fn run_with(self, client: &Client) -> Result<String, Box<dyn Error + Send + Sync>> {
-        let stored = client.get_secret_value().secret_id(&self.secret_id).send().await?;
+        let stored = client.get_secret_value().secret_id(&self.secret_id).send().await;
+        let stored =
+            stored.map_err(|error| format!("the secret {} can't be read: {}", self.secret_id, reason(&error)))?;
         let mut secret: Value = serde_json::from_str(stored.secret_string().unwrap_or(r#"{"keys":[]}"#))?;
         let keys = secret.get_mut("keys").and_then(Value::as_array_mut);
         let keys =
@@ -50,12 +52,11 @@ impl MintKey {
         keys.push(
             json!({"id": self.id, "sha256": access::hash_key(&key), "scopes": self.scopes, "expires_at": self.expires_at}),
         );
-        client
-            .put_secret_value()
-            .secret_id(&self.secret_id)
-            .secret_string(secret.to_string())
+        let put = client.put_secret_value().secret_id(&self.secret_id);
+        put.secret_string(secret.to_string())
             .send()
-            .await?;
+            .await
+            .map_err(|error| format!("the secret {} can't be written: {}", self.secret_id, reason(&error)))?;
         Ok(key)
     }
 }

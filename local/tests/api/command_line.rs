@@ -13,6 +13,8 @@ use serde_json::Value;
 use shared::{clients::aws::Aws, config::Env, http::access};
 use tempfile::TempDir;
 
+use crate::stack::TestStack;
+
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
     command.args(arguments);
@@ -178,6 +180,42 @@ fn a_missing_region_is_reported_in_one_line() {
         let text = String::from_utf8(output.stderr).unwrap();
         let expected = "error: no AWS region is configured: set AWS_REGION, or run `aws configure`\n";
         assert_eq!(text, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_aws_that_fails_is_reported_with_its_reason_in_one_line() {
+    let stack = TestStack::empty().await;
+    let refused = |command: &[&str], url: &str| {
+        let mut arguments = command.to_vec();
+        arguments.extend(["--endpoint-url", url]);
+        let mut command = self::command(&arguments);
+        command.env("AWS_REGION", "us-east-1").env("AWS_ACCESS_KEY_ID", "local");
+        let output = command.env("AWS_SECRET_ACCESS_KEY", "local-secret").output();
+        String::from_utf8(output.unwrap().stderr).unwrap()
+    };
+    let url = stack.stack.aws_url.clone();
+    let answers = tokio::task::spawn_blocking(move || {
+        let closed = "http://127.0.0.1:1";
+        [
+            refused(&["mint-key", "ops", "--secret-id", "none"], &url),
+            refused(&["mint-key", "ops"], closed),
+            refused(&["reindex"], closed),
+            refused(&["reindex", "--table", "none"], &url),
+        ]
+    });
+    for (answer, reason) in answers.await.unwrap().iter().zip([
+        "the secret none can't be read: Secrets Manager can't find the specified secret",
+        "the secret call-recordings/api-keys can't be read: Connection refused",
+        "the calls table did not answer: Connection refused",
+        "the calls table did not answer: ",
+    ]) {
+        assert!(answer.starts_with(&format!("error: {reason}")), "{answer}");
+        assert_eq!(answer.lines().count(), 1, "{answer}");
+        assert!(
+            !answer.contains('{') && !answer.contains("dispatch failure"),
+            "{answer}"
+        );
     }
 }
 

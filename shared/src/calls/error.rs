@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::clients::aws::causes;
+use crate::clients::aws::reason;
 
 /// A request to the calls table failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ impl<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static> From<Sd
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         Self {
             is_outage: code.is_none_or(|code| !item_errors.contains(&code)),
-            text: causes(&error),
+            text: reason(&error),
         }
     }
 }

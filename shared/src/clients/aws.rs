@@ -1,12 +1,13 @@
 //! AWS clients, created once in the INIT phase.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{
     BehaviorVersion, Region, SharedCredentialsProvider, StalledStreamProtectionConfig, retry::RetryConfig,
     timeout::TimeoutConfig,
 };
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::{
     Connector,
     tls::{self, TlsContext, TrustStore},
@@ -130,6 +131,22 @@ impl Aws {
         aws_sdk_s3::config::Builder::from(&self.sdk)
             .force_path_style(self.custom_endpoint)
             .build()
+    }
+}
+
+/// Why a request to AWS failed, as a sentence for people: what the service says with its code, or the innermost cause if it did not answer.
+pub fn reason<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static>(error: &SdkError<E, R>) -> String {
+    let service = error.as_service_error();
+    match service.map(|service| (service.message(), service.code())) {
+        Some((Some(message), Some(code))) => format!("{message} ({code})"),
+        Some((None, Some(code))) => code.to_owned(),
+        _ => {
+            let mut cause: &dyn Error = error;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            cause.to_string()
+        }
     }
 }
 
