@@ -299,7 +299,7 @@ async fn every_permission_of_the_template_is_one_that_its_function_uses() {
     }
     unused.retain(|it| {
         let is_other = |(sid, action, _): &(&str, &str, &str)| (it.sid.as_str(), it.action.as_str()) == (*sid, *action);
-        !OTHERS.iter().any(|other| is_other(other))
+        !OTHERS.iter().any(is_other)
     });
     let unused = Vec::from_iter(unused);
     assert!(
