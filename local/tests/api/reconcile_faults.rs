@@ -85,19 +85,24 @@ async fn forbid(State(number): State<String>, request: Request, next: Next) -> R
     }
 }
 
+/// The stack's environment with an S3 that denies access to the objects of one number.
+async fn forbidding(stack: &TestStack, number: &str) -> Env {
+    let router = stack.stack.aws.router();
+    let proxy = serve(router.layer(from_fn_with_state(number.to_owned(), forbid))).await;
+    let through = |(name, value): (&str, &str)| match name {
+        "AWS_ENDPOINT_URL" => (name.to_owned(), proxy.clone()),
+        _ => (name.to_owned(), value.to_owned()),
+    };
+    stack.stack.environment.iter().map(through).collect()
+}
+
 #[tokio::test]
 async fn unreadable_objects_block_nothing_and_are_retried_at_growing_intervals() {
     let stack = TestStack::empty().await;
     for (phone, hours) in [(15103455686, 24), (15103455686, 25), (14155550123, 26)] {
         stack.put_object(&key(phone, ago(hours)), b"sound");
     }
-    let router = stack.stack.aws.router();
-    let proxy = serve(router.layer(from_fn_with_state("15103455686".to_owned(), forbid))).await;
-    let through = |(name, value): (&str, &str)| match name {
-        "AWS_ENDPOINT_URL" => (name.to_owned(), proxy.clone()),
-        _ => (name.to_owned(), value.to_owned()),
-    };
-    let environment: Env = stack.stack.environment.iter().map(through).collect();
+    let environment = forbidding(&stack, "15103455686").await;
     for tries in [1, 2, 3, 4, 4] {
         round_with(&environment, RoundLimits::default()).await;
         let report = report(&stack).await;
@@ -123,13 +128,7 @@ async fn more_failures_than_the_list_holds_stop_nothing_and_are_all_indexed_once
     }
     // It sorts behind all others.
     stack.put_object("egress-recordings/meeting.mp4", b"sound");
-    let router = stack.stack.aws.router();
-    let proxy = serve(router.layer(from_fn_with_state("15103455686".to_owned(), forbid))).await;
-    let through = |(name, value): (&str, &str)| match name {
-        "AWS_ENDPOINT_URL" => (name.to_owned(), proxy.clone()),
-        _ => (name.to_owned(), value.to_owned()),
-    };
-    let environment: Env = stack.stack.environment.iter().map(through).collect();
+    let environment = forbidding(&stack, "15103455686").await;
     for _ in 0..2 {
         round_with(
             &environment,
