@@ -294,8 +294,8 @@ function Row({ call, isPlaying, play }) {
     </li>`;
 }
 
-/** A recording that only Twilio has can't be played. @param {Call} call */
-const canPlay = (call) => call.dispatch_id !== null && call.source === 'livekit';
+/** A recording that only Twilio has can't be played, nor one that is archived. @param {Call} call */
+const canPlay = (call) => call.dispatch_id !== null && call.source === 'livekit' && call.recording_url !== null;
 
 /** Where the recording is, and whether there is a transcript. @param {Call} call */
 function origin({ source, has_transcript: hasTranscript }) {
