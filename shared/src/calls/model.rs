@@ -62,7 +62,7 @@ impl Call {
             .unwrap_or("Nothing is known of a recording.")
     }
 
-    /// Whether there is a recording to play.
+    /// Whether the recording in the bucket must be restored from an archive before it can be played.
     pub fn is_archived(&self) -> bool {
         self.s3_key.is_some() && self.recording_error.is_some()
     }
