@@ -13,7 +13,4 @@ pub use events::{QueueSource, Rule, Schedule, log_groups, queues, rules, schedul
 pub use policies::{Condition, Operator, Policy, Statement, Values, policies};
 pub use routes::{Route, routes};
 pub use tables::{Index, Key, Projection, Table, tables};
-pub use yaml::TemplateError;
-
-/// The deployed system's `template.yaml`.
-pub const TEMPLATE: &str = include_str!("../../../template.yaml");
+pub use yaml::{TEMPLATE, TemplateError};

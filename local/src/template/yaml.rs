@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
 
-use super::TEMPLATE;
+/// The deployed system's `template.yaml`.
+pub const TEMPLATE: &str = include_str!("../../../template.yaml");
 
 /// The template is invalid; the message contains the place and the reason.
 #[derive(Debug, thiserror::Error)]
