@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
 
 /// The deployed system's `template.yaml`.
-pub const TEMPLATE: &str = include_str!("../../../template.yaml");
+pub static TEMPLATE: &str = include_str!("../../../template.yaml");
 
 /// The template is invalid; the message contains the place and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub const TEMPLATE: &str = include_str!("../../../template.yaml");
 pub struct TemplateError(pub(super) String);
 
 pub(super) fn load(yaml: &str) -> Result<Vec<Yaml<'_>>, TemplateError> {
-    // Parsed once: each stack reads it several times, which took half of its start.
+    // Parsed once: each stack reads it some ten times.
     static OURS: OnceLock<Option<Vec<Yaml<'static>>>> = OnceLock::new();
     if std::ptr::eq(yaml, TEMPLATE)
         && let Some(parsed) = OURS.get_or_init(|| Yaml::load_from_str(TEMPLATE).ok())
