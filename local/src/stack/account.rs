@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -94,12 +94,53 @@ pub async fn create_tables(dynamodb: &aws_sdk_dynamodb::Client) -> Result<Vec<&'
     let known = dynamodb.list_tables().send().await?.table_names.unwrap_or_default();
     let mut created = Vec::new();
     for (table, name) in tables()? {
-        if !known.iter().any(|known| known == name) {
-            create_table(dynamodb, name, &table).await?;
-            created.push(name);
+        match known.iter().any(|known| known == name) {
+            true => add_missing_indexes(dynamodb, name, &table).await?,
+            false => {
+                create_table(dynamodb, name, &table).await?;
+                created.push(name);
+            }
         }
     }
     Ok(created)
+}
+
+/// Adds to a table in the data folder of an older version the indexes that it lacks, as a deploy does.
+async fn add_missing_indexes(dynamodb: &aws_sdk_dynamodb::Client, name: &str, table: &Table) -> Result<()> {
+    let described = dynamodb.describe_table().table_name(name).send().await?;
+    let known = described
+        .table
+        .and_then(|table| table.global_secondary_indexes)
+        .unwrap_or_default();
+    let is_known = |index: &&template::Index| known.iter().any(|it| it.index_name.as_deref() == Some(&index.name));
+    for missing in table.indexes.iter().filter(|index| !is_known(index)) {
+        let index = index(missing)?;
+        let create = CreateGlobalSecondaryIndexAction::builder()
+            .index_name(index.index_name)
+            .set_key_schema(Some(index.key_schema))
+            .set_projection(index.projection)
+            .build()?;
+        let update = GlobalSecondaryIndexUpdate::builder().create(create).build();
+        dynamodb
+            .update_table()
+            .table_name(name)
+            .set_attribute_definitions(Some(attributes(table)?))
+            .global_secondary_index_updates(update)
+            .send()
+            .await?;
+    }
+    Ok(())
+}
+
+fn attributes(table: &Table) -> Result<Vec<AttributeDefinition>> {
+    let attribute = |(name, kind): &(String, String)| {
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::from(kind.as_str()))
+            .build()
+    };
+    let attributes = table.attributes.iter().map(attribute);
+    Ok(attributes.collect::<std::result::Result<_, _>>()?)
 }
 
 fn table_name(table: &Table) -> Result<&'static str> {
@@ -112,19 +153,12 @@ fn table_name(table: &Table) -> Result<&'static str> {
 }
 
 async fn create_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str, table: &Table) -> Result<()> {
-    let attribute = |(name, kind): &(String, String)| {
-        AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(ScalarAttributeType::from(kind.as_str()))
-            .build()
-    };
-    let attributes = table.attributes.iter().map(attribute);
     let indexes = table.indexes.iter().map(index).collect::<Result<Vec<_>>>()?;
     dynamodb
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
-        .set_attribute_definitions(Some(attributes.collect::<std::result::Result<_, _>>()?))
+        .set_attribute_definitions(Some(attributes(table)?))
         .set_key_schema(Some(key_schema(&table.key)?))
         .set_global_secondary_indexes(Some(indexes).filter(|indexes| !indexes.is_empty()))
         .send()
@@ -214,7 +248,28 @@ mod tests {
             ("AWS_ENDPOINT_URL", url.as_str()),
         ]);
         let dynamodb = Aws::from_env(&environment).unwrap().dynamodb();
-        create_tables(&dynamodb).await.unwrap();
+        // A table of an older version has none of the indexes.
+        let expected = template::tables(TEMPLATE).unwrap();
+        let transcripts = expected
+            .iter()
+            .find(|table| table.resource == "TranscriptsTable")
+            .unwrap();
+        let without_indexes = Table {
+            attributes: transcripts
+                .attributes
+                .iter()
+                .filter(|(name, _)| name == "id")
+                .cloned()
+                .collect(),
+            indexes: Vec::new(),
+            ..transcripts.clone()
+        };
+        create_table(&dynamodb, TRANSCRIPTS_TABLE, &without_indexes)
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            create_tables(&dynamodb).await.unwrap();
+        }
 
         let key = |schema: &[KeySchemaElement]| {
             let attribute = |kind| schema.iter().find(|element| element.key_type == kind);
@@ -223,7 +278,6 @@ mod tests {
                 sort: attribute(KeyType::Range).map(|element| element.attribute_name.clone()),
             }
         };
-        let expected = template::tables(TEMPLATE).unwrap();
         assert_eq!(expected.len(), 3);
         for expected in expected {
             let name = table_name(&expected).unwrap();
