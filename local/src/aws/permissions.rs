@@ -11,6 +11,7 @@ use axum::{
 };
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use wildmatch::WildMatch;
 
 use super::{
     identity::{ACCOUNT_ID, REGION},
@@ -282,29 +283,7 @@ fn holds(condition: &Condition, needed: &Needed) -> bool {
 
 /// Whether a value matches a pattern of IAM, in which `*` stands for any text and `?` for any character.
 fn matches(pattern: &str, value: &str) -> bool {
-    let (pattern, value): (Vec<char>, Vec<char>) = (pattern.chars().collect(), value.chars().collect());
-    let (mut at, mut from, mut star) = (0, 0, None);
-    while from < value.len() {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at, from));
-                at += 1;
-            }
-            Some(expected) if *expected == '?' || *expected == value[from] => {
-                at += 1;
-                from += 1;
-            }
-            _ => match star {
-                Some((star_at, star_from)) => {
-                    star = Some((star_at, star_from + 1));
-                    at = star_at + 1;
-                    from = star_from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|left| *left == '*')
+    WildMatch::new(pattern).matches(value)
 }
 
 #[cfg(test)]

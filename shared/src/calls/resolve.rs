@@ -127,6 +127,7 @@ impl Resolver {
                 return Ok(None);
             };
             index_object(&self.calls, &self.bucket, &found.recording.key, None).await?;
+            found.is_archived = info.is_archived;
             found.recording.etag = info.etag;
         }
         Ok(Some(found))
