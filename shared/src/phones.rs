@@ -72,8 +72,18 @@ mod tests {
             ("BR", "(11) 91234-5678", "+5511912345678"),
             ("IN", "098765 43210", "+919876543210"),
             ("AU", "0412 345 678", "+61412345678"),
+            // floere/phony 569, Neamar/KISS 584, joost/phony_rails 126, twentyhq/twenty 25358
+            ("CH", "+41 79 123 45 67", "+41791234567"),
+            ("AT", "06603123456", "+436603123456"),
+            ("SE", "4790909090", "+4790909090"),
+            ("SE", "004790909090", "+4790909090"),
+            ("FR", "06123456789", "06123456789"),
+            ("DE", "030 1234 5678", "+493012345678"),
         ] {
-            assert_eq!(of(country).e164(phone), expected, "{country} {phone}");
+            let phones = of(country);
+            let number = phones.e164(phone);
+            assert_eq!(number, expected, "{country} {phone}");
+            assert_eq!(phones.e164(&number), number, "again");
         }
     }
 
