@@ -41,6 +41,7 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         get_egress_transcript::handle,
         transcribe_egress::handle,
         record_interaction::handle,
+        request_archive::handle,
         share_recording::handle,
         share_recording::contract::list,
         share_recording::contract::details,

@@ -1,12 +1,14 @@
 //! The code that the Call Recordings functions share, in floors: a module imports only from the floors below its own. ARCHITECTURE.md shows the
 //! floors, and `tests/floors.rs` checks the imports.
 
+pub mod archive;
 pub mod batch;
 pub mod calls;
 pub mod clients;
 pub mod config;
 pub mod http;
 pub mod ids;
+pub mod lifecycle;
 pub mod names;
 #[cfg(feature = "phones")]
 pub mod phones;

@@ -52,7 +52,7 @@ impl State {
         params(("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686")),
         responses((status = 200, description = "The waveform.", body = Peaks)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "storage", "archived", "database", "waveform"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "storage", "archived", "not_archived", "database", "waveform"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {

@@ -4,7 +4,7 @@ use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
 use shared::transcript_api::{StoredTranscript, Timestamps};
 use shared::{
-    calls::Resolver,
+    calls::{ResolveError, Resolver},
     clients::{aws::Aws, queue::RecordingId},
     config::{ConfigError, Env},
     http::{
@@ -14,7 +14,7 @@ use shared::{
     ids::DispatchId,
     transcript_api::{RecordingLabel, TranscriptQuery},
     transcription::{SpeakerNames, Vocabulary, first_transcript_state},
-    transcripts::{TranscriptState, Transcripts},
+    transcripts::{AudioId, TranscriptState, Transcripts},
 };
 
 /// The state that is created once and used for every request.
@@ -81,9 +81,16 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let query = TranscriptQuery::parse(&request.query, &state.vocabulary)?;
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
-        let known = match resolver.find_version(&id).await? {
-            Some(found) => first_transcript_state(resolver, &state.transcripts, &id, &found, query.variants()).await?,
-            None => TranscriptState::Absent,
+        let known = match resolver.find_version(&id).await {
+            Ok(Some(found)) => {
+                first_transcript_state(resolver, &state.transcripts, &id, &found, query.variants()).await?
+            }
+            // What was transcribed at Twilio needs no copy.
+            Err(ResolveError::NotCopied(missing)) => {
+                let audio = AudioId::Twilio(missing.sid);
+                state.transcripts.first(&audio, query.variants()).await?
+            }
+            found => found.map(|_| TranscriptState::Absent)?,
         };
         let label = query.wants_json().then(|| RecordingLabel::egress(&id));
         query.answer(recording, known, label, &state.names, "POST to this path")

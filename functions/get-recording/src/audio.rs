@@ -32,7 +32,7 @@ pub(crate) fn stable_url(id: &DispatchId) -> String {
         ),
         responses((status = 302, description = "The recording is at `Location`.", headers(("Location" = String, description = "A presigned URL.")))),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "signer", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "not_archived", "signer", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {

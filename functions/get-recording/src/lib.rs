@@ -10,6 +10,7 @@ use shared::{
     clients::{
         aws::Aws,
         presign::{MAX_EXPIRES_IN, Presign},
+        twilio::RecordingSid,
     },
     config::{ConfigError, Env},
     http::{
@@ -17,7 +18,7 @@ use shared::{
         access::{Access, Scope},
         recording_not_found,
     },
-    ids::DispatchId,
+    ids::{DispatchId, media_type},
     time::{millis, to_millis},
 };
 
@@ -70,6 +71,17 @@ struct Recording {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     expires_limited_by: Option<&'static str>,
+    content_type: String,
+    /// `null` if it is not known yet.
+    size_bytes: Option<i64>,
+    /// `null` for a LiveKit recording.
+    channels: Option<u32>,
+    /// Length in seconds, if it is known.
+    duration: Option<i64>,
+    /// The Twilio recording whose copy it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, value_type = Option<String>))]
+    recording_sid: Option<RecordingSid>,
     /// What is known of the call; `null` if only the recording is known.
     call: Option<KnownCall>,
 }
@@ -114,14 +126,14 @@ impl From<Call> for KnownCall {
         operation_id = "getRecording",
         tag = "Recordings",
         summary = "Get the URLs of a recording",
-        description = "Presigned URLs for the LiveKit recording of a call: one to play and one to download. Anyone who has them can use both until `expires_at`. Scope: `recordings:read`.",
+        description = "Presigned URLs for the recording of a call: one to play and one to download. It is LiveKit's recording, or else the copy of Twilio's. The id is a dispatch id, or Twilio's SID of the call (`CA…`) or of a recording (`RE…`). Anyone who has them can use both until `expires_at`. Scope: `recordings:read`.",
         params(
             ("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
             ("expires_in" = Option<u64>, Query, description = "Lifetime of the URLs in seconds.", minimum = 1, maximum = 604800, example = 3600),
         ),
         responses((status = 200, description = "The URLs.", body = Recording)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "signer", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "not_archived", "signer", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -140,17 +152,28 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
         let found = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
         let found = http::readable(found)?;
-        let key = found.recording.key;
+        let key = found.recording.key.clone();
         let presigner = storage.presign.presigner(expires_in).await?;
         let recording = Recording {
             recording_url: presigner.presign(&key)?,
             download_url: presigner.presign_download(&key)?,
             dispatch_id: text,
-            s3_key: key,
             stable_url: audio::stable_url(&id),
             expires_in: presigner.expiry.seconds,
             expires_at: to_millis(presigner.expiry.at()),
             expires_limited_by: presigner.expiry.limited_by,
+            content_type: found.copy.as_ref().map_or_else(
+                || media_type(&key).unwrap_or("application/octet-stream").to_owned(),
+                |copy| copy.content_type.clone(),
+            ),
+            size_bytes: found.recording.size,
+            channels: found.copy.as_ref().map(|copy| copy.channels),
+            duration: match &found.copy {
+                Some(copy) => Some(copy.duration),
+                None => found.call.as_ref().and_then(|call| call.duration),
+            },
+            recording_sid: found.recording.recording_sid,
+            s3_key: key,
             call: found.call.map(KnownCall::from),
         };
         Ok((StatusCode::OK, recording))

@@ -16,7 +16,7 @@ use shared::{
     },
     transcript_api::{RecordingLabel, TranscriptQuery},
     transcription::{SpeakerNames, Vocabulary},
-    transcripts::{AudioId, TranscriptId, TranscriptState, Transcripts},
+    transcripts::{AudioId, Transcripts},
 };
 
 /// The state that is created once and used for every request.
@@ -79,13 +79,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let query = TranscriptQuery::parse(&request.query, &state.vocabulary)?;
         let recording = RecordingId::Twilio(sid.clone());
         let audio = AudioId::Twilio(sid.clone());
-        let mut known = TranscriptState::Absent;
-        for variant in query.variants() {
-            known = state.transcripts.get(&TranscriptId::new(&audio, variant)).await?;
-            if known != TranscriptState::Absent {
-                break;
-            }
-        }
+        let known = state.transcripts.first(&audio, query.variants()).await?;
         let label = match query.wants_json() && known.stored().is_some() {
             true => {
                 let account = state.twilio.account_sid().await.map_err(no_account)?;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use shared::{
-    calls::{Call, Calls, Cursor, ListFilter, ListOrder, ListStart},
+    calls::{Call, Calls, Cursor, ListFilter, ListOrder, ListStart, TwilioRecording},
     clients::{
         aws::Aws,
         presign::{Presign, PresignError, Presigner},
@@ -16,7 +16,7 @@ use shared::{
         access::{Access, Scope},
         invalid_parameter,
     },
-    ids::DispatchId,
+    ids::{DispatchId, media_type},
     time::{DateInput, to_millis},
 };
 
@@ -122,13 +122,32 @@ enum Recorded {
         #[cfg_attr(feature = "openapi", schema(nullable = false, format = "uri-reference"))]
         stable_url: Option<String>,
         expires_at: String,
+        content_type: &'static str,
     },
-    /// The URL requires Twilio credentials. It can also be sent to the transcript endpoint.
+    /// With `archived: true` the URL is that of the copy in the bucket. Otherwise it is Twilio's, which requires Twilio's credentials; it can also
+    /// be sent to the transcript endpoint.
     Twilio {
         recording_url: Option<String>,
         sid: String,
         duration: Option<i64>,
+        /// Whether the bucket has a copy.
+        archived: bool,
+        #[serde(flatten)]
+        copy: Option<ListedCopy>,
     },
+}
+
+/// The copy of a Twilio recording.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+struct ListedCopy {
+    /// Path of the recording's audio below the base URL, which does not expire.
+    #[cfg_attr(feature = "openapi", schema(format = "uri-reference"))]
+    stable_url: String,
+    expires_at: String,
+    content_type: String,
+    size_bytes: i64,
+    channels: u32,
 }
 
 /// Handles a request.
@@ -276,6 +295,33 @@ fn boolean(query: &Query, name: &'static str) -> Result<Option<bool>, ApiError> 
     }
 }
 
+fn recorded_by_twilio(
+    recording: &TwilioRecording,
+    presigner: &Presigner,
+    twilio: &str,
+) -> Result<Recorded, PresignError> {
+    let account = recording.account_sid.as_deref();
+    let at_twilio = || account.map(|account| media_url(twilio, account, &recording.sid));
+    let copy = recording.copied().filter(|copy| !copy.in_glacier);
+    Ok(Recorded::Twilio {
+        recording_url: match copy {
+            Some(copy) => Some(presigner.presign(&copy.key)?),
+            None if recording.is_completed() => at_twilio(),
+            None => None,
+        },
+        sid: recording.sid.clone(),
+        duration: recording.duration,
+        archived: recording.copied().is_some(),
+        copy: copy.map(|copy| ListedCopy {
+            stable_url: format!("/recordings/{}/audio", recording.sid),
+            expires_at: to_millis(presigner.expiry.at()),
+            content_type: copy.content_type.clone(),
+            size_bytes: copy.size,
+            channels: copy.channels,
+        }),
+    })
+}
+
 fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignError> {
     let mut recordings = Vec::with_capacity(1);
     let is_archived = call.is_archived();
@@ -284,15 +330,17 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
             recording_url: presigner.presign(key)?,
             stable_url: DispatchId::parse(&call.dispatch_id).map(|id| format!("/recordings/{id}/audio")),
             expires_at: to_millis(presigner.expiry.at()),
+            content_type: media_type(key).unwrap_or("application/octet-stream"),
         });
     }
-    for recording in call.twilio.iter().filter(|recording| recording.is_completed()) {
-        let account = recording.account_sid.as_deref();
-        recordings.push(Recorded::Twilio {
-            recording_url: account.map(|account| media_url(twilio, account, &recording.sid)),
-            sid: recording.sid.clone(),
-            duration: recording.duration,
-        });
+    // Those that can be played come first.
+    let (copied, at_twilio): (Vec<_>, Vec<_>) = call
+        .twilio
+        .iter()
+        .filter(|recording| recording.is_playable())
+        .partition(|recording| recording.copied().is_some());
+    for recording in copied.into_iter().chain(at_twilio) {
+        recordings.push(recorded_by_twilio(recording, presigner, twilio)?);
     }
     let (source, recording_url, expires_at) = match recordings.first() {
         Some(Recorded::LiveKit {
@@ -300,7 +348,12 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
             expires_at,
             ..
         }) => (Some("livekit"), Some(recording_url.clone()), Some(expires_at.clone())),
-        Some(Recorded::Twilio { recording_url, .. }) => (Some("twilio"), recording_url.clone(), None),
+        Some(Recorded::Twilio {
+            recording_url, copy, ..
+        }) => {
+            let expires_at = copy.as_ref().map(|copy| copy.expires_at.clone());
+            (Some("twilio"), recording_url.clone(), expires_at)
+        }
         None => (is_archived.then_some("livekit"), None, None),
     };
     let time = |time: Option<Timestamp>| time.map(to_millis);

@@ -10,7 +10,7 @@ use lambda_http::{
     http::{Method, StatusCode},
 };
 use shared::{
-    calls::{CallRecording, Resolver},
+    calls::{CallRecording, ResolveError, Resolver},
     clients::{aws::Aws, presign::Presign},
     config::{ConfigError, Env},
     http::{self, ApiError, ApiRequest, Page, Reply},
@@ -145,7 +145,11 @@ async fn find<'a>(state: &'a State, token: &ShareToken) -> Result<Found<'a>, Api
         storage.resolver.find_version(&share.dispatch_id),
         storage.resolver.bucket.head(&share.recording.key),
     );
-    let recording = recording?.ok_or_else(ended)?;
+    let recording = match recording {
+        Err(ResolveError::NotCopied(_)) => None,
+        found => found?,
+    };
+    let recording = recording.ok_or_else(ended)?;
     let object = object?.ok_or_else(ended)?;
     let is_same = recording.recording.key == share.recording.key
         && recording.recording.etag == share.recording.etag

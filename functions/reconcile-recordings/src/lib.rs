@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use serde::Serialize;
 use shared::{
+    archive::CopyQueue,
     calls::{Calls, CallsError, ReconcilerState},
     clients::{aws::Aws, bucket::RecordingsBucket, twilio::Twilio},
     config::{ConfigError, Env},
@@ -28,6 +29,8 @@ use tokio::time::Instant;
 const REPORTED_DAYS: i32 = 30;
 /// The maximum number of lost transcription jobs that a run sends again.
 const LOST_JOBS: i32 = 500;
+/// The maximum number of copies, and of deletions at Twilio, that a run sends to the queue.
+const DUE_COPIES: i32 = 500;
 /// The number of days before today that every round lists. Files and calls may arrive late, and folders may have dates of other time zones.
 const RECENT_DAYS: i32 = 3;
 /// The minimum time between the starts of two sweeps, unless there is room again for failures that were not listed.
@@ -66,6 +69,10 @@ pub struct State {
     /// Present if completed recordings are transcribed automatically.
     auto_transcribe: Option<AutoTranscribe>,
     lost_jobs: LostJobs,
+    /// Present if completed recordings are copied automatically.
+    copies: Option<CopyQueue>,
+    /// The queue of copies, whoever asked for them.
+    copy_queue: CopyQueue,
     limits: RoundLimits,
 }
 
@@ -84,6 +91,8 @@ impl State {
             twilio: Twilio::from_env(env, &aws)?,
             auto_transcribe: AutoTranscribe::from_env(env, &aws)?,
             lost_jobs: LostJobs::from_env(env, &aws)?,
+            copies: CopyQueue::automatic(env, &aws)?,
+            copy_queue: CopyQueue::from_env(env, &aws)?,
             limits,
         };
         state.twilio.preload().await;
@@ -126,6 +135,19 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<RoundProgress
             tracing::warn!(%error, "lost transcription jobs could not be sent again");
             let reason = format!("Lost transcription jobs could not be sent again: {error}.");
             at.report.problem("jobs_not_sent", reason);
+        }
+    }
+    match state.copy_queue.send_due(DUE_COPIES).await {
+        Ok(reasons) => {
+            for reason in reasons {
+                let sentence = format!("Copied recordings are not deleted at Twilio yet: {reason}");
+                at.report.problem("twilio_not_deleted", sentence);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "due copies could not be sent to the queue");
+            let reason = format!("Copies that are due could not be queued: {error}.");
+            at.report.problem("copies_not_sent", reason);
         }
     }
     let mut days: Days = read(state, ReconcilerState::Days).await?.unwrap_or_default();

@@ -205,7 +205,7 @@ async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transc
     at.report.twilio_recordings += found.len() as u64;
     let rows = found
         .iter()
-        .map(|recording| (call_of(recording), row(recording)))
+        .map(|recording| (call_of(recording), TwilioRecording::from(recording)))
         .collect();
     let mut updates = state.calls.twilio_updates(rows).await?;
     updates.retain(|update| {
@@ -242,7 +242,7 @@ pub(crate) async fn retry(state: &State, sid: &str, transcribe: bool) -> Result<
         Err(TwilioError::NotFound) => return Ok(()),
         found => found?,
     };
-    let rows = vec![(call_of(&found), row(&found))];
+    let rows = vec![(call_of(&found), TwilioRecording::from(&found))];
     let is_external = state.twilio.media_place(&found) != MediaPlace::Twilio;
     for update in state.calls.twilio_updates(rows).await? {
         index(state, update, is_external, transcribe).await?;
@@ -258,7 +258,7 @@ pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result
         let rows = page
             .recordings
             .iter()
-            .map(|recording| (call_of(recording), row(recording)))
+            .map(|recording| (call_of(recording), TwilioRecording::from(recording)))
             .collect();
         for update in state.calls.twilio_updates(rows).await? {
             let found = page
@@ -302,6 +302,13 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
         // Before it is indexed: if this fails, the next try must find the completion again.
         auto_transcribe.enqueue(sid).await?;
     }
+    if let (true, Some(copies)) = (transcribe, &state.copies)
+        && update.is_completion
+        && recording.is_completed()
+        && let Some(sid) = RecordingSid::parse(&recording.sid)
+    {
+        copies.enqueue(&sid).await?;
+    }
     let (phone, fault) = match update.phone {
         Some(phone) => (Some(phone), None),
         None => match state.twilio.number_of(&call_sid, Instant::now() + LOOKUP_TIMEOUT).await {
@@ -327,17 +334,6 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
 
 fn call_of(recording: &Recording) -> String {
     recording.call_sid.clone().unwrap_or_else(|| recording.sid.clone())
-}
-
-fn row(recording: &Recording) -> TwilioRecording {
-    TwilioRecording {
-        sid: recording.sid.clone(),
-        account_sid: recording.account_sid.clone(),
-        status: recording.status.clone(),
-        duration: recording.duration.and_then(|seconds| seconds.try_into().ok()),
-        start_time: recording.start_time.or(recording.date_created),
-        error_code: recording.error_code,
-    }
 }
 
 /// Whether the recording is so recent that its media may not be available yet.

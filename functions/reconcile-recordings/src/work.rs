@@ -8,6 +8,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use shared::{
+    archive::CopyError,
     calls::{CallsError, ResolveError},
     clients::{bucket::BucketError, twilio::TwilioError},
     reconcile::{Checkpoint, Subject},
@@ -28,6 +29,8 @@ pub(crate) enum Fault {
     Twilio(#[from] TwilioError),
     #[error(transparent)]
     Enqueue(#[from] EnqueueError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error("Twilio does not find the call of the recording yet, so its number is not known")]
     CallNotFound,
 }
@@ -37,6 +40,8 @@ impl From<ResolveError> for Fault {
         match error {
             ResolveError::Calls(error) => Self::Calls(error),
             ResolveError::Bucket(error) => Self::Bucket(error),
+            // Only finding a recording has this result.
+            ResolveError::NotCopied(_) => Self::Bucket(BucketError::NotFound),
         }
     }
 }
@@ -48,7 +53,7 @@ impl Fault {
             Self::Calls(error) => error.is_outage(),
             Self::Bucket(error) => error.is_outage(),
             Self::Twilio(error) => error.is_outage(),
-            Self::Enqueue(_) | Self::CallNotFound => false,
+            Self::Enqueue(_) | Self::Copy(_) | Self::CallNotFound => false,
         }
     }
 
@@ -60,7 +65,7 @@ impl Fault {
             Self::Bucket(BucketError::NoSuchBucket) => "s3_no_such_bucket",
             Self::Bucket(_) => "s3_unavailable",
             Self::Twilio(error) => error.code(),
-            Self::Enqueue(_) => "queue_unavailable",
+            Self::Enqueue(_) | Self::Copy(_) => "queue_unavailable",
             Self::CallNotFound => "twilio_call_not_found",
         }
     }

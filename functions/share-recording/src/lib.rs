@@ -83,7 +83,7 @@ impl State {
         request_body = NewShare,
         responses((status = 201, description = "The share.", body = CreatedShare)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "body", "missing", "value", "storage", "archived", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "body", "missing", "value", "storage", "archived", "not_archived", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {

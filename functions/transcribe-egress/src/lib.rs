@@ -69,7 +69,7 @@ impl State {
             (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "archived", "database", "queue", "transcription"]))),
+        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "archived", "not_archived", "database", "queue", "transcription"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {

@@ -9,6 +9,7 @@ use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
     clients::{
         aws::Aws,
+        bucket::RecordingsBucket,
         queue::{Job, RecordingId},
         twilio::{AccountSid, Recording, RecordingSid, Twilio, TwilioError},
     },
@@ -31,6 +32,8 @@ const SECOND_REQUEST: Duration = Duration::from_millis(500);
 pub struct State {
     access: Access,
     twilio: Twilio,
+    /// The bucket with the copies of recordings.
+    bucket: Option<RecordingsBucket>,
     transcriber: Transcriber,
     names: SpeakerNames,
     vocabulary: Vocabulary,
@@ -43,6 +46,7 @@ impl State {
         let state = Self {
             access: Access::required(env, &aws)?,
             twilio: Twilio::from_env(env, &aws)?,
+            bucket: RecordingsBucket::from_env(env, &aws)?,
             transcriber: Transcriber::from_env(env, &aws)?,
             names: SpeakerNames::from_env(env),
             vocabulary: Vocabulary::from_env(env)?,
@@ -143,6 +147,11 @@ async fn outcome(
         Stored::Answers(outcome) => return Ok(outcome),
         Stored::Pending(known) => known,
     };
+    if let Some(bucket) = &state.bucket
+        && let Some(source) = RecordingSource::copied(bucket, &state.transcriber.calls, sid).await
+    {
+        return post.transcribe_or_enqueue(&state.transcriber, &source, &known).await;
+    }
     let waits = body.wait == Some(true);
     let recording = match look_up(&state.twilio, sid, request).await {
         Err(TwilioError::NotFound) if waits => return post.wait(&state.transcriber, None, &known).await,

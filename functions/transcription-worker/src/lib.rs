@@ -230,7 +230,10 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
         return Box::pin(work(state, Job { object, ..job }, is_redelivery, deadline)).await;
     }
     let source = match (&job.recording, &found, &state.resolver) {
-        (RecordingId::Twilio(sid), ..) => twilio_source(&state.twilio, sid, &job, deadline).await,
+        (RecordingId::Twilio(sid), ..) => match copied_source(state, sid).await {
+            Some(source) => Ok(source),
+            None => twilio_source(&state.twilio, sid, &job, deadline).await,
+        },
         (RecordingId::Egress(_), Some(found), Some(resolver)) => Ok(RecordingSource::egress(&resolver.bucket, found)),
         (RecordingId::Egress(_), ..) => return Ok(()),
     };
@@ -291,6 +294,12 @@ enum NotReady {
     Final(Failure),
 }
 
+/// The copy of a Twilio recording in the bucket, if it has one.
+async fn copied_source<'a>(state: &'a State, sid: &RecordingSid) -> Option<RecordingSource<'a>> {
+    let bucket = &state.resolver.as_ref()?.bucket;
+    RecordingSource::copied(bucket, &state.transcriber.calls, sid).await
+}
+
 async fn twilio_source<'a>(
     twilio: &'a Twilio,
     sid: &'a RecordingSid,
@@ -344,6 +353,7 @@ async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Fa
             key: overwritten.key.clone(),
             etag: info.etag,
             size: Some(info.size),
+                recording_sid: None,
         };
         let id = TranscriptId::new(&AudioId::Object(written.clone()), &Variant::of(&job.options));
         let job = Job {

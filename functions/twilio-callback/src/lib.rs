@@ -11,6 +11,7 @@ use lambda_http::{
 };
 use serde_json::{Value, json};
 use shared::{
+    archive::CopyQueue,
     calls::{Calls, TwilioRecording},
     clients::{
         aws::Aws,
@@ -80,6 +81,8 @@ pub struct State {
     calls: Calls,
     /// Present if completed recordings are transcribed automatically.
     auto_transcribe: Option<AutoTranscribe>,
+    /// Present if completed recordings are copied automatically.
+    copies: Option<CopyQueue>,
 }
 
 impl State {
@@ -94,6 +97,7 @@ impl State {
             twilio: Twilio::from_env(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
             auto_transcribe: AutoTranscribe::from_env(env, &aws)?,
+            copies: CopyQueue::automatic(env, &aws)?,
         };
         state.twilio.preload().await;
         Ok(state)
@@ -138,6 +142,13 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         {
             // Before it is stored: a callback that comes again must not find that nothing is left to do.
             auto_transcribe.enqueue(reported.sid.clone()).await?;
+        }
+        // A callback that comes again, or after the reconciler, is copied as well, unless the copy has ended: copying twice does nothing.
+        if reported.recording.is_completed()
+            && same.is_none_or(|known| known.copy.is_none())
+            && let Some(copies) = &state.copies
+        {
+            copies.enqueue(&reported.sid).await?;
         }
         let mut phone = known.and_then(|(phone, _)| phone);
         if phone.is_none() {
@@ -307,6 +318,7 @@ impl Reported {
                 error_code: given("ErrorCode")
                     .and_then(|text| text.parse().ok())
                     .filter(|code| *code != 0),
+                copy: None,
             },
             account_sid,
             call_sid: call_sid.to_owned(),

@@ -218,7 +218,8 @@ fn of_s3(operation: &str, parts: &Parts) -> Needed {
     let action = match operation {
         "GetObject" | "HeadObject" => "GetObject",
         "ListObjectsV2" | "ReadBucket" | "HeadBucket" => "ListBucket",
-        "UploadPart" | "CompleteMultipartUpload" | "CopyObject" => "PutObject",
+        "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" | "CopyObject" => "PutObject",
+        "ListParts" => "ListMultipartUploadParts",
         other => other,
     };
     let resource = match key.is_empty() {

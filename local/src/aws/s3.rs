@@ -106,6 +106,7 @@ pub(super) fn operation(parts: &Parts) -> &'static str {
         ("HEAD", _, false) => "HeadBucket",
         ("PUT", _, false) => "CreateBucket",
         ("DELETE", _, false) => "DeleteBucket",
+        ("GET", _, true) if has("uploadId", "") => "ListParts",
         ("GET", _, true) => "GetObject",
         ("HEAD", _, true) => "HeadObject",
         ("PUT", _, true) if has("uploadId", "") => "UploadPart",
@@ -114,6 +115,7 @@ pub(super) fn operation(parts: &Parts) -> &'static str {
         ("DELETE", _, true) if has("uploadId", "") => "AbortMultipartUpload",
         ("DELETE", _, true) => "DeleteObject",
         ("POST", _, true) if has("uploadId", "") => "CompleteMultipartUpload",
+        ("POST", _, true) if has("uploads", "") => "CreateMultipartUpload",
         _ => "Other",
     }
 }

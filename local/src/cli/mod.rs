@@ -1,5 +1,6 @@
 //! The command line: `cargo run` and its commands.
 
+pub mod archive;
 mod aws_config;
 mod demo_transcripts;
 pub mod import;
@@ -24,6 +25,7 @@ use crate::{
     serve::Reach,
     stack::{Settings, Stack, TranscriptionApi, TwilioAccount, account},
 };
+use archive::Archive;
 use import::Import;
 use mint_key::MintKey;
 use reconcile::Reconcile;
@@ -73,8 +75,8 @@ Environment variables:
   RUST_LOG, NO_COLOR                      level and colors of the log
 
 Passed to the functions as they are; docs/deploy.md describes them:
-  AUTO_TRANSCRIBE, EXTERNAL_MEDIA_HOSTS, INDEX_UNMATCHED_AUDIO, MONTHLY_BUDGET_USD, PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, SPEAKER_NAMES,
-  TRANSCRIPTION_PROMPT, WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
+  ARCHIVE_FORMAT, ARCHIVE_TWILIO, AUTO_TRANSCRIBE, EXTERNAL_MEDIA_HOSTS, INDEX_UNMATCHED_AUDIO, MONTHLY_BUDGET_USD, MOVE_AFTER_HOURS,
+  PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, SPEAKER_NAMES, TRANSCRIPTION_PROMPT, TWILIO_PREFIX, WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
 
 mint-key and reindex use the credentials and the region of the AWS CLI.";
 
@@ -84,6 +86,8 @@ enum Command {
     MintKey(MintKey),
     /// Report the interactions of a CSV or JSON Lines file to the API
     Import(Import),
+    /// Copy older Twilio recordings into the bucket, through the API
+    Archive(Archive),
     /// Run the reconciler of a running `cargo run` now, until its round is finished
     Reconcile(Reconcile),
     /// Rebuild the list attributes of a calls table that an older version wrote
@@ -101,15 +105,19 @@ enum Auth {
 }
 
 /// Variables of this process that are passed on to the functions.
-const PASSED_ON: [&str; 13] = [
+const PASSED_ON: [&str; 17] = [
+    "ARCHIVE_FORMAT",
+    "ARCHIVE_TWILIO",
     "AUTO_TRANSCRIBE",
     "EXTERNAL_MEDIA_HOSTS",
     "INDEX_UNMATCHED_AUDIO",
+    "MOVE_AFTER_HOURS",
     "MONTHLY_BUDGET_USD",
     "PUBLIC_BASE_URL",
     "RECORDING_NAME_PATTERNS",
     "SPEAKER_NAMES",
     "TRANSCRIPTION_PROMPT",
+    "TWILIO_PREFIX",
     "WHISPER_MAX_BYTES",
     "WHISPER_MAX_SECONDS",
     "WHISPER_MODEL",
@@ -148,6 +156,20 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
                 (None, false) => Err("some lines were rejected".into()),
                 (None, true) => Ok(()),
             };
+        }
+        Some(Command::Archive(archive)) => {
+            let done = archive.run(|so_far| {
+                eprintln!(
+                    "up to {}: {} recordings seen, {} in the bucket, {} queued",
+                    so_far.reached, so_far.seen, so_far.archived, so_far.queued
+                );
+            });
+            let done = done.await?;
+            println!(
+                "{} Twilio recordings seen, {} in the bucket, {} queued. GET /reports/completeness counts those of the last 30 days.",
+                done.seen, done.archived, done.queued
+            );
+            return Ok(());
         }
         Some(Command::Reconcile(reconcile)) => {
             reconcile.run().await?;

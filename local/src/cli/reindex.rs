@@ -13,6 +13,9 @@ pub struct Reindex {
     /// Name of the calls table; a deployment's is the stack's output CallsTableName
     #[arg(long, default_value = crate::stack::account::CALLS_TABLE)]
     table: String,
+    /// Name of the lifecycle table; a deployment's is the stack's output LifecycleTableName
+    #[arg(long, default_value = crate::stack::account::LIFECYCLE_TABLE)]
+    lifecycle_table: String,
     /// The key from which an earlier run must be continued
     #[arg(long)]
     start_key: Option<String>,
@@ -38,7 +41,7 @@ impl Reindex {
     pub async fn run(self, progress: impl FnMut(&Reindexed, &str)) -> Result<Reindexed, Box<dyn Error + Send + Sync>> {
         let config = aws_config::load(self.endpoint_url.as_deref()).await?;
         let client = aws_sdk_dynamodb::Client::new(&config);
-        self.run_with(&Calls::new(client, &self.table), progress).await
+        self.run_with(&Calls::new(client, &self.table, &self.lifecycle_table), progress).await
     }
 
     /// Like [`Reindex::run`], with this table.

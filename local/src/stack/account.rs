@@ -19,6 +19,8 @@ use crate::{
 pub const CALLS_TABLE: &str = "calls";
 /// Name of the transcripts table.
 pub const TRANSCRIPTS_TABLE: &str = "transcripts";
+/// Name of the lifecycle table.
+pub const LIFECYCLE_TABLE: &str = "lifecycle";
 /// Name of the shares table.
 pub const SHARES_TABLE: &str = "shares";
 /// Name of the recordings bucket.
@@ -147,6 +149,7 @@ fn table_name(table: &Table) -> Result<&'static str> {
     match table.resource.as_str() {
         "CallsTable" => Ok(CALLS_TABLE),
         "TranscriptsTable" => Ok(TRANSCRIPTS_TABLE),
+        "LifecycleTable" => Ok(LIFECYCLE_TABLE),
         "SharesTable" => Ok(SHARES_TABLE),
         other => Err(format!("{other} of template.yaml has no name in the local stack").into()),
     }
@@ -278,7 +281,7 @@ mod tests {
                 sort: attribute(KeyType::Range).map(|element| element.attribute_name.clone()),
             }
         };
-        assert_eq!(expected.len(), 3);
+        assert_eq!(expected.len(), 4);
         for expected in expected {
             let name = table_name(&expected).unwrap();
             let described = dynamodb.describe_table().table_name(name).send().await.unwrap();

@@ -40,6 +40,8 @@ pub(super) fn own_environment(env: &Env, function: &str) -> Env {
 
 /// The states of all functions.
 pub struct Functions {
+    /// This function is deployed only with a bucket.
+    archive_recording: Option<archive_recording::State>,
     console: console::State,
     draw_waveform: draw_waveform::State,
     get_completeness: completeness::State,
@@ -58,6 +60,7 @@ pub struct Functions {
     livekit_webhook: livekit::State,
     reconcile_recordings: reconcile::State,
     open_share: open_share::State,
+    request_archive: request_archive::State,
     record_interaction: interaction::State,
     share_recording: share_recording::State,
     transcribe_egress: transcribe_egress::State,
@@ -71,6 +74,10 @@ impl Functions {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let of = |function: &str| own_environment(env, function);
         Ok(Self {
+            archive_recording: match env.optional("RECORDINGS_BUCKET") {
+                Some(_) => Some(archive_recording::State::from_env(&of("archive-recording")).await?),
+                None => None,
+            },
             console: console::State::from_env(&of("console")).await?,
             draw_waveform: draw_waveform::State::from_env(&of("draw-waveform")).await?,
             get_completeness: completeness::State::from_env(&of("get-completeness")).await?,
@@ -91,6 +98,7 @@ impl Functions {
             livekit_webhook: livekit::State::from_env(&of("livekit-webhook")).await?,
             reconcile_recordings: reconcile::State::from_env(&of("reconcile-recordings")).await?,
             open_share: open_share::State::from_env(&of("open-share")).await?,
+            request_archive: request_archive::State::from_env(&of("request-archive")).await?,
             record_interaction: interaction::State::from_env(&of("record-interaction")).await?,
             share_recording: share_recording::State::from_env(&of("share-recording")).await?,
             transcribe_egress: transcribe_egress::State::from_env(&of("transcribe-egress")).await?,
@@ -116,6 +124,7 @@ impl Functions {
             "list-recordings" => list::handle(&self.list_recordings, request).await,
             "list-twilio-recordings" => list_twilio::handle(&self.list_twilio_recordings, request).await,
             "livekit-webhook" => livekit::handle(&self.livekit_webhook, request).await,
+            "request-archive" => request_archive::handle(&self.request_archive, request).await,
             "open-share" => open_share::handle(&self.open_share, request).await,
             "share-recording" => share_recording::handle(&self.share_recording, request).await,
             "record-interaction" => interaction::handle(&self.record_interaction, request).await,
@@ -130,6 +139,13 @@ impl Functions {
     /// the messages that must be delivered again.
     pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
         Some(match function {
+            "archive-recording" => match serde_json::from_value(event) {
+                Ok(batch) => {
+                    let done = archive_recording::handle(self.archive_recording.as_ref()?, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
+                Err(error) => Err(error.into()),
+            },
             "index-recording" => match serde_json::from_value(event) {
                 Ok(batch) => {
                     let done = index::handle(self.index_recording.as_ref()?, batch, deadline).await;

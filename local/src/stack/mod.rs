@@ -108,6 +108,7 @@ impl Stack {
             .collect();
         let queue_urls = [
             ("TRANSCRIPTION", "TranscriptionQueue"),
+            ("ARCHIVE", "ArchiveQueue"),
             ("OBJECT_EVENTS", "ObjectEventsQueue"),
             ("INTERACTION_EVENTS", "InteractionEventsQueue"),
         ];

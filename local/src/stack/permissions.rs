@@ -35,6 +35,7 @@ fn values(environment: &Env, tables: &[(Table, &str)]) -> Result<Values, Templat
         ("AWS::AccountId", ACCOUNT_ID.to_owned()),
         ("RecordingsBucket", variable("RECORDINGS_BUCKET", account::BUCKET)),
         ("RecordingsPrefix", variable("RECORDINGS_PREFIX", "egress-recordings/")),
+        ("TwilioPrefix", variable("TWILIO_PREFIX", "twilio-recordings/")),
         ("ApiKeysSecret", variable("API_KEYS_SECRET", account::API_KEYS_SECRET)),
         ("TwilioSecret", variable("TWILIO_SECRET", account::TWILIO_SECRET)),
         ("WhisperSecret", variable("WHISPER_SECRET", account::WHISPER_SECRET)),

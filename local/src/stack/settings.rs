@@ -116,6 +116,7 @@ pub(super) fn environment(settings: &Settings, aws_url: &str, api_url: Option<&s
         ("AWS_ENDPOINT_URL", aws_url),
         ("CALLS_TABLE", account::CALLS_TABLE),
         ("TRANSCRIPTS_TABLE", account::TRANSCRIPTS_TABLE),
+        ("LIFECYCLE_TABLE", account::LIFECYCLE_TABLE),
         ("SHARES_TABLE", account::SHARES_TABLE),
         ("RECORDINGS_BUCKET", account::BUCKET),
         ("RECORDINGS_AUTH", "open"),

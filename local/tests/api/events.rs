@@ -13,7 +13,7 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and a string that its response contains.
-const REQUESTS: [(&str, &str, &str); 19] = [
+const REQUESTS: [(&str, &str, &str); 20] = [
     ("get-queues", include_str!("../../../events/get-queues.json"), "queues"),
     (
         "console",
@@ -78,6 +78,11 @@ const REQUESTS: [(&str, &str, &str); 19] = [
         "interaction_id",
     ),
     (
+        "request-archive",
+        include_str!("../../../events/request-archive.json"),
+        "archived",
+    ),
+    (
         "share-recording",
         include_str!("../../../events/share-recording.json"),
         "url",
@@ -99,7 +104,7 @@ const REQUESTS: [(&str, &str, &str); 19] = [
     ),
 ];
 /// Functions for events from queues, rules and schedules.
-const EVENTS: [(&str, &str); 4] = [
+const EVENTS: [(&str, &str); 5] = [
     ("index-recording", include_str!("../../../events/index-recording.json")),
     (
         "index-interaction",
@@ -110,6 +115,10 @@ const EVENTS: [(&str, &str); 4] = [
         include_str!("../../../events/reconcile-recordings.json"),
     ),
     (WORKER, JOB),
+    (
+        "archive-recording",
+        include_str!("../../../events/archive-recording.json"),
+    ),
 ];
 const WORKER: &str = "transcription-worker";
 const JOB: &str = include_str!("../../../events/transcription-worker.json");
@@ -143,6 +152,7 @@ pub(crate) async fn process_every_example_event(stack: &TestStack) {
         json!({"batchItemFailures": []}),
         json!({"batchItemFailures": []}),
         json!({"finished": true}),
+        json!({"batchItemFailures": []}),
         json!({"batchItemFailures": []}),
     ]) {
         let event = serde_json::from_str(event).unwrap();
@@ -257,6 +267,11 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
     let reconcile = reconcile_recordings::State::from_env(&env).await.unwrap();
     let done = reconcile_recordings::handle(&reconcile, in_a_quarter_of_an_hour()).await;
     assert!(done.unwrap().finished);
+    let env = Env::from_iter(given("archive-recording", &stack));
+    let archive = archive_recording::State::from_env(&env).await.unwrap();
+    let batch = serde_json::from_str(EVENTS[4].1).unwrap();
+    let done = archive_recording::handle(&archive, batch, in_a_quarter_of_an_hour()).await;
+    assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     for (function, event, _) in transcribed_first() {
         let env = Env::from_iter(given(function, &stack));
         let request = lambda_http::request::from_str(event).unwrap();
@@ -329,6 +344,10 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
                 let state = open_share::State::from_env(&env).await.unwrap();
                 open_share::handle(&state, request).await
             }
+            "request-archive" => {
+                let state = request_archive::State::from_env(&env).await.unwrap();
+                request_archive::handle(&state, request).await
+            }
             "share-recording" => {
                 let state = share_recording::State::from_env(&env).await.unwrap();
                 share_recording::handle(&state, request).await
@@ -360,6 +379,8 @@ async fn a_function_without_a_required_variable_names_it() {
         ("livekit-webhook", "LIVEKIT_SECRET"),
         ("reconcile-recordings", "CALLS_TABLE"),
         ("open-share", "SHARES_TABLE"),
+        ("archive-recording", "ARCHIVE_QUEUE_URL"),
+        ("request-archive", "LIFECYCLE_TABLE"),
         ("record-interaction", "API_KEYS_SECRET"),
         ("share-recording", "SHARES_TABLE"),
         ("twilio-callback", "TWILIO_SECRET"),
@@ -383,6 +404,8 @@ async fn a_function_without_a_required_variable_names_it() {
             "reconcile-recordings" => reconcile_recordings::State::from_env(&env).await.err(),
             "index-interaction" => index_interaction::State::from_env(&env).await.err(),
             "open-share" => open_share::State::from_env(&env).await.err(),
+            "archive-recording" => archive_recording::State::from_env(&env).await.err(),
+            "request-archive" => request_archive::State::from_env(&env).await.err(),
             "record-interaction" => record_interaction::State::from_env(&env).await.err(),
             "share-recording" => share_recording::State::from_env(&env).await.err(),
             "twilio-callback" => twilio_callback::State::from_env(&env).await.err(),

@@ -68,7 +68,8 @@ async fn the_documented_example_has_the_documented_rows() {
             "source": "livekit",
             "recording_url": url,
             "stable_url": "/recordings/dispatch_1754653479_15103455686/audio",
-            "expires_at": expires_at
+            "expires_at": expires_at,
+            "content_type": "audio/mp4"
         }])
     );
     assert_eq!(

@@ -3,6 +3,7 @@
 // clippy.toml allows unwrap only in test functions and not in the helpers that they call.
 #![allow(clippy::unwrap_used)]
 
+mod archive;
 mod archived;
 mod auth;
 mod bound_transcripts;

@@ -22,7 +22,17 @@ use crate::{
 };
 
 /// Permissions that no request of the local stack needs, and those for what other tests do.
-const OTHERS: [(&str, &str, &str); 7] = [
+const OTHERS: [(&str, &str, &str); 9] = [
+    (
+        "WriteCopies",
+        "s3:AbortMultipartUpload",
+        "the upload of a copy that has failed: archive.rs",
+    ),
+    (
+        "WriteCopies",
+        "s3:ListMultipartUploadParts",
+        "the upload of an interrupted copy: archive.rs",
+    ),
     (
         "WorkThroughQueue",
         "sqs:GetQueueAttributes",
@@ -104,6 +114,7 @@ async fn use_everything(stack: &TestStack) {
         (Method::GET, "/transcript/"),
         (Method::POST, "/transcript"),
         (Method::POST, "/waveform"),
+        (Method::POST, "/archive"),
         (Method::POST, "/shares"),
     ]
     .into_iter()
@@ -251,16 +262,71 @@ async fn use_everything(stack: &TestStack) {
         .await;
     assert_eq!(transcribed.status, 200, "{}", transcribed.body);
 
-    let url = format!(
-        "{}/2015-03-31/functions/reconcile-recordings/invocations",
-        stack.stack.aws_url
-    );
+    copy_recordings(stack, now).await;
+
     for _ in 0..2 {
-        let round = reqwest::Client::new().post(&url).send().await.unwrap();
-        assert_eq!(round.status(), 200);
+        webhooks::round(stack).await;
         webhooks::everyone_reports(stack).await;
         twilio(74);
     }
+}
+
+/// Twilio's recordings are copied, of calls of today and of a day that is closed, and used like any other.
+async fn copy_recordings(stack: &TestStack, now: Timestamp) {
+    let sids = [now, now - SignedDuration::from_hours(24 * 20)].map(|began| {
+        let number = began.as_second();
+        let (sid, call_sid) = (format!("RE{number:032x}"), format!("CA{number:032x}"));
+        stack.stack.twilio.add_call(call_sid.as_str(), "+15550006000");
+        stack.stack.twilio.add(Recording {
+            sid: sid.clone(),
+            call_sid: call_sid.clone(),
+            media: Media::Tones(Wav::new(8_000, [Script::spoken(3.0, 3)])),
+            duration: Some(3),
+            start_time: began,
+            date_created: began,
+            date_updated: began,
+            ..Recording::default()
+        });
+        (sid, call_sid, began)
+    });
+    for (sid, call_sid, began) in &sids {
+        webhooks::recording_completes(stack, call_sid, sid, *began).await;
+        while stack.get(&format!("/recordings/{sid}")).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for path in ["/transcript", "/waveform"] {
+            let used = stack.post(&format!("/recordings/{sid}{path}"), &json!({})).await;
+            assert!(used.status.is_success(), "{path}: {}", used.body);
+        }
+        let transcript = stack.get(&format!("/recordings/{sid}/transcript")).await;
+        assert!(transcript.status.is_success(), "{}", transcript.body);
+        let other = json!({"recording_sid": sid, "language": "en"});
+        assert_eq!(stack.post("/api/twilio/transcript/", &other).await.status, 200);
+        let shared = stack.post(&format!("/recordings/{sid}/shares"), &json!({"expires_in": 600})).await;
+        let token = shared.body["token"].as_str().unwrap().to_owned();
+        let page = stack.request(Method::GET, &format!("/s/{token}")).send().await.unwrap();
+        assert_eq!(page.status(), 200);
+    }
+    // One that Twilio does not have yet is tried again, and one that was not copied is copied on request.
+    let (sid, call_sid) = (format!("RE{:032x}", 77), format!("CA{:032x}", 77));
+    stack.stack.twilio.add(Recording {
+        sid: sid.clone(),
+        call_sid: call_sid.clone(),
+        media: Media::Status(404),
+        start_time: now,
+        ..Recording::default()
+    });
+    webhooks::recording_completes(stack, &call_sid, &sid, now).await;
+    let old = format!("RE{:032x}", 78);
+    let call_of_old = format!("CA{:032x}", 78);
+    let recording = shared::calls::TwilioRecording {
+        status: shared::clients::twilio::RecordingStatus::new("completed"),
+        sid: old.clone(),
+        start_time: Some(now),
+        ..Default::default()
+    };
+    stack.calls().record_twilio_recording(&call_of_old, &recording, Some(""), None).await.unwrap();
+    assert_eq!(stack.post(&format!("/recordings/{old}/archive"), &json!({})).await.status, 202);
 }
 
 #[tokio::test]
@@ -272,6 +338,7 @@ async fn every_permission_of_the_template_is_one_that_its_function_uses() {
             let variables = [
                 ("RECORDINGS_AUTH", "required".to_owned()),
                 ("AUTO_TRANSCRIBE", "true".to_owned()),
+                ("ARCHIVE_TWILIO", "copy".to_owned()),
                 ("SIGNER_SECRET", signer),
             ];
             let variables = variables.map(|(name, value)| (name.to_owned(), value));

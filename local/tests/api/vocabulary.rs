@@ -72,6 +72,7 @@ async fn a_transcript_from_before_the_prompt_is_still_found() {
         "AWS_SECRET_ACCESS_KEY",
         "AWS_ENDPOINT_URL",
         "CALLS_TABLE",
+        "LIFECYCLE_TABLE",
         "TRANSCRIPTS_TABLE",
         "RECORDINGS_BUCKET",
         "RECORDINGS_AUTH",

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::clients::aws::reason;
+use crate::{clients::aws::reason, lifecycle::LifecycleError};
 
 /// A request to the calls table failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,15 @@ impl CallsError {
     /// is not an outage.
     pub fn is_outage(&self) -> bool {
         self.is_outage
+    }
+}
+
+impl From<LifecycleError> for CallsError {
+    fn from(error: LifecycleError) -> Self {
+        Self {
+            text: error.to_string(),
+            is_outage: true,
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl LedgerDay {
         self.seconds += call.duration.map_or(0, |seconds| seconds.max(0).unsigned_abs());
         self.transcripts += u64::from(call.has_transcript);
         let livekit = usize::from(call.s3_key.is_some());
-        let twilio = call.twilio.iter().filter(|recording| recording.is_completed()).count();
+        let twilio = call.twilio.iter().filter(|recording| recording.is_playable()).count();
         for (source, recordings) in [("livekit", livekit), ("twilio", twilio)] {
             if recordings > 0 {
                 *self.recordings.entry(source.to_owned()).or_default() += recordings as u64;

@@ -16,6 +16,7 @@
 //!
 //! A change of one item is one conditional write; a change of several items is a transaction. The day ledger has separate items (`ledger.rs`).
 
+mod copies;
 mod cursor;
 mod encoding;
 mod error;
@@ -37,6 +38,7 @@ mod row;
 mod store;
 mod table;
 
+pub use copies::IndexedRecording;
 pub use cursor::Cursor;
 pub use error::CallsError;
 pub use interaction::{Field, Interaction};
@@ -45,10 +47,10 @@ pub use ledger_day::LedgerDay;
 pub use list::{CallPage, ListError, ListStart, MAX_OFFSET};
 pub use list_filter::{ListFilter, ListOrder};
 pub use model::Call;
-pub use observations::TwilioRecording;
+pub use observations::{CopyFailure, CopyResult, TwilioCopy, TwilioRecording};
 pub use pairing::NEIGHBOURHOOD;
 pub use reconciliation::{ReconcilerState, TwilioUpdate};
 pub use record::{Observed, RecordingKey};
 pub use reindex::ReindexPage;
-pub use resolve::{CallRecording, ResolveError, Resolver, index_egress, index_object};
+pub use resolve::{CallRecording, NotCopied, ResolveError, Resolver, index_egress, index_object};
 pub use table::Calls;

@@ -69,6 +69,6 @@ impl Call {
 
     /// Whether there is a recording, by LiveKit or by Twilio.
     pub fn is_playable(&self) -> bool {
-        self.s3_key.is_some() || self.twilio.iter().any(TwilioRecording::is_completed)
+        self.s3_key.is_some() || self.twilio.iter().any(TwilioRecording::is_playable)
     }
 }

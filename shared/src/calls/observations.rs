@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    clients::twilio::RecordingStatus,
+    clients::twilio::{Recording, RecordingStatus},
     names::{Direction, RecordingName},
 };
 
@@ -60,6 +60,48 @@ impl ObservedObject {
     }
 }
 
+/// The copy of a Twilio recording in the bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TwilioCopy {
+    /// Its S3 key.
+    pub key: String,
+    /// Its ETag, without quotes.
+    pub etag: Option<String>,
+    /// Its size in bytes.
+    pub size: i64,
+    /// Its media type.
+    pub content_type: String,
+    /// Its number of channels.
+    pub channels: u32,
+    /// Its length in seconds.
+    pub duration: i64,
+    /// When the recording was created at Twilio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// Whether it must be restored from an archive of S3 Glacier before it can be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_glacier: bool,
+}
+
+/// Why a Twilio recording could not be copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CopyFailure {
+    /// A stable code for programs.
+    pub code: String,
+    /// The reason, as a sentence.
+    pub reason: String,
+}
+
+/// The result of copying a Twilio recording.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyResult {
+    /// The bucket has a copy.
+    Copied(TwilioCopy),
+    /// It can't be copied, or every attempt failed.
+    Failed(CopyFailure),
+}
+
 /// One of Twilio's recordings of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TwilioRecording {
@@ -75,17 +117,59 @@ pub struct TwilioRecording {
     pub start_time: Option<Timestamp>,
     /// Why Twilio has no recording: 16101 too short, 16102 silent.
     pub error_code: Option<i64>,
+    /// Its copy in the bucket. Reports do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyResult>,
+}
+
+impl From<&Recording> for TwilioRecording {
+    fn from(recording: &Recording) -> Self {
+        Self {
+            sid: recording.sid.clone(),
+            account_sid: recording.account_sid.clone(),
+            status: recording.status.clone(),
+            duration: recording.duration.and_then(|seconds| seconds.try_into().ok()),
+            start_time: recording.start_time.or(recording.date_created),
+            error_code: recording.error_code,
+            copy: None,
+        }
+    }
 }
 
 impl TwilioRecording {
-    /// Whether the recording can be played.
+    /// Its copy in the bucket.
+    pub fn copied(&self) -> Option<&TwilioCopy> {
+        match &self.copy {
+            Some(CopyResult::Copied(copy)) => Some(copy),
+            _ => None,
+        }
+    }
+
+    /// Why it could not be copied.
+    pub fn copy_failure(&self) -> Option<&CopyFailure> {
+        match &self.copy {
+            Some(CopyResult::Failed(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether it can be played, at Twilio or from the bucket.
+    pub fn is_playable(&self) -> bool {
+        self.is_completed() || self.copied().is_some()
+    }
+
+    /// Whether Twilio says that the recording can be played.
     pub fn is_completed(&self) -> bool {
         self.status.is_completed()
     }
 
     /// Whether this state is later than the known one.
     pub fn is_newer_than(&self, known: Option<&Self>) -> bool {
-        known.is_none_or(|known| (self.status.stage(), self) > (known.status.stage(), known))
+        let place = |it: &Self| {
+            let copy = None;
+            (it.status.stage(), Self { copy, ..it.clone() })
+        };
+        known.is_none_or(|known| place(self) > place(known))
     }
 
     /// Whether the recording can be played now and could not be played in the known state.
@@ -107,6 +191,19 @@ pub(super) struct TwilioCall {
     /// SIDs of the completed recordings whose media the reconciler found at Twilio.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) verified: BTreeSet<String>,
+    /// The results of copying the recordings, by SID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) copies: BTreeMap<String, CopyResult>,
+}
+
+impl TwilioCall {
+    /// The recordings with their copies.
+    pub(super) fn with_copies(&self) -> impl Iterator<Item = TwilioRecording> {
+        self.recordings.values().map(|recording| TwilioRecording {
+            copy: self.copies.get(&recording.sid).cloned(),
+            ..recording.clone()
+        })
+    }
 }
 
 /// The reported values of one thing.

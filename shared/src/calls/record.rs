@@ -228,6 +228,8 @@ impl Calls {
         let id = item_id::twilio(call_sid);
         let phone = phone.map(digits);
         let mut recording = recording.clone();
+        // Before the recording is indexed, so that every indexed recording is found by its SID.
+        self.lifecycle.put_call_of(&recording.sid, call_sid).await?;
         recording.start_time = recording.start_time.filter(|time| is_listable(*time));
         let write = |items: &mut Items| {
             let own = &mut entry(items, &id).state.own;
@@ -251,7 +253,11 @@ impl Calls {
         let id = item_id::twilio(call_sid);
         let mut items = self.load([id.as_str()]).await?;
         let twilio = items.remove(&id).and_then(|item| item.state.own.twilio);
-        Ok(twilio.map(|call| (call.phone, call.recordings)))
+        Ok(twilio.map(|call| {
+            let recordings = call.with_copies().map(|recording| (recording.sid.clone(), recording));
+            let recordings = recordings.collect();
+            (call.phone, recordings)
+        }))
     }
 
     /// The name of the customer of a call that Twilio recorded, if an interaction with it is known.
@@ -273,6 +279,12 @@ impl Calls {
 
     /// Stores that there is a transcript of this object as it was written then. An object that is not in the table stays out of it.
     pub async fn mark_object_transcribed(&self, recording: &RecordingRef) -> Result<(), CallsError> {
+        if let Some(sid) = &recording.recording_sid {
+            let call = self.lifecycle.copy_state(sid).await?.call_sid;
+            return self
+                .mark_twilio_transcribed(call.as_deref().unwrap_or(sid.as_str()), sid.as_str())
+                .await;
+        }
         let id = item_id::object(&recording.key);
         let etag = recording.etag.as_deref().unwrap_or_default();
         let write = |items: &mut Items| items.contains_key(&id) && set_transcribed(items, &id, etag);

@@ -65,12 +65,24 @@ impl Calls {
         Ok(page)
     }
 
+    /// Stores which call its recordings belong to, as this version does before it indexes one.
+    async fn index_recordings(&self, call_sid: &str, stored: &dynamodb::Item) -> Result<(), CallsError> {
+        let twilio = item_from(stored)?.state.own.twilio;
+        for sid in twilio.iter().flat_map(|call| call.recordings.keys()) {
+            self.lifecycle.put_call_of(sid, call_sid).await?;
+        }
+        Ok(())
+    }
+
     async fn rebuild(&self, mut stored: dynamodb::Item) -> Result<Rebuilt, CallsError> {
         let id = get_text(&stored, "id").unwrap_or_default();
         if id.starts_with(COUNTERS) {
             let delete = self.client.delete_item().table_name(&self.table);
             delete.key("id", text(&id)).send().await?;
             return Ok(Rebuilt::Deleted);
+        }
+        if let Some(call_sid) = id.strip_prefix("twilio#") {
+            self.index_recordings(call_sid, &stored).await?;
         }
         for tries in 1..=TRIES {
             if !stored.contains_key("facts") {

@@ -8,6 +8,7 @@ use super::{
     error::CallsError,
     item_id::{self, ItemKind},
     model::Call,
+    observations::{CopyFailure, TwilioCopy, TwilioRecording},
     pairing::{NEIGHBOURHOOD, fit, pair},
     record::{Observed, RecordingKey},
     table::Calls,
@@ -16,6 +17,7 @@ use crate::{
     clients::{
         aws::Aws,
         bucket::{BucketError, RecordingObject, RecordingRef, RecordingsBucket},
+        twilio::{RecordingSid, is_call_sid},
     },
     config::{ConfigError, Env},
     ids::{DispatchId, DispatchPattern},
@@ -41,16 +43,47 @@ pub struct CallRecording {
     pub recording: RecordingRef,
     /// Whether it must be restored from an archive before it can be read.
     pub is_archived: bool,
+    /// What is known of it if it is the copy of a Twilio recording.
+    pub copy: Option<TwilioCopy>,
+}
+
+/// A Twilio recording of which the bucket has no copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotCopied {
+    /// The recording.
+    pub sid: RecordingSid,
+    /// Whether it is being copied, or waits for that.
+    pub is_copying: bool,
+    /// Why it could not be copied.
+    pub failure: Option<CopyFailure>,
 }
 
 impl CallRecording {
+    /// The copy of a Twilio recording of this call.
+    fn of_copy(call: &Call, recording: &TwilioRecording) -> Option<Self> {
+        let copy = recording.copied()?;
+        Some(Self {
+            call: Some(call.clone()),
+            recording: RecordingRef {
+                key: copy.key.clone(),
+                etag: copy.etag.clone(),
+                size: Some(copy.size),
+                recording_sid: RecordingSid::parse(&recording.sid),
+            },
+            is_archived: copy.in_glacier,
+            copy: Some(copy.clone()),
+        })
+    }
+
     fn of(call: Call) -> Option<Self> {
         let recording = RecordingRef {
             key: call.s3_key.clone()?,
             etag: call.etag.clone(),
             size: call.size,
+            recording_sid: None,
         };
         Some(Self {
+            copy: None,
             is_archived: call.is_archived(),
             call: Some(call),
             recording,
@@ -67,6 +100,9 @@ pub enum ResolveError {
     /// A request to the bucket failed.
     #[error(transparent)]
     Bucket(#[from] BucketError),
+    /// Twilio has the recording, and the bucket has no copy of it.
+    #[error("the recording is not in the bucket but at Twilio")]
+    NotCopied(NotCopied),
 }
 
 impl Resolver {
@@ -79,13 +115,53 @@ impl Resolver {
         Ok(Some(Self { calls, bucket }))
     }
 
-    /// The call's recording: from the table, else by its name in the bucket, which is then written to the table.
+    /// The recording of a call, which is named by its dispatch id or its SID at Twilio, or the recording with this SID at Twilio: LiveKit's, or
+    /// else the copy of Twilio's. A recording that is not in the table is searched by its name in the bucket, and then written to the table.
     pub async fn find(&self, id: &DispatchId) -> Result<Option<CallRecording>, ResolveError> {
+        if let Some(sid) = RecordingSid::parse(id.as_str()) {
+            let Some(found) = self.calls.twilio_recording(&sid).await? else {
+                return Ok(None);
+            };
+            let is_copying = found.copying.is_copying;
+            return copied(&found.call, &found.recording, is_copying);
+        }
+        if is_call_sid(id.as_str()) {
+            let Some(call) = self.calls.call_of_twilio(id.as_str()).await? else {
+                return Ok(None);
+            };
+            return match CallRecording::of(call.clone()) {
+                Some(found) => Ok(Some(found)),
+                None => self.copy_of(&call).await,
+            };
+        }
         let known = self.calls.get(id).await?;
-        let is_indexed = known.is_some();
-        if let Some(found) = known.clone().and_then(CallRecording::of) {
+        let livekit = known.clone().and_then(CallRecording::of);
+        if let Some(found) = livekit.or_else(|| known.as_ref().and_then(first_copy)) {
             return Ok(Some(found));
         }
+        match (self.search(id, known.clone()).await?, known) {
+            (Some(found), _) => Ok(Some(found)),
+            (None, Some(call)) => self.copy_of(&call).await,
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The copy of the first of a call's Twilio recordings that has one.
+    async fn copy_of(&self, call: &Call) -> Result<Option<CallRecording>, ResolveError> {
+        let completed = call.twilio.iter().find(|recording| recording.is_completed());
+        let sid = completed.and_then(|recording| RecordingSid::parse(&recording.sid));
+        match (first_copy(call), completed, sid) {
+            (None, Some(recording), Some(sid)) => {
+                let state = self.calls.lifecycle.copy_state(&sid).await.map_err(CallsError::from)?;
+                copied(call, recording, state.is_copying)
+            }
+            (found, ..) => Ok(found),
+        }
+    }
+
+    /// Searches the recording of a dispatch by its name in the bucket.
+    async fn search(&self, id: &DispatchId, known: Option<Call>) -> Result<Option<CallRecording>, ResolveError> {
+        let is_indexed = known.is_some();
         let Some(dispatch) = id.pattern() else { return Ok(None) };
         let (first, last) = (dispatch.unix - NEIGHBOURHOOD, dispatch.unix + NEIGHBOURHOOD);
         let (others, listed_as_this) = self.calls.dispatches_near(&dispatch, first, last).await?;
@@ -107,12 +183,14 @@ impl Resolver {
             Err(_) => tracing::warn!("recording found but not written to the index in time"),
         }
         Ok(Some(CallRecording {
+            copy: None,
             is_archived: found.is_archived,
             call: known,
             recording: RecordingRef {
                 key: found.key.clone(),
                 etag: found.etag.clone(),
                 size: Some(found.size),
+                recording_sid: None,
             },
         }))
     }
@@ -144,6 +222,28 @@ impl Resolver {
     }
 }
 
+/// The copy of this recording of a call. `is_copying` was read before the recording.
+fn copied(
+    call: &Call,
+    recording: &TwilioRecording,
+    is_copying: bool,
+) -> Result<Option<CallRecording>, ResolveError> {
+    match (CallRecording::of_copy(call, recording), RecordingSid::parse(&recording.sid)) {
+        (None, Some(sid)) if recording.is_completed() => Err(ResolveError::NotCopied(NotCopied {
+            sid,
+            is_copying,
+            failure: recording.copy_failure().cloned(),
+        })),
+        (found, _) => Ok(found),
+    }
+}
+
+/// The copy of the first of a call's Twilio recordings that has one.
+fn first_copy(call: &Call) -> Option<CallRecording> {
+    let mut recordings = call.twilio.iter();
+    recordings.find_map(|recording| CallRecording::of_copy(call, recording))
+}
+
 /// Asks S3 whether an object exists and writes the result to the index; see [`Calls::observe`].
 pub async fn index_object(
     calls: &Calls,
@@ -162,6 +262,14 @@ pub async fn index_egress(
     sequencer: Option<&str>,
     egress_at: Option<(String, i64)>,
 ) -> Result<Observed, ResolveError> {
+    if let Some((call_sid, sid)) = bucket.copy_of(key) {
+        let found = bucket.head(key).await?;
+        calls.observe_copy(&call_sid, &sid, key, found.as_ref()).await?;
+        return Ok(match found {
+            Some(_) => Observed::Present,
+            None => Observed::Absent,
+        });
+    }
     if !key.starts_with(bucket.prefix()) {
         return Ok(Observed::OutsidePrefix);
     }
@@ -184,6 +292,7 @@ impl ResolveError {
         match self {
             Self::Calls(error) => error.is_outage(),
             Self::Bucket(error) => error.is_outage(),
+            Self::NotCopied(_) => false,
         }
     }
 }

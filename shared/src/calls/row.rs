@@ -70,7 +70,7 @@ impl CallItem {
                 if name.starts_with("CA") {
                     call.call_sid.get_or_insert_with(|| name.to_owned());
                 }
-                call.twilio.extend(twilio.recordings.values().cloned());
+                call.twilio.extend(twilio.with_copies());
                 number = number.or_else(|| twilio.phone.clone().filter(|phone| !phone.is_empty()));
             }
         }
@@ -80,7 +80,7 @@ impl CallItem {
         call.has_transcript = has_transcript || twilio_transcribed;
         call.twilio
             .sort_by_key(|recording| (recording.start_time, recording.sid.clone()));
-        let playing = call.twilio.iter().find(|recording| recording.is_completed());
+        let playing = call.twilio.iter().find(|recording| recording.is_playable());
         call.duration = call.duration.or(playing.and_then(|recording| recording.duration));
         let from_twilio = || {
             playing

@@ -10,25 +10,30 @@ use crate::{
     clients::{aws::Aws, dynamodb::text},
     config::{ConfigError, Env},
     ids::DispatchId,
+    lifecycle::Lifecycle,
 };
 
 /// The calls table.
 pub struct Calls {
     pub(super) client: Client,
     pub(super) table: String,
+    /// Which call each Twilio recording belongs to.
+    pub(super) lifecycle: Lifecycle,
     /// The ledger days that this process has marked as changed, with the time of the mark.
     pub(super) marked: Mutex<BTreeMap<Date, Timestamp>>,
 }
 
 impl Calls {
-    /// Reads `CALLS_TABLE`.
+    /// Reads `CALLS_TABLE` and `LIFECYCLE_TABLE`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
-        Ok(Self::new(aws.dynamodb(), env.required("CALLS_TABLE")?))
+        let (calls, lifecycle) = (env.required("CALLS_TABLE")?, env.required("LIFECYCLE_TABLE")?);
+        Ok(Self::new(aws.dynamodb(), calls, lifecycle))
     }
 
-    /// The table with this name.
-    pub fn new(client: Client, table: &str) -> Self {
+    /// The tables with these names.
+    pub fn new(client: Client, table: &str, lifecycle: &str) -> Self {
         Self {
+            lifecycle: Lifecycle::new(client.clone(), lifecycle),
             client,
             table: table.to_owned(),
             marked: Mutex::default(),

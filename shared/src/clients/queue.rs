@@ -1,4 +1,4 @@
-//! The SQS queue of transcription jobs.
+//! The SQS queues of transcriptions and copies.
 
 use std::time::Duration;
 
@@ -68,14 +68,27 @@ pub struct Job {
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// SQS did not accept the message.
-    #[error("the transcription queue did not answer: {0}")]
+    #[error("the queue did not answer: {0}")]
     Unavailable(String),
     /// The job can't be serialized as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
 
-/// The transcription queue.
+/// A Twilio recording to copy into the bucket: a message of the queue of copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyMessage {
+    /// The recording.
+    pub recording_sid: RecordingSid,
+    /// How often it has been tried before.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Whether the copied recording is to be deleted at Twilio.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delete: bool,
+}
+
+/// A queue.
 pub struct Queue {
     client: Client,
     url: String,
@@ -109,20 +122,25 @@ impl Job {
 }
 
 impl Queue {
-    /// Reads `TRANSCRIPTION_QUEUE_URL`.
+    /// The queue of transcriptions. Reads `TRANSCRIPTION_QUEUE_URL`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Self::named(env, aws, "TRANSCRIPTION_QUEUE_URL")
+    }
+
+    /// The queue whose URL this variable has.
+    pub fn named(env: &Env, aws: &Aws, variable: &'static str) -> Result<Self, ConfigError> {
         Ok(Self {
             client: aws.sqs(),
-            url: env.required("TRANSCRIPTION_QUEUE_URL")?.to_owned(),
+            url: env.required(variable)?.to_owned(),
         })
     }
 
-    /// Sends a job to the queue, to be received after `delay` (at most 15 minutes).
-    pub async fn send(&self, job: &Job, delay: Duration) -> Result<(), QueueError> {
+    /// Sends a message to the queue, to be received after `delay` (at most 15 minutes).
+    pub async fn send<T: Serialize>(&self, message: &T, delay: Duration) -> Result<(), QueueError> {
         self.client
             .send_message()
             .queue_url(&self.url)
-            .message_body(serde_json::to_string(job)?)
+            .message_body(serde_json::to_string(message)?)
             .delay_seconds(delay.min(MAX_DELAY).as_secs() as i32)
             .send()
             .await

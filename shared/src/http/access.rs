@@ -35,6 +35,8 @@ const UNKNOWN_KEY_REFRESH: Duration = Duration::from_secs(30);
 /// The scopes that a key's `scopes` can list; `*` stands for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
+    /// `recordings:archive`: copy Twilio recordings into the bucket.
+    RecordingsArchive,
     /// `recordings:read`: list and play egress recordings.
     RecordingsRead,
     /// `recordings:share`: create, list and revoke links for people without a key.
@@ -50,7 +52,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
+        Self::RecordingsArchive,
         Self::RecordingsRead,
         Self::RecordingsShare,
         Self::RecordingsTranscribe,
@@ -61,6 +64,7 @@ impl Scope {
 
     fn name(self) -> &'static str {
         match self {
+            Self::RecordingsArchive => "recordings:archive",
             Self::RecordingsRead => "recordings:read",
             Self::RecordingsShare => "recordings:share",
             Self::RecordingsTranscribe => "recordings:transcribe",

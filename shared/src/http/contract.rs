@@ -190,6 +190,13 @@ pub const SHARE_PAGE: &[ErrorCode] = &[
     ),
 ];
 
+/// Errors of recordings that only Twilio has.
+pub const NOT_ARCHIVED: &[ErrorCode] = &[perhaps_transient(
+    409,
+    "recording_not_archived",
+    "The recording is at Twilio and not in the bucket. With `archiving: true` it is being copied.",
+)];
+
 /// What can happen to a recording that is to be read.
 pub const ARCHIVED: &[ErrorCode] = &[error(
     409,
@@ -470,6 +477,7 @@ pub const GROUPS: &[(&str, &[ErrorCode])] = &[
     ("key", KEY),
     ("keys", KEYS),
     ("archived", ARCHIVED),
+    ("not_archived", NOT_ARCHIVED),
     ("waveform", WAVEFORM),
     ("body", BODY),
     ("value", VALUE),

@@ -2,8 +2,9 @@
 
 use lambda_http::http::StatusCode;
 
-use super::error::{ApiError, ErrorFormat, recording_archived, s3_missing};
+use super::error::{ApiError, ErrorFormat, recording_archived, recording_not_archived, s3_missing};
 use crate::{
+    archive::CopyError,
     calls::{CallsError, ListError, MAX_OFFSET, ResolveError},
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, queue::QueueError, secrets::SecretError,
@@ -146,6 +147,13 @@ impl From<QueueError> for ApiError {
     }
 }
 
+impl From<CopyError> for ApiError {
+    fn from(error: CopyError) -> Self {
+        let message = "The copy can't be queued right now. Try again shortly.";
+        Self::unavailable("queue_unavailable", message).caused_by(error)
+    }
+}
+
 impl From<EnqueueError> for ApiError {
     fn from(error: EnqueueError) -> Self {
         let message = "The transcription can't be queued right now. Try again shortly.";
@@ -187,6 +195,7 @@ impl From<ResolveError> for ApiError {
         match error {
             ResolveError::Calls(error) => error.into(),
             ResolveError::Bucket(error) => error.into(),
+            ResolveError::NotCopied(missing) => recording_not_archived(&missing),
         }
     }
 }

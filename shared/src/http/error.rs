@@ -9,7 +9,13 @@ use lambda_http::{
 use serde::Serialize;
 
 use super::{page::error_page, reply::Reply};
-use crate::{calls::CallRecording, ids::DispatchId};
+use crate::{
+    calls::{CallRecording, NotCopied},
+    ids::DispatchId,
+};
+
+/// A copy usually takes less than this.
+const COPY_TIME: Duration = Duration::from_secs(15);
 
 /// The formats of an error body, one for each part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,7 @@ pub struct ApiError {
     retry: Option<Option<Duration>>,
     cause: Option<String>,
     expected: bool,
+    archiving: Option<bool>,
 }
 
 /// The fields of an error in the log line of its request.
@@ -59,6 +66,7 @@ impl ApiError {
             retry: None,
             cause: None,
             expected: false,
+            archiving: None,
         }
     }
 
@@ -120,6 +128,12 @@ impl ApiError {
         self
     }
 
+    /// Says whether the recording is being copied into the bucket.
+    pub fn archiving(mut self, archiving: bool) -> Self {
+        self.archiving = Some(archiving);
+        self
+    }
+
     /// The HTTP response in this format, and the fields for the log line.
     pub(super) fn into_response(self, format: ErrorFormat, request_id: &str) -> (Response<Body>, ErrorLog) {
         let common = ErrorCommon {
@@ -140,6 +154,7 @@ impl ApiError {
                 self.status,
                 RecordingsErrorBody {
                     detail: self.message,
+                    archiving: self.archiving,
                     common,
                 },
             )),
@@ -180,6 +195,10 @@ pub(super) struct TwilioErrorBody<'a> {
 pub(super) struct RecordingsErrorBody<'a> {
     /// What was wrong, and what would be right.
     detail: String,
+    /// With `recording_not_archived`: whether the recording is being copied into the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    archiving: Option<bool>,
     #[serde(flatten)]
     common: ErrorCommon<'a>,
 }
@@ -244,6 +263,32 @@ pub fn recording_archived() -> ApiError {
         "recording_archived",
         "The recording is archived in S3 Glacier. Restore it in S3 (restore-object), which takes minutes to two days, and then try again.",
     )
+}
+
+/// 409: Twilio has the recording, and the bucket has no copy of it.
+pub(super) fn recording_not_archived(missing: &NotCopied) -> ApiError {
+    let sid = &missing.sid;
+    let code = "recording_not_archived";
+    let path = format!("POST /recordings/{sid}/archive");
+    match (&missing.failure, missing.is_copying) {
+        (_, true) => {
+            let message = "The recording is being copied from Twilio into the bucket. Try again shortly.";
+            ApiError::new(StatusCode::CONFLICT, code, message)
+                .archiving(true)
+                .retryable(Some(COPY_TIME))
+        }
+        (Some(failure), false) => {
+            let message = format!(
+                "The recording is at Twilio and could not be copied into the bucket: {} {path} tries again.",
+                failure.reason
+            );
+            ApiError::new(StatusCode::CONFLICT, code, message).archiving(false)
+        }
+        (None, false) => {
+            let message = format!("The recording is at Twilio and not in the bucket. {path} copies it.");
+            ApiError::new(StatusCode::CONFLICT, code, message).archiving(false)
+        }
+    }
 }
 
 /// The call's recording, or 409 if it must be restored before it can be read.

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::{calls::Call, time::to_millis};
+use crate::{
+    calls::{Call, CopyResult},
+    time::to_millis,
+};
 
 /// The maximum number of listed entries of each kind, newest first. All entries are counted.
 const MAX_ENTRIES: usize = 500;
 /// The maximum size in bytes of the listed entries of one kind. DynamoDB's limit for the whole item is 400 KB.
-const MAX_ENTRIES_BYTES: usize = 120_000;
+const MAX_ENTRIES_BYTES: usize = 90_000;
 /// A call is assumed to last no longer than this.
 const IN_PROGRESS: SignedDuration = SignedDuration::from_hours(4);
 
@@ -35,6 +38,42 @@ pub struct Tally {
     /// Recordings without a reported call.
     #[serde(skip_serializing_if = "Entries::is_empty")]
     pub recordings_without_call: Entries,
+    /// Twilio recordings and their copies.
+    #[serde(skip_serializing_if = "Copies::is_empty")]
+    pub archive: Copies,
+}
+
+/// How many Twilio recordings are copied into the bucket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Copies {
+    /// Recordings that the bucket has.
+    pub archived: u64,
+    /// Completed recordings that only Twilio has.
+    pub waiting: u64,
+    /// Recordings that could not be copied.
+    pub failed: Entries,
+}
+
+impl Copies {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn add(&mut self, call: &Call) {
+        for recording in &call.twilio {
+            match (&recording.copy, recording.is_completed()) {
+                (Some(CopyResult::Copied(_)), _) => self.archived += 1,
+                (Some(CopyResult::Failed(failure)), true) => {
+                    let entry = Entry::new(call.clone(), &failure.code, failure.reason.clone());
+                    self.failed.add(entry);
+                }
+                (None, true) => self.waiting += 1,
+                (_, false) => {}
+            }
+        }
+    }
 }
 
 /// A count, and the newest of the counted entries.
@@ -80,6 +119,7 @@ fn is_zero(count: &u64) -> bool {
 impl Tally {
     /// Counts a row, and lists it if its call or its recording is missing.
     pub fn add(&mut self, call: Call) {
+        self.archive.add(&call);
         self.playable += u64::from(call.is_playable());
         let is_recent = |start| Timestamp::now().duration_since(start) < IN_PROGRESS;
         match (call.is_playable(), call.is_reported()) {
@@ -189,6 +229,9 @@ impl Days {
             all.in_progress += tally.in_progress;
             all.calls_without_recording.append(&mut tally.calls_without_recording);
             all.recordings_without_call.append(&mut tally.recordings_without_call);
+            all.archive.archived += tally.archive.archived;
+            all.archive.waiting += tally.archive.waiting;
+            all.archive.failed.append(&mut tally.archive.failed);
         }
         all
     }

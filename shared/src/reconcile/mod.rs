@@ -6,6 +6,6 @@ mod failures;
 mod report;
 
 pub use checkpoint::{Checkpoint, DaySweep, ObjectSweep, Step, TwilioSweep};
-pub use days::{Days, Entries, Entry, Tally};
+pub use days::{Copies, Days, Entries, Entry, Tally};
 pub use failures::{Failures, IndexFailure, Subject};
 pub use report::{IgnoredFile, IgnoredFiles, Problem, Report};

@@ -4,7 +4,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    days::{Entries, Tally},
+    days::{Copies, Entries, Tally},
     failures::IndexFailure,
 };
 use crate::names::Ignored;
@@ -35,6 +35,9 @@ pub struct Report {
     pub calls_without_recording: Entries,
     /// Recordings without a reported call.
     pub recordings_without_call: Entries,
+    /// Twilio recordings and their copies in the bucket.
+    #[serde(default)]
+    pub archive: Copies,
     /// Objects of the bucket that were listed.
     pub objects: u64,
     /// Listed objects that were missing or out of date in the index.
@@ -120,6 +123,7 @@ impl Report {
             in_progress: 0,
             calls_without_recording: Entries::default(),
             recordings_without_call: Entries::default(),
+            archive: Copies::default(),
             objects: 0,
             objects_indexed: 0,
             ignored: IgnoredFiles::default(),
@@ -152,6 +156,7 @@ impl Report {
         self.in_progress = all.in_progress;
         self.calls_without_recording = all.calls_without_recording;
         self.recordings_without_call = all.recordings_without_call;
+        self.archive = all.archive;
         self.not_indexed = failures.len() as u64;
         self.failures = failures.iter().take(MAX_FAILURES).cloned().collect();
         self.generated_at = Some(Timestamp::now());

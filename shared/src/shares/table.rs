@@ -17,6 +17,7 @@ use crate::{
         aws::Aws,
         bucket::RecordingRef,
         dynamodb::{Item, get_number, get_text, number, text},
+        twilio::RecordingSid,
     },
     config::{ConfigError, Env},
     ids::DispatchId,
@@ -123,6 +124,8 @@ fn item_of(share: &Share) -> Item {
     set("dispatch_id", Some(text(share.dispatch_id.as_str())));
     set("s3_key", Some(text(&share.recording.key)));
     set("etag", share.recording.etag.as_deref().map(text));
+    let sid = share.recording.recording_sid.as_ref();
+    set("recording_sid", sid.map(|sid| text(sid.as_str())));
     set("created_at", Some(time(share.created_at)));
     set("created_by", share.created_by.as_deref().map(text));
     set("ends_at", Some(time(share.expires_at)));
@@ -151,6 +154,7 @@ pub(super) fn share_of(item: &Item) -> Result<Share, SharesError> {
             key: required("s3_key")?,
             etag: get_text(item, "etag"),
             size: None,
+            recording_sid: get_text(item, "recording_sid").and_then(|sid| RecordingSid::parse(&sid)),
         },
         created_at: time("created_at").ok_or_else(|| missing("created_at"))?,
         created_by: get_text(item, "created_by"),

@@ -65,7 +65,8 @@ pub async fn transcript_state(
 ) -> Result<TranscriptState, AdoptError> {
     let id = TranscriptId::new(&AudioId::Object(found.recording.clone()), variant);
     let known = transcripts.get(&id).await?;
-    if known != TranscriptState::Absent {
+    // Version 0.1 transcribed only LiveKit's recordings under a dispatch id.
+    if known != TranscriptState::Absent || found.recording.recording_sid.is_some() {
         return Ok(known);
     }
     let old = transcripts.get(&TranscriptId::of_dispatch(dispatch, variant)).await?;

@@ -195,6 +195,12 @@ impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::Bucket(error) => TranscribeError::Bucket(error).into(),
+            ResolveError::NotCopied(missing) => Self {
+                code: "recording_not_archived".into(),
+                message: "The recording is at Twilio and not in the bucket".into(),
+                retryable: missing.is_copying,
+                retry_after: None,
+            },
             ResolveError::Calls(_) => Self {
                 code: "database_unavailable".into(),
                 message: "The index of calls does not answer right now".into(),

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::media::Origin;
 use crate::{
-    calls::CallRecording,
+    calls::{CallRecording, Calls, IndexedRecording},
     clients::{
-        bucket::RecordingsBucket,
+        bucket::{RecordingRef, RecordingsBucket},
         twilio::{MediaPlace, Recording, RecordingSid, StatusGroup, Twilio},
         whisper::WhisperOptions,
     },
@@ -76,9 +76,39 @@ impl<'a> RecordingSource<'a> {
         }
     }
 
-    /// The source of a LiveKit recording, with the length that its interaction reported.
+    /// The copy of a Twilio recording as its source; `None` if it has none that can be read now, or if the index does not answer: Twilio may
+    /// still have the recording.
+    pub async fn copied(bucket: &'a RecordingsBucket, calls: &Calls, sid: &RecordingSid) -> Option<Self> {
+        let found = calls.twilio_recording(sid).await;
+        let found = found.inspect_err(|error| tracing::warn!(%error, "the copy was not looked up"));
+        Self::of_copy(bucket, sid, &found.ok()??)
+    }
+
+    fn of_copy(bucket: &'a RecordingsBucket, sid: &RecordingSid, found: &IndexedRecording) -> Option<Self> {
+        let copy = found.recording.copied().filter(|copy| !copy.in_glacier)?;
+        Some(Self {
+            audio: AudioId::Twilio(sid.clone()),
+            origin: Origin::Bucket {
+                bucket,
+                recording: RecordingRef {
+                    key: copy.key.clone(),
+                    etag: copy.etag.clone(),
+                    size: Some(copy.size),
+                    recording_sid: Some(sid.clone()),
+                },
+            },
+            seconds: found.recording.duration.and_then(|seconds| u64::try_from(seconds).ok()),
+            channels: copy.channels,
+            created: copy.created,
+            call_sid: Some(found.call_sid.clone()),
+            customer_name: found.call.customer_name.clone(),
+        })
+    }
+
+    /// The source of a call's recording in the bucket, with the length that its interaction reported.
     pub fn egress(bucket: &'a RecordingsBucket, found: &CallRecording) -> Self {
-        let seconds = found.call.as_ref().and_then(|call| call.duration);
+        let copied = found.copy.as_ref().map(|copy| copy.duration);
+        let seconds = copied.or(found.call.as_ref().and_then(|call| call.duration));
         Self {
             audio: AudioId::Object(found.recording.clone()),
             origin: Origin::Bucket {
@@ -87,9 +117,9 @@ impl<'a> RecordingSource<'a> {
             },
             seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()),
             // There may be two: LiveKit can record the agent on a separate channel.
-            channels: 2,
-            created: None,
-            call_sid: None,
+            channels: found.copy.as_ref().map_or(2, |copy| copy.channels),
+            created: found.copy.as_ref().and_then(|copy| copy.created),
+            call_sid: found.call.as_ref().and_then(|call| call.call_sid.clone()).filter(|_| found.copy.is_some()),
             customer_name: found.call.as_ref().and_then(|call| call.customer_name.clone()),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     retry::RetryBudget,
     split::Analysis,
     transcripts::{
-        AudioId, Coverage, Peaks, Speech, Transcripts,
+        Coverage, Peaks, Speech, Transcripts,
         usage::{Cost, Reserved, Usage},
     },
 };
@@ -123,7 +123,7 @@ impl Work<'_> {
 
     /// The length that Twilio states for the recording. What an interaction reports is the length of the call, which may be longer.
     pub(super) fn promised_seconds(&self) -> Option<f64> {
-        let stated = matches!(self.source.audio, AudioId::Twilio(_));
+        let stated = self.source.audio.is_of_twilio();
         self.source.seconds.filter(|_| stated).map(|seconds| seconds as f64)
     }
 

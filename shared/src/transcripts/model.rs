@@ -20,7 +20,7 @@ use crate::{
 pub enum AudioId {
     /// A Twilio recording, whose media never changes.
     Twilio(RecordingSid),
-    /// An object of the bucket with its ETag.
+    /// An object of the bucket with its ETag. The copy of a Twilio recording is the same audio as that.
     Object(RecordingRef),
 }
 
@@ -28,7 +28,11 @@ impl AudioId {
     /// The beginning of the keys of all items about this audio. Key and ETag of an object are hashed, since a key may have 1024 bytes.
     fn as_key(&self) -> String {
         match self {
-            Self::Twilio(sid) => format!("twilio#{sid}"),
+            Self::Twilio(sid)
+            | Self::Object(RecordingRef {
+                recording_sid: Some(sid),
+                ..
+            }) => format!("twilio#{sid}"),
             Self::Object(RecordingRef { key, etag, .. }) => {
                 let mut digest = Sha256::new();
                 // Without the length, different keys and ETags could have the same concatenation.
@@ -37,6 +41,14 @@ impl AudioId {
                 digest.update(etag.as_deref().unwrap_or_default());
                 format!("object#{}", hex::encode(&digest.finalize()[..16]))
             }
+        }
+    }
+
+    /// Whether it is a Twilio recording or the copy of one.
+    pub fn is_of_twilio(&self) -> bool {
+        match self {
+            Self::Twilio(_) => true,
+            Self::Object(recording) => recording.recording_sid.is_some(),
         }
     }
 
@@ -350,6 +362,7 @@ mod tests {
                 key: key.into(),
                 etag: etag.map(str::to_owned),
                 size: None,
+                recording_sid: None,
             };
             TranscriptId::new(&AudioId::Object(object), &Variant("default".into())).0
         };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{
     encoding::{pack, state_from, unpack},
     error::TranscriptsError,
-    model::{AudioId, Peaks, TranscriptId, TranscriptState},
+    model::{AudioId, Peaks, TranscriptId, TranscriptState, Variant},
 };
 use crate::{
     clients::{
@@ -40,6 +40,17 @@ impl Transcripts {
             .key("id", text(id.as_str()))
             .consistent_read(true);
         self.state_from(query.send().await?.item).await
+    }
+
+    /// The state of the first of these variants that is not absent.
+    pub async fn first(&self, audio: &AudioId, variants: &[Variant]) -> Result<TranscriptState, TranscriptsError> {
+        for variant in variants {
+            let state = self.get(&TranscriptId::new(audio, variant)).await?;
+            if state != TranscriptState::Absent {
+                return Ok(state);
+            }
+        }
+        Ok(TranscriptState::Absent)
     }
 
     /// Parses the state of an item, and loads its additional text items if it has any.

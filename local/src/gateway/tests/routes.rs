@@ -48,6 +48,7 @@ fn every_function_has_its_documented_route_and_one_for_the_trailing_slash() {
         ("open-share", "POST /s/{proxy+}"),
         ("open-share", "POST /s/{token}"),
         ("record-interaction", "POST /interactions"),
+        ("request-archive", "POST /recordings/{dispatch_id}/archive"),
         ("share-recording", "DELETE /recordings/{dispatch_id}/shares/{share_id}"),
         ("share-recording", "GET /recordings/{dispatch_id}/shares"),
         ("share-recording", "GET /recordings/{dispatch_id}/shares/{share_id}"),

@@ -145,6 +145,7 @@ impl Twilio {
             .map(|(_, resource)| resource);
         let method = request.method();
         match resource {
+            Some(resource) if method == Method::DELETE => self.delete(resource, path),
             Some(_) if method != Method::GET && method != Method::HEAD => {
                 error(StatusCode::METHOD_NOT_ALLOWED, 20004, "Method not allowed")
             }
@@ -165,6 +166,23 @@ impl Twilio {
                 Some(file) => self.recording(file, request),
                 None => not_found(path),
             },
+            None => not_found(path),
+        }
+    }
+
+    /// Deletes a recording. Twilio keeps its metadata for a while.
+    fn delete(&self, resource: &str, path: &str) -> Response<Body> {
+        let sid = resource.strip_prefix("Recordings/").and_then(|file| file.strip_suffix(".json"));
+        let mut recordings = lock(&self.inner.recordings);
+        let found = recordings.iter_mut().find(|recording| Some(recording.sid.as_str()) == sid);
+        match found.filter(|recording| recording.status != "deleted") {
+            Some(recording) => {
+                "deleted".clone_into(&mut recording.status);
+                recording.media = Media::None;
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
             None => not_found(path),
         }
     }

@@ -244,6 +244,7 @@ impl Case {
                     key: key.clone(),
                     etag: object.etag,
                     size: Some(object.size),
+                recording_sid: None,
                 };
                 self.calls.mark_object_transcribed(&recording).await.unwrap();
                 model.seen.insert(key.clone());
@@ -282,6 +283,7 @@ impl Case {
                     duration: completed.then_some(30),
                     start_time: Timestamp::from_second(names.base + reported.time).ok(),
                     error_code: None,
+                    copy: None,
                 };
                 let phone = reported.phone.map(|phone| PHONES[phone]);
                 let dispatch = dispatch.as_deref().and_then(DispatchId::parse);

@@ -26,12 +26,16 @@ async fn the_documented_example_has_the_documented_fields() {
     let fields: BTreeSet<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [
         "call",
+        "channels",
+        "content_type",
         "dispatch_id",
         "download_url",
+        "duration",
         "expires_at",
         "expires_in",
         "recording_url",
         "s3_key",
+        "size_bytes",
         "stable_url",
     ];
     assert_eq!(fields, BTreeSet::from(documented));

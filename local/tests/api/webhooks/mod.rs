@@ -233,12 +233,29 @@ pub(crate) async fn everyone_reports(stack: &TestStack) {
 
 /// Twilio reports that a call is being recorded.
 pub(crate) async fn recording_begins(stack: &TestStack, call_sid: &str, recording_sid: &str, at: jiff::Timestamp) {
+    recording_is(stack, call_sid, recording_sid, at, "in-progress").await;
+}
+
+/// Twilio reports that the recording of a call is completed.
+pub(crate) async fn recording_completes(stack: &TestStack, call_sid: &str, recording_sid: &str, at: jiff::Timestamp) {
+    recording_is(stack, call_sid, recording_sid, at, "completed").await;
+}
+
+/// A run of the reconciler.
+pub(crate) async fn round(stack: &TestStack) {
+    let function = "/2015-03-31/functions/reconcile-recordings/invocations";
+    let url = format!("{}{function}", stack.stack.aws_url);
+    let round = reqwest::Client::new().post(&url).send().await.unwrap();
+    assert_eq!(round.status(), 200);
+}
+
+async fn recording_is(stack: &TestStack, call_sid: &str, recording_sid: &str, at: jiff::Timestamp, status: &str) {
     let start = at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string();
     let parameters = [
         ("AccountSid", demo::ACCOUNT_SID),
         ("CallSid", call_sid),
         ("RecordingSid", recording_sid),
-        ("RecordingStatus", "in-progress"),
+        ("RecordingStatus", status),
         ("RecordingStartTime", &start),
     ];
     let reported = twilio(stack, "", &parameters, demo::AUTH_TOKEN).await;

@@ -188,6 +188,21 @@ impl Twilio {
         self.json(url, deadline).await
     }
 
+    /// Deletes a recording. It is no error if Twilio no longer has it.
+    pub async fn delete_recording(&self, sid: &RecordingSid, deadline: Instant) -> Result<(), TwilioError> {
+        let account = self.account_sid().await?;
+        let url = self.url(&format!("/2010-04-01/Accounts/{account}/Recordings/{sid}.json"))?;
+        let deleted = with_retries(ATTEMPTS, deadline, || {
+            let end = deadline.min(Instant::now() + JSON_TIMEOUT);
+            let sent = timeout_at(end, self.send(Method::DELETE, url.clone(), None));
+            async move { accepted(sent.await.map_err(|_| TwilioError::Timeout)??).await }
+        });
+        match deleted.await {
+            Ok(_) | Err(TwilioError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn json<T: DeserializeOwned>(&self, url: Url, deadline: Instant) -> Result<T, TwilioError> {
         with_retries(ATTEMPTS, deadline, || {
             let end = deadline.min(Instant::now() + JSON_TIMEOUT);
@@ -198,7 +213,7 @@ impl Twilio {
     }
 
     async fn json_once<T: DeserializeOwned>(&self, url: Url) -> Result<T, TwilioError> {
-        let response = accepted(self.send(Method::GET, url).await?).await?;
+        let response = accepted(self.send(Method::GET, url, None).await?).await?;
         let (body, whole) = read_up_to(response, MAX_JSON_BYTES).await.map_err(connection)?;
         if !whole {
             return Err(TwilioError::Unexpected("it is too long".into()));
@@ -210,22 +225,31 @@ impl Twilio {
         })
     }
 
-    /// Sends a request without a body. If Twilio refuses the credentials, they are read again, because they may have been rotated.
-    pub(super) async fn send(&self, method: Method, url: Url) -> Result<Response, TwilioError> {
+    /// Sends a request without a body, for all bytes or those from `from` on. If Twilio refuses the credentials, they are read again, because they may have been rotated.
+    pub(super) async fn send(&self, method: Method, url: Url, from: Option<u64>) -> Result<Response, TwilioError> {
         let secret = self.secret.get().await?;
-        let response = self.send_as(&secret, method.clone(), url.clone()).await?;
+        let response = self.send_as(&secret, method.clone(), url.clone(), from).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         match self.secret.refresh(TOKEN_REFRESH).await {
-            Ok(newer) if newer.basic() != secret.basic() => self.send_as(&newer, method, url).await,
+            Ok(newer) if newer.basic() != secret.basic() => self.send_as(&newer, method, url, from).await,
             _ => Ok(response),
         }
     }
 
-    async fn send_as(&self, secret: &TwilioCredentials, method: Method, url: Url) -> Result<Response, TwilioError> {
+    async fn send_as(
+        &self,
+        secret: &TwilioCredentials,
+        method: Method,
+        url: Url,
+        from: Option<u64>,
+    ) -> Result<Response, TwilioError> {
         let (user, password) = secret.basic().ok_or(TwilioError::IncompleteSecret)?;
-        let request: RequestBuilder = self.client.request(method, url).basic_auth(user, Some(password));
+        let mut request: RequestBuilder = self.client.request(method, url).basic_auth(user, Some(password));
+        if let Some(from) = from {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
         request
             .header(header::ACCEPT_ENCODING, "identity")
             .send()

@@ -24,6 +24,25 @@ pub enum MediaPlace {
     NotAllowed,
 }
 
+/// The formats of media at Twilio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaFormat {
+    /// What Twilio stores: 16-bit PCM, 8 kHz.
+    Wav,
+    /// 32 kbit/s, made of the WAV by Twilio.
+    Mp3,
+}
+
+impl MediaFormat {
+    /// The extension of files in this format.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Mp3 => "mp3",
+        }
+    }
+}
+
 impl Twilio {
     /// The URL of a recording's media, if it is not stored at Twilio.
     pub fn external_media<'a>(&self, recording: &'a Recording) -> Option<&'a str> {
@@ -108,16 +127,30 @@ impl Twilio {
         both_channels: bool,
         deadline: Instant,
     ) -> Result<Media, TwilioError> {
-        let address = self.media_url(&self.account_sid().await?, sid.as_str());
+        self.media_from(sid, MediaFormat::Mp3, both_channels, 0, deadline).await
+    }
+
+    /// The same in this format, from this byte on. A server that ignores ranges sends all bytes: [`Media::begins_at`] tells.
+    pub async fn media_from(
+        &self,
+        sid: &RecordingSid,
+        format: MediaFormat,
+        both_channels: bool,
+        from: u64,
+        deadline: Instant,
+    ) -> Result<Media, TwilioError> {
+        let mp3 = self.media_url(&self.account_sid().await?, sid.as_str());
+        let address = format!("{}{}", mp3.trim_end_matches("mp3"), format.extension());
+        let from = Some(from).filter(|from| *from > 0);
         if both_channels {
             let url = self.parse_url(&format!("{address}?RequestedChannels=2"))?;
-            match self.open(self.send(Method::GET, url), deadline).await {
+            match self.open(self.send(Method::GET, url, from), deadline).await {
                 Err(TwilioError::Rejected { status: 400, .. }) => {}
                 opened => return opened,
             }
         }
         let url = self.parse_url(&address)?;
-        self.open(self.send(Method::GET, url), deadline).await
+        self.open(self.send(Method::GET, url, from), deadline).await
     }
 
     /// Opens a recording in the customer's storage, without credentials and without following redirects.
@@ -142,6 +175,7 @@ impl Twilio {
         let response = response.await.map_err(|_| TwilioError::Timeout)??;
         Ok(Media {
             length: response.content_length(),
+            begins_at: begins_at(&response)?,
             response,
             deadline,
         })
@@ -167,10 +201,10 @@ impl Twilio {
     }
 
     async fn probe_once(&self, url: Url) -> Result<u16, TwilioError> {
-        let head = self.send(Method::HEAD, url.clone()).await?.status();
+        let head = self.send(Method::HEAD, url.clone(), None).await?.status();
         let status = match head {
             StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::GONE => head,
-            _ => self.send(Method::GET, url).await?.status(),
+            _ => self.send(Method::GET, url, None).await?.status(),
         };
         match status {
             StatusCode::TOO_MANY_REQUESTS => Err(TwilioError::RateLimited(None)),
@@ -179,10 +213,24 @@ impl Twilio {
     }
 }
 
+/// The position of the first byte of a response: that of `Content-Range: bytes 100-199/200` in a partial one.
+fn begins_at(response: &Response) -> Result<u64, TwilioError> {
+    if response.status() != StatusCode::PARTIAL_CONTENT {
+        return Ok(0);
+    }
+    let range = response.headers().get(header::CONTENT_RANGE);
+    let first = range
+        .and_then(|range| range.to_str().ok())
+        .and_then(|range| range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok());
+    first.ok_or_else(|| TwilioError::Unexpected("a partial response without its range".into()))
+}
+
 /// An open download of a recording's audio.
 pub struct Media {
-    /// Size in bytes, if Twilio sent it.
+    /// Size in bytes of what follows, if Twilio sent it.
     pub length: Option<u64>,
+    /// The position of the first byte in the file.
+    pub begins_at: u64,
     response: Response,
     deadline: Instant,
 }

@@ -13,7 +13,7 @@ mod status;
 
 pub use client::{DEFAULT_BASE_URL, Twilio};
 pub use error::TwilioError;
-pub use media::{Media, MediaPlace};
+pub use media::{Media, MediaFormat, MediaPlace};
 pub use recording::{Page, PageQuery, Recording, media_url};
-pub use sid::{AccountSid, RecordingSid};
+pub use sid::{AccountSid, RecordingSid, is_call_sid};
 pub use status::{RecordingStatus, StatusGroup};

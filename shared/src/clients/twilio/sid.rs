@@ -57,6 +57,11 @@ impl fmt::Display for RecordingSid {
     }
 }
 
+/// Whether the text is a call SID: `CA` and 16 to 32 hexadecimal digits.
+pub fn is_call_sid(text: &str) -> bool {
+    is_sid("CA", text)
+}
+
 /// Whether the text consists of this prefix and 16 to 32 hexadecimal digits.
 pub(super) fn is_sid(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix)

@@ -1,4 +1,9 @@
-//! The S3 bucket that LiveKit egress writes recordings to.
+//! The S3 bucket that LiveKit egress writes recordings to, and into which Twilio's recordings are copied.
+
+mod upload;
+
+pub(crate) use upload::checksum_text;
+pub use upload::{Completed, CopiedObject, PART_BYTES, UploadedPart, Uploading};
 
 use aws_sdk_s3::{
     Client,
@@ -13,7 +18,10 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clients::aws::{Aws, causes},
+    clients::{
+        aws::{Aws, causes},
+        twilio::RecordingSid,
+    },
     config::{ConfigError, Env},
     ids::DispatchPattern,
     names::{Ignored, RecordingName, RecordingNames},
@@ -53,6 +61,9 @@ pub struct RecordingRef {
     pub etag: Option<String>,
     /// Its size in bytes.
     pub size: Option<i64>,
+    /// Whose copy it is, if it is the copy of a Twilio recording. The transcripts of the recording are those of its copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording_sid: Option<RecordingSid>,
 }
 
 /// A recording in the bucket.
@@ -116,13 +127,16 @@ pub struct RecordingsBucket {
     client: Client,
     bucket: String,
     prefix: String,
+    /// The prefix of the copies of Twilio's recordings.
+    twilio_prefix: String,
     names: RecordingNames,
     /// Who pays for requests, if that is not the bucket's owner.
     payer: Option<RequestPayer>,
 }
 
 impl RecordingsBucket {
-    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_PREFIX` (default `egress-recordings/`), `RECORDINGS_REQUESTER_PAYS` and the variables of
+    /// Reads `RECORDINGS_BUCKET`, `RECORDINGS_PREFIX` (default `egress-recordings/`), `TWILIO_PREFIX` (default `twilio-recordings/`),
+    /// `RECORDINGS_REQUESTER_PAYS` and the variables of
     /// [`RecordingNames::from_env`]. `None` if no bucket is configured.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Option<Self>, ConfigError> {
         let names = RecordingNames::from_env(env)?;
@@ -133,7 +147,15 @@ impl RecordingsBucket {
             .optional("RECORDINGS_PREFIX")
             .unwrap_or("egress-recordings/")
             .to_owned();
+        let twilio_prefix = env.optional("TWILIO_PREFIX").unwrap_or("twilio-recordings/").to_owned();
+        if prefix.starts_with(&twilio_prefix) || twilio_prefix.starts_with(&prefix) {
+            return Err(ConfigError::Invalid {
+                name: "TWILIO_PREFIX",
+                expected: "a prefix outside RECORDINGS_PREFIX",
+            });
+        }
         Ok(Some(Self {
+            twilio_prefix,
             client: Client::from_conf(aws.s3_config()),
             bucket,
             prefix,
@@ -213,6 +235,20 @@ impl RecordingsBucket {
     /// The prefix of all recordings, with a trailing slash.
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// The key of the copy of a Twilio recording: its UTC day, its call and its SID.
+    pub fn copy_key(&self, began: Timestamp, call_sid: &str, sid: &RecordingSid, extension: &str) -> String {
+        let day = utc_day(began).strftime("%Y/%m/%d");
+        format!("{}{day}/{call_sid}/{sid}.{extension}", self.twilio_prefix)
+    }
+
+    /// The call and the recording of a copy's key; `None` if the key is not one.
+    pub fn copy_of(&self, key: &str) -> Option<(String, RecordingSid)> {
+        let mut segments = key.strip_prefix(&self.twilio_prefix)?.rsplit('/');
+        let (sid, _) = segments.next()?.rsplit_once('.')?;
+        let sid = RecordingSid::parse(sid)?;
+        Some((segments.next()?.to_owned(), sid))
     }
 
     /// The metadata of an object; `None` if it does not exist.
@@ -305,7 +341,7 @@ fn time(time: &DateTime) -> Option<Timestamp> {
     Timestamp::from_second(time.secs()).ok()
 }
 
-fn without_quotes(etag: Option<String>) -> Option<String> {
+pub(super) fn without_quotes(etag: Option<String>) -> Option<String> {
     etag.map(|tag| tag.trim_matches('"').to_owned())
 }
 
@@ -355,7 +391,7 @@ fn recording(object: Object) -> Option<RecordingObject> {
 }
 
 /// Converts an error of GetObject or HeadObject. A response to HEAD has no body and therefore no error code.
-fn object_error<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
+pub(super) fn object_error<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     if code == Some("InvalidObjectState") {
         return BucketError::Archived;

@@ -1,0 +1,333 @@
+//! Twilio's recordings are copied into the bucket, and played, transcribed and shared from there.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::Method,
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use jiff::Timestamp;
+use local::standins::{
+    tones::{Script, Wav},
+    twilio::{Fault, Media, Recording},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    archived::behind,
+    jobs::finished,
+    stack::{Answer, TestStack},
+    webhooks,
+};
+
+const SID: &str = "RE00000000000000000000000000000071";
+const CALL: &str = "CA00000000000000000000000000000071";
+const NUMBER: &str = "+15103455686";
+
+fn sound(seconds: f64) -> Wav {
+    Wav::new(8_000, [Script::spoken(seconds, 1), Script::spoken(seconds, 2)])
+}
+
+/// A call with a completed recording on two channels at Twilio.
+fn record(stack: &TestStack, sid: &str, call: &str, began: Timestamp, media: Media) {
+    stack.stack.twilio.add_call(call, NUMBER);
+    stack.stack.twilio.add(Recording {
+        sid: sid.into(),
+        call_sid: call.into(),
+        channels: 2,
+        duration: Some(6),
+        start_time: began,
+        date_created: began,
+        date_updated: began,
+        media,
+        ..Recording::default()
+    });
+}
+
+async fn recorded(mode: &'static str) -> (TestStack, Timestamp) {
+    let stack = TestStack::with_environment([("ARCHIVE_TWILIO", mode)]).await;
+    let began = Timestamp::now();
+    record(&stack, SID, CALL, began, Media::Tones(sound(6.0)));
+    (stack, began)
+}
+
+/// Waits until the answer is not 409.
+async fn copied(stack: &TestStack, sid: &str) -> Answer {
+    loop {
+        let answer = stack.get(&format!("/recordings/{sid}")).await;
+        if answer.status != 409 {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until the copy has failed, and returns the message.
+async fn failed(stack: &TestStack, sid: &str) -> String {
+    loop {
+        let answer = stack.get(&format!("/recordings/{sid}")).await;
+        if answer.body["archiving"] == false {
+            return answer.recordings_error(409, "recording_not_archived").to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn twilio_requests(stack: &TestStack, method: &str, end: &str) -> usize {
+    let requests = stack.stack.twilio.requests();
+    let matching = requests.iter().filter(|it| it.method == method && it.path.ends_with(end));
+    matching.count()
+}
+
+#[tokio::test]
+async fn a_completed_recording_is_copied_and_plays_like_any_other() {
+    let (stack, began) = recorded("copy").await;
+    webhooks::recording_completes(&stack, CALL, SID, began).await;
+    let found = copied(&stack, SID).await;
+    assert_eq!(found.status, 200, "{}", found.body);
+    let body = &found.body;
+    let day = began.strftime("%Y/%m/%d");
+    assert_eq!(body["s3_key"], format!("twilio-recordings/{day}/{CALL}/{SID}.wav"));
+    let expected = json!({"content_type": "audio/wav", "channels": 2, "duration": 6, "recording_sid": SID, "size_bytes": sound(6.0).bytes().len()});
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&body[name], value, "{name}");
+    }
+    let url = body["recording_url"].as_str().unwrap();
+    let all = stack.fetch(url).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(all, sound(6.0).bytes());
+    let part = stack.fetch(url).header("Range", "bytes=100-199").send().await.unwrap();
+    assert_eq!(part.status(), 206);
+    assert_eq!(part.bytes().await.unwrap(), sound(6.0).bytes()[100..200]);
+
+    // By the SID of its call, in the list, and by the link that does not expire.
+    assert_eq!(stack.get(&format!("/recordings/{CALL}")).await.body["s3_key"], body["s3_key"]);
+    let row = stack.get("/recordings").await.body["recordings"][0].clone();
+    let listed = &row["recordings"][0];
+    assert_eq!((&listed["archived"], &listed["sid"]), (&json!(true), &json!(SID)));
+    for (name, value) in [("content_type", json!("audio/wav")), ("channels", json!(2)), ("size_bytes", body["size_bytes"].clone())] {
+        assert_eq!(listed[name], value, "{name}");
+    }
+    let url = row["recording_url"].as_str().unwrap();
+    assert!(stack.fetch(url).send().await.unwrap().status().is_success());
+    let stable = stack.request(Method::GET, listed["stable_url"].as_str().unwrap());
+    assert_eq!(stable.send().await.unwrap().bytes().await.unwrap(), all);
+    assert_eq!(row["source"], "twilio");
+    assert_eq!(twilio_requests(&stack, "DELETE", ".json"), 0);
+}
+
+#[tokio::test]
+async fn repeated_and_late_reports_copy_a_recording_once() {
+    let (stack, began) = recorded("copy").await;
+    for _ in 0..3 {
+        webhooks::recording_completes(&stack, CALL, SID, began).await;
+    }
+    copied(&stack, SID).await;
+    let once = twilio_requests(&stack, "GET", ".wav");
+    assert_eq!(once, 1);
+    for _ in 0..2 {
+        let again = stack.post(&format!("/recordings/{SID}/archive"), &json!({})).await;
+        assert_eq!((again.status.as_u16(), &again.body["archived"]), (200, &json!(true)));
+        webhooks::recording_completes(&stack, CALL, SID, began).await;
+        webhooks::round(&stack).await;
+    }
+    assert_eq!(twilio_requests(&stack, "GET", ".wav"), once);
+}
+
+#[tokio::test]
+async fn a_row_with_a_dispatch_that_only_twilio_recorded_answers_under_its_dispatch_id() {
+    let (stack, began) = recorded("off").await;
+    let dispatch = format!("dispatch_{}_15103455686", began.as_second() - 3);
+    let interaction = json!({"interaction_id": "i-1", "dispatch_id": dispatch, "phone": NUMBER, "start_time": began.to_string()});
+    assert!(stack.post("/interactions", &interaction).await.status.is_success());
+    webhooks::recording_completes(&stack, CALL, SID, began).await;
+    for id in [&*dispatch, CALL, SID] {
+        let missing = stack.get(&format!("/recordings/{id}")).await;
+        let detail = missing.recordings_error(409, "recording_not_archived");
+        assert!(detail.contains(&format!("POST /recordings/{SID}/archive")), "{detail}");
+        assert_eq!(missing.body["archiving"], false);
+    }
+    assert_eq!(twilio_requests(&stack, "GET", ".wav"), 0, "nothing is copied without a setting");
+    let asked = stack.post(&format!("/recordings/{dispatch}/archive"), &json!({})).await;
+    assert_eq!(asked.status, 202);
+    assert_eq!(asked.body, json!({"recording_sid": SID, "archived": false, "archiving": true, "status_url": format!("/recordings/{SID}")}));
+    let found = copied(&stack, &dispatch).await;
+    assert_eq!((found.status.as_u16(), &found.body["recording_sid"]), (200, &json!(SID)));
+    assert_eq!(found.body["call"]["interaction_id"], "i-1");
+    for unknown in ["RE99999999999999999999999999999999", "CA99999999999999999999999999999999"] {
+        for path in ["", "/audio"] {
+            stack.get(&format!("/recordings/{unknown}{path}")).await.recordings_error(404, "recording_not_found");
+        }
+        let archive = stack.post(&format!("/recordings/{unknown}/archive"), &json!({})).await;
+        archive.recordings_error(404, "recording_not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_keeps_the_paid_transcript_and_is_transcribed_without_twilio() {
+    let (stack, began) = recorded("copy").await;
+    let path = "/api/twilio/transcript/";
+    let paid = stack.post(path, &json!({"recording_sid": SID})).await;
+    assert_eq!(paid.status, 200, "{}", paid.body);
+    webhooks::recording_completes(&stack, CALL, SID, began).await;
+    copied(&stack, SID).await;
+    let stored = stack.get(&format!("/recordings/{SID}/transcript")).await;
+    assert_eq!(stored.body["transcript"], paid.body["transcript"]);
+    let again = stack.post(&format!("/recordings/{SID}/transcript"), &json!({})).await;
+    assert_eq!((again.status.as_u16(), &again.body["cached"]), (200, &json!(true)), "{}", again.body);
+    assert_eq!(stack.get("/recordings").await.body["recordings"][0]["has_transcript"], true);
+
+    // With other options it is paid for again, and read from the bucket.
+    stack.stack.twilio.remove(SID);
+    let other = stack.post(path, &json!({"recording_sid": SID, "language": "en"})).await;
+    assert_eq!(other.status, 200, "{}", other.body);
+    let queued = json!({"recording_sid": SID, "language": "de"});
+    let request = stack.request(Method::POST, path).header("X-API-Key", local::demo::API_KEY);
+    let queued = request.header("Prefer", "respond-async").json(&queued).send().await.unwrap();
+    let queued: Value = queued.json().await.unwrap();
+    let done = finished(&stack, queued["status_url"].as_str().unwrap()).await;
+    assert_eq!(done.body["status"], "completed", "{}", done.body);
+    assert_eq!(stack.post(&format!("/recordings/{SID}/waveform"), &json!({})).await.status, 200);
+    assert_eq!(stack.post(&format!("/recordings/{SID}/shares"), &json!({"expires_in": 60})).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_moved_recording_is_deleted_at_twilio_after_its_copy_is_verified_and_the_hours_have_passed() {
+    let stack = TestStack::with_environment([("ARCHIVE_TWILIO", "move"), ("MOVE_AFTER_HOURS", "0")]).await;
+    let began = Timestamp::now();
+    record(&stack, SID, CALL, began, Media::Tones(sound(6.0)));
+    webhooks::recording_completes(&stack, CALL, SID, began).await;
+    copied(&stack, SID).await;
+    assert_eq!(twilio_requests(&stack, "DELETE", ".json"), 0);
+    // Twilio does not answer the first time.
+    stack.stack.twilio.fault(format!("{SID}.json"), status(401), Some(8));
+    webhooks::round(&stack).await;
+    while twilio_requests(&stack, "DELETE", ".json") == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stack.stack.twilio.clear_faults();
+    assert_eq!(copied(&stack, SID).await.status, 200);
+    let deleted = || async {
+        stack.stack.twilio.requests().iter().any(|it| it.method == "DELETE" && it.authorized)
+            && stack.get(&format!("/recordings/{SID}")).await.status == 200
+    };
+    assert!(deleted().await);
+    // Twilio's own report of the deletion does not remove the row.
+    webhooks::round(&stack).await;
+    let row = stack.get("/recordings").await.body["recordings"][0].clone();
+    assert_eq!((&row["call_sid"], &row["recordings"][0]["archived"]), (&json!(CALL), &json!(true)));
+}
+
+fn status(status: u16) -> Fault {
+    Fault::Status {
+        status,
+        retry_after: None,
+        body: None,
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_cannot_be_copied_says_why_and_is_copied_when_it_can() {
+    let stack = TestStack::with_environment([("ARCHIVE_TWILIO", "copy")]).await;
+    let began = Timestamp::now();
+    let encrypted = "RE00000000000000000000000000000081";
+    let elsewhere = "RE00000000000000000000000000000082";
+    stack.stack.twilio.add(Recording {
+        sid: encrypted.into(),
+        call_sid: "CA00000000000000000000000000000081".into(),
+        encryption_details: Some(json!({"encryption_cek": "x"})),
+        start_time: began,
+        media: Media::Tones(sound(6.0)),
+        ..Recording::default()
+    });
+    stack.stack.twilio.add(Recording {
+        sid: elsewhere.into(),
+        call_sid: "CA00000000000000000000000000000082".into(),
+        external_media_url: Some("https://bucket.example.com/x.wav".into()),
+        start_time: began,
+        ..Recording::default()
+    });
+    for (sid, call, reason) in [
+        (encrypted, "CA00000000000000000000000000000081", "encrypted"),
+        (elsewhere, "CA00000000000000000000000000000082", "external storage"),
+    ] {
+        webhooks::recording_completes(&stack, call, sid, began).await;
+        let detail = failed(&stack, sid).await;
+        assert!(detail.contains(reason), "{detail}");
+        // It is in the report, too.
+        webhooks::round(&stack).await;
+        let report = stack.get("/reports/completeness").await.body;
+        let listed = report["archive"]["failed"]["entries"].as_array().unwrap();
+        assert!(listed.iter().any(|it| it["reason"].as_str().unwrap().contains(reason)), "{report}");
+    }
+}
+
+/// A proxy of S3 that counts requests and can refuse parts.
+#[derive(Clone, Default)]
+struct Parts {
+    sent: Arc<AtomicUsize>,
+    is_broken: Arc<AtomicBool>,
+}
+
+async fn count_parts(State(parts): State<Parts>, request: Request, next: Next) -> Response {
+    let is_part = request.method() == Method::PUT && request.uri().query().is_some_and(|query| query.contains("partNumber"));
+    if is_part && parts.sent.load(Ordering::Relaxed) >= 1 && parts.is_broken.load(Ordering::Relaxed) {
+        return Response::builder().status(503).body("".into()).unwrap();
+    }
+    if is_part {
+        parts.sent.fetch_add(1, Ordering::Relaxed);
+    }
+    next.run(request).await
+}
+
+#[tokio::test]
+async fn an_interrupted_copy_is_continued_and_a_broken_download_too() {
+    let parts = Parts::default();
+    parts.is_broken.store(true, Ordering::Relaxed);
+    let layer = {
+        let parts = parts.clone();
+        move |router: Router| router.layer(from_fn_with_state(parts, count_parts))
+    };
+    let (_backing, stack) = behind(layer, &[("ARCHIVE_TWILIO", "copy")]).await;
+    let began = Timestamp::now();
+    // 20 MiB: three parts.
+    let bytes = 20 * 1024 * 1024_u64;
+    stack.stack.twilio.add(Recording {
+        sid: SID.into(),
+        call_sid: CALL.into(),
+        duration: Some((bytes / 16_000) as u32),
+        start_time: began,
+        media: Media::Generated { bytes },
+        ..Recording::default()
+    });
+    stack.stack.twilio.fault(format!("{SID}.wav"), Fault::Truncate, Some(1));
+    webhooks::recording_completes(&stack, CALL, SID, began).await;
+    while parts.sent.load(Ordering::Relaxed) < 1 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let state = stack.calls();
+    let sid = shared::clients::twilio::RecordingSid::parse(SID).unwrap();
+    // The worker has given up this attempt, and the next one waits.
+    loop {
+        let known = state.twilio_recording(&sid).await.unwrap();
+        if known.is_some_and(|known| known.copying.upload_id.is_some() && known.copying.is_copying) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    parts.is_broken.store(false, Ordering::Relaxed);
+    let queue = stack.stack.environment.required("ARCHIVE_QUEUE_URL").unwrap();
+    let message = json!({"recording_sid": SID, "attempts": 1}).to_string();
+    let send = stack.aws().sqs().send_message().queue_url(queue).message_body(message);
+    send.send().await.unwrap();
+    let found = copied(&stack, SID).await;
+    assert_eq!((found.status.as_u16(), &found.body["size_bytes"]), (200, &json!(bytes)));
+}
