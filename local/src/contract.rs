@@ -10,7 +10,7 @@ use schemas::Schemas;
 
 /// Example responses of each operation, by id and status.
 const EXAMPLES: &str = include_str!("contract/examples.json");
-const METHODS: [&str; 3] = ["get", "post", "delete"];
+const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
 
 #[derive(OpenApi)]
 #[openapi(
@@ -41,7 +41,11 @@ const METHODS: [&str; 3] = ["get", "post", "delete"];
         get_egress_transcript::handle,
         transcribe_egress::handle,
         record_interaction::handle,
+        hold_recording::handle,
         request_archive::handle,
+        request_erasure::handle,
+        request_erasure::contract::erase,
+        request_erasure::contract::show,
         share_recording::handle,
         share_recording::contract::list,
         share_recording::contract::details,

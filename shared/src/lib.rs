@@ -6,6 +6,7 @@ pub mod batch;
 pub mod calls;
 pub mod clients;
 pub mod config;
+pub mod erasure;
 pub mod http;
 pub mod ids;
 pub mod lifecycle;

@@ -16,7 +16,7 @@ use shared::{
 
 /// A queue's name in the report, and the variables with its URL and that of its dead-letter queue. The reconciler's rounds come from a schedule,
 /// without a queue.
-const QUEUES: [(&str, Option<&str>, &str); 5] = [
+const QUEUES: [(&str, Option<&str>, &str); 6] = [
     (
         "transcription",
         Some("TRANSCRIPTION_QUEUE_URL"),
@@ -26,6 +26,11 @@ const QUEUES: [(&str, Option<&str>, &str); 5] = [
         "archive",
         Some("ARCHIVE_QUEUE_URL"),
         "ARCHIVE_DEAD_LETTERS_URL",
+    ),
+    (
+        "erasures",
+        Some("ERASURE_QUEUE_URL"),
+        "ERASURE_DEAD_LETTERS_URL",
     ),
     (
         "object_events",
@@ -84,7 +89,7 @@ struct Report {
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct QueueState {
-    /// `transcription`, `archive` (copies of Twilio's recordings), `object_events` (files in the bucket), `interaction_events`, or `reconciler_rounds`, which has only dead letters.
+    /// `transcription`, `archive` (copies of Twilio's recordings), `erasures`, `object_events` (files in the bucket), `interaction_events`, or `reconciler_rounds`, which has only dead letters.
     name: &'static str,
     /// Messages that wait to be processed.
     waiting: u64,

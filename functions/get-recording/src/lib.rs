@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use shared::{
-    calls::{Call, Resolver},
+    calls::{Call, Hold, Resolver},
     clients::{
         aws::Aws,
         presign::{MAX_EXPIRES_IN, Presign},
@@ -99,6 +99,14 @@ struct KnownCall {
     start_time: Option<Timestamp>,
     #[serde(with = "millis::option")]
     end_time: Option<Timestamp>,
+    /// The legal hold that stops every erasure of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    hold: Option<Hold>,
+    /// Until when the call is kept, if it has a time of its own.
+    #[serde(skip_serializing_if = "Option::is_none", with = "millis::option")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    retain_until: Option<Timestamp>,
 }
 
 impl From<Call> for KnownCall {
@@ -112,6 +120,8 @@ impl From<Call> for KnownCall {
             duration: call.duration,
             start_time: call.start_time,
             end_time: call.end_time,
+            hold: call.hold,
+            retain_until: call.retain_until,
         }
     }
 }

@@ -85,6 +85,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                     Observed::Present => None,
                     Observed::Absent => record_failure(state, &otherwise).await?,
                     Observed::Ignored(ignored) => Some(ignored.reason()),
+                    Observed::Erased => Some("The recording was erased, and stays so."),
                     Observed::OutsidePrefix => Some("The file is not below RECORDINGS_PREFIX."),
                 }
             }

@@ -7,6 +7,7 @@
 
 mod bucket;
 mod days;
+mod retention;
 mod twilio;
 mod work;
 
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use serde::Serialize;
 use shared::{
     archive::CopyQueue,
+    erasure::{ErasureQueue, Retention},
     calls::{Calls, CallsError, ReconcilerState},
     clients::{aws::Aws, bucket::RecordingsBucket, twilio::Twilio},
     config::{ConfigError, Env},
@@ -73,6 +75,8 @@ pub struct State {
     copies: Option<CopyQueue>,
     /// The queue of copies, whoever asked for them.
     copy_queue: CopyQueue,
+    erasures: ErasureQueue,
+    retention: Retention,
     limits: RoundLimits,
 }
 
@@ -93,6 +97,8 @@ impl State {
             lost_jobs: LostJobs::from_env(env, &aws)?,
             copies: CopyQueue::automatic(env, &aws)?,
             copy_queue: CopyQueue::from_env(env, &aws)?,
+            erasures: ErasureQueue::from_env(env, &aws)?,
+            retention: Retention::from_env(env)?,
             limits,
         };
         state.twilio.preload().await;
@@ -150,6 +156,7 @@ pub async fn handle(state: &State, deadline: SystemTime) -> Result<RoundProgress
             at.report.problem("copies_not_sent", reason);
         }
     }
+    retention::erase_what_is_due(state, &mut at).await;
     let mut days: Days = read(state, ReconcilerState::Days).await?.unwrap_or_default();
     let stored_days = days.clone();
     let mut written = Instant::now();
@@ -198,6 +205,7 @@ async fn finish(state: &State, at: &mut Checkpoint, mut days: Days, stored: &Day
     if days != *stored {
         write(state, ReconcilerState::Days, &days).await?;
     }
+    at.report.retention = retention::report(state, at).await;
     at.report.ignored = at.objects.ignored.clone();
     at.report.bucket_complete = state.bucket.as_ref().map(|_| at.objects.is_first_over);
     at.report.complete(all, at.failures.entries());
@@ -260,6 +268,7 @@ fn next_round(last: Option<Checkpoint>) -> Checkpoint {
             objects_read: None,
             twilio_read: None,
             has_finished: false,
+            retention_day: None,
             objects: ObjectSweep::default(),
             twilio: TwilioSweep::default(),
             failures: Default::default(),

@@ -215,10 +215,14 @@ impl Permissions {
 
 fn of_s3(operation: &str, parts: &Parts) -> Needed {
     let (bucket, key) = bucket_and_key(parts);
+    let names_version = query(parts).any(|(name, _)| name == "versionId");
     let action = match operation {
+        "GetObject" | "HeadObject" if names_version => "GetObjectVersion",
+        "DeleteObject" if names_version => "DeleteObjectVersion",
         "GetObject" | "HeadObject" => "GetObject",
         "ListObjectsV2" | "ReadBucket" | "HeadBucket" => "ListBucket",
         "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" | "CopyObject" => "PutObject",
+        "ListObjectVersions" => "ListBucketVersions",
         "ListParts" => "ListMultipartUploadParts",
         other => other,
     };

@@ -101,6 +101,7 @@ pub(super) fn operation(parts: &Parts) -> &'static str {
     match (parts.method.as_str(), bucket, has_key(path)) {
         ("OPTIONS", ..) => "Preflight",
         ("GET", false, _) => "ListBuckets",
+        ("GET", _, false) if has("versions", "") => "ListObjectVersions",
         ("GET", _, false) if has("list-type", "2") => "ListObjectsV2",
         ("GET", _, false) => "ReadBucket",
         ("HEAD", _, false) => "HeadBucket",
@@ -287,6 +288,28 @@ macro_rules! objects {
             async fn get_object(&self, mut request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
                 request.input.range = self.satisfiable(&request.input).await?;
                 self.files.get_object(request).await
+            }
+
+            /// A bucket without versions: each object has one, called `null`.
+            async fn list_object_versions(
+                &self,
+                request: S3Request<ListObjectVersionsInput>,
+            ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+                let ListObjectVersionsInput { bucket, prefix, .. } = request.input.clone();
+                let list = ListObjectsV2Input { bucket, prefix, ..ListObjectsV2Input::default() };
+                let listed = self.files.list_objects_v2(request.map_input(|_| list)).await?;
+                let versions = listed.output.contents.unwrap_or_default().into_iter().map(|object| ObjectVersion {
+                    key: object.key,
+                    size: object.size,
+                    version_id: Some("null".to_owned()),
+                    is_latest: Some(true),
+                    ..ObjectVersion::default()
+                });
+                Ok(S3Response::new(ListObjectVersionsOutput {
+                    is_truncated: Some(false),
+                    versions: Some(versions.collect()),
+                    ..ListObjectVersionsOutput::default()
+                }))
             }
 
             async fn list_objects_v2(

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use clap::Args;
 use jiff::civil::Date;
-use reqwest::{Client, Method, StatusCode, redirect::Policy};
+use reqwest::{Client, Method, StatusCode, Url, redirect::Policy};
 use serde_json::Value;
 use shared::retry::{backoff, retry_after};
 use tokio::time::{Instant, sleep_until};
@@ -102,10 +102,11 @@ impl Archive {
         query: &[(&str, String)],
     ) -> Result<Value, Fault> {
         let url = format!("{}{path}", self.api.trim_end_matches('/'));
+        let url = Url::parse_with_params(&url, query)?;
         let mut tries = 0;
         loop {
             tries += 1;
-            let request = client.request(method.clone(), &url).query(query);
+            let request = client.request(method.clone(), url.clone());
             let answer = request.header("x-api-key", &self.api_key).send().await;
             let status = answer.as_ref().map(|answer| answer.status()).ok();
             let passing = status.is_none_or(|it| it == StatusCode::TOO_MANY_REQUESTS || it.is_server_error());

@@ -7,6 +7,7 @@ pub mod import;
 pub mod mint_key;
 mod reconcile;
 pub mod reindex;
+mod verify_receipt;
 
 use std::{
     env,
@@ -30,6 +31,7 @@ use import::Import;
 use mint_key::MintKey;
 use reconcile::Reconcile;
 use reindex::Reindex;
+use verify_receipt::VerifyReceipt;
 
 /// Runs Call Recordings on this machine: embedded AWS, the API of template.yaml, stand-ins for Twilio and Whisper, and demo data.
 #[derive(Parser)]
@@ -76,7 +78,8 @@ Environment variables:
 
 Passed to the functions as they are; docs/deploy.md describes them:
   ARCHIVE_FORMAT, ARCHIVE_TWILIO, AUTO_TRANSCRIBE, EXTERNAL_MEDIA_HOSTS, INDEX_UNMATCHED_AUDIO, MONTHLY_BUDGET_USD, MOVE_AFTER_HOURS,
-  PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, SPEAKER_NAMES, TRANSCRIPTION_PROMPT, TWILIO_PREFIX, WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
+  PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, RETENTION_DAYS, SPEAKER_NAMES, TRANSCRIPT_RETENTION_DAYS, TRANSCRIPTION_PROMPT, TWILIO_PREFIX,
+  WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
 
 mint-key and reindex use the credentials and the region of the AWS CLI.";
 
@@ -92,6 +95,8 @@ enum Command {
     Reconcile(Reconcile),
     /// Rebuild the list attributes of a calls table that an older version wrote
     Reindex(Reindex),
+    /// Check the receipt of an erasure, offline
+    VerifyReceipt(VerifyReceipt),
     /// Print the contract, which is committed as openapi.json
     Openapi,
 }
@@ -105,18 +110,20 @@ enum Auth {
 }
 
 /// Variables of this process that are passed on to the functions.
-const PASSED_ON: [&str; 17] = [
+const PASSED_ON: [&str; 19] = [
     "ARCHIVE_FORMAT",
     "ARCHIVE_TWILIO",
     "AUTO_TRANSCRIBE",
     "EXTERNAL_MEDIA_HOSTS",
     "INDEX_UNMATCHED_AUDIO",
     "MOVE_AFTER_HOURS",
+    "RETENTION_DAYS",
     "MONTHLY_BUDGET_USD",
     "PUBLIC_BASE_URL",
     "RECORDING_NAME_PATTERNS",
     "SPEAKER_NAMES",
     "TRANSCRIPTION_PROMPT",
+    "TRANSCRIPT_RETENTION_DAYS",
     "TWILIO_PREFIX",
     "WHISPER_MAX_BYTES",
     "WHISPER_MAX_SECONDS",
@@ -188,6 +195,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
                 "{} items read, {} rebuilt, {} counters of version 0.1 deleted",
                 done.read, done.rebuilt, done.deleted
             );
+            return Ok(());
+        }
+        Some(Command::VerifyReceipt(receipt)) => {
+            println!("{}", receipt.run()?);
             return Ok(());
         }
         Some(Command::Openapi) => {

@@ -36,6 +36,11 @@ pub const SIGNER_SECRET: &str = "call-recordings/signer";
 /// Name of the secret with the LiveKit key.
 pub const LIVEKIT_SECRET: &str = "call-recordings/livekit";
 
+/// Name of the secret with the key of tombstones.
+pub const TOMBSTONE_SECRET: &str = "call-recordings/tombstones";
+/// Name of the secret of which the key of receipts is made.
+pub const RECEIPT_SECRET: &str = "call-recordings/receipts";
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The credentials in the functions' secrets.
@@ -72,7 +77,16 @@ pub async fn create(aws: &Aws, credentials: &Credentials<'_>) -> Result<bool> {
     let signer =
         json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
     secret(aws, SIGNER_SECRET, signer, true).await?;
+    for name in [TOMBSTONE_SECRET, RECEIPT_SECRET] {
+        // Like in a deployment, where CloudFormation makes them up.
+        secret(aws, name, json!({"key": random_key()}), false).await?;
+    }
     Ok(fresh)
+}
+
+fn random_key() -> String {
+    let parts = [0; 4].map(|_: u64| format!("{:016x}", fastrand::u64(..)));
+    parts.concat()
 }
 
 /// When the tables were created.

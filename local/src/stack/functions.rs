@@ -43,6 +43,9 @@ pub struct Functions {
     /// This function is deployed only with a bucket.
     archive_recording: Option<archive_recording::State>,
     console: console::State,
+    erase_recording: erase_recording::State,
+    hold_recording: hold_recording::State,
+    request_erasure: request_erasure::State,
     draw_waveform: draw_waveform::State,
     get_completeness: completeness::State,
     get_daily_report: daily_report::State,
@@ -79,6 +82,9 @@ impl Functions {
                 None => None,
             },
             console: console::State::from_env(&of("console")).await?,
+            erase_recording: erase_recording::State::from_env(&of("erase-recording")).await?,
+            hold_recording: hold_recording::State::from_env(&of("hold-recording")).await?,
+            request_erasure: request_erasure::State::from_env(&of("request-erasure")).await?,
             draw_waveform: draw_waveform::State::from_env(&of("draw-waveform")).await?,
             get_completeness: completeness::State::from_env(&of("get-completeness")).await?,
             get_daily_report: daily_report::State::from_env(&of("get-daily-report")).await?,
@@ -124,6 +130,8 @@ impl Functions {
             "list-recordings" => list::handle(&self.list_recordings, request).await,
             "list-twilio-recordings" => list_twilio::handle(&self.list_twilio_recordings, request).await,
             "livekit-webhook" => livekit::handle(&self.livekit_webhook, request).await,
+            "hold-recording" => hold_recording::handle(&self.hold_recording, request).await,
+            "request-erasure" => request_erasure::handle(&self.request_erasure, request).await,
             "request-archive" => request_archive::handle(&self.request_archive, request).await,
             "open-share" => open_share::handle(&self.open_share, request).await,
             "share-recording" => share_recording::handle(&self.share_recording, request).await,
@@ -142,6 +150,13 @@ impl Functions {
             "archive-recording" => match serde_json::from_value(event) {
                 Ok(batch) => {
                     let done = archive_recording::handle(self.archive_recording.as_ref()?, batch, deadline).await;
+                    serde_json::to_value(done).map_err(Into::into)
+                }
+                Err(error) => Err(error.into()),
+            },
+            "erase-recording" => match serde_json::from_value(event) {
+                Ok(batch) => {
+                    let done = erase_recording::handle(&self.erase_recording, batch, deadline).await;
                     serde_json::to_value(done).map_err(Into::into)
                 }
                 Err(error) => Err(error.into()),

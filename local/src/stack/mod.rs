@@ -109,6 +109,7 @@ impl Stack {
         let queue_urls = [
             ("TRANSCRIPTION", "TranscriptionQueue"),
             ("ARCHIVE", "ArchiveQueue"),
+            ("ERASURE", "ErasureQueue"),
             ("OBJECT_EVENTS", "ObjectEventsQueue"),
             ("INTERACTION_EVENTS", "InteractionEventsQueue"),
         ];

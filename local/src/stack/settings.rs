@@ -123,6 +123,8 @@ pub(super) fn environment(settings: &Settings, aws_url: &str, api_url: Option<&s
         ("API_KEYS_SECRET", account::API_KEYS_SECRET),
         ("TWILIO_SECRET", account::TWILIO_SECRET),
         ("WHISPER_SECRET", account::WHISPER_SECRET),
+        ("TOMBSTONE_SECRET", account::TOMBSTONE_SECRET),
+        ("RECEIPT_SECRET", account::RECEIPT_SECRET),
         ("SIGNER_SECRET", account::SIGNER_SECRET),
         ("TWILIO_BASE_URL", twilio),
         ("WHISPER_BASE_URL", whisper),

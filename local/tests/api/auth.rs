@@ -390,7 +390,7 @@ async fn an_unknown_path_is_a_404_in_the_format_of_its_prefix_or_of_the_gateway(
         (Method::POST, "/recordings"),
         (Method::POST, "/recordings/"),
         (Method::POST, "/api/nothing"),
-        (Method::DELETE, &one),
+        (Method::DELETE, "/recordings"),
         (Method::PUT, &one),
         (Method::PATCH, "/api/twilio/recordings"),
         (Method::DELETE, "/api/twilio/transcript/"),

@@ -13,7 +13,7 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and a string that its response contains.
-const REQUESTS: [(&str, &str, &str); 20] = [
+const REQUESTS: [(&str, &str, &str); 22] = [
     ("get-queues", include_str!("../../../events/get-queues.json"), "queues"),
     (
         "console",
@@ -78,6 +78,16 @@ const REQUESTS: [(&str, &str, &str); 20] = [
         "interaction_id",
     ),
     (
+        "hold-recording",
+        include_str!("../../../events/hold-recording.json"),
+        "hold",
+    ),
+    (
+        "request-erasure",
+        include_str!("../../../events/request-erasure.json"),
+        "erases",
+    ),
+    (
         "request-archive",
         include_str!("../../../events/request-archive.json"),
         "archived",
@@ -104,7 +114,7 @@ const REQUESTS: [(&str, &str, &str); 20] = [
     ),
 ];
 /// Functions for events from queues, rules and schedules.
-const EVENTS: [(&str, &str); 5] = [
+const EVENTS: [(&str, &str); 6] = [
     ("index-recording", include_str!("../../../events/index-recording.json")),
     (
         "index-interaction",
@@ -119,6 +129,7 @@ const EVENTS: [(&str, &str); 5] = [
         "archive-recording",
         include_str!("../../../events/archive-recording.json"),
     ),
+    ("erase-recording", include_str!("../../../events/erase-recording.json")),
 ];
 const WORKER: &str = "transcription-worker";
 const JOB: &str = include_str!("../../../events/transcription-worker.json");
@@ -152,6 +163,7 @@ pub(crate) async fn process_every_example_event(stack: &TestStack) {
         json!({"batchItemFailures": []}),
         json!({"batchItemFailures": []}),
         json!({"finished": true}),
+        json!({"batchItemFailures": []}),
         json!({"batchItemFailures": []}),
         json!({"batchItemFailures": []}),
     ]) {
@@ -272,6 +284,11 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
     let batch = serde_json::from_str(EVENTS[4].1).unwrap();
     let done = archive_recording::handle(&archive, batch, in_a_quarter_of_an_hour()).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
+    let env = Env::from_iter(given("erase-recording", &stack));
+    let erase = erase_recording::State::from_env(&env).await.unwrap();
+    let batch = serde_json::from_str(EVENTS[5].1).unwrap();
+    let done = erase_recording::handle(&erase, batch, in_a_quarter_of_an_hour()).await;
+    assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     for (function, event, _) in transcribed_first() {
         let env = Env::from_iter(given(function, &stack));
         let request = lambda_http::request::from_str(event).unwrap();
@@ -344,6 +361,14 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
                 let state = open_share::State::from_env(&env).await.unwrap();
                 open_share::handle(&state, request).await
             }
+            "hold-recording" => {
+                let state = hold_recording::State::from_env(&env).await.unwrap();
+                hold_recording::handle(&state, request).await
+            }
+            "request-erasure" => {
+                let state = request_erasure::State::from_env(&env).await.unwrap();
+                request_erasure::handle(&state, request).await
+            }
             "request-archive" => {
                 let state = request_archive::State::from_env(&env).await.unwrap();
                 request_archive::handle(&state, request).await
@@ -381,6 +406,9 @@ async fn a_function_without_a_required_variable_names_it() {
         ("open-share", "SHARES_TABLE"),
         ("archive-recording", "ARCHIVE_QUEUE_URL"),
         ("request-archive", "LIFECYCLE_TABLE"),
+        ("erase-recording", "RECEIPT_SECRET"),
+        ("hold-recording", "API_KEYS_SECRET"),
+        ("request-erasure", "ERASURE_QUEUE_URL"),
         ("record-interaction", "API_KEYS_SECRET"),
         ("share-recording", "SHARES_TABLE"),
         ("twilio-callback", "TWILIO_SECRET"),
@@ -406,6 +434,9 @@ async fn a_function_without_a_required_variable_names_it() {
             "open-share" => open_share::State::from_env(&env).await.err(),
             "archive-recording" => archive_recording::State::from_env(&env).await.err(),
             "request-archive" => request_archive::State::from_env(&env).await.err(),
+            "erase-recording" => erase_recording::State::from_env(&env).await.err(),
+            "hold-recording" => hold_recording::State::from_env(&env).await.err(),
+            "request-erasure" => request_erasure::State::from_env(&env).await.err(),
             "record-interaction" => record_interaction::State::from_env(&env).await.err(),
             "share-recording" => share_recording::State::from_env(&env).await.err(),
             "twilio-callback" => twilio_callback::State::from_env(&env).await.err(),

@@ -14,6 +14,7 @@ mod console;
 mod contract;
 mod deployment;
 mod egress_transcript;
+mod erasure;
 mod events;
 mod files;
 mod foreign_pages;

@@ -55,7 +55,7 @@ pub enum Copied {
     Retried,
     /// The recording can't be copied; the index has the reason.
     Failed,
-    /// The recording no longer exists at Twilio.
+    /// The recording was deleted at Twilio, or erased.
     Deleted,
 }
 
@@ -82,6 +82,9 @@ impl Archiver {
         let sid = &message.recording_sid;
         if message.delete {
             return self.delete_at_twilio(sid, deadline).await;
+        }
+        if self.calls.is_erased_recording(sid).await? {
+            return Ok(Copied::Deleted);
         }
         self.lifecycle.note_copying(sid).await?;
         match self.copy(sid, deadline).await {
@@ -270,6 +273,12 @@ impl Archiver {
         known: &IndexedRecording,
         deadline: Instant,
     ) -> Result<(), CopyError> {
+        if known.call.hold.is_some() {
+            return Err(CopyError::transient(
+                "recording_held",
+                "The call is held, so Twilio keeps the recording, too",
+            ));
+        }
         let copy = known.recording.copied();
         let copy = copy.ok_or_else(|| CopyError::permanent("copy_missing", "The recording has no copy"))?;
         let stored = self.bucket.copied_object(&copy.key).await?;

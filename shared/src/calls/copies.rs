@@ -45,6 +45,11 @@ impl Calls {
         }))
     }
 
+    /// Whether a Twilio recording was erased.
+    pub async fn is_erased_recording(&self, sid: &RecordingSid) -> Result<bool, CallsError> {
+        self.has_erased(&[&item_id::recording(sid.as_str())]).await
+    }
+
     /// The call that Twilio knows by this SID.
     pub async fn call_of_twilio(&self, call_sid: &str) -> Result<Option<Call>, CallsError> {
         let mut id = item_id::twilio(call_sid);
@@ -73,8 +78,11 @@ impl Calls {
         recording: &TwilioRecording,
         result: &CopyResult,
     ) -> Result<(), CallsError> {
-        self.lifecycle.put_call_of(&recording.sid, call_sid).await?;
         let id = item_id::twilio(call_sid);
+        if self.has_erased(&[id.as_str(), &item_id::recording(&recording.sid)]).await? {
+            return Ok(());
+        }
+        self.lifecycle.put_call_of(&recording.sid, call_sid).await?;
         let write = |items: &mut Items| {
             let own = &mut entry(items, &id).state.own;
             own.record_twilio_recording(recording, None);

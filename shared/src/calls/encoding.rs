@@ -54,6 +54,7 @@ fn insert_row(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsE
         ("end_time", &call.end_time.map(to_millis)),
         ("call_sid", &call.call_sid),
         ("recording_error", &call.recording_error),
+        ("retain_until", &call.retain_until.map(to_millis)),
         ("twilio", &twilio),
     ];
     attributes.extend(
@@ -61,6 +62,10 @@ fn insert_row(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsE
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), text(value.as_deref()?)))),
     );
+    if let Some(hold) = &call.hold {
+        let json = serde_json::to_string(hold).map_err(CallsError::bug)?;
+        attributes.insert("hold".into(), text(&json));
+    }
     let numbers = [("size", call.size), ("duration", call.duration)];
     attributes.extend(
         numbers
@@ -126,6 +131,8 @@ pub(super) fn call_from(mut item: dynamodb::Item) -> Call {
         end_time: time(text("end_time")),
         call_sid: text("call_sid"),
         recording_error: text("recording_error"),
+        retain_until: time(text("retain_until")),
+        hold: text("hold").and_then(|text| serde_json::from_str(&text).ok()),
         twilio: text("twilio")
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default(),
@@ -134,7 +141,10 @@ pub(super) fn call_from(mut item: dynamodb::Item) -> Call {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::calls::Hold;
 
     #[test]
     fn a_call_is_equal_after_encoding_and_decoding() {
@@ -155,6 +165,12 @@ mod tests {
             recording_error: Some("none".into()),
             has_transcript: true,
             twilio: vec![Default::default()],
+            hold: Some(Hold {
+                reason: "a dispute".into(),
+                by: Some("ops".into()),
+                at: Timestamp::UNIX_EPOCH,
+            }),
+            retain_until: Some(Timestamp::UNIX_EPOCH),
             item: String::new(),
         };
         let mut item = dynamodb::Item::new();

@@ -40,6 +40,11 @@ pub(super) fn egress(id: &str) -> String {
     format!("egress#{id}")
 }
 
+/// The id of the tombstone of a Twilio recording. The table has no item with it: recordings are in the items of their calls.
+pub(super) fn recording(sid: &str) -> String {
+    format!("recording#{sid}")
+}
+
 pub(super) fn twilio(call_sid: &str) -> String {
     format!("twilio#{call_sid}")
 }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{item_id::ItemKind, observations::TwilioRecording};
+use super::{
+    item_id::ItemKind,
+    observations::{Hold, TwilioRecording},
+};
 
 /// The known fields of one call. A field that was never reported is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +41,10 @@ pub struct Call {
     pub twilio: Vec<TwilioRecording>,
     /// Why there is no recording, if that is known.
     pub recording_error: Option<String>,
+    /// Why nothing of the call is erased. The list indexes do not contain it.
+    pub hold: Option<Hold>,
+    /// Until when the call is kept, in place of the deployment's time. The list indexes do not contain it.
+    pub retain_until: Option<Timestamp>,
     /// Whether a transcript is stored.
     pub has_transcript: bool,
     /// Id of the item in the table; empty for a call that was not read from the table.

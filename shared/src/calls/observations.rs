@@ -235,6 +235,25 @@ pub(super) struct Observations {
     /// What transcripts are stored of: ETags of the object, or SIDs of Twilio recordings.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) transcribed: BTreeSet<String>,
+    /// Why it must not be erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hold: Option<Hold>,
+    /// Until when it is kept, in place of the deployment's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retain_until: Option<Timestamp>,
+}
+
+/// A legal hold: nothing of the call is erased until it is lifted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// The id of the API key that set it.
+    pub by: Option<String>,
+    /// When it was set.
+    #[serde(with = "crate::time::millis")]
+    pub at: Timestamp,
 }
 
 impl Observations {

@@ -8,6 +8,7 @@ use super::{
     item::{Items, entry, is_listable},
     item_id,
     observations::{ObservedObject, TwilioRecording},
+    pairing::Update,
     store::pause,
     table::Calls,
 };
@@ -43,6 +44,8 @@ pub enum Observed {
     Present,
     /// The object does not exist or is empty.
     Absent,
+    /// The recording was erased, and stays so.
+    Erased,
 }
 
 impl Observed {
@@ -116,8 +119,10 @@ impl Calls {
                 }
                 true
             };
-            if self.update(std::slice::from_ref(&id), write).await.map_err(E::from)? {
-                return Ok(observed);
+            match self.update(std::slice::from_ref(&id), write).await.map_err(E::from)? {
+                Update::Written => return Ok(observed),
+                Update::Erased => return Ok(Observed::Erased),
+                Update::Unchanged => {}
             }
         }
         Err(CallsError::busy().into())
@@ -189,7 +194,8 @@ impl Calls {
             own.egress_at = place.clone().or(own.egress_at.take());
             true
         };
-        self.update(std::slice::from_ref(&id), write).await
+        let updated = self.update(std::slice::from_ref(&id), write).await?;
+        Ok(updated != Update::Unchanged)
     }
 
     /// Stores a Twilio recording. `call_sid` is the recording's own SID if it does not belong to a single call. `phone` is the other party's
@@ -229,7 +235,9 @@ impl Calls {
         let phone = phone.map(digits);
         let mut recording = recording.clone();
         // Before the recording is indexed, so that every indexed recording is found by its SID.
-        self.lifecycle.put_call_of(&recording.sid, call_sid).await?;
+        if !self.has_erased(&[id.as_str(), &item_id::recording(&recording.sid)]).await? {
+            self.lifecycle.put_call_of(&recording.sid, call_sid).await?;
+        }
         recording.start_time = recording.start_time.filter(|time| is_listable(*time));
         let write = |items: &mut Items| {
             let own = &mut entry(items, &id).state.own;

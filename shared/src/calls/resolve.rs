@@ -172,6 +172,10 @@ impl Resolver {
         let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
             return Ok(None);
         };
+        // It is being erased, or was written again after that.
+        if self.calls.has_erased(&[id.as_str(), &item_id::object(&found.key)]).await? {
+            return Ok(None);
+        }
         // The recording belongs to another call, which is known only by its interaction.
         if is_indexed && self.calls.belongs_to_interaction(&found.key).await? {
             return Ok(None);

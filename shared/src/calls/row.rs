@@ -39,6 +39,8 @@ impl CallItem {
         let (mut has_transcript, mut twilio_transcribed, mut archived) = (false, false, false);
         for (id, observations) in self.observations() {
             let name = item_id::name(id);
+            call.hold = call.hold.or_else(|| observations.hold.clone());
+            call.retain_until = call.retain_until.or(observations.retain_until);
             failure = failure.or(observations.failure.as_ref().and_then(|failure| failure.value.as_str()));
             if let Some(object) = &observations.object {
                 let (phone, unix) = observations.recorded_at(name);

@@ -87,7 +87,38 @@ impl Calls {
         Ok(Commit::Done)
     }
 
+    /// Whether one of these items was erased.
+    pub(super) async fn has_erased(&self, ids: &[&str]) -> Result<bool, CallsError> {
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let tombstones = self.tombstones.of(ids).await?;
+        Ok(self.lifecycle.has_any(&tombstones).await?)
+    }
+
+    /// Conditions of a transaction: none of these items was erased.
+    pub(super) async fn not_erased(&self, ids: &[&str]) -> Result<Vec<TransactWriteItem>, CallsError> {
+        let tombstones = self.tombstones.of(ids).await?;
+        let checks = tombstones.iter().map(|tombstone| self.lifecycle.check_not_erased(tombstone));
+        Ok(checks.collect::<Result<_, _>>()?)
+    }
+
     async fn write(&self, changed: &[&CallItem]) -> Result<Commit, CallsError> {
+        let new: Vec<&str> = changed.iter().filter(|item| item.rev == 0).map(|item| item.id.as_str()).collect();
+        // In the same transaction, because the item may be erased between the check and the write.
+        let checks = match new.is_empty() {
+            true => Vec::new(),
+            false => self.not_erased(&new).await?,
+        };
+        self.write_checked(changed, checks).await
+    }
+
+    /// Writes items under the condition that none of them has changed, and under these.
+    pub(super) async fn write_checked(
+        &self,
+        changed: &[&CallItem],
+        checks: Vec<TransactWriteItem>,
+    ) -> Result<Commit, CallsError> {
         let mut writes = Vec::new();
         for item in changed {
             let put = Put::builder()
@@ -103,7 +134,7 @@ impl Calls {
                 );
             writes.push(put.build().map_err(CallsError::bug)?);
         }
-        if writes.len() == 1 {
+        if writes.len() == 1 && checks.is_empty() {
             let put = writes.swap_remove(0);
             let sent = self
                 .client
@@ -125,13 +156,13 @@ impl Calls {
         let puts = writes
             .into_iter()
             .map(|put| TransactWriteItem::builder().put(put).build());
-        let sent = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(puts.collect()))
-            .send()
-            .await;
-        match sent {
+        self.transact(puts.chain(checks).collect()).await
+    }
+
+    /// Sends a transaction.
+    pub(super) async fn transact(&self, parts: Vec<TransactWriteItem>) -> Result<Commit, CallsError> {
+        let transaction = self.client.transact_write_items().set_transact_items(Some(parts));
+        match transaction.send().await {
             Ok(_) => Ok(Commit::Done),
             Err(error) if is_conflict(&error, may_succeed_later) => Ok(Commit::Conflict),
             Err(error) => Err(error.into()),

@@ -10,7 +10,7 @@ use crate::{
     clients::{aws::Aws, dynamodb::text},
     config::{ConfigError, Env},
     ids::DispatchId,
-    lifecycle::Lifecycle,
+    lifecycle::{Lifecycle, Tombstones},
 };
 
 /// The calls table.
@@ -19,21 +19,27 @@ pub struct Calls {
     pub(super) table: String,
     /// Which call each Twilio recording belongs to.
     pub(super) lifecycle: Lifecycle,
+    /// The ids of tombstones, which no new item may have.
+    pub(super) tombstones: Tombstones,
     /// The ledger days that this process has marked as changed, with the time of the mark.
     pub(super) marked: Mutex<BTreeMap<Date, Timestamp>>,
 }
 
 impl Calls {
-    /// Reads `CALLS_TABLE` and `LIFECYCLE_TABLE`.
+    /// Reads `CALLS_TABLE`, `LIFECYCLE_TABLE` and `TOMBSTONE_SECRET`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         let (calls, lifecycle) = (env.required("CALLS_TABLE")?, env.required("LIFECYCLE_TABLE")?);
-        Ok(Self::new(aws.dynamodb(), calls, lifecycle))
+        Ok(Self {
+            tombstones: Tombstones::from_env(env, aws),
+            ..Self::new(aws.dynamodb(), calls, lifecycle)
+        })
     }
 
-    /// The tables with these names.
+    /// The tables with these names, for commands that create no items.
     pub fn new(client: Client, table: &str, lifecycle: &str) -> Self {
         Self {
             lifecycle: Lifecycle::new(client.clone(), lifecycle),
+            tombstones: Tombstones::none(),
             client,
             table: table.to_owned(),
             marked: Mutex::default(),

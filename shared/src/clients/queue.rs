@@ -88,6 +88,13 @@ pub struct CopyMessage {
     pub delete: bool,
 }
 
+/// An erasure to work on: a message of the queue of erasures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureMessage {
+    /// The erasure.
+    pub erasure_id: String,
+}
+
 /// A queue.
 pub struct Queue {
     client: Client,

@@ -37,6 +37,10 @@ const UNKNOWN_KEY_REFRESH: Duration = Duration::from_secs(30);
 pub enum Scope {
     /// `recordings:archive`: copy Twilio recordings into the bucket.
     RecordingsArchive,
+    /// `recordings:erase`: erase calls.
+    RecordingsErase,
+    /// `recordings:hold`: set how long calls are kept.
+    RecordingsHold,
     /// `recordings:read`: list and play egress recordings.
     RecordingsRead,
     /// `recordings:share`: create, list and revoke links for people without a key.
@@ -52,8 +56,10 @@ pub enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::RecordingsArchive,
+        Self::RecordingsErase,
+        Self::RecordingsHold,
         Self::RecordingsRead,
         Self::RecordingsShare,
         Self::RecordingsTranscribe,
@@ -65,6 +71,8 @@ impl Scope {
     fn name(self) -> &'static str {
         match self {
             Self::RecordingsArchive => "recordings:archive",
+            Self::RecordingsErase => "recordings:erase",
+            Self::RecordingsHold => "recordings:hold",
             Self::RecordingsRead => "recordings:read",
             Self::RecordingsShare => "recordings:share",
             Self::RecordingsTranscribe => "recordings:transcribe",

@@ -190,6 +190,25 @@ pub const SHARE_PAGE: &[ErrorCode] = &[
     ),
 ];
 
+/// Errors of requests for a call, whatever it has.
+pub const CALL: &[ErrorCode] = &[error(404, "call_not_found", "There is no such call in the index.")];
+
+/// Errors of changing how long a call is kept.
+pub const KEEP: &[ErrorCode] = &[error(
+    409,
+    "recording_erased",
+    "The call is being erased, or was erased before.",
+)];
+
+/// Errors of erasing.
+pub const ERASE: &[ErrorCode] = &[
+    error(404, "call_not_found", "The index has no call that this names."),
+    error(409, "recording_held", "A hold keeps the call. The message has its reason."),
+];
+
+/// Errors of reading an erasure.
+pub const ERASURE: &[ErrorCode] = &[error(404, "erasure_not_found", "There is no erasure with this id.")];
+
 /// Errors of recordings that only Twilio has.
 pub const NOT_ARCHIVED: &[ErrorCode] = &[perhaps_transient(
     409,
@@ -478,6 +497,10 @@ pub const GROUPS: &[(&str, &[ErrorCode])] = &[
     ("keys", KEYS),
     ("archived", ARCHIVED),
     ("not_archived", NOT_ARCHIVED),
+    ("call", CALL),
+    ("keep", KEEP),
+    ("erase", ERASE),
+    ("erasure", ERASURE),
     ("waveform", WAVEFORM),
     ("body", BODY),
     ("value", VALUE),

@@ -5,11 +5,12 @@ use lambda_http::http::StatusCode;
 use super::error::{ApiError, ErrorFormat, recording_archived, recording_not_archived, s3_missing};
 use crate::{
     archive::CopyError,
-    calls::{CallsError, ListError, MAX_OFFSET, ResolveError},
+    calls::{CallsError, KeepError, ListError, MAX_OFFSET, ResolveError},
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, queue::QueueError, secrets::SecretError,
         twilio::TwilioError,
     },
+    erasure::ErasureError,
     shares::SharesError,
     transcription::{AdoptError, EnqueueError},
     transcripts::{Failure, TranscriptsError},
@@ -151,6 +152,37 @@ impl From<CopyError> for ApiError {
     fn from(error: CopyError) -> Self {
         let message = "The copy can't be queued right now. Try again shortly.";
         Self::unavailable("queue_unavailable", message).caused_by(error)
+    }
+}
+
+impl From<ErasureError> for ApiError {
+    fn from(error: ErasureError) -> Self {
+        match error {
+            ErasureError::Calls(error) => error.into(),
+            ErasureError::Queue(error) => Self::unavailable(
+                "queue_unavailable",
+                "The erasure is stored and will begin within two hours; its queue can't be reached right now.",
+            )
+            .caused_by(error),
+            error => Self::unavailable(
+                "database_unavailable",
+                "Erasures can't be reached right now. Try again shortly.",
+            )
+            .caused_by(error),
+        }
+    }
+}
+
+impl From<KeepError> for ApiError {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Calls(error) => error.into(),
+            KeepError::BeingErased => Self::new(
+                StatusCode::CONFLICT,
+                "recording_erased",
+                "The call is being erased, or was erased before. It can't be held any more.",
+            ),
+        }
     }
 }
 

@@ -29,6 +29,10 @@ pub enum DueList {
     Copy,
     /// Copied recordings that are to be deleted at Twilio.
     Move,
+    /// Erasures that are not done.
+    Erasure,
+    /// Calls that end at a time of their own.
+    Retain,
 }
 
 impl DueList {
@@ -36,6 +40,8 @@ impl DueList {
         match self {
             Self::Copy => "copy",
             Self::Move => "move",
+            Self::Erasure => "erasure",
+            Self::Retain => "retain",
         }
     }
 }

@@ -27,6 +27,9 @@ pub struct Checkpoint {
     /// The walk over all of Twilio's recordings.
     #[serde(default)]
     pub twilio: TwilioSweep,
+    /// The day on which what is past its time was last erased.
+    #[serde(default)]
+    pub retention_day: Option<Date>,
     /// Objects, recordings and lists that failed and are retried.
     #[serde(default)]
     pub failures: Failures,

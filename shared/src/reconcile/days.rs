@@ -219,7 +219,47 @@ impl Entries {
     }
 }
 
+impl Entries {
+    /// Removes the entries of calls that were erased.
+    fn forget(&mut self, is_erased: &impl Fn(&str) -> bool) -> bool {
+        let known = self.entries.len();
+        let ids = |entry: &Entry| {
+            let ids = [&entry.dispatch_id, &entry.interaction_id, &entry.call_sid, &entry.s3_key];
+            ids.into_iter().flatten().any(|id| is_erased(id))
+        };
+        self.entries.retain(|entry| !ids(entry));
+        let removed = known - self.entries.len();
+        self.total -= removed as u64;
+        self.bytes = None;
+        removed > 0
+    }
+}
+
+/// Removes the entries of erased calls from all of these lists.
+pub(super) fn forget<'a>(
+    lists: impl IntoIterator<Item = &'a mut Entries>,
+    is_erased: &impl Fn(&str) -> bool,
+) -> bool {
+    let mut changed = false;
+    for list in lists {
+        changed |= list.forget(is_erased);
+    }
+    changed
+}
+
 impl Days {
+    /// Removes the entries of calls that were erased. Returns whether there were any.
+    pub fn forget(&mut self, is_erased: impl Fn(&str) -> bool) -> bool {
+        let lists = self.0.values_mut().flat_map(|tally| {
+            [
+                &mut tally.calls_without_recording,
+                &mut tally.recordings_without_call,
+                &mut tally.archive.failed,
+            ]
+        });
+        forget(lists, &is_erased)
+    }
+
     /// Removes the days before `from` and returns the sum of the others, with the newest entries first.
     pub fn together(&mut self, from: Date) -> Tally {
         self.0.retain(|day, _| *day >= from);

@@ -8,4 +8,4 @@ mod report;
 pub use checkpoint::{Checkpoint, DaySweep, ObjectSweep, Step, TwilioSweep};
 pub use days::{Copies, Days, Entries, Entry, Tally};
 pub use failures::{Failures, IndexFailure, Subject};
-pub use report::{IgnoredFile, IgnoredFiles, Problem, Report};
+pub use report::{IgnoredFile, IgnoredFiles, Problem, Report, RetentionReport};

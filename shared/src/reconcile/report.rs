@@ -4,8 +4,8 @@ use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    days::{Copies, Entries, Tally},
-    failures::IndexFailure,
+    days::{Copies, Entries, Tally, forget},
+    failures::{IndexFailure, Subject},
 };
 use crate::names::Ignored;
 
@@ -38,6 +38,10 @@ pub struct Report {
     /// Twilio recordings and their copies in the bucket.
     #[serde(default)]
     pub archive: Copies,
+    /// What was erased because its time has passed; absent if nothing was past its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub retention: Option<RetentionReport>,
     /// Objects of the bucket that were listed.
     pub objects: u64,
     /// Listed objects that were missing or out of date in the index.
@@ -73,6 +77,22 @@ pub struct Problem {
     pub code: String,
     /// The problem, as a sentence.
     pub reason: String,
+}
+
+/// The last erasure of what is past its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RetentionReport {
+    /// The erasure, for `GET /erasures/{erasure_id}`.
+    pub erasure_id: String,
+    /// Calls that were erased.
+    pub erased: u64,
+    /// Calls that are held.
+    pub held: u64,
+    /// Calls of which something could not be erased yet.
+    pub not_erased: u64,
+    /// Why, as sentences.
+    pub reasons: Vec<String>,
 }
 
 /// Files that are not recordings: their number and some examples.
@@ -124,6 +144,7 @@ impl Report {
             calls_without_recording: Entries::default(),
             recordings_without_call: Entries::default(),
             archive: Copies::default(),
+            retention: None,
             objects: 0,
             objects_indexed: 0,
             ignored: IgnoredFiles::default(),
@@ -148,6 +169,19 @@ impl Report {
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
+    }
+
+    /// Removes what names calls that were erased. Returns whether there was any.
+    pub fn forget(&mut self, is_erased: impl Fn(&str) -> bool) -> bool {
+        let failures = self.failures.len();
+        self.failures
+            .retain(|failure| !matches!(&failure.subject, Subject::S3Key(key) if is_erased(key)));
+        let lists = [
+            &mut self.calls_without_recording,
+            &mut self.recordings_without_call,
+            &mut self.archive.failed,
+        ];
+        forget(lists, &is_erased) || self.failures.len() < failures
     }
 
     /// Fills in the results of the days and the failures.

@@ -84,6 +84,34 @@ impl Shares {
         Ok(shares)
     }
 
+    /// Deletes all shares of a call with their openings, and returns how many shares there were.
+    pub async fn erase(&self, call: &DispatchId) -> Result<u64, SharesError> {
+        let shares = self.of_call(call).await?;
+        for share in &shares {
+            let mut pages = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("id = :id")
+                .expression_attribute_values(":id", text(share.id.as_str()))
+                .consistent_read(true)
+                .into_paginator()
+                .items()
+                .send();
+            let mut items = Vec::new();
+            while let Some(item) = pages.next().await {
+                items.extend(get_text(&item?, "item"));
+            }
+            // The share itself last, so that an interrupted erasure finds it again.
+            items.sort_by_key(|item| item == SHARE);
+            for item in items {
+                let delete = self.client.delete_item().table_name(&self.table);
+                delete.set_key(Some(key(&share.id, &item))).send().await?;
+            }
+        }
+        Ok(shares.len() as u64)
+    }
+
     /// Revokes a share of this call, which takes effect with the next request; `None` if the call has no such share. A share that is revoked already
     /// keeps its time.
     pub async fn revoke(

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
 
-use crate::clients::aws::causes;
+use crate::{clients::aws::causes, lifecycle::LifecycleError};
 
 /// A request to the transcripts table failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,12 @@ pub struct TranscriptsError(pub(super) String);
 impl<E: Error + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for TranscriptsError {
     fn from(error: SdkError<E, R>) -> Self {
         Self(causes(&error))
+    }
+}
+
+impl From<LifecycleError> for TranscriptsError {
+    fn from(error: LifecycleError) -> Self {
+        Self(error.to_string())
     }
 }
 

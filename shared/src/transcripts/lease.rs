@@ -167,6 +167,8 @@ impl Transcripts {
                 let item = answer.attributes.unwrap_or_default();
                 let version = get_number(&item, "version");
                 let version = version.ok_or_else(|| TranscriptsError("a lease has no version".into()))?;
+                // Before any part is stored.
+                self.note_begun(id, get_text(&item, "run").as_deref()).await?;
                 Ok(ClaimResult::Granted(Lease {
                     id: id.clone(),
                     version,
@@ -192,6 +194,7 @@ impl Transcripts {
         job: &Job,
         replace: bool,
     ) -> Result<(), TranscriptsError> {
+        self.note_begun(id, None).await?;
         let now = Timestamp::now();
         let overdue = "attribute_not_exists(noted_at) OR noted_at < :overdue";
         let mut condition = format!("{FREE} OR (#state = :queued AND (queued_by <> :dispatch OR {overdue}))");

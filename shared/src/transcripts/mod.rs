@@ -16,12 +16,14 @@
 //! item is stored in the items `{id}#text#{version}#{n}`. `lease.rs` describes leases.
 
 mod encoding;
+mod erase;
 mod error;
 mod lease;
 mod model;
 mod table;
 pub mod usage;
 
+pub use erase::ErasedTranscripts;
 pub use error::TranscriptsError;
 pub use lease::{ClaimPolicy, ClaimResult, LEASE_OVER, Lease, QuietJob};
 pub use model::{

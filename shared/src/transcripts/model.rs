@@ -26,7 +26,7 @@ pub enum AudioId {
 
 impl AudioId {
     /// The beginning of the keys of all items about this audio. Key and ETag of an object are hashed, since a key may have 1024 bytes.
-    fn as_key(&self) -> String {
+    pub(super) fn as_key(&self) -> String {
         match self {
             Self::Twilio(sid)
             | Self::Object(RecordingRef {
@@ -76,6 +76,11 @@ impl TranscriptId {
     /// The partition key.
     pub(super) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What the ids of all transcripts of this audio begin with.
+    pub(super) fn audio(&self) -> &str {
+        self.0.rsplit_once('#').map_or(self.as_str(), |(audio, _)| audio)
     }
 
     /// The id for a partition key.

@@ -14,21 +14,42 @@ use crate::{
         dynamodb::{Item, get_number, get_text, number, text},
     },
     config::{ConfigError, Env},
+    lifecycle::{BegunTranscript, Lifecycle},
 };
 
 /// The transcripts table.
 pub struct Transcripts {
     pub(super) client: Client,
     pub(super) table: String,
+    /// The table with the transcripts that were begun; `None` in functions that begin none.
+    lifecycle: Option<Lifecycle>,
 }
 
 impl Transcripts {
-    /// Reads `TRANSCRIPTS_TABLE`.
+    /// Reads `TRANSCRIPTS_TABLE` and `LIFECYCLE_TABLE`.
     pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         Ok(Self {
             client: aws.dynamodb(),
             table: env.required("TRANSCRIPTS_TABLE")?.to_owned(),
+            lifecycle: match env.optional("LIFECYCLE_TABLE") {
+                Some(_) => Some(Lifecycle::from_env(env, aws)?),
+                None => None,
+            },
         })
+    }
+
+    pub(super) fn lifecycle(&self) -> Result<&Lifecycle, TranscriptsError> {
+        let lifecycle = self.lifecycle.as_ref();
+        lifecycle.ok_or_else(|| TranscriptsError("LIFECYCLE_TABLE is not set".to_owned()))
+    }
+
+    /// Stores that a transcript is begun, before anything is stored of it.
+    pub(super) async fn note_begun(&self, id: &TranscriptId, run: Option<&str>) -> Result<(), TranscriptsError> {
+        let begun = BegunTranscript {
+            id: id.as_str().to_owned(),
+            run: run.map(str::to_owned),
+        };
+        Ok(self.lifecycle()?.note_transcript(id.audio(), &begun).await?)
     }
 
     /// The state of `id`.

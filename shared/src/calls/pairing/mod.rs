@@ -28,17 +28,34 @@ const TRIES: u32 = 24;
 /// How many times a change is checked again after the write, for items that other writers added meanwhile.
 const RECHECKS: u32 = 3;
 
+/// The result of [`Calls::update`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Update {
+    /// The change is in the table.
+    Written,
+    /// There was nothing to change.
+    Unchanged,
+    /// What was reported was erased before, and stays so.
+    Erased,
+}
+
 impl Calls {
     /// Changes items and pairs the items near them again, until the result is stable. `change` may be called several times, each time with the
-    /// items of `ids` that exist in the table. If it returns `false`, nothing is written and this returns `false`.
-    pub(super) async fn update(&self, ids: &[String], change: impl Fn(&mut Items) -> bool) -> Result<bool, CallsError> {
+    /// items of `ids` that exist in the table. If it returns `false`, nothing is written.
+    ///
+    /// A report of something that was erased, or that belongs to it, is not written.
+    pub(super) async fn update(
+        &self,
+        ids: &[String],
+        change: impl Fn(&mut Items) -> bool,
+    ) -> Result<Update, CallsError> {
         let (mut tries, mut written, mut partly) = (0, 0, false);
         loop {
             let mut loaded = self.load(ids.iter().map(String::as_str)).await?;
             let mut items = loaded.clone();
             // After a partial write `change` may return false, because its own item is already written. Pairing must still finish.
             if written == 0 && !change(&mut items) && !partly {
-                return Ok(false);
+                return Ok(Update::Unchanged);
             }
             let mut anchors: BTreeSet<Anchor> = loaded
                 .values()
@@ -61,10 +78,14 @@ impl Calls {
                 }
             }
             if items == loaded {
-                return Ok(true);
+                return Ok(Update::Written);
+            }
+            let new: Vec<&str> = items.keys().map(String::as_str).filter(|id| !loaded.contains_key(*id)).collect();
+            if self.has_erased(&new).await? {
+                return Ok(Update::Erased);
             }
             match self.commit(&loaded, &items).await? {
-                Commit::Done if anchors.is_empty() || written == RECHECKS => return Ok(true),
+                Commit::Done if anchors.is_empty() || written == RECHECKS => return Ok(Update::Written),
                 Commit::Done => written += 1,
                 _ if tries == TRIES => return Err(CallsError::busy()),
                 conflict => {

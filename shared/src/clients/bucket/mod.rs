@@ -1,7 +1,9 @@
 //! The S3 bucket that LiveKit egress writes recordings to, and into which Twilio's recordings are copied.
 
+mod erase;
 mod upload;
 
+pub use erase::{Locked, ObjectVersion};
 pub(crate) use upload::checksum_text;
 pub use upload::{Completed, CopiedObject, PART_BYTES, UploadedPart, Uploading};
 

@@ -188,8 +188,8 @@ impl Twilio {
         self.json(url, deadline).await
     }
 
-    /// Deletes a recording. It is no error if Twilio no longer has it.
-    pub async fn delete_recording(&self, sid: &RecordingSid, deadline: Instant) -> Result<(), TwilioError> {
+    /// Deletes a recording. Returns `false` if Twilio no longer has it.
+    pub async fn delete_recording(&self, sid: &RecordingSid, deadline: Instant) -> Result<bool, TwilioError> {
         let account = self.account_sid().await?;
         let url = self.url(&format!("/2010-04-01/Accounts/{account}/Recordings/{sid}.json"))?;
         let deleted = with_retries(ATTEMPTS, deadline, || {
@@ -198,7 +198,8 @@ impl Twilio {
             async move { accepted(sent.await.map_err(|_| TwilioError::Timeout)??).await }
         });
         match deleted.await {
-            Ok(_) | Err(TwilioError::NotFound) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(TwilioError::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
     }

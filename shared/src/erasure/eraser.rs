@@ -1,0 +1,323 @@
+//! The one function that erases a call.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    error::ErasureError,
+    model::{Counts, ErasureScope, Kind, Problem},
+};
+use crate::{
+    calls::{CallContents, Calls, Hold},
+    clients::{
+        aws::Aws,
+        bucket::{RecordingRef, RecordingsBucket, Uploading},
+        twilio::{RecordingSid, Twilio},
+    },
+    config::{ConfigError, Env},
+    lifecycle::Lifecycle,
+    shares::Shares,
+    time::to_millis,
+    transcription::Vocabulary,
+    transcripts::{AudioId, TranscriptId, Transcripts},
+};
+
+/// Attempts while other writers keep changing the call.
+const TRIES: u32 = 5;
+
+/// Erases calls.
+pub(super) struct Eraser {
+    pub(super) calls: Calls,
+    pub(super) lifecycle: Lifecycle,
+    transcripts: Transcripts,
+    shares: Shares,
+    bucket: Option<RecordingsBucket>,
+    twilio: Twilio,
+    vocabulary: Vocabulary,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Everything is erased.
+    Erased(Erased),
+    /// Something is left, for these reasons. The index still has the call, so that the next attempt finds it.
+    Incomplete(Erased, Vec<Problem>),
+    /// A hold keeps everything.
+    Held(Hold),
+    /// The call has a time of its own, which has not come.
+    Kept,
+    /// There is no such call.
+    Absent,
+}
+
+/// What was erased.
+#[derive(Debug, Default)]
+pub(super) struct Erased {
+    /// How many things, by kind.
+    pub(super) counts: Counts,
+    /// The versions of objects.
+    pub(super) versions: Vec<String>,
+    /// What the call was known by, for removing it from reports.
+    pub(super) names: Vec<String>,
+}
+
+impl Erased {
+    fn add(&mut self, kind: Kind, count: u64) {
+        if count > 0 {
+            *self.counts.entry(kind).or_default() += count;
+        }
+    }
+}
+
+/// Which calls are erased by an erasure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) scope: ErasureScope,
+    /// Whether a call's own time, if it has not come, keeps it.
+    pub(super) by_time: bool,
+}
+
+impl Eraser {
+    /// Reads the environment.
+    pub(super) fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
+        Ok(Self {
+            calls: Calls::from_env(env, aws)?,
+            lifecycle: Lifecycle::from_env(env, aws)?,
+            transcripts: Transcripts::from_env(env, aws)?,
+            shares: Shares::from_env(env, aws)?,
+            bucket: RecordingsBucket::from_env(env, aws)?,
+            twilio: Twilio::from_env(env, aws)?,
+            vocabulary: Vocabulary::from_env(env)?,
+        })
+    }
+
+    /// Reads the secrets before the first erasure.
+    pub(super) async fn preload(&self) {
+        self.twilio.preload().await;
+    }
+
+    /// Erases the call that this item of the index belongs to, unless it is held. It can be called again after any failure or interruption: what
+    /// the index has of the call is deleted last.
+    pub(super) async fn erase(&self, item: &str, rule: Rule, deadline: Instant) -> Result<Outcome, ErasureError> {
+        let mut erased = Erased::default();
+        for _ in 0..TRIES {
+            let Some(contents) = self.calls.contents(item).await? else {
+                return Ok(match erased.counts.is_empty() {
+                    true => Outcome::Absent,
+                    false => Outcome::Erased(erased),
+                });
+            };
+            if let Some(hold) = contents.call.hold.clone() {
+                return Ok(Outcome::Held(hold));
+            }
+            if rule.by_time && contents.call.retain_until.is_some_and(|until| until > Timestamp::now()) {
+                return Ok(Outcome::Kept);
+            }
+            if rule.scope == ErasureScope::Transcripts {
+                let problems = self.erase_transcripts(&contents, &mut erased).await;
+                if problems.is_empty() && !self.calls.forget_transcripts(&contents).await? {
+                    continue;
+                }
+                return Ok(result(erased, problems));
+            }
+            // From here on a hold is refused, and nothing new is stored of the call.
+            if !self.calls.bury(&contents).await? {
+                continue;
+            }
+            let mut problems = Vec::new();
+            problems.extend(self.erase_objects(&contents, &mut erased).await);
+            problems.extend(self.erase_at_twilio(&contents, &mut erased, deadline).await);
+            problems.extend(self.erase_transcripts(&contents, &mut erased).await);
+            problems.extend(self.erase_shares(&contents, &mut erased).await);
+            if !problems.is_empty() {
+                return Ok(result(erased, problems));
+            }
+            if self.calls.remove(&contents).await? {
+                self.lifecycle.delete(&retain_item(&contents.call.item)).await?;
+                erased.add(Kind::Calls, 1);
+                erased.names = names(&contents);
+                return Ok(Outcome::Erased(erased));
+            }
+            // A late event has changed the call; what it added is erased as well.
+        }
+        let problem = problem_of(item, Kind::Calls, "call_changed", "Events keep changing the call.");
+        Ok(Outcome::Incomplete(erased, vec![problem]))
+    }
+
+    /// The recordings in the bucket and the copies of Twilio's, in all versions.
+    async fn erase_objects(&self, contents: &CallContents, erased: &mut Erased) -> Vec<Problem> {
+        let Some(bucket) = &self.bucket else { return Vec::new() };
+        let objects = contents.objects.iter().map(|(key, _)| (Kind::Recordings, key.clone()));
+        let mut keys: Vec<(Kind, String)> = objects.collect();
+        for recording in &contents.recordings {
+            // The copy, and one whose worker was killed before the index had it.
+            let known = recording.copied().map(|copy| copy.key.clone());
+            let sid = RecordingSid::parse(&recording.sid);
+            let began = recording.start_time.unwrap_or(Timestamp::UNIX_EPOCH);
+            let calls = contents.call.call_sid.iter().cloned().chain([recording.sid.clone()]);
+            let possible = calls.flat_map(|call| {
+                let key = |extension| Some(bucket.copy_key(began, &call, sid.as_ref()?, extension));
+                [key("wav"), key("mp3")]
+            });
+            for key in known.into_iter().chain(possible.flatten()) {
+                if !keys.iter().any(|(_, it)| *it == key) {
+                    keys.push((Kind::Copies, key));
+                }
+            }
+        }
+        let mut problems = Vec::new();
+        for (kind, key) in keys {
+            match self.erase_object(bucket, &key, kind, contents, erased).await {
+                Ok(problem) => problems.extend(problem),
+                Err(error) => problems.push(problem_from(&contents.call.item, kind, &error)),
+            }
+        }
+        for recording in &contents.recordings {
+            if let Err(error) = self.abort_upload(bucket, contents, &recording.sid).await {
+                problems.push(problem_from(&contents.call.item, Kind::Copies, &error));
+            }
+        }
+        problems
+    }
+
+    async fn erase_object(
+        &self,
+        bucket: &RecordingsBucket,
+        key: &str,
+        kind: Kind,
+        contents: &CallContents,
+        erased: &mut Erased,
+    ) -> Result<Option<Problem>, ErasureError> {
+        let (versions, mut problem) = (bucket.versions(key).await?, None);
+        let mut deleted = 0;
+        for version in versions {
+            match bucket.delete_version(key, &version).await? {
+                None => {
+                    deleted += 1;
+                    erased.versions.push(version.0);
+                }
+                Some(locked) => {
+                    let reason = match (locked.by_legal_hold, locked.until) {
+                        (true, _) => "S3 has a legal hold on the recording.".to_owned(),
+                        (false, Some(until)) => format!("Object Lock keeps the recording until {}.", to_millis(until)),
+                        (false, None) => "Object Lock keeps the recording.".to_owned(),
+                    };
+                    problem = Some(Problem {
+                        until: locked.until,
+                        ..problem_of(&contents.call.item, kind, "object_locked", &reason)
+                    });
+                }
+            }
+        }
+        erased.add(kind, u64::from(deleted > 0));
+        Ok(problem)
+    }
+
+    /// Ends the upload of a copy that an interrupted worker began.
+    async fn abort_upload(&self, bucket: &RecordingsBucket, contents: &CallContents, sid: &str) -> Result<(), ErasureError> {
+        let Some(sid) = RecordingSid::parse(sid) else { return Ok(()) };
+        let state = self.lifecycle.copy_state(&sid).await?;
+        let (Some(id), Some(call_sid)) = (state.upload_id, state.call_sid) else {
+            return Ok(());
+        };
+        let recording = contents.recordings.iter().find(|it| it.sid == sid.as_str());
+        let began = recording.and_then(|recording| recording.start_time).unwrap_or(Timestamp::UNIX_EPOCH);
+        for extension in ["wav", "mp3"] {
+            let key = bucket.copy_key(began, &call_sid, &sid, extension);
+            bucket.abort_upload(&Uploading { key, id: id.clone() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn erase_at_twilio(&self, contents: &CallContents, erased: &mut Erased, deadline: Instant) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for recording in &contents.recordings {
+            let Some(sid) = RecordingSid::parse(&recording.sid) else { continue };
+            match self.twilio.delete_recording(&sid, deadline).await {
+                Ok(was_there) => erased.add(Kind::TwilioRecordings, u64::from(was_there)),
+                Err(error) => problems.push(problem_from(
+                    &contents.call.item,
+                    Kind::TwilioRecordings,
+                    &ErasureError::from(error),
+                )),
+            }
+        }
+        problems
+    }
+
+    async fn erase_transcripts(&self, contents: &CallContents, erased: &mut Erased) -> Vec<Problem> {
+        let variants = self.vocabulary.default_variants();
+        let of_dispatch = |variant| contents.ids.iter().map(move |id| TranscriptId::of_dispatch(id, variant));
+        let older: Vec<TranscriptId> = variants.iter().flat_map(of_dispatch).collect();
+        let objects = contents.objects.iter().flat_map(|(_, versions)| versions);
+        let copies = contents.recordings.iter().filter_map(|recording| RecordingSid::parse(&recording.sid));
+        let audios: Vec<AudioId> = objects
+            .map(|version: &RecordingRef| AudioId::Object(version.clone()))
+            .chain(copies.map(AudioId::Twilio))
+            .collect();
+        let mut problems = Vec::new();
+        for (number, audio) in audios.iter().enumerate() {
+            let older = if number == 0 { &older[..] } else { &[] };
+            match self.transcripts.erase(audio, &variants, older).await {
+                Ok(done) => {
+                    erased.add(Kind::Transcripts, done.transcripts);
+                    if let Some(until) = done.busy_until {
+                        let reason = "The recording is being transcribed. What that stores is erased when it has ended.";
+                        problems.push(Problem {
+                            until: Some(until),
+                            ..problem_of(&contents.call.item, Kind::Transcripts, "transcription_in_progress", reason)
+                        });
+                    }
+                }
+                Err(error) => problems.push(problem_from(&contents.call.item, Kind::Transcripts, &error.into())),
+            }
+        }
+        problems
+    }
+
+    async fn erase_shares(&self, contents: &CallContents, erased: &mut Erased) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for id in &contents.ids {
+            match self.shares.erase(id).await {
+                Ok(count) => erased.add(Kind::Shares, count),
+                Err(error) => problems.push(problem_from(&contents.call.item, Kind::Shares, &error.into())),
+            }
+        }
+        problems
+    }
+}
+
+/// The item that says when a call with a time of its own ends.
+pub(super) fn retain_item(item: &str) -> String {
+    format!("retain#{item}")
+}
+
+fn names(contents: &CallContents) -> Vec<String> {
+    let ids = contents.ids.iter().map(|id| id.as_str().to_owned());
+    let keys = contents.objects.iter().map(|(key, _)| key.clone());
+    ids.chain(keys).chain(contents.call.interaction_id.clone()).collect()
+}
+
+fn result(erased: Erased, problems: Vec<Problem>) -> Outcome {
+    match problems.is_empty() {
+        true => Outcome::Erased(erased),
+        false => Outcome::Incomplete(erased, problems),
+    }
+}
+
+fn problem_of(item: &str, kind: Kind, code: &str, reason: &str) -> Problem {
+    Problem {
+        item: item.to_owned(),
+        kind: Some(kind),
+        code: code.to_owned(),
+        reason: reason.to_owned(),
+        until: None,
+    }
+}
+
+fn problem_from(item: &str, kind: Kind, error: &ErasureError) -> Problem {
+    tracing::warn!(%error, ?kind, "not erased");
+    let (code, reason) = error.explain();
+    problem_of(item, kind, code, &reason)
+}
