@@ -83,7 +83,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             Ok(Some(found)) => (StatusCode::OK, found.recording.recording_sid),
             Err(ResolveError::NotCopied(missing)) => {
                 if !missing.is_copying {
-                    state.queue.enqueue(&missing.sid).await?;
+                    state.queue.request(&missing.sid).await?;
                 }
                 (StatusCode::ACCEPTED, Some(missing.sid))
             }

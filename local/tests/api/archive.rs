@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use crate::{
     archived::behind,
     jobs::finished,
+    killed::killed_after,
     stack::{Answer, TestStack},
     webhooks,
 };
@@ -73,13 +74,16 @@ async fn copied(stack: &TestStack, sid: &str) -> Answer {
 
 /// Waits until the copy has failed, and returns the message.
 async fn failed(stack: &TestStack, sid: &str) -> String {
-    loop {
+    for tries in 0.. {
+        assert!(tries < 600, "not failed: {}", stack.get(&format!("/recordings/{sid}")).await.body);
         let answer = stack.get(&format!("/recordings/{sid}")).await;
-        if answer.body["archiving"] == false {
+        let detail = answer.body["detail"].as_str().unwrap_or_else(|| panic!("{}", answer.body));
+        if answer.body["archiving"] == false && detail.contains("could not be copied") {
             return answer.recordings_error(409, "recording_not_archived").to_owned();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    unreachable!()
 }
 
 fn twilio_requests(stack: &TestStack, method: &str, end: &str) -> usize {
@@ -209,8 +213,9 @@ async fn a_moved_recording_is_deleted_at_twilio_after_its_copy_is_verified_and_t
     assert_eq!(twilio_requests(&stack, "DELETE", ".json"), 0);
     // Twilio does not answer the first time.
     stack.stack.twilio.fault(format!("{SID}.json"), status(401), Some(8));
-    webhooks::round(&stack).await;
+    // The worker notes that it is due a moment after the copy is listed.
     while twilio_requests(&stack, "DELETE", ".json") == 0 {
+        webhooks::round(&stack).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stack.stack.twilio.clear_faults();
@@ -318,7 +323,7 @@ async fn an_interrupted_copy_is_continued_and_a_broken_download_too() {
     // The worker has given up this attempt, and the next one waits.
     loop {
         let known = state.twilio_recording(&sid).await.unwrap();
-        if known.is_some_and(|known| known.copying.upload_id.is_some() && known.copying.is_copying) {
+        if known.is_some_and(|known| known.copying.upload.is_some() && known.copying.is_copying) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -330,4 +335,119 @@ async fn an_interrupted_copy_is_continued_and_a_broken_download_too() {
     send.send().await.unwrap();
     let found = copied(&stack, SID).await;
     assert_eq!((found.status.as_u16(), &found.body["size_bytes"]), (200, &json!(bytes)));
+}
+
+#[tokio::test]
+async fn wherever_the_worker_is_killed_the_recording_is_copied_whole() {
+    let stack = TestStack::with(|settings| settings.aws_only = true).await;
+    let environment = stack.stack.environment.iter().chain([("ARCHIVE_TWILIO", "move"), ("MOVE_AFTER_HOURS", "0")]);
+    let environment = environment.collect();
+    let calls = stack.calls();
+    let began = Timestamp::now();
+    let wav = sound(6.0);
+    for waits in (1..).step_by(2) {
+        let worker = archive_recording::State::from_env(&environment).await.unwrap();
+        let (sid, call) = (format!("RE{waits:032x}"), format!("CA{waits:032x}"));
+        record(&stack, &sid, &call, began, Media::Tones(wav.clone()));
+        let deliver = async |delete: bool| {
+            let message = json!({"recording_sid": sid, "delete": delete}).to_string();
+            let batch = json!({"Records": [{"messageId": "m", "body": message}]});
+            let batch = serde_json::from_value(batch).unwrap();
+            let deadline = std::time::SystemTime::now() + Duration::from_secs(900);
+            serde_json::to_value(archive_recording::handle(&worker, batch, deadline).await).unwrap()
+        };
+        let finished = killed_after(waits, deliver(false)).await.is_some();
+        assert_eq!(deliver(false).await, json!({"batchItemFailures": []}));
+        let parsed = shared::clients::twilio::RecordingSid::parse(&sid).unwrap();
+        let found = calls.twilio_recording(&parsed).await.unwrap().unwrap();
+        let copy = found.recording.copied().unwrap_or_else(|| panic!("not copied after a kill at wait {waits}"));
+        assert_eq!((copy.size, copy.channels, copy.duration), (wav.bytes().len() as i64, 2, 6));
+        let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
+        let object = s3.get_object().bucket(local::stack::account::BUCKET).key(&copy.key).send().await.unwrap();
+        assert_eq!(object.body.collect().await.unwrap().into_bytes(), wav.bytes());
+        // And wherever it is killed while it deletes at Twilio, the copy stays and Twilio's recording goes.
+        killed_after(waits, deliver(true)).await;
+        deliver(true).await;
+        let found = calls.twilio_recording(&parsed).await.unwrap().unwrap();
+        assert_eq!((found.recording.status.as_str(), found.recording.copied().is_some()), ("deleted", true));
+        if finished {
+            assert!(waits > 20, "the worker finished after {waits} waits");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_incomplete_file_is_neither_stored_nor_deleted_at_twilio() {
+    let stack = TestStack::with_environment([("ARCHIVE_TWILIO", "move"), ("MOVE_AFTER_HOURS", "0")]).await;
+    let began = Timestamp::now();
+    // Twilio states 6 s, and sends 3 s.
+    record(&stack, SID, CALL, began, Media::Tones(sound(3.0)));
+    let recording = shared::calls::TwilioRecording {
+        status: shared::clients::twilio::RecordingStatus::new("completed"),
+        sid: SID.into(),
+        start_time: Some(began),
+        ..Default::default()
+    };
+    stack.calls().record_twilio_recording(CALL, &recording, Some("15103455686"), None).await.unwrap();
+    // The last attempt.
+    let queue = stack.stack.environment.required("ARCHIVE_QUEUE_URL").unwrap();
+    let message = json!({"recording_sid": SID, "attempts": 5}).to_string();
+    let send = stack.aws().sqs().send_message().queue_url(queue).message_body(message);
+    send.send().await.unwrap();
+    let detail = failed(&stack, SID).await;
+    assert!(detail.contains("Twilio states 6 s and sent 3.0 s"), "{detail}");
+    webhooks::round(&stack).await;
+    assert_eq!(twilio_requests(&stack, "DELETE", ".json"), 0);
+    // When Twilio has the whole file, a request copies it.
+    record(&stack, SID, CALL, began, Media::Tones(sound(6.0)));
+    assert_eq!(stack.post(&format!("/recordings/{SID}/archive"), &json!({})).await.status, 202);
+    assert_eq!(copied(&stack, SID).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_deleted_or_overwritten_in_the_bucket_is_not_offered_any_more() {
+    let (stack, began) = recorded("copy").await;
+    webhooks::recording_completes(&stack, CALL, SID, began).await;
+    let key = copied(&stack, SID).await.body["s3_key"].as_str().unwrap().to_owned();
+    let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
+    let bucket = local::stack::account::BUCKET;
+    s3.put_object().bucket(bucket).key(&key).body(vec![1; 10].into()).send().await.unwrap();
+    while stack.get(&format!("/recordings/{SID}")).await.body["size_bytes"] != 10 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    s3.delete_object().bucket(bucket).key(&key).send().await.unwrap();
+    while stack.get(&format!("/recordings/{SID}")).await.status != 409 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Twilio still has it.
+    assert_eq!(stack.post(&format!("/recordings/{SID}/archive"), &json!({})).await.status, 202);
+    assert_eq!(copied(&stack, SID).await.body["size_bytes"], sound(6.0).bytes().len());
+}
+
+#[tokio::test]
+async fn the_command_copies_older_recordings_and_only_those_that_are_missing() {
+    let (stack, began) = recorded("off").await;
+    webhooks::recording_completes(&stack, CALL, SID, began).await;
+    let other = "RE00000000000000000000000000000072";
+    record(&stack, other, "CA00000000000000000000000000000072", began, Media::Tones(sound(6.0)));
+    webhooks::recording_completes(&stack, "CA00000000000000000000000000000072", other, began).await;
+    let api = stack.stack.api_url.clone().unwrap();
+    let run = async |arguments: &[&str]| {
+        let since = began.strftime("%Y-%m-%d").to_string();
+        let all = ["archive", "--since", &since, "--api", &api, "--api-key", local::demo::API_KEY];
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_local")).args(all).args(arguments).output();
+        let output = output.await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let dry = run(&["--dry-run"]).await;
+    assert!(dry.contains("2 Twilio recordings seen, 0 in the bucket, 2 queued"), "{dry}");
+    stack.get(&format!("/recordings/{SID}")).await.recordings_error(409, "recording_not_archived");
+    run(&["--rate", "50"]).await;
+    for sid in [SID, other] {
+        assert_eq!(copied(&stack, sid).await.status, 200);
+    }
+    let again = run(&[]).await;
+    assert!(again.contains("2 Twilio recordings seen, 2 in the bucket, 0 queued"), "{again}");
 }

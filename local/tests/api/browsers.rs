@@ -37,7 +37,7 @@ async fn a_page_of_an_allowed_origin_may_call_the_api_and_another_may_not() {
     assert_eq!(header(&allowed, "access-control-allow-origin"), Some(ORIGIN));
     assert_eq!(
         header(&allowed, "access-control-allow-methods"),
-        Some("GET,HEAD,POST,DELETE")
+        Some("GET,HEAD,POST,PATCH,DELETE")
     );
     assert_eq!(
         header(&allowed, "access-control-allow-headers"),

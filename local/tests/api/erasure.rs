@@ -1,6 +1,14 @@
 //! Calls are held, erased for good, and have a receipt; and nothing brings them back.
 
-use std::{collections::BTreeSet, panic::Location, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::{
@@ -25,7 +33,8 @@ use shared::erasure::verify;
 
 use crate::{
     archived::behind,
-    stack::{Answer, TestStack, answer},
+    killed::killed_after,
+    stack::{Answer, TestStack, answer, serve},
     webhooks,
 };
 
@@ -521,4 +530,134 @@ async fn transcripts_end_before_their_calls_if_the_deployment_says_so() {
     }
     wait_until(async || stack.get(&path).await.body["code"] == "transcript_not_found").await;
     assert_eq!(stack.get(&format!("/recordings/{id}")).await.status, 200);
+}
+
+/// A call with a recording, an interaction and a transcript, without a running API.
+async fn plant_quietly(stack: &TestStack, number: u64) -> (String, String) {
+    let began = Timestamp::now() - SignedDuration::from_mins(90);
+    let phone = 15_550_007_000 + number;
+    let dispatch = format!("dispatch_{}_{phone}", began.as_second());
+    let key = format!("egress-recordings/{}/outbound-{phone}_{}.wav", began.strftime("%Y/%m/%d"), began.as_second());
+    stack.put_object(&key, &sound(1).bytes());
+    let calls = stack.calls();
+    let bucket = shared::clients::bucket::RecordingsBucket::from_env(&stack.stack.environment, &stack.aws());
+    let bucket = bucket.unwrap().unwrap();
+    shared::calls::index_object(&calls, &bucket, &key, None).await.unwrap();
+    let reported = shared::calls::Interaction {
+        interaction_id: Some(format!("i-{number}")),
+        dispatch_id: shared::ids::DispatchId::parse(&dispatch),
+        fields: Default::default(),
+        at: began,
+    };
+    calls.record_interaction(&reported).await.unwrap();
+    let etag = bucket.head(&key).await.unwrap().unwrap().etag;
+    let recording = shared::clients::bucket::RecordingRef { key: key.clone(), etag, size: None, recording_sid: None };
+    let transcripts = shared::transcripts::Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
+    let audio = shared::transcripts::AudioId::Object(recording.clone());
+    let variant = shared::transcripts::Variant::parse("default").unwrap();
+    let id = shared::transcripts::TranscriptId::new(&audio, &variant);
+    let policy = shared::transcripts::ClaimPolicy { queued: true, completed: false };
+    let claimed = transcripts.claim(&id, policy, Timestamp::now() + SignedDuration::from_secs(60)).await.unwrap();
+    let shared::transcripts::ClaimResult::Granted(lease) = claimed else { panic!("{claimed:?}") };
+    let transcript = shared::transcripts::Transcript {
+        completed_at: Timestamp::now(),
+        ..Default::default()
+    };
+    assert!(transcripts.complete(&lease, &transcript).await.unwrap());
+    calls.mark_object_transcribed(&recording).await.unwrap();
+    (dispatch, key)
+}
+
+/// An erasure in the table, whose message nobody has sent.
+async fn store(stack: &TestStack, target: shared::erasure::Target) -> String {
+    let erasure = shared::erasure::Erasure::new(shared::erasure::ErasureId::random(), target, Timestamp::now());
+    let put = stack.aws().dynamodb().put_item().table_name(account::LIFECYCLE_TABLE);
+    let put = put.item("id", AttributeValue::S(format!("erasure#{}", erasure.id)));
+    let put = put.item("value", AttributeValue::S(serde_json::to_string(&erasure).unwrap()));
+    put.item("version", AttributeValue::N("1".into())).send().await.unwrap();
+    erasure.id.to_string()
+}
+
+async fn deliver(worker: &erase_recording::State, id: &str) -> Value {
+    let message = json!({"erasure_id": id}).to_string();
+    let batch = serde_json::from_value(json!({"Records": [{"messageId": "m", "body": message}]})).unwrap();
+    let deadline = std::time::SystemTime::now() + Duration::from_secs(900);
+    serde_json::to_value(erase_recording::handle(worker, batch, deadline).await).unwrap()
+}
+
+#[tokio::test]
+async fn wherever_the_worker_is_killed_the_call_is_erased_whole() {
+    let stack = TestStack::with(|settings| settings.aws_only = true).await;
+    let queue = shared::erasure::ErasureQueue::from_env(&stack.stack.environment, &stack.aws()).unwrap();
+    for waits in (1..).step_by(2) {
+        let worker = erase_recording::State::from_env(&stack.stack.environment).await.unwrap();
+        let (dispatch, key) = plant_quietly(&stack, waits as u64).await;
+        let target = shared::erasure::Target::Call(shared::ids::DispatchId::parse(&dispatch).unwrap());
+        let id = store(&stack, target).await;
+        let finished = killed_after(waits, deliver(&worker, &id)).await.is_some();
+        for _ in 0..3 {
+            assert_eq!(deliver(&worker, &id).await, json!({"batchItemFailures": []}));
+        }
+        let parsed = shared::erasure::ErasureId::parse(&id).unwrap();
+        let erasure = queue.get(&parsed).await.unwrap().unwrap();
+        assert!(erasure.is_done(), "not done after a kill at wait {waits}: {erasure:?}");
+        let left = everything(&stack).await.into_iter().filter(|text| text.contains(&dispatch) || text.contains(&key));
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "a kill at wait {waits}");
+        let transcripts = everything(&stack).await.into_iter().filter(|text| text.starts_with("transcripts:"));
+        assert_eq!(transcripts.count(), 0, "a kill at wait {waits}");
+        if finished {
+            assert!(waits > 20, "the worker finished after {waits} waits");
+            return;
+        }
+    }
+}
+
+/// Counts the items that requests to DynamoDB write.
+async fn count_writes(State(writes): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
+    let target = request.headers().get("x-amz-target").and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let written = match target.rsplit('.').next().unwrap_or_default() {
+        "PutItem" | "UpdateItem" | "DeleteItem" => 1,
+        "BatchWriteItem" => {
+            let tables = json["RequestItems"].as_object().unwrap().values();
+            tables.map(|requests| requests.as_array().unwrap().len()).sum()
+        }
+        "TransactWriteItems" => {
+            let parts = json["TransactItems"].as_array().unwrap().iter();
+            parts.filter(|part| part.get("ConditionCheck").is_none()).count()
+        }
+        _ => 0,
+    };
+    writes.fetch_add(written, Ordering::Relaxed);
+    next.run(Request::from_parts(parts, Body::from(body))).await
+}
+
+#[tokio::test]
+async fn an_erasure_by_phone_needs_at_most_twelve_writes_a_call() {
+    let stack = TestStack::with(|settings| settings.aws_only = true).await;
+    let calls = stack.calls();
+    let number = 40_u64;
+    for call in 0..number {
+        let (dispatch, _) = plant_quietly(&stack, call).await;
+        let reported = shared::calls::Interaction {
+            interaction_id: Some(format!("i-{call}")),
+            dispatch_id: shared::ids::DispatchId::parse(&dispatch),
+            fields: [(shared::calls::Field::Phone, Some("+15550008000".into()))].into(),
+            at: Timestamp::now(),
+        };
+        calls.record_interaction(&reported).await.unwrap();
+    }
+    let writes = Arc::<AtomicUsize>::default();
+    let proxy = serve(stack.stack.aws.router().layer(from_fn_with_state(writes.clone(), count_writes))).await;
+    let environment = stack.stack.environment.iter().chain([("AWS_ENDPOINT_URL", proxy.as_str())]).collect();
+    let worker = erase_recording::State::from_env(&environment).await.unwrap();
+    let id = store(&stack, shared::erasure::Target::Phone("15550008000".into())).await;
+    deliver(&worker, &id).await;
+    let writes = writes.load(Ordering::Relaxed);
+    let queue = shared::erasure::ErasureQueue::from_env(&stack.stack.environment, &stack.aws()).unwrap();
+    let erasure = queue.get(&shared::erasure::ErasureId::parse(&id).unwrap()).await.unwrap().unwrap();
+    assert_eq!((erasure.is_done(), erasure.calls), (true, number));
+    assert!(writes <= 12 * number as usize, "{writes} writes");
 }

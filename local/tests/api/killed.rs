@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Polls a future until it has waited `polls` times and then drops it. Returns the result if it finished before.
-async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+pub(crate) async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut polled = 0;
     poll_fn(|context| match future.as_mut().poll(context) {

@@ -22,7 +22,33 @@ use crate::{
 };
 
 /// Permissions that no request of the local stack needs, and those for what other tests do.
-const OTHERS: [(&str, &str, &str); 9] = [
+const OTHERS: [(&str, &str, &str); 15] = [
+    (
+        "FindCopiesAndNoteTranscripts",
+        "dynamodb:UpdateItem",
+        "transcripts of version 0.1, which these functions copy: bound_transcripts.rs, upgrade.rs",
+    ),
+    (
+        "EndUploads",
+        "s3:AbortMultipartUpload",
+        "the upload of a copy whose call is erased meanwhile: erasure.rs",
+    ),
+    (
+        "EraseCalls",
+        "dynamodb:PutItem",
+        "reports that name an erased call, and calls whose transcripts only are erased: erasure.rs",
+    ),
+    ("EraseRecordings", "s3:GetObjectVersion", "why Object Lock keeps a version: erasure.rs"),
+    (
+        "EraseRecordings",
+        "s3:GetObjectRetention",
+        "S3 tells the lock of a version only to those who may ask for it",
+    ),
+    (
+        "EraseRecordings",
+        "s3:GetObjectLegalHold",
+        "S3 tells the legal hold of a version only to those who may ask for it",
+    ),
     (
         "WriteCopies",
         "s3:AbortMultipartUpload",
@@ -263,6 +289,7 @@ async fn use_everything(stack: &TestStack) {
     assert_eq!(transcribed.status, 200, "{}", transcribed.body);
 
     copy_recordings(stack, now).await;
+    erase_calls(stack, now).await;
 
     for _ in 0..2 {
         webhooks::round(stack).await;
@@ -327,6 +354,81 @@ async fn copy_recordings(stack: &TestStack, now: Timestamp) {
     };
     stack.calls().record_twilio_recording(&call_of_old, &recording, Some(""), None).await.unwrap();
     assert_eq!(stack.post(&format!("/recordings/{old}/archive"), &json!({})).await.status, 202);
+    // Recordings of which nobody has told the index.
+    for number in [88, 89] {
+        let sid = format!("RE{number:032x}");
+        stack.stack.twilio.add(Recording {
+            sid: sid.clone(),
+            call_sid: format!("CA{number:032x}"),
+            media: Media::Tones(Wav::new(8_000, [Script::spoken(3.0, 3)])),
+            duration: Some(3),
+            ..Recording::default()
+        });
+        if number == 88 {
+            let transcribed = stack.post("/api/twilio/transcript/", &json!({"recording_sid": sid})).await;
+            assert_eq!(transcribed.status, 200, "{}", transcribed.body);
+            continue;
+        }
+        let queue = stack.stack.environment.required("ARCHIVE_QUEUE_URL").unwrap();
+        let message = json!({"recording_sid": sid}).to_string();
+        stack.aws().sqs().send_message().queue_url(queue).message_body(message).send().await.unwrap();
+        while stack.get(&format!("/recordings/{sid}")).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Calls are held, and erased by request and because their time has passed.
+async fn erase_calls(stack: &TestStack, now: Timestamp) {
+    let finished = async |path: String| {
+        while stack.get(&path).await.body["status"] != "done" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // One that is found by its name, held and released, and erased with everything that it has.
+    let phone = 15_550_009_000;
+    put(stack, phone, now, &Wav::new(16_000, [Script::spoken(3.0, 7)]).bytes(), false).await;
+    let path = format!("/recordings/{}", dispatch(phone, now));
+    let keep = async |body: Value| {
+        let request = stack.request(Method::PATCH, &path).header("X-API-Key", demo::API_KEY);
+        let kept = answer(request.json(&body)).await;
+        assert_eq!(kept.status, 200, "{}", kept.body);
+    };
+    keep(json!({"hold": {"reason": "a dispute"}, "retain_until": "2100-01-01T00:00:00Z"})).await;
+    keep(json!({"hold": null})).await;
+    let transcribed = stack.post(&format!("{path}/transcript"), &json!({})).await;
+    assert!(transcribed.status.is_success());
+    assert!(stack.post(&format!("{path}/shares"), &json!({"expires_in": 600})).await.status.is_success());
+    let interaction = json!({"interaction_id": "i-9", "phone": format!("+{phone}"), "start_time": now.to_string()});
+    assert!(stack.post("/interactions", &interaction).await.status.is_success());
+    let erased = stack.post("/erasures", &json!({"phone": format!("+{phone}")})).await;
+    finished(erased.body["status_url"].as_str().unwrap().to_owned()).await;
+    // By an interaction and by Twilio's SID, of a call that is held by it.
+    let sid = format!("RE{:032x}", now.as_second());
+    let hold = stack.request(Method::PATCH, &format!("/recordings/{sid}")).header("X-API-Key", demo::API_KEY);
+    assert_eq!(answer(hold.json(&json!({"hold": null}))).await.status, 200);
+    for target in [json!({"interaction_id": "i-5"}), json!({"recording_sid": sid})] {
+        let erased = stack.post("/erasures", &target).await;
+        finished(erased.body["status_url"].as_str().unwrap().to_owned()).await;
+    }
+    // An event of a call that is new.
+    let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "detail": {"interaction_id": "i-new", "status": "NEW"}});
+    let queue = stack.stack.environment.required("INTERACTION_EVENTS_QUEUE_URL").unwrap();
+    stack.aws().sqs().send_message().queue_url(queue).message_body(event.to_string()).send().await.unwrap();
+    let listed = "/recordings?has_recording=false&interaction_id=i-new";
+    while stack.get(listed).await.body["recordings"] == json!([]) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Twilio does not delete, so that the erasure is sent to its queue again.
+    let (sid, call_sid) = (format!("RE{:032x}", 79), format!("CA{:032x}", 79));
+    webhooks::recording_completes(stack, &call_sid, &sid, now).await;
+    let refused = local::standins::twilio::Fault::Status { status: 401, retry_after: None, body: None };
+    stack.stack.twilio.fault(format!("Recordings/{sid}.json"), refused, None);
+    let request = stack.request(Method::DELETE, &format!("/recordings/{sid}")).header("X-API-Key", demo::API_KEY);
+    let refused = answer(request).await;
+    while stack.get(refused.body["status_url"].as_str().unwrap()).await.body["calls_left"] != 1 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
@@ -339,6 +441,7 @@ async fn every_permission_of_the_template_is_one_that_its_function_uses() {
                 ("RECORDINGS_AUTH", "required".to_owned()),
                 ("AUTO_TRANSCRIBE", "true".to_owned()),
                 ("ARCHIVE_TWILIO", "copy".to_owned()),
+                ("RETENTION_DAYS", "3650".to_owned()),
                 ("SIGNER_SECRET", signer),
             ];
             let variables = variables.map(|(name, value)| (name.to_owned(), value));

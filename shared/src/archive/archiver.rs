@@ -16,7 +16,7 @@ use crate::{
     calls::{Calls, CopyResult, IndexedRecording, TwilioCopy, TwilioRecording},
     clients::{
         aws::Aws,
-        bucket::{Completed, CopiedObject, RecordingsBucket, Uploading, checksum_text},
+        bucket::{Completed, CopiedObject, RecordingsBucket, checksum_text},
         queue::CopyMessage,
         twilio::{MediaPlace, Recording, RecordingSid, RecordingStatus, Twilio},
     },
@@ -121,11 +121,8 @@ impl Archiver {
             };
             let failed = CopyResult::Failed(error.failure());
             self.calls.record_copy(&call_sid, &recording, &failed).await?;
-            if let Some(id) = self.lifecycle.copy_state(sid).await?.upload_id {
-                for extension in ["wav", "mp3"] {
-                    let key = self.key(&call_sid, sid, recording.start_time, extension);
-                    self.bucket.abort_upload(&Uploading { key, id: id.clone() }).await?;
-                }
+            if let Some(upload) = self.lifecycle.copy_state(sid).await?.upload {
+                self.bucket.abort_upload(&upload).await?;
             }
         }
         Ok(self.lifecycle.end_copy(sid).await?)
@@ -192,10 +189,7 @@ impl Archiver {
     ) -> Result<TwilioCopy, CopyError> {
         let content_type = media_type(key).unwrap_or("application/octet-stream");
         let metadata = metadata(sid, recording);
-        let interrupted = self.lifecycle.copy_state(sid).await?.upload_id.map(|id| Uploading {
-            key: key.to_owned(),
-            id,
-        });
+        let interrupted = self.lifecycle.copy_state(sid).await?.upload.filter(|upload| upload.key == key);
         let known = match &interrupted {
             Some(upload) => self.bucket.uploaded_parts(upload).await?,
             None => None,
@@ -204,7 +198,7 @@ impl Archiver {
             (Some(upload), Some(known)) => (upload, known),
             _ => {
                 let upload = self.bucket.begin_upload(key, content_type, &metadata).await?;
-                self.lifecycle.put_upload(sid, &upload.id).await?;
+                self.lifecycle.put_upload(sid, &upload).await?;
                 (upload, BTreeMap::new())
             }
         };

@@ -46,11 +46,18 @@ impl CopyQueue {
         }
     }
 
-    /// Queues a recording. The table has it before the message is sent: in the other order, the worker could have ended the copy by then. What
+    /// Queues a recording, unless it is in the queue. The table has it before the message is sent: in the other order, the worker could have ended the copy by then. What
     /// is in the table without a message is sent again when it is overdue.
     pub async fn enqueue(&self, sid: &RecordingSid) -> Result<(), CopyError> {
-        self.lifecycle.note_copying(sid).await?;
-        self.send(sid, 0, Duration::ZERO).await
+        match self.lifecycle.begin_copying(sid).await? {
+            true => self.send(sid, 0, Duration::ZERO).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Queues a recording, whatever its state.
+    pub async fn request(&self, sid: &RecordingSid) -> Result<(), CopyError> {
+        self.retry(sid, 0, Duration::ZERO).await
     }
 
     /// Queues a recording again, after a failure.
@@ -73,7 +80,7 @@ impl CopyQueue {
     pub async fn send_due(&self, limit: i32) -> Result<Vec<String>, CopyError> {
         let now = Timestamp::now();
         for lost in self.lifecycle.due_copies(DueList::Copy, now, limit).await? {
-            self.enqueue(&lost.sid).await?;
+            self.request(&lost.sid).await?;
         }
         let mut reasons = Vec::new();
         for due in self.lifecycle.due_copies(DueList::Move, now, limit).await? {

@@ -11,7 +11,7 @@ use crate::{
     calls::{CallContents, Calls, Hold},
     clients::{
         aws::Aws,
-        bucket::{RecordingRef, RecordingsBucket, Uploading},
+        bucket::{RecordingRef, RecordingsBucket},
         twilio::{RecordingSid, Twilio},
     },
     config::{ConfigError, Env},
@@ -174,7 +174,7 @@ impl Eraser {
             }
         }
         for recording in &contents.recordings {
-            if let Err(error) = self.abort_upload(bucket, contents, &recording.sid).await {
+            if let Err(error) = self.abort_upload(bucket, &recording.sid).await {
                 problems.push(problem_from(&contents.call.item, Kind::Copies, &error));
             }
         }
@@ -215,19 +215,12 @@ impl Eraser {
     }
 
     /// Ends the upload of a copy that an interrupted worker began.
-    async fn abort_upload(&self, bucket: &RecordingsBucket, contents: &CallContents, sid: &str) -> Result<(), ErasureError> {
+    async fn abort_upload(&self, bucket: &RecordingsBucket, sid: &str) -> Result<(), ErasureError> {
         let Some(sid) = RecordingSid::parse(sid) else { return Ok(()) };
-        let state = self.lifecycle.copy_state(&sid).await?;
-        let (Some(id), Some(call_sid)) = (state.upload_id, state.call_sid) else {
-            return Ok(());
-        };
-        let recording = contents.recordings.iter().find(|it| it.sid == sid.as_str());
-        let began = recording.and_then(|recording| recording.start_time).unwrap_or(Timestamp::UNIX_EPOCH);
-        for extension in ["wav", "mp3"] {
-            let key = bucket.copy_key(began, &call_sid, &sid, extension);
-            bucket.abort_upload(&Uploading { key, id: id.clone() }).await?;
+        match self.lifecycle.copy_state(&sid).await?.upload {
+            Some(upload) => Ok(bucket.abort_upload(&upload).await?),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn erase_at_twilio(&self, contents: &CallContents, erased: &mut Erased, deadline: Instant) -> Vec<Problem> {

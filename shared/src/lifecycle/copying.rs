@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use jiff::Timestamp;
 
 use super::{
@@ -9,6 +10,7 @@ use super::{
     table::{DueList, Lifecycle},
 };
 use crate::clients::{
+    bucket::Uploading,
     dynamodb::{Item, get_text, number, text},
     twilio::RecordingSid,
 };
@@ -24,7 +26,7 @@ pub struct CopyState {
     /// Whether it is being copied, or waits for that.
     pub is_copying: bool,
     /// The multipart upload that an interrupted worker began.
-    pub upload_id: Option<String>,
+    pub upload: Option<Uploading>,
 }
 
 /// A recording whose next step is due.
@@ -45,7 +47,9 @@ impl CopyState {
         Self {
             call_sid: get_text(item, "call_sid"),
             is_copying: get_text(item, "due_list").as_deref() == Some(DueList::Copy.name()),
-            upload_id: get_text(item, "upload_id"),
+            upload: get_text(item, "upload_key")
+                .zip(get_text(item, "upload_id"))
+                .map(|(key, id)| Uploading { key, id }),
         }
     }
 }
@@ -80,6 +84,32 @@ impl Lifecycle {
         self.change(&id_of(sid.as_str()), update, values).await
     }
 
+    /// Stores that a message to copy the recording is sent now. Returns `false` if the recording is being copied or waits for
+    /// that, or if it is copied and waits to be deleted at Twilio.
+    pub async fn begin_copying(&self, sid: &RecordingSid) -> Result<bool, LifecycleError> {
+        let due = Timestamp::now() + OVERDUE;
+        let begin = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(&id_of(sid.as_str())))
+            .update_expression("SET due_list = :list, due_at = :at")
+            .condition_expression("attribute_not_exists(due_list)")
+            .expression_attribute_values(":list", text(DueList::Copy.name()))
+            .expression_attribute_values(":at", number(due.as_millisecond()));
+        match begin.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Stores that a message to copy the recording was sent or received.
     pub async fn note_copying(&self, sid: &RecordingSid) -> Result<(), LifecycleError> {
         let due = Timestamp::now() + OVERDUE;
@@ -97,14 +127,15 @@ impl Lifecycle {
     }
 
     /// Stores the multipart upload of the copy.
-    pub async fn put_upload(&self, sid: &RecordingSid, upload_id: &str) -> Result<(), LifecycleError> {
-        let values = [(":upload", text(upload_id))];
-        self.change(&id_of(sid.as_str()), "SET upload_id = :upload", values).await
+    pub async fn put_upload(&self, sid: &RecordingSid, upload: &Uploading) -> Result<(), LifecycleError> {
+        let values = [(":key", text(&upload.key)), (":id", text(&upload.id))];
+        let update = "SET upload_key = :key, upload_id = :id";
+        self.change(&id_of(sid.as_str()), update, values).await
     }
 
     /// Ends the copy: it is done or has failed, and nothing is due any more.
     pub async fn end_copy(&self, sid: &RecordingSid) -> Result<(), LifecycleError> {
-        let update = "REMOVE due_list, due_at, upload_id, reason";
+        let update = "REMOVE due_list, due_at, upload_key, upload_id, reason";
         self.change(&id_of(sid.as_str()), update, []).await
     }
 
