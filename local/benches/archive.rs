@@ -57,7 +57,7 @@ async fn main() -> Result<()> {
         let sid = "RE00000000000000000000000000000001";
         let bytes = recording(seconds);
         let size = bytes.len();
-        let media = move |Path(file): Path<String>| {
+        let media = move |file: String| {
             let bytes = bytes.clone();
             async move {
                 match file.ends_with(".json") {
@@ -73,11 +73,13 @@ async fn main() -> Result<()> {
         let twilio = bind(0, Reach::Machine).await?;
         let twilio_url = twilio.url();
         let path = "/2010-04-01/Accounts/{account}/Recordings/{file}";
-        let router = Router::new().route(path, get(|Path((_, file)): Path<(String, String)>| media(Path(file))));
+        let router = Router::new().route(path, get(move |Path((_, file)): Path<(String, String)>| media(file)));
         tokio::spawn(serve(twilio, router, std::future::pending()));
         let own = [("TWILIO_BASE_URL", twilio_url.as_str())];
         let environment = stack.environment.iter().chain(own);
-        let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let environment: Vec<_> = environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
 
         let (mut function, _) = Running::start(&binary, &environment, TIMEOUT).await?;
         let body = json!({"recording_sid": sid}).to_string();
@@ -99,7 +101,10 @@ async fn main() -> Result<()> {
         };
         let ratio = plain.map_or("-".to_owned(), |plain| format!("{:.2}", took / plain));
         let plain = plain.map_or("-".to_owned(), |plain| format!("{plain:.2} s"));
-        println!("{name:<9} {:>7.1} MB {took:>11.2} s {plain:>11} {ratio:>7} {peak:>10} MiB", size as f64 / 1e6);
+        println!(
+            "{name:<9} {:>7.1} MB {took:>11.2} s {plain:>11} {ratio:>7} {peak:>10} MiB",
+            size as f64 / 1e6
+        );
         drop(function);
         stack.stop().await?;
     }

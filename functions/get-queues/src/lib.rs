@@ -22,16 +22,8 @@ const QUEUES: [(&str, Option<&str>, &str); 6] = [
         Some("TRANSCRIPTION_QUEUE_URL"),
         "TRANSCRIPTION_DEAD_LETTERS_URL",
     ),
-    (
-        "archive",
-        Some("ARCHIVE_QUEUE_URL"),
-        "ARCHIVE_DEAD_LETTERS_URL",
-    ),
-    (
-        "erasures",
-        Some("ERASURE_QUEUE_URL"),
-        "ERASURE_DEAD_LETTERS_URL",
-    ),
+    ("archive", Some("ARCHIVE_QUEUE_URL"), "ARCHIVE_DEAD_LETTERS_URL"),
+    ("erasures", Some("ERASURE_QUEUE_URL"), "ERASURE_DEAD_LETTERS_URL"),
     (
         "object_events",
         Some("OBJECT_EVENTS_QUEUE_URL"),

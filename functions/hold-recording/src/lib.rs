@@ -106,7 +106,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         request.query.only(&[])?;
         let change: Change = request.json()?;
         if change.hold.is_none() && change.retain_until.is_none() {
-            return Err(ApiError::bad_request("missing_parameter", "Give hold, retain_until, or both."));
+            return Err(ApiError::bad_request(
+                "missing_parameter",
+                "Give hold, retain_until, or both.",
+            ));
         }
         let now = Timestamp::now();
         let hold = match change.hold {

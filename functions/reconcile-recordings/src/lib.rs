@@ -17,10 +17,10 @@ use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use serde::Serialize;
 use shared::{
     archive::CopyQueue,
-    erasure::{ErasureQueue, Retention},
     calls::{Calls, CallsError, ReconcilerState},
     clients::{aws::Aws, bucket::RecordingsBucket, twilio::Twilio},
     config::{ConfigError, Env},
+    erasure::{ErasureQueue, Retention},
     reconcile::{Checkpoint, Days, ObjectSweep, Report, Step, Subject, TwilioSweep},
     time::utc_day,
     transcription::{AutoTranscribe, LostJobs},

@@ -37,7 +37,9 @@ async fn try_erase(state: &State, at: &mut Checkpoint) -> Result<(), ErasureErro
 pub(crate) async fn report(state: &State, at: &Checkpoint) -> Option<RetentionReport> {
     let id = ErasureId::of_retention(at.retention_day?);
     let erasure = state.erasures.get(&id).await;
-    let erasure = erasure.inspect_err(|error| tracing::warn!(%error, "an erasure could not be read")).ok()??;
+    let erasure = erasure
+        .inspect_err(|error| tracing::warn!(%error, "an erasure could not be read"))
+        .ok()??;
     Some(of(&erasure))
 }
 

@@ -93,7 +93,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let body = ArchiveState {
             archived: is_copied,
             archiving: !is_copied,
-            status_url: format!("/recordings/{}", recording_sid.as_ref().map_or(id.as_str(), RecordingSid::as_str)),
+            status_url: format!(
+                "/recordings/{}",
+                recording_sid.as_ref().map_or(id.as_str(), RecordingSid::as_str)
+            ),
             recording_sid,
         };
         Ok(Reply::from((status, body)))

@@ -68,7 +68,9 @@ impl NewErasure {
         let target = match (self.phone, self.interaction_id, self.dispatch_id, self.recording_sid) {
             (Some(phone), None, None, None) => Target::Phone(number(phones, &phone)?),
             (None, Some(id), None, None) if (1..=256).contains(&id.len()) => Target::Interaction(id),
-            (None, Some(id), None, None) => return Err(invalid_parameter("interaction_id", &id, "1 to 256 bytes of text")),
+            (None, Some(id), None, None) => {
+                return Err(invalid_parameter("interaction_id", &id, "1 to 256 bytes of text"));
+            }
             (None, None, Some(id), None) => Target::Call(DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?),
             (None, None, None, Some(sid)) => {
                 let sid = RecordingSid::parse(&sid).ok_or_else(http::invalid_recording_sid)?;

@@ -358,7 +358,7 @@ async fn follow_overwritten(state: &State, lease: &Lease, job: Job, failure: &Fa
             key: overwritten.key.clone(),
             etag: info.etag,
             size: Some(info.size),
-                recording_sid: None,
+            recording_sid: None,
         };
         let id = TranscriptId::new(&AudioId::Object(written.clone()), &Variant::of(&job.options));
         let job = Job {

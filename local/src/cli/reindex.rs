@@ -41,7 +41,8 @@ impl Reindex {
     pub async fn run(self, progress: impl FnMut(&Reindexed, &str)) -> Result<Reindexed, Box<dyn Error + Send + Sync>> {
         let config = aws_config::load(self.endpoint_url.as_deref()).await?;
         let client = aws_sdk_dynamodb::Client::new(&config);
-        self.run_with(&Calls::new(client, &self.table, &self.lifecycle_table), progress).await
+        self.run_with(&Calls::new(client, &self.table, &self.lifecycle_table), progress)
+            .await
     }
 
     /// Like [`Reindex::run`], with this table.

@@ -40,7 +40,10 @@ fn values(environment: &Env, tables: &[(Table, &str)]) -> Result<Values, Templat
         ("TwilioSecret", variable("TWILIO_SECRET", account::TWILIO_SECRET)),
         ("WhisperSecret", variable("WHISPER_SECRET", account::WHISPER_SECRET)),
         ("LivekitSecret", variable("LIVEKIT_SECRET", account::LIVEKIT_SECRET)),
-        ("TombstoneSecret", variable("TOMBSTONE_SECRET", account::TOMBSTONE_SECRET)),
+        (
+            "TombstoneSecret",
+            variable("TOMBSTONE_SECRET", account::TOMBSTONE_SECRET),
+        ),
         ("ReceiptSecret", variable("RECEIPT_SECRET", account::RECEIPT_SECRET)),
         ("SignerSecret", variable("SIGNER_SECRET", account::SIGNER_SECRET)),
     ];

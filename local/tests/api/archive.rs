@@ -75,9 +75,15 @@ async fn copied(stack: &TestStack, sid: &str) -> Answer {
 /// Waits until the copy has failed, and returns the message.
 async fn failed(stack: &TestStack, sid: &str) -> String {
     for tries in 0.. {
-        assert!(tries < 600, "not failed: {}", stack.get(&format!("/recordings/{sid}")).await.body);
+        assert!(
+            tries < 600,
+            "not failed: {}",
+            stack.get(&format!("/recordings/{sid}")).await.body
+        );
         let answer = stack.get(&format!("/recordings/{sid}")).await;
-        let detail = answer.body["detail"].as_str().unwrap_or_else(|| panic!("{}", answer.body));
+        let detail = answer.body["detail"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{}", answer.body));
         if answer.body["archiving"] == false && detail.contains("could not be copied") {
             return answer.recordings_error(409, "recording_not_archived").to_owned();
         }
@@ -88,7 +94,9 @@ async fn failed(stack: &TestStack, sid: &str) -> String {
 
 fn twilio_requests(stack: &TestStack, method: &str, end: &str) -> usize {
     let requests = stack.stack.twilio.requests();
-    let matching = requests.iter().filter(|it| it.method == method && it.path.ends_with(end));
+    let matching = requests
+        .iter()
+        .filter(|it| it.method == method && it.path.ends_with(end));
     matching.count()
 }
 
@@ -113,11 +121,18 @@ async fn a_completed_recording_is_copied_and_plays_like_any_other() {
     assert_eq!(part.bytes().await.unwrap(), sound(6.0).bytes()[100..200]);
 
     // By the SID of its call, in the list, and by the link that does not expire.
-    assert_eq!(stack.get(&format!("/recordings/{CALL}")).await.body["s3_key"], body["s3_key"]);
+    assert_eq!(
+        stack.get(&format!("/recordings/{CALL}")).await.body["s3_key"],
+        body["s3_key"]
+    );
     let row = stack.get("/recordings").await.body["recordings"][0].clone();
     let listed = &row["recordings"][0];
     assert_eq!((&listed["archived"], &listed["sid"]), (&json!(true), &json!(SID)));
-    for (name, value) in [("content_type", json!("audio/wav")), ("channels", json!(2)), ("size_bytes", body["size_bytes"].clone())] {
+    for (name, value) in [
+        ("content_type", json!("audio/wav")),
+        ("channels", json!(2)),
+        ("size_bytes", body["size_bytes"].clone()),
+    ] {
         assert_eq!(listed[name], value, "{name}");
     }
     let url = row["recording_url"].as_str().unwrap();
@@ -150,7 +165,8 @@ async fn repeated_and_late_reports_copy_a_recording_once() {
 async fn a_row_with_a_dispatch_that_only_twilio_recorded_answers_under_its_dispatch_id() {
     let (stack, began) = recorded("off").await;
     let dispatch = format!("dispatch_{}_15103455686", began.as_second() - 3);
-    let interaction = json!({"interaction_id": "i-1", "dispatch_id": dispatch, "phone": NUMBER, "start_time": began.to_string()});
+    let interaction =
+        json!({"interaction_id": "i-1", "dispatch_id": dispatch, "phone": NUMBER, "start_time": began.to_string()});
     assert!(stack.post("/interactions", &interaction).await.status.is_success());
     webhooks::recording_completes(&stack, CALL, SID, began).await;
     for id in [&*dispatch, CALL, SID] {
@@ -159,16 +175,32 @@ async fn a_row_with_a_dispatch_that_only_twilio_recorded_answers_under_its_dispa
         assert!(detail.contains(&format!("POST /recordings/{SID}/archive")), "{detail}");
         assert_eq!(missing.body["archiving"], false);
     }
-    assert_eq!(twilio_requests(&stack, "GET", ".wav"), 0, "nothing is copied without a setting");
+    assert_eq!(
+        twilio_requests(&stack, "GET", ".wav"),
+        0,
+        "nothing is copied without a setting"
+    );
     let asked = stack.post(&format!("/recordings/{dispatch}/archive"), &json!({})).await;
     assert_eq!(asked.status, 202);
-    assert_eq!(asked.body, json!({"recording_sid": SID, "archived": false, "archiving": true, "status_url": format!("/recordings/{SID}")}));
+    assert_eq!(
+        asked.body,
+        json!({"recording_sid": SID, "archived": false, "archiving": true, "status_url": format!("/recordings/{SID}")})
+    );
     let found = copied(&stack, &dispatch).await;
-    assert_eq!((found.status.as_u16(), &found.body["recording_sid"]), (200, &json!(SID)));
+    assert_eq!(
+        (found.status.as_u16(), &found.body["recording_sid"]),
+        (200, &json!(SID))
+    );
     assert_eq!(found.body["call"]["interaction_id"], "i-1");
-    for unknown in ["RE99999999999999999999999999999999", "CA99999999999999999999999999999999"] {
+    for unknown in [
+        "RE99999999999999999999999999999999",
+        "CA99999999999999999999999999999999",
+    ] {
         for path in ["", "/audio"] {
-            stack.get(&format!("/recordings/{unknown}{path}")).await.recordings_error(404, "recording_not_found");
+            stack
+                .get(&format!("/recordings/{unknown}{path}"))
+                .await
+                .recordings_error(404, "recording_not_found");
         }
         let archive = stack.post(&format!("/recordings/{unknown}/archive"), &json!({})).await;
         archive.recordings_error(404, "recording_not_found");
@@ -186,21 +218,48 @@ async fn a_copy_keeps_the_paid_transcript_and_is_transcribed_without_twilio() {
     let stored = stack.get(&format!("/recordings/{SID}/transcript")).await;
     assert_eq!(stored.body["transcript"], paid.body["transcript"]);
     let again = stack.post(&format!("/recordings/{SID}/transcript"), &json!({})).await;
-    assert_eq!((again.status.as_u16(), &again.body["cached"]), (200, &json!(true)), "{}", again.body);
-    assert_eq!(stack.get("/recordings").await.body["recordings"][0]["has_transcript"], true);
+    assert_eq!(
+        (again.status.as_u16(), &again.body["cached"]),
+        (200, &json!(true)),
+        "{}",
+        again.body
+    );
+    assert_eq!(
+        stack.get("/recordings").await.body["recordings"][0]["has_transcript"],
+        true
+    );
 
     // With other options it is paid for again, and read from the bucket.
     stack.stack.twilio.remove(SID);
     let other = stack.post(path, &json!({"recording_sid": SID, "language": "en"})).await;
     assert_eq!(other.status, 200, "{}", other.body);
     let queued = json!({"recording_sid": SID, "language": "de"});
-    let request = stack.request(Method::POST, path).header("X-API-Key", local::demo::API_KEY);
-    let queued = request.header("Prefer", "respond-async").json(&queued).send().await.unwrap();
+    let request = stack
+        .request(Method::POST, path)
+        .header("X-API-Key", local::demo::API_KEY);
+    let queued = request
+        .header("Prefer", "respond-async")
+        .json(&queued)
+        .send()
+        .await
+        .unwrap();
     let queued: Value = queued.json().await.unwrap();
     let done = finished(&stack, queued["status_url"].as_str().unwrap()).await;
     assert_eq!(done.body["status"], "completed", "{}", done.body);
-    assert_eq!(stack.post(&format!("/recordings/{SID}/waveform"), &json!({})).await.status, 200);
-    assert_eq!(stack.post(&format!("/recordings/{SID}/shares"), &json!({"expires_in": 60})).await.status, 201);
+    assert_eq!(
+        stack
+            .post(&format!("/recordings/{SID}/waveform"), &json!({}))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        stack
+            .post(&format!("/recordings/{SID}/shares"), &json!({"expires_in": 60}))
+            .await
+            .status,
+        201
+    );
 }
 
 #[tokio::test]
@@ -221,14 +280,22 @@ async fn a_moved_recording_is_deleted_at_twilio_after_its_copy_is_verified_and_t
     stack.stack.twilio.clear_faults();
     assert_eq!(copied(&stack, SID).await.status, 200);
     let deleted = || async {
-        stack.stack.twilio.requests().iter().any(|it| it.method == "DELETE" && it.authorized)
+        stack
+            .stack
+            .twilio
+            .requests()
+            .iter()
+            .any(|it| it.method == "DELETE" && it.authorized)
             && stack.get(&format!("/recordings/{SID}")).await.status == 200
     };
     assert!(deleted().await);
     // Twilio's own report of the deletion does not remove the row.
     webhooks::round(&stack).await;
     let row = stack.get("/recordings").await.body["recordings"][0].clone();
-    assert_eq!((&row["call_sid"], &row["recordings"][0]["archived"]), (&json!(CALL), &json!(true)));
+    assert_eq!(
+        (&row["call_sid"], &row["recordings"][0]["archived"]),
+        (&json!(CALL), &json!(true))
+    );
 }
 
 fn status(status: u16) -> Fault {
@@ -271,7 +338,10 @@ async fn a_recording_that_cannot_be_copied_says_why_and_is_copied_when_it_can() 
         webhooks::round(&stack).await;
         let report = stack.get("/reports/completeness").await.body;
         let listed = report["archive"]["failed"]["entries"].as_array().unwrap();
-        assert!(listed.iter().any(|it| it["reason"].as_str().unwrap().contains(reason)), "{report}");
+        assert!(
+            listed.iter().any(|it| it["reason"].as_str().unwrap().contains(reason)),
+            "{report}"
+        );
     }
 }
 
@@ -283,7 +353,8 @@ struct Parts {
 }
 
 async fn count_parts(State(parts): State<Parts>, request: Request, next: Next) -> Response {
-    let is_part = request.method() == Method::PUT && request.uri().query().is_some_and(|query| query.contains("partNumber"));
+    let is_part =
+        request.method() == Method::PUT && request.uri().query().is_some_and(|query| query.contains("partNumber"));
     if is_part && parts.sent.load(Ordering::Relaxed) >= 1 && parts.is_broken.load(Ordering::Relaxed) {
         return Response::builder().status(503).body("".into()).unwrap();
     }
@@ -340,7 +411,11 @@ async fn an_interrupted_copy_is_continued_and_a_broken_download_too() {
 #[tokio::test]
 async fn wherever_the_worker_is_killed_the_recording_is_copied_whole() {
     let stack = TestStack::with(|settings| settings.aws_only = true).await;
-    let environment = stack.stack.environment.iter().chain([("ARCHIVE_TWILIO", "move"), ("MOVE_AFTER_HOURS", "0")]);
+    let environment = stack
+        .stack
+        .environment
+        .iter()
+        .chain([("ARCHIVE_TWILIO", "move"), ("MOVE_AFTER_HOURS", "0")]);
     let environment = environment.collect();
     let calls = stack.calls();
     let began = Timestamp::now();
@@ -360,16 +435,31 @@ async fn wherever_the_worker_is_killed_the_recording_is_copied_whole() {
         assert_eq!(deliver(false).await, json!({"batchItemFailures": []}));
         let parsed = shared::clients::twilio::RecordingSid::parse(&sid).unwrap();
         let found = calls.twilio_recording(&parsed).await.unwrap().unwrap();
-        let copy = found.recording.copied().unwrap_or_else(|| panic!("not copied after a kill at wait {waits}"));
-        assert_eq!((copy.size, copy.channels, copy.duration), (wav.bytes().len() as i64, 2, 6));
+        let copy = found
+            .recording
+            .copied()
+            .unwrap_or_else(|| panic!("not copied after a kill at wait {waits}"));
+        assert_eq!(
+            (copy.size, copy.channels, copy.duration),
+            (wav.bytes().len() as i64, 2, 6)
+        );
         let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
-        let object = s3.get_object().bucket(local::stack::account::BUCKET).key(&copy.key).send().await.unwrap();
+        let object = s3
+            .get_object()
+            .bucket(local::stack::account::BUCKET)
+            .key(&copy.key)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(object.body.collect().await.unwrap().into_bytes(), wav.bytes());
         // And wherever it is killed while it deletes at Twilio, the copy stays and Twilio's recording goes.
         killed_after(waits, deliver(true)).await;
         deliver(true).await;
         let found = calls.twilio_recording(&parsed).await.unwrap().unwrap();
-        assert_eq!((found.recording.status.as_str(), found.recording.copied().is_some()), ("deleted", true));
+        assert_eq!(
+            (found.recording.status.as_str(), found.recording.copied().is_some()),
+            ("deleted", true)
+        );
         if finished {
             assert!(waits > 20, "the worker finished after {waits} waits");
             return;
@@ -389,7 +479,11 @@ async fn an_incomplete_file_is_neither_stored_nor_deleted_at_twilio() {
         start_time: Some(began),
         ..Default::default()
     };
-    stack.calls().record_twilio_recording(CALL, &recording, Some("15103455686"), None).await.unwrap();
+    stack
+        .calls()
+        .record_twilio_recording(CALL, &recording, Some("15103455686"), None)
+        .await
+        .unwrap();
     // The last attempt.
     let queue = stack.stack.environment.required("ARCHIVE_QUEUE_URL").unwrap();
     let message = json!({"recording_sid": SID, "attempts": 5}).to_string();
@@ -401,7 +495,13 @@ async fn an_incomplete_file_is_neither_stored_nor_deleted_at_twilio() {
     assert_eq!(twilio_requests(&stack, "DELETE", ".json"), 0);
     // When Twilio has the whole file, a request copies it.
     record(&stack, SID, CALL, began, Media::Tones(sound(6.0)));
-    assert_eq!(stack.post(&format!("/recordings/{SID}/archive"), &json!({})).await.status, 202);
+    assert_eq!(
+        stack
+            .post(&format!("/recordings/{SID}/archive"), &json!({}))
+            .await
+            .status,
+        202
+    );
     assert_eq!(copied(&stack, SID).await.status, 200);
 }
 
@@ -412,7 +512,13 @@ async fn a_copy_that_is_deleted_or_overwritten_in_the_bucket_is_not_offered_any_
     let key = copied(&stack, SID).await.body["s3_key"].as_str().unwrap().to_owned();
     let s3 = aws_sdk_s3::Client::from_conf(stack.aws().s3_config());
     let bucket = local::stack::account::BUCKET;
-    s3.put_object().bucket(bucket).key(&key).body(vec![1; 10].into()).send().await.unwrap();
+    s3.put_object()
+        .bucket(bucket)
+        .key(&key)
+        .body(vec![1; 10].into())
+        .send()
+        .await
+        .unwrap();
     while stack.get(&format!("/recordings/{SID}")).await.body["size_bytes"] != 10 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -421,7 +527,13 @@ async fn a_copy_that_is_deleted_or_overwritten_in_the_bucket_is_not_offered_any_
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Twilio still has it.
-    assert_eq!(stack.post(&format!("/recordings/{SID}/archive"), &json!({})).await.status, 202);
+    assert_eq!(
+        stack
+            .post(&format!("/recordings/{SID}/archive"), &json!({}))
+            .await
+            .status,
+        202
+    );
     assert_eq!(copied(&stack, SID).await.body["size_bytes"], sound(6.0).bytes().len());
 }
 
@@ -430,24 +542,50 @@ async fn the_command_copies_older_recordings_and_only_those_that_are_missing() {
     let (stack, began) = recorded("off").await;
     webhooks::recording_completes(&stack, CALL, SID, began).await;
     let other = "RE00000000000000000000000000000072";
-    record(&stack, other, "CA00000000000000000000000000000072", began, Media::Tones(sound(6.0)));
+    record(
+        &stack,
+        other,
+        "CA00000000000000000000000000000072",
+        began,
+        Media::Tones(sound(6.0)),
+    );
     webhooks::recording_completes(&stack, "CA00000000000000000000000000000072", other, began).await;
     let api = stack.stack.api_url.clone().unwrap();
     let run = async |arguments: &[&str]| {
         let since = began.strftime("%Y-%m-%d").to_string();
-        let all = ["archive", "--since", &since, "--api", &api, "--api-key", local::demo::API_KEY];
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_local")).args(all).args(arguments).output();
+        let all = [
+            "archive",
+            "--since",
+            &since,
+            "--api",
+            &api,
+            "--api-key",
+            local::demo::API_KEY,
+        ];
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_local"))
+            .args(all)
+            .args(arguments)
+            .output();
         let output = output.await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
     let dry = run(&["--dry-run"]).await;
-    assert!(dry.contains("2 Twilio recordings seen, 0 in the bucket, 2 queued"), "{dry}");
-    stack.get(&format!("/recordings/{SID}")).await.recordings_error(409, "recording_not_archived");
+    assert!(
+        dry.contains("2 Twilio recordings seen, 0 in the bucket, 2 queued"),
+        "{dry}"
+    );
+    stack
+        .get(&format!("/recordings/{SID}"))
+        .await
+        .recordings_error(409, "recording_not_archived");
     run(&["--rate", "50"]).await;
     for sid in [SID, other] {
         assert_eq!(copied(&stack, sid).await.status, 200);
     }
     let again = run(&[]).await;
-    assert!(again.contains("2 Twilio recordings seen, 2 in the bucket, 0 queued"), "{again}");
+    assert!(
+        again.contains("2 Twilio recordings seen, 2 in the bucket, 0 queued"),
+        "{again}"
+    );
 }

@@ -65,7 +65,10 @@ async fn archive(State(archive): State<Archive>, request: Request, next: Next) -
 }
 
 /// A stack whose functions use S3 through this router.
-pub(crate) async fn behind(router: impl FnOnce(Router) -> Router, variables: &[(&str, &str)]) -> (TestStack, TestStack) {
+pub(crate) async fn behind(
+    router: impl FnOnce(Router) -> Router,
+    variables: &[(&str, &str)],
+) -> (TestStack, TestStack) {
     let backing = TestStack::with(|settings| settings.aws_only = true).await;
     let proxy = serve(router(backing.stack.aws.router())).await;
     let upstream = [("AWS_ENDPOINT_URL", proxy.as_str())];

@@ -142,7 +142,12 @@ fn exactly_the_functions_that_send_to_their_own_queue_allow_recursive_loops() {
             .any(|queue| received.contains(&queue));
         let is_allowed = found.iter().any(|it| text(it, "RecursiveLoop") == Some("Allow"));
         assert_eq!(is_allowed, has_loop, "{name}");
-        let expected = ["ArchiveRecordingFunction", "EraseRecordingFunction", "TranscriptionWorkerFunction"].contains(&name);
+        let expected = [
+            "ArchiveRecordingFunction",
+            "EraseRecordingFunction",
+            "TranscriptionWorkerFunction",
+        ]
+        .contains(&name);
         assert_eq!(has_loop, expected, "{name}");
     });
 }

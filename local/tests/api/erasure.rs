@@ -34,7 +34,7 @@ use shared::erasure::verify;
 use crate::{
     archived::behind,
     killed::killed_after,
-    stack::{Answer, TestStack, answer, serve},
+    stack::{Answer, TestStack, answer, log_of_this_thread, serve},
     webhooks,
 };
 
@@ -107,12 +107,22 @@ async fn plant(stack: &TestStack) -> Planted {
     assert_eq!(made.status, 200, "{}", made.body);
     let other = stack.post(&path, &json!({"language": "en"})).await;
     assert_eq!(other.status, 200, "{}", other.body);
-    let by_twilio = stack.post("/api/twilio/transcript/", &json!({"recording_sid": SID})).await;
+    let by_twilio = stack
+        .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
+        .await;
     assert_eq!(by_twilio.status, 200, "{}", by_twilio.body);
     let share = json!({"expires_in": 600, "note": NAME});
     let shared = stack.post(&format!("/recordings/{dispatch}/shares"), &share).await;
     let token = shared.body["token"].as_str().unwrap().to_owned();
-    assert_eq!(stack.request(Method::GET, &format!("/s/{token}")).send().await.unwrap().status(), 200);
+    assert_eq!(
+        stack
+            .request(Method::GET, &format!("/s/{token}"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
     Planted {
         phrase: made.body["transcript"].as_str().unwrap().to_owned(),
         dispatch,
@@ -165,7 +175,12 @@ async fn left(stack: &TestStack, erasure: &Answer) -> Value {
 }
 
 fn step<'a>(body: &'a Value, kind: &str) -> &'a Value {
-    body["steps"].as_array().unwrap().iter().find(|step| step["kind"] == kind).unwrap()
+    body["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|step| step["kind"] == kind)
+        .unwrap()
 }
 
 /// Everything that the stack stores, as text: all items of all tables with their unpacked texts, the names and contents of objects, and
@@ -173,7 +188,12 @@ fn step<'a>(body: &'a Value, kind: &str) -> &'a Value {
 async fn everything(stack: &TestStack) -> Vec<String> {
     let mut found = Vec::new();
     let dynamodb = stack.aws().dynamodb();
-    for table in [account::CALLS_TABLE, account::TRANSCRIPTS_TABLE, account::SHARES_TABLE, account::LIFECYCLE_TABLE] {
+    for table in [
+        account::CALLS_TABLE,
+        account::TRANSCRIPTS_TABLE,
+        account::SHARES_TABLE,
+        account::LIFECYCLE_TABLE,
+    ] {
         let mut items = dynamodb.scan().table_name(table).into_paginator().items().send();
         while let Some(item) = items.next().await {
             let item = item.unwrap();
@@ -181,7 +201,10 @@ async fn everything(stack: &TestStack) -> Vec<String> {
                 use std::io::Read;
                 let mut text = String::new();
                 let read = flate2::read::DeflateDecoder::new(packed.as_ref()).read_to_string(&mut text);
-                assert!(read.is_ok() && !text.is_empty(), "a packed text that this test can't read");
+                assert!(
+                    read.is_ok() && !text.is_empty(),
+                    "a packed text that this test can't read"
+                );
                 found.push(text);
             }
             found.push(format!("{table}: {item:?}"));
@@ -197,6 +220,7 @@ async fn everything(stack: &TestStack) -> Vec<String> {
 
 #[tokio::test]
 async fn nothing_of_an_erased_caller_is_left_in_tables_bucket_twilio_and_reports_and_nothing_brings_it_back() {
+    let log = log_of_this_thread();
     let stack = TestStack::with_environment([("ARCHIVE_TWILIO", "copy")]).await;
     let planted = plant(&stack).await;
     // A call without a recording, which the report lists.
@@ -211,28 +235,50 @@ async fn nothing_of_an_erased_caller_is_left_in_tables_bucket_twilio_and_reports
     }
 
     let body = json!({"phone": "+1 (510) 345-5686", "reason": format!("{NAME} asked for it")});
-    let preview = stack.post("/erasures", &json!({"phone": format!("+{PHONE}"), "dry_run": true})).await;
+    let preview = stack
+        .post("/erasures", &json!({"phone": format!("+{PHONE}"), "dry_run": true}))
+        .await;
     assert_eq!(preview.status, 200, "{}", preview.body);
     let expected = json!({"calls": 2, "recordings": 1, "copies": 1, "twilio_recordings": 1, "transcripts": 1});
     assert_eq!(preview.body["erases"], expected);
     let requested = stack.post("/erasures", &body).await;
-    assert_eq!(requested.headers["location"], *requested.body["status_url"].as_str().unwrap());
+    assert_eq!(
+        requested.headers["location"],
+        *requested.body["status_url"].as_str().unwrap()
+    );
     let erased = done(&stack, &requested).await;
-    for (kind, count) in [("recordings", 1), ("copies", 1), ("twilio_recordings", 1), ("transcripts", 3), ("shares", 1), ("calls", 2)] {
+    for (kind, count) in [
+        ("recordings", 1),
+        ("copies", 1),
+        ("twilio_recordings", 1),
+        ("transcripts", 3),
+        ("shares", 1),
+        ("calls", 2),
+    ] {
         let step = step(&erased, kind);
-        assert_eq!((&step["state"], &step["erased"]), (&json!("done"), &json!(count)), "{kind}");
+        assert_eq!(
+            (&step["state"], &step["erased"]),
+            (&json!("done"), &json!(count)),
+            "{kind}"
+        );
     }
 
     let is_left = async || {
         let texts = everything(&stack).await;
-        let texts = texts.into_iter().filter(|text| words.iter().any(|word| text.contains(word)));
+        let texts = texts
+            .into_iter()
+            .filter(|text| words.iter().any(|word| text.contains(word)));
         texts.collect::<Vec<_>>()
     };
     assert_eq!(is_left().await, Vec::<String>::new());
     for path in ["", "/audio", "/transcript", "/shares"] {
         for id in [planted.dispatch.as_str(), CALL, SID] {
             let gone = stack.get(&format!("/recordings/{id}{path}")).await;
-            assert!(gone.status == 404 || gone.body["shares"] == json!([]), "{path}: {}", gone.body);
+            assert!(
+                gone.status == 404 || gone.body["shares"] == json!([]),
+                "{path}: {}",
+                gone.body
+            );
         }
     }
 
@@ -246,12 +292,25 @@ async fn nothing_of_an_erased_caller_is_left_in_tables_bucket_twilio_and_reports
     for _ in 0..2 {
         webhooks::round(&stack).await;
     }
-    assert_eq!(stack.get(&format!("/recordings/{}", planted.dispatch)).await.status, 404);
+    assert_eq!(
+        stack.get(&format!("/recordings/{}", planted.dispatch)).await.status,
+        404
+    );
     for list in ["/recordings", "/recordings?has_recording=false"] {
         assert_eq!(stack.get(list).await.body["recordings"], json!([]), "{list}");
     }
     let left = is_left().await;
     assert!(left.iter().all(|text| text.starts_with("object ")), "{left:#?}");
+
+    for word in [PHONE, NAME, planted.phrase.as_str()] {
+        let lines: Vec<_> = log
+            .text()
+            .lines()
+            .filter(|line| line.contains(word))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(lines, Vec::<String>::new(), "the log has {word}");
+    }
 
     // The receipt is signed, names no person, and says what remains.
     let receipt = verify(&erased.to_string(), None).unwrap();
@@ -260,8 +319,29 @@ async fn nothing_of_an_erased_caller_is_left_in_tables_bucket_twilio_and_reports
     assert_eq!(receipt.receipt["calls"], 2);
     let remains = receipt.receipt["remains"].as_array().unwrap();
     assert!(remains.iter().any(|it| it["what"].as_str().unwrap().contains("Twilio")));
+    // The command checks it offline.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("receipt.json");
+    let check = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_local"))
+            .arg("verify-receipt")
+            .arg(&file)
+            .output();
+        command.unwrap()
+    };
+    assert!(check(erased.to_string()).status.success());
+    let altered = check(erased.to_string().replace("\"calls\":2", "\"calls\":1"));
+    assert!(!altered.status.success());
+    assert!(
+        String::from_utf8_lossy(&altered.stderr).contains("altered"),
+        "{altered:?}"
+    );
     // Whoever asks again is told that there is nothing.
-    stack.post("/erasures", &body).await.recordings_error(404, "call_not_found");
+    stack
+        .post("/erasures", &body)
+        .await
+        .recordings_error(404, "call_not_found");
 }
 
 #[tokio::test]
@@ -271,15 +351,25 @@ async fn a_hold_stops_every_erasure_until_it_is_lifted() {
     let path = format!("/recordings/{}", planted.dispatch);
     let held = patch(&stack, &path, &json!({"hold": {"reason": "Complaint 17"}})).await;
     assert_eq!(held.status, 200, "{}", held.body);
-    assert_eq!((&held.body["hold"]["reason"], &held.body["hold"]["by"]), (&json!("Complaint 17"), &json!("demo")));
+    assert_eq!(
+        (&held.body["hold"]["reason"], &held.body["hold"]["by"]),
+        (&json!("Complaint 17"), &json!("demo"))
+    );
     assert_eq!(stack.get(&path).await.body["call"]["hold"]["reason"], "Complaint 17");
     for id in [planted.dispatch.as_str(), SID, CALL] {
         let refused = delete(&stack, &format!("/recordings/{id}")).await;
         let detail = refused.recordings_error(409, "recording_held");
         assert!(detail.contains("Complaint 17"), "{detail}");
     }
-    for target in [json!({"phone": format!("+{PHONE}")}), json!({"interaction_id": "i-planted"}), json!({"recording_sid": SID})] {
-        stack.post("/erasures", &target).await.recordings_error(409, "recording_held");
+    for target in [
+        json!({"phone": format!("+{PHONE}")}),
+        json!({"interaction_id": "i-planted"}),
+        json!({"recording_sid": SID}),
+    ] {
+        stack
+            .post("/erasures", &target)
+            .await
+            .recordings_error(409, "recording_held");
     }
     // Among several calls the held one stays.
     let other = json!({"interaction_id": "i-2", "phone": format!("+{PHONE}"), "start_time": (planted.began - SignedDuration::from_hours(9)).to_string()});
@@ -291,7 +381,10 @@ async fn a_hold_stops_every_erasure_until_it_is_lifted() {
     assert_eq!(step(&kept, "recordings")["reason"], "Complaint 17");
     assert_eq!(stack.get(&path).await.status, 200);
 
-    assert_eq!(patch(&stack, &path, &json!({"hold": null})).await.body["hold"], Value::Null);
+    assert_eq!(
+        patch(&stack, &path, &json!({"hold": null})).await.body["hold"],
+        Value::Null
+    );
     done(&stack, &delete(&stack, &path).await).await;
     assert_eq!(stack.get(&path).await.status, 404);
     let late = patch(&stack, &path, &json!({"hold": {"reason": "too late"}})).await;
@@ -304,32 +397,65 @@ async fn invalid_requests_say_what_is_accepted() {
     let tomorrow = (Timestamp::now() + SignedDuration::from_hours(24)).to_string();
     for (body, code, part) in [
         (json!({}), "missing_parameter", "exactly one"),
-        (json!({"phone": "+15103455686", "dispatch_id": "x"}), "missing_parameter", "exactly one"),
+        (
+            json!({"phone": "+15103455686", "dispatch_id": "x"}),
+            "missing_parameter",
+            "exactly one",
+        ),
         (json!({"phone": "call me"}), "invalid_parameter", "country code"),
         (json!({"phone": "12"}), "invalid_parameter", "country code"),
-        (json!({"phone": "+15103455686", "before": tomorrow}), "invalid_parameter", "not in the future"),
-        (json!({"phone": "+15103455686", "before": "yesterday"}), "invalid_parameter", "ISO 8601"),
-        (json!({"dispatch_id": "x", "before": "2025-01-01"}), "invalid_parameter", "phone only"),
+        (
+            json!({"phone": "+15103455686", "before": tomorrow}),
+            "invalid_parameter",
+            "not in the future",
+        ),
+        (
+            json!({"phone": "+15103455686", "before": "yesterday"}),
+            "invalid_parameter",
+            "ISO 8601",
+        ),
+        (
+            json!({"dispatch_id": "x", "before": "2025-01-01"}),
+            "invalid_parameter",
+            "phone only",
+        ),
         (json!({"recording_sid": "RE1"}), "invalid_recording_sid", "hexadecimal"),
         (json!({"dispatch_id": "a/b"}), "invalid_dispatch_id", "letters"),
         (json!({"interaction_id": ""}), "invalid_parameter", "1 to 256"),
-        (json!({"phone": "+15103455686", "reason": "x".repeat(501)}), "invalid_parameter", "500"),
+        (
+            json!({"phone": "+15103455686", "reason": "x".repeat(501)}),
+            "invalid_parameter",
+            "500",
+        ),
         (json!({"phone": "+15103455686", "cc": 1}), "invalid_body", ""),
     ] {
         let answer = stack.post("/erasures", &body).await;
         let detail = answer.recordings_error(400, code);
         assert!(detail.contains(part), "{body}: {detail}");
     }
-    for target in [json!({"phone": "+15103455686"}), json!({"dispatch_id": "unknown"}), json!({"recording_sid": SID}), json!({"interaction_id": "no"})] {
+    for target in [
+        json!({"phone": "+15103455686"}),
+        json!({"dispatch_id": "unknown"}),
+        json!({"recording_sid": SID}),
+        json!({"interaction_id": "no"}),
+    ] {
         for dry_run in [false, true] {
             let mut body = target.clone();
             body["dry_run"] = dry_run.into();
-            stack.post("/erasures", &body).await.recordings_error(404, "call_not_found");
+            stack
+                .post("/erasures", &body)
+                .await
+                .recordings_error(404, "call_not_found");
         }
     }
-    delete(&stack, "/recordings/unknown").await.recordings_error(404, "call_not_found");
+    delete(&stack, "/recordings/unknown")
+        .await
+        .recordings_error(404, "call_not_found");
     for id in ["unknown", "00000000000000000000000000000000", "retention-2025-01-01"] {
-        stack.get(&format!("/erasures/{id}")).await.recordings_error(404, "erasure_not_found");
+        stack
+            .get(&format!("/erasures/{id}"))
+            .await
+            .recordings_error(404, "erasure_not_found");
     }
     for (body, code) in [
         (json!({}), "missing_parameter"),
@@ -338,9 +464,13 @@ async fn invalid_requests_say_what_is_accepted() {
         (json!({"retain_until": "2020-01-01T00:00:00Z"}), "invalid_parameter"),
         (json!({"retain_until": "soon"}), "invalid_body"),
     ] {
-        patch(&stack, "/recordings/unknown", &body).await.recordings_error(400, code);
+        patch(&stack, "/recordings/unknown", &body)
+            .await
+            .recordings_error(400, code);
     }
-    patch(&stack, "/recordings/unknown", &json!({"hold": null})).await.recordings_error(404, "call_not_found");
+    patch(&stack, "/recordings/unknown", &json!({"hold": null}))
+        .await
+        .recordings_error(404, "call_not_found");
 }
 
 fn status(status: u16) -> Fault {
@@ -355,11 +485,17 @@ fn status(status: u16) -> Fault {
 async fn what_twilio_refuses_is_told_and_erased_later() {
     let stack = TestStack::with_environment([("ARCHIVE_TWILIO", "copy")]).await;
     let planted = plant(&stack).await;
-    stack.stack.twilio.fault(format!("Recordings/{SID}.json"), status(401), None);
+    stack
+        .stack
+        .twilio
+        .fault(format!("Recordings/{SID}.json"), status(401), None);
     let requested = delete(&stack, &format!("/recordings/{}", planted.dispatch)).await;
     let pending = left(&stack, &requested).await;
     let failed = step(&pending, "twilio_recordings");
-    assert_eq!((&failed["state"], &failed["code"]), (&json!("failed"), &json!("twilio_unauthorized")));
+    assert_eq!(
+        (&failed["state"], &failed["code"]),
+        (&json!("failed"), &json!("twilio_unauthorized"))
+    );
     assert_eq!(step(&pending, "recordings")["state"], "done");
     assert_eq!(step(&pending, "calls")["state"], "pending");
     // From now on it can't be held any more, and late events add nothing.
@@ -393,7 +529,11 @@ async fn two_erasures_of_one_call_at_once_end_with_two_receipts() {
     assert_eq!(erased.len(), 2);
     assert_eq!(stack.get(&path).await.status, 404);
     // The messages of an erasure that is done do nothing.
-    let again = Answer { body: one.clone(), status: StatusCode::ACCEPTED, headers: Default::default() };
+    let again = Answer {
+        body: one.clone(),
+        status: StatusCode::ACCEPTED,
+        headers: Default::default(),
+    };
     resend(&stack, &again).await;
     assert_eq!(done(&stack, &again).await, one);
 }
@@ -402,13 +542,23 @@ async fn two_erasures_of_one_call_at_once_end_with_two_receipts() {
 async fn versions(State(locked_until): State<String>, request: Request, next: Next) -> Response {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let is_recording = query.contains("outbound-") || request.uri().path().contains("outbound-");
-    if request.method() == Method::GET && query.split('&').any(|it| it == "versions" || it == "versions=") && is_recording {
+    if request.method() == Method::GET
+        && query.split('&').any(|it| it == "versions" || it == "versions=")
+        && is_recording
+    {
         let key = query.split('&').find_map(|pair| pair.strip_prefix("prefix="));
-        let key = percent_encoding::percent_decode_str(key.unwrap()).decode_utf8().unwrap().into_owned();
-        let version = |name: &str, id: &str| format!("<Version><Key>{name}</Key><VersionId>{id}</VersionId><IsLatest>false</IsLatest></Version>");
+        let key = percent_encoding::percent_decode_str(key.unwrap())
+            .decode_utf8()
+            .unwrap()
+            .into_owned();
+        let version = |name: &str, id: &str| {
+            format!("<Version><Key>{name}</Key><VersionId>{id}</VersionId><IsLatest>false</IsLatest></Version>")
+        };
         let body = format!(
             "<ListVersionsResult><IsTruncated>false</IsTruncated>{}{}{}<DeleteMarker><Key>{key}</Key><VersionId>v3</VersionId></DeleteMarker></ListVersionsResult>",
-            version(&key, "v1"), version(&key, "v2"), version(&format!("{key}.old"), "v9"),
+            version(&key, "v1"),
+            version(&key, "v2"),
+            version(&format!("{key}.old"), "v9"),
         );
         return ([("content-type", "application/xml")], body).into_response();
     }
@@ -419,9 +569,15 @@ async fn versions(State(locked_until): State<String>, request: Request, next: Ne
     }
     if request.method() == Method::HEAD && is_locked {
         let response = Response::builder().header("x-amz-object-lock-mode", "COMPLIANCE");
-        return response.header("x-amz-object-lock-retain-until-date", locked_until).body(Body::empty()).unwrap();
+        return response
+            .header("x-amz-object-lock-retain-until-date", locked_until)
+            .body(Body::empty())
+            .unwrap();
     }
-    assert!(!query.contains("versionId=v9"), "a version of another object is deleted");
+    assert!(
+        !query.contains("versionId=v9"),
+        "a version of another object is deleted"
+    );
     if request.method() == Method::DELETE && query.contains("versionId=v") {
         return StatusCode::NO_CONTENT.into_response();
     }
@@ -433,15 +589,26 @@ async fn all_versions_of_a_recording_are_deleted_and_one_that_is_locked_is_told_
     let until = Timestamp::now() + SignedDuration::from_hours(48);
     let until = until.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string();
     let state = until.clone();
-    let (_backing, stack) = behind(move |router: Router| router.layer(from_fn_with_state(state, versions)), &[]).await;
+    let (_backing, stack) = behind(
+        move |router: Router| router.layer(from_fn_with_state(state, versions)),
+        &[],
+    )
+    .await;
     let began = Timestamp::now() - SignedDuration::from_hours(1);
-    let key = format!("egress-recordings/{}/outbound-{PHONE}_{}.wav", began.strftime("%Y/%m/%d"), began.as_second());
+    let key = format!(
+        "egress-recordings/{}/outbound-{PHONE}_{}.wav",
+        began.strftime("%Y/%m/%d"),
+        began.as_second()
+    );
     _backing.put_object(&key, &sound(1).bytes());
     let id = format!("dispatch_{}_{PHONE}", began.as_second());
     assert_eq!(stack.get(&format!("/recordings/{id}")).await.status, 200);
     let pending = left(&stack, &delete(&stack, &format!("/recordings/{id}")).await).await;
     let locked = step(&pending, "recordings");
-    assert_eq!((&locked["state"], &locked["code"], &locked["until"]), (&json!("pending"), &json!("object_locked"), &json!(until)));
+    assert_eq!(
+        (&locked["state"], &locked["code"], &locked["until"]),
+        (&json!("pending"), &json!("object_locked"), &json!(until))
+    );
 }
 
 #[tokio::test]
@@ -452,7 +619,11 @@ async fn calls_past_their_time_are_erased_and_those_with_another_time_are_not() 
     let mut ids = Vec::new();
     for (number, began) in [(0, days(40)), (1, days(40)), (2, days(40)), (3, days(5)), (4, days(5))] {
         let phone = 15_550_001_000_u64 + number;
-        let key = format!("egress-recordings/{}/outbound-{phone}_{}.wav", began.strftime("%Y/%m/%d"), began.as_second());
+        let key = format!(
+            "egress-recordings/{}/outbound-{phone}_{}.wav",
+            began.strftime("%Y/%m/%d"),
+            began.as_second()
+        );
         put_object(&stack, &key, sound(number).bytes()).await;
         let id = format!("dispatch_{}_{phone}", began.as_second());
         wait_until(async || stack.get(&format!("/recordings/{id}")).await.status == 200).await;
@@ -460,7 +631,12 @@ async fn calls_past_their_time_are_erased_and_those_with_another_time_are_not() 
     }
     let missing = json!({"interaction_id": "i-old", "phone": "+15550001009", "customer_name": NAME, "start_time": days(40).to_string()});
     assert!(stack.post("/interactions", &missing).await.status.is_success());
-    assert_eq!(patch(&stack, &ids[1], &json!({"hold": {"reason": "a dispute"}})).await.status, 200);
+    assert_eq!(
+        patch(&stack, &ids[1], &json!({"hold": {"reason": "a dispute"}}))
+            .await
+            .status,
+        200
+    );
     let later = json!({"retain_until": (now + SignedDuration::from_hours(24)).to_string()});
     assert_eq!(patch(&stack, &ids[2], &later).await.status, 200);
     let soon = json!({"retain_until": (Timestamp::now() + SignedDuration::from_secs(2)).to_string()});
@@ -477,7 +653,11 @@ async fn calls_past_their_time_are_erased_and_those_with_another_time_are_not() 
     wait_until(async || stack.get(&format!("/erasures/retention-{today}")).await.body["calls_left"] == 1).await;
     webhooks::round(&stack).await;
     let report = stack.get("/reports/completeness").await.body["retention"].clone();
-    assert_eq!((&report["erased"], &report["held"], &report["not_erased"]), (&json!(3), &json!(1), &json!(0)), "{report}");
+    assert_eq!(
+        (&report["erased"], &report["held"], &report["not_erased"]),
+        (&json!(3), &json!(1), &json!(0)),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -488,14 +668,21 @@ async fn without_a_setting_nothing_is_ever_erased() {
     for _ in 0..2 {
         webhooks::round(&stack).await;
     }
-    assert_eq!(stack.get("/recordings?has_recording=false").await.body["recordings"][0]["interaction_id"], "i-old");
+    assert_eq!(
+        stack.get("/recordings?has_recording=false").await.body["recordings"][0]["interaction_id"],
+        "i-old"
+    );
 }
 
 #[tokio::test]
 async fn transcripts_end_before_their_calls_if_the_deployment_says_so() {
     let stack = TestStack::with_environment([("TRANSCRIPT_RETENTION_DAYS", "10")]).await;
     let began = Timestamp::now() - SignedDuration::from_hours(24 * 20);
-    let key = format!("egress-recordings/{}/outbound-{PHONE}_{}.wav", began.strftime("%Y/%m/%d"), began.as_second());
+    let key = format!(
+        "egress-recordings/{}/outbound-{PHONE}_{}.wav",
+        began.strftime("%Y/%m/%d"),
+        began.as_second()
+    );
     put_object(&stack, &key, sound(1).bytes()).await;
     let id = format!("dispatch_{}_{PHONE}", began.as_second());
     wait_until(async || stack.get(&format!("/recordings/{id}")).await.status == 200).await;
@@ -516,14 +703,19 @@ async fn transcripts_end_before_their_calls_if_the_deployment_says_so() {
         headers: Default::default(),
     };
     wait_until(async || stack.get(&format!("/erasures/retention-{today}")).await.body["status"] == "done").await;
-    let counted = stack.get(&format!("/reports/daily?from={0}&to={0}", began.strftime("%Y-%m-%d"))).await;
+    let counted = stack
+        .get(&format!("/reports/daily?from={0}&to={0}", began.strftime("%Y-%m-%d")))
+        .await;
     if counted.body["days"][0]["transcripts"] == 1 && stack.get(&path).await.body["status"] == "completed" {
         // The sweep of the first round came before the count: the one of the next day follows.
         let client = stack.aws().dynamodb();
         let delete = client.delete_item().table_name(account::LIFECYCLE_TABLE);
         let item = format!("erasure#retention-{today}");
         delete.key("id", AttributeValue::S(item)).send().await.unwrap();
-        let retention = shared::erasure::Retention { days: None, transcript_days: Some(10) };
+        let retention = shared::erasure::Retention {
+            days: None,
+            transcript_days: Some(10),
+        };
         let queue = shared::erasure::ErasureQueue::from_env(&stack.stack.environment, &stack.aws()).unwrap();
         assert!(queue.request(&retention.erasure(Timestamp::now())).await.unwrap());
         resend(&stack, &resent).await;
@@ -537,7 +729,11 @@ async fn plant_quietly(stack: &TestStack, number: u64) -> (String, String) {
     let began = Timestamp::now() - SignedDuration::from_mins(90);
     let phone = 15_550_007_000 + number;
     let dispatch = format!("dispatch_{}_{phone}", began.as_second());
-    let key = format!("egress-recordings/{}/outbound-{phone}_{}.wav", began.strftime("%Y/%m/%d"), began.as_second());
+    let key = format!(
+        "egress-recordings/{}/outbound-{phone}_{}.wav",
+        began.strftime("%Y/%m/%d"),
+        began.as_second()
+    );
     stack.put_object(&key, &sound(1).bytes());
     let calls = stack.calls();
     let bucket = shared::clients::bucket::RecordingsBucket::from_env(&stack.stack.environment, &stack.aws());
@@ -551,14 +747,27 @@ async fn plant_quietly(stack: &TestStack, number: u64) -> (String, String) {
     };
     calls.record_interaction(&reported).await.unwrap();
     let etag = bucket.head(&key).await.unwrap().unwrap().etag;
-    let recording = shared::clients::bucket::RecordingRef { key: key.clone(), etag, size: None, recording_sid: None };
+    let recording = shared::clients::bucket::RecordingRef {
+        key: key.clone(),
+        etag,
+        size: None,
+        recording_sid: None,
+    };
     let transcripts = shared::transcripts::Transcripts::from_env(&stack.stack.environment, &stack.aws()).unwrap();
     let audio = shared::transcripts::AudioId::Object(recording.clone());
     let variant = shared::transcripts::Variant::parse("default").unwrap();
     let id = shared::transcripts::TranscriptId::new(&audio, &variant);
-    let policy = shared::transcripts::ClaimPolicy { queued: true, completed: false };
-    let claimed = transcripts.claim(&id, policy, Timestamp::now() + SignedDuration::from_secs(60)).await.unwrap();
-    let shared::transcripts::ClaimResult::Granted(lease) = claimed else { panic!("{claimed:?}") };
+    let policy = shared::transcripts::ClaimPolicy {
+        queued: true,
+        completed: false,
+    };
+    let claimed = transcripts
+        .claim(&id, policy, Timestamp::now() + SignedDuration::from_secs(60))
+        .await
+        .unwrap();
+    let shared::transcripts::ClaimResult::Granted(lease) = claimed else {
+        panic!("{claimed:?}")
+    };
     let transcript = shared::transcripts::Transcript {
         completed_at: Timestamp::now(),
         ..Default::default()
@@ -590,7 +799,9 @@ async fn wherever_the_worker_is_killed_the_call_is_erased_whole() {
     let stack = TestStack::with(|settings| settings.aws_only = true).await;
     let queue = shared::erasure::ErasureQueue::from_env(&stack.stack.environment, &stack.aws()).unwrap();
     for waits in (1..).step_by(2) {
-        let worker = erase_recording::State::from_env(&stack.stack.environment).await.unwrap();
+        let worker = erase_recording::State::from_env(&stack.stack.environment)
+            .await
+            .unwrap();
         let (dispatch, key) = plant_quietly(&stack, waits as u64).await;
         let target = shared::erasure::Target::Call(shared::ids::DispatchId::parse(&dispatch).unwrap());
         let id = store(&stack, target).await;
@@ -601,9 +812,15 @@ async fn wherever_the_worker_is_killed_the_call_is_erased_whole() {
         let parsed = shared::erasure::ErasureId::parse(&id).unwrap();
         let erasure = queue.get(&parsed).await.unwrap().unwrap();
         assert!(erasure.is_done(), "not done after a kill at wait {waits}: {erasure:?}");
-        let left = everything(&stack).await.into_iter().filter(|text| text.contains(&dispatch) || text.contains(&key));
+        let left = everything(&stack)
+            .await
+            .into_iter()
+            .filter(|text| text.contains(&dispatch) || text.contains(&key));
         assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "a kill at wait {waits}");
-        let transcripts = everything(&stack).await.into_iter().filter(|text| text.starts_with("transcripts:"));
+        let transcripts = everything(&stack)
+            .await
+            .into_iter()
+            .filter(|text| text.starts_with("transcripts:"));
         assert_eq!(transcripts.count(), 0, "a kill at wait {waits}");
         if finished {
             assert!(waits > 20, "the worker finished after {waits} waits");
@@ -614,7 +831,12 @@ async fn wherever_the_worker_is_killed_the_call_is_erased_whole() {
 
 /// Counts the items that requests to DynamoDB write.
 async fn count_writes(State(writes): State<Arc<AtomicUsize>>, request: Request, next: Next) -> Response {
-    let target = request.headers().get("x-amz-target").and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|it| it.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let json: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -650,14 +872,30 @@ async fn an_erasure_by_phone_needs_at_most_twelve_writes_a_call() {
         calls.record_interaction(&reported).await.unwrap();
     }
     let writes = Arc::<AtomicUsize>::default();
-    let proxy = serve(stack.stack.aws.router().layer(from_fn_with_state(writes.clone(), count_writes))).await;
-    let environment = stack.stack.environment.iter().chain([("AWS_ENDPOINT_URL", proxy.as_str())]).collect();
+    let proxy = serve(
+        stack
+            .stack
+            .aws
+            .router()
+            .layer(from_fn_with_state(writes.clone(), count_writes)),
+    )
+    .await;
+    let environment = stack
+        .stack
+        .environment
+        .iter()
+        .chain([("AWS_ENDPOINT_URL", proxy.as_str())])
+        .collect();
     let worker = erase_recording::State::from_env(&environment).await.unwrap();
     let id = store(&stack, shared::erasure::Target::Phone("15550008000".into())).await;
     deliver(&worker, &id).await;
     let writes = writes.load(Ordering::Relaxed);
     let queue = shared::erasure::ErasureQueue::from_env(&stack.stack.environment, &stack.aws()).unwrap();
-    let erasure = queue.get(&shared::erasure::ErasureId::parse(&id).unwrap()).await.unwrap().unwrap();
+    let erasure = queue
+        .get(&shared::erasure::ErasureId::parse(&id).unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((erasure.is_done(), erasure.calls), (true, number));
     assert!(writes <= 12 * number as usize, "{writes} writes");
 }

@@ -334,14 +334,11 @@ async fn a_new_process_continues_with_the_parts_of_a_killed_one() {
         .update_expression("SET lease_until = :past")
         .expression_attribute_values(":past", AttributeValue::N("1".into()));
     ended.send().await.unwrap();
-    let finished = answer(second.post("/api/twilio/transcript/", &body)).await;
-    assert_eq!(
-        (finished.status.as_u16(), &finished.body["cached"]),
-        (200, &json!(false)),
-        "{}",
-        finished.body
-    );
-    let turns = finished.body["turns"].as_array().unwrap();
+    // The request continues, or the worker of the second process, which has the message of the first one.
+    let continued = answer(second.post("/api/twilio/transcript/", &body)).await;
+    assert!(continued.status.is_success(), "{}", continued.body);
+    let finished = second.state_when(&url, |body| body["status"] == "completed").await;
+    let turns = finished["turns"].as_array().unwrap();
     for (script, speaker) in both.iter().zip(["agent", "customer"]) {
         let spoken = turns.iter().filter(|turn| turn["speaker"] == speaker);
         let spoken: Vec<_> = spoken.map(|turn| turn["text"].as_str().unwrap()).collect();

@@ -204,6 +204,8 @@ async fn jobs_that_are_queued_waiting_or_failed_are_found_as_long_as_they_have_n
     let body = json!({"recording_sid": SID, "wait": true});
     post(&stack, body).await;
     assert_eq!(quiet().await, 1);
+    // Two requests of the POST, and that of the stack's own worker, which then waits.
+    stack.stack.twilio.wait_for_requests(3).await;
     stack.stack.twilio.add(spoken());
     let worker = Worker::with_usual_parts(&stack).await;
     worker.deliver(&json!({"recording_sid": SID})).await;

@@ -129,7 +129,11 @@ async fn a_page_is_one_query_however_many_days_it_covers() {
     let page = stack.get(&format!("{LIST}&limit=20&cursor={cursor}")).await.body;
     assert_eq!((ids(&page).len(), queries() - before), (20, 2));
     let gets = |operation| stack.stack.aws.calls_of(Service::DynamoDb, operation);
-    assert_eq!(gets("TransactWriteItems"), 40, "each new call was one write, with the condition that it was not erased");
+    assert_eq!(
+        gets("TransactWriteItems"),
+        40,
+        "each new call was one write, with the condition that it was not erased"
+    );
     add_calls(&stack, (0..40).map(|day| 24 * day)).await;
     assert_eq!(gets("TransactWriteItems"), 40, "each change of one was one write");
 }

@@ -38,7 +38,11 @@ const OTHERS: [(&str, &str, &str); 15] = [
         "dynamodb:PutItem",
         "reports that name an erased call, and calls whose transcripts only are erased: erasure.rs",
     ),
-    ("EraseRecordings", "s3:GetObjectVersion", "why Object Lock keeps a version: erasure.rs"),
+    (
+        "EraseRecordings",
+        "s3:GetObjectVersion",
+        "why Object Lock keeps a version: erasure.rs",
+    ),
     (
         "EraseRecordings",
         "s3:GetObjectRetention",
@@ -329,7 +333,9 @@ async fn copy_recordings(stack: &TestStack, now: Timestamp) {
         assert!(transcript.status.is_success(), "{}", transcript.body);
         let other = json!({"recording_sid": sid, "language": "en"});
         assert_eq!(stack.post("/api/twilio/transcript/", &other).await.status, 200);
-        let shared = stack.post(&format!("/recordings/{sid}/shares"), &json!({"expires_in": 600})).await;
+        let shared = stack
+            .post(&format!("/recordings/{sid}/shares"), &json!({"expires_in": 600}))
+            .await;
         let token = shared.body["token"].as_str().unwrap().to_owned();
         let page = stack.request(Method::GET, &format!("/s/{token}")).send().await.unwrap();
         assert_eq!(page.status(), 200);
@@ -352,8 +358,18 @@ async fn copy_recordings(stack: &TestStack, now: Timestamp) {
         start_time: Some(now),
         ..Default::default()
     };
-    stack.calls().record_twilio_recording(&call_of_old, &recording, Some(""), None).await.unwrap();
-    assert_eq!(stack.post(&format!("/recordings/{old}/archive"), &json!({})).await.status, 202);
+    stack
+        .calls()
+        .record_twilio_recording(&call_of_old, &recording, Some(""), None)
+        .await
+        .unwrap();
+    assert_eq!(
+        stack
+            .post(&format!("/recordings/{old}/archive"), &json!({}))
+            .await
+            .status,
+        202
+    );
     // Recordings of which nobody has told the index.
     for number in [88, 89] {
         let sid = format!("RE{number:032x}");
@@ -365,13 +381,23 @@ async fn copy_recordings(stack: &TestStack, now: Timestamp) {
             ..Recording::default()
         });
         if number == 88 {
-            let transcribed = stack.post("/api/twilio/transcript/", &json!({"recording_sid": sid})).await;
+            let transcribed = stack
+                .post("/api/twilio/transcript/", &json!({"recording_sid": sid}))
+                .await;
             assert_eq!(transcribed.status, 200, "{}", transcribed.body);
             continue;
         }
         let queue = stack.stack.environment.required("ARCHIVE_QUEUE_URL").unwrap();
         let message = json!({"recording_sid": sid}).to_string();
-        stack.aws().sqs().send_message().queue_url(queue).message_body(message).send().await.unwrap();
+        stack
+            .aws()
+            .sqs()
+            .send_message()
+            .queue_url(queue)
+            .message_body(message)
+            .send()
+            .await
+            .unwrap();
         while stack.get(&format!("/recordings/{sid}")).await.status != 200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -387,7 +413,14 @@ async fn erase_calls(stack: &TestStack, now: Timestamp) {
     };
     // One that is found by its name, held and released, and erased with everything that it has.
     let phone = 15_550_009_000;
-    put(stack, phone, now, &Wav::new(16_000, [Script::spoken(3.0, 7)]).bytes(), false).await;
+    put(
+        stack,
+        phone,
+        now,
+        &Wav::new(16_000, [Script::spoken(3.0, 7)]).bytes(),
+        false,
+    )
+    .await;
     let path = format!("/recordings/{}", dispatch(phone, now));
     let keep = async |body: Value| {
         let request = stack.request(Method::PATCH, &path).header("X-API-Key", demo::API_KEY);
@@ -398,23 +431,43 @@ async fn erase_calls(stack: &TestStack, now: Timestamp) {
     keep(json!({"hold": null})).await;
     let transcribed = stack.post(&format!("{path}/transcript"), &json!({})).await;
     assert!(transcribed.status.is_success());
-    assert!(stack.post(&format!("{path}/shares"), &json!({"expires_in": 600})).await.status.is_success());
+    assert!(
+        stack
+            .post(&format!("{path}/shares"), &json!({"expires_in": 600}))
+            .await
+            .status
+            .is_success()
+    );
     let interaction = json!({"interaction_id": "i-9", "phone": format!("+{phone}"), "start_time": now.to_string()});
     assert!(stack.post("/interactions", &interaction).await.status.is_success());
     let erased = stack.post("/erasures", &json!({"phone": format!("+{phone}")})).await;
     finished(erased.body["status_url"].as_str().unwrap().to_owned()).await;
     // By an interaction and by Twilio's SID, of a call that is held by it.
     let sid = format!("RE{:032x}", now.as_second());
-    let hold = stack.request(Method::PATCH, &format!("/recordings/{sid}")).header("X-API-Key", demo::API_KEY);
+    let hold = stack
+        .request(Method::PATCH, &format!("/recordings/{sid}"))
+        .header("X-API-Key", demo::API_KEY);
     assert_eq!(answer(hold.json(&json!({"hold": null}))).await.status, 200);
     for target in [json!({"interaction_id": "i-5"}), json!({"recording_sid": sid})] {
         let erased = stack.post("/erasures", &target).await;
         finished(erased.body["status_url"].as_str().unwrap().to_owned()).await;
     }
     // An event of a call that is new.
-    let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "detail": {"interaction_id": "i-new", "status": "NEW"}});
-    let queue = stack.stack.environment.required("INTERACTION_EVENTS_QUEUE_URL").unwrap();
-    stack.aws().sqs().send_message().queue_url(queue).message_body(event.to_string()).send().await.unwrap();
+    let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "time": now.to_string(), "detail": {"interaction_id": "i-new", "status": "NEW"}});
+    let queue = stack
+        .stack
+        .environment
+        .required("INTERACTION_EVENTS_QUEUE_URL")
+        .unwrap();
+    stack
+        .aws()
+        .sqs()
+        .send_message()
+        .queue_url(queue)
+        .message_body(event.to_string())
+        .send()
+        .await
+        .unwrap();
     let listed = "/recordings?has_recording=false&interaction_id=i-new";
     while stack.get(listed).await.body["recordings"] == json!([]) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -422,9 +475,18 @@ async fn erase_calls(stack: &TestStack, now: Timestamp) {
     // Twilio does not delete, so that the erasure is sent to its queue again.
     let (sid, call_sid) = (format!("RE{:032x}", 79), format!("CA{:032x}", 79));
     webhooks::recording_completes(stack, &call_sid, &sid, now).await;
-    let refused = local::standins::twilio::Fault::Status { status: 401, retry_after: None, body: None };
-    stack.stack.twilio.fault(format!("Recordings/{sid}.json"), refused, None);
-    let request = stack.request(Method::DELETE, &format!("/recordings/{sid}")).header("X-API-Key", demo::API_KEY);
+    let refused = local::standins::twilio::Fault::Status {
+        status: 401,
+        retry_after: None,
+        body: None,
+    };
+    stack
+        .stack
+        .twilio
+        .fault(format!("Recordings/{sid}.json"), refused, None);
+    let request = stack
+        .request(Method::DELETE, &format!("/recordings/{sid}"))
+        .header("X-API-Key", demo::API_KEY);
     let refused = answer(request).await;
     while stack.get(refused.body["status_url"].as_str().unwrap()).await.body["calls_left"] != 1 {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -166,7 +166,7 @@ async fn every_link_that_does_not_work_has_the_same_page() {
             key: KEY.into(),
             etag: None,
             size: None,
-                recording_sid: None,
+            recording_sid: None,
         },
         created_at: ended - Duration::from_secs(60),
         created_by: None,

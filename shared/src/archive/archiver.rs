@@ -173,7 +173,9 @@ impl Archiver {
                 self.upload(sid, &key, extension, &recording, &source, deadline).await?
             }
         };
-        self.calls.record_copy(&call_sid, &row, &CopyResult::Copied(copy)).await?;
+        self.calls
+            .record_copy(&call_sid, &row, &CopyResult::Copied(copy))
+            .await?;
         self.after_copy(sid, &row.status).await
     }
 
@@ -189,7 +191,12 @@ impl Archiver {
     ) -> Result<TwilioCopy, CopyError> {
         let content_type = media_type(key).unwrap_or("application/octet-stream");
         let metadata = metadata(sid, recording);
-        let interrupted = self.lifecycle.copy_state(sid).await?.upload.filter(|upload| upload.key == key);
+        let interrupted = self
+            .lifecycle
+            .copy_state(sid)
+            .await?
+            .upload
+            .filter(|upload| upload.key == key);
         let known = match &interrupted {
             Some(upload) => self.bucket.uploaded_parts(upload).await?,
             None => None,
@@ -215,7 +222,10 @@ impl Archiver {
             Completed::Gone => {}
         }
         let Some(object) = self.bucket.copied_object(key).await? else {
-            return Err(CopyError::transient("copy_interrupted", "The upload of the copy was interrupted"));
+            return Err(CopyError::transient(
+                "copy_interrupted",
+                "The upload of the copy was interrupted",
+            ));
         };
         let expected = (i64::try_from(size).unwrap_or(i64::MAX), checksum_text(crc));
         adopted(sid, key, object, Some(expected)).map(|copy| TwilioCopy {
@@ -289,7 +299,9 @@ impl Archiver {
             ..known.recording.clone()
         };
         let calls = &self.calls;
-        Ok(calls.record_twilio_recording(&known.call_sid, &deleted, None, None).await?)
+        Ok(calls
+            .record_twilio_recording(&known.call_sid, &deleted, None, None)
+            .await?)
     }
 }
 
@@ -313,7 +325,11 @@ fn metadata(sid: &RecordingSid, recording: &Recording) -> BTreeMap<String, Strin
         (DURATION, recording.duration.map(|seconds| seconds.to_string())),
         (CREATED, recording.date_created.map(|created| created.to_string())),
     ];
-    metadata.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    metadata.extend(
+        known
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+    );
     metadata
 }
 
@@ -341,7 +357,9 @@ fn adopted(
         etag: object.etag,
         size: object.size,
         content_type: object.content_type.unwrap_or_default(),
-        channels: number(CHANNELS).and_then(|channels| channels.try_into().ok()).unwrap_or(1),
+        channels: number(CHANNELS)
+            .and_then(|channels| channels.try_into().ok())
+            .unwrap_or(1),
         duration: number(DURATION).unwrap_or_default(),
         created: object.metadata.get(CREATED).and_then(|text| text.parse().ok()),
         in_glacier: false,

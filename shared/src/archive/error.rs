@@ -61,7 +61,9 @@ impl CopyError {
     pub fn failure(&self) -> CopyFailure {
         let (code, reason) = match self {
             Self::Recording(failure) => (failure.code.as_str(), failure.message.clone()),
-            Self::Twilio(TwilioError::NotFound) => ("recording_not_found", "Twilio does not have the recording".to_owned()),
+            Self::Twilio(TwilioError::NotFound) => {
+                ("recording_not_found", "Twilio does not have the recording".to_owned())
+            }
             Self::Twilio(error) => (error.code(), error.user_message().to_owned()),
             Self::Bucket(BucketError::AccessDenied) => (
                 "s3_access_denied",
@@ -70,7 +72,10 @@ impl CopyError {
             Self::Bucket(_) => ("s3_unavailable", "S3 did not take the copy".to_owned()),
             Self::Calls(_) | Self::Lifecycle(_) => ("database_unavailable", "The database did not answer".to_owned()),
             Self::Queue(_) => ("queue_unavailable", "The queue did not answer".to_owned()),
-            Self::Disk(_) => ("disk_full", "The function's disk could not hold the recording".to_owned()),
+            Self::Disk(_) => (
+                "disk_full",
+                "The function's disk could not hold the recording".to_owned(),
+            ),
         };
         CopyFailure {
             code: code.to_owned(),

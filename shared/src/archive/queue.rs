@@ -90,7 +90,9 @@ impl CopyQueue {
                 delete: true,
             };
             self.queue.send(&message, Duration::ZERO).await?;
-            self.lifecycle.make_due(&due.sid, DueList::Move, now + DELETION_RETRY).await?;
+            self.lifecycle
+                .make_due(&due.sid, DueList::Move, now + DELETION_RETRY)
+                .await?;
             reasons.extend(due.reason);
         }
         Ok(reasons)

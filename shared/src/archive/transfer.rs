@@ -84,9 +84,9 @@ pub(super) async fn transfer(
     'connections: loop {
         let media = source.open(size, deadline).await?;
         // Bytes that are sent again are skipped.
-        let mut skipped = size.checked_sub(media.begins_at).ok_or_else(|| {
-            TwilioError::Unexpected("the response begins after the requested position".to_owned())
-        })?;
+        let mut skipped = size
+            .checked_sub(media.begins_at)
+            .ok_or_else(|| TwilioError::Unexpected("the response begins after the requested position".to_owned()))?;
         let mut chunks = pin!(media.into_stream());
         loop {
             // Parts are sent while the next one is received.

@@ -63,7 +63,12 @@ pub(super) async fn verify(
         Err(SplitError::Io(error)) => return Err(error.into()),
         Err(SplitError::Cancelled) => return Err(TwilioError::Timeout.into()),
         // What was received may be an error page or half of a file, so it is requested again.
-        Err(error) => return Err(CopyError::transient("copy_not_audio", format!("{error}, so it was not stored"))),
+        Err(error) => {
+            return Err(CopyError::transient(
+                "copy_not_audio",
+                format!("{error}, so it was not stored"),
+            ));
+        }
     };
     let received = analysis.coverage.decoded_seconds;
     let differs = |stated: f64| (received - stated).abs() > SLACK.max(stated * TOLERANCE);

@@ -79,7 +79,10 @@ impl Calls {
         result: &CopyResult,
     ) -> Result<(), CallsError> {
         let id = item_id::twilio(call_sid);
-        if self.has_erased(&[id.as_str(), &item_id::recording(&recording.sid)]).await? {
+        if self
+            .has_erased(&[id.as_str(), &item_id::recording(&recording.sid)])
+            .await?
+        {
             return Ok(());
         }
         self.lifecycle.put_call_of(&recording.sid, call_sid).await?;

@@ -91,7 +91,9 @@ impl CallContents {
                     contents.objects.push((item.name().to_owned(), versions));
                 }
                 ItemKind::Twilio => {
-                    contents.recordings.extend(own.twilio.iter().flat_map(|call| call.with_copies()));
+                    contents
+                        .recordings
+                        .extend(own.twilio.iter().flat_map(|call| call.with_copies()));
                     contents.ids.extend(DispatchId::parse(item.name()));
                     // A recording that was transcribed before Twilio reported it.
                     let reported: Vec<String> = contents.recordings.iter().map(|it| it.sid.clone()).collect();
@@ -104,7 +106,10 @@ impl CallContents {
                 ItemKind::Interaction | ItemKind::Egress => {}
             }
         }
-        let sids = contents.recordings.iter().filter_map(|recording| DispatchId::parse(&recording.sid));
+        let sids = contents
+            .recordings
+            .iter()
+            .filter_map(|recording| DispatchId::parse(&recording.sid));
         contents.ids.extend(sids);
         contents.ids.extend(DispatchId::parse(&contents.call.dispatch_id));
         contents.ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
@@ -113,13 +118,16 @@ impl CallContents {
         Some(contents)
     }
 
-    /// The number of the call's items in the table.
-    pub fn item_count(&self) -> u64 {
-        self.items.len() as u64
+    /// The ids of the call's items in the table.
+    pub fn item_ids(&self) -> impl Iterator<Item = &str> {
+        self.items.keys().map(String::as_str)
     }
 
     fn tombstone_names(&self) -> Vec<String> {
-        let recordings = self.recordings.iter().map(|recording| item_id::recording(&recording.sid));
+        let recordings = self
+            .recordings
+            .iter()
+            .map(|recording| item_id::recording(&recording.sid));
         self.items.keys().cloned().chain(recordings).collect()
     }
 
@@ -213,7 +221,10 @@ impl Calls {
                     own.retain_until = until;
                 }
             }
-            let own: Vec<_> = items.iter().map(|(id, item)| (id.clone(), item.state.own.clone())).collect();
+            let own: Vec<_> = items
+                .iter()
+                .map(|(id, item)| (id.clone(), item.state.own.clone()))
+                .collect();
             if let Some(root) = items.get_mut(&contents.call.item) {
                 for (id, own) in own {
                     if let Some(copy) = root.state.members.get_mut(&id) {
@@ -226,7 +237,10 @@ impl Calls {
             let checks = self.not_erased(&[contents.call.item.as_str()]).await?;
             if let Some(Some(until)) = change.retain_until {
                 // Before the call has the time: a call with a time must be found when it has passed.
-                self.lifecycle.retain(&contents.call.item, until).await.map_err(CallsError::from)?;
+                self.lifecycle
+                    .retain(&contents.call.item, until)
+                    .await
+                    .map_err(CallsError::from)?;
             }
             match self.write_checked(&changed, checks).await? {
                 Commit::Done => return Ok(CallContents::of(&contents.call.item, items).map(|it| it.call)),

@@ -235,7 +235,10 @@ impl Calls {
         let phone = phone.map(digits);
         let mut recording = recording.clone();
         // Before the recording is indexed, so that every indexed recording is found by its SID.
-        if !self.has_erased(&[id.as_str(), &item_id::recording(&recording.sid)]).await? {
+        if !self
+            .has_erased(&[id.as_str(), &item_id::recording(&recording.sid)])
+            .await?
+        {
             self.lifecycle.put_call_of(&recording.sid, call_sid).await?;
         }
         recording.start_time = recording.start_time.filter(|time| is_listable(*time));

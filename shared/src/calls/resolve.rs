@@ -173,7 +173,11 @@ impl Resolver {
             return Ok(None);
         };
         // It is being erased, or was written again after that.
-        if self.calls.has_erased(&[id.as_str(), &item_id::object(&found.key)]).await? {
+        if self
+            .calls
+            .has_erased(&[id.as_str(), &item_id::object(&found.key)])
+            .await?
+        {
             return Ok(None);
         }
         // The recording belongs to another call, which is known only by its interaction.
@@ -227,12 +231,11 @@ impl Resolver {
 }
 
 /// The copy of this recording of a call. `is_copying` was read before the recording.
-fn copied(
-    call: &Call,
-    recording: &TwilioRecording,
-    is_copying: bool,
-) -> Result<Option<CallRecording>, ResolveError> {
-    match (CallRecording::of_copy(call, recording), RecordingSid::parse(&recording.sid)) {
+fn copied(call: &Call, recording: &TwilioRecording, is_copying: bool) -> Result<Option<CallRecording>, ResolveError> {
+    match (
+        CallRecording::of_copy(call, recording),
+        RecordingSid::parse(&recording.sid),
+    ) {
         (None, Some(sid)) if recording.is_completed() => Err(ResolveError::NotCopied(NotCopied {
             sid,
             is_copying,

@@ -99,12 +99,18 @@ impl Calls {
     /// Conditions of a transaction: none of these items was erased.
     pub(super) async fn not_erased(&self, ids: &[&str]) -> Result<Vec<TransactWriteItem>, CallsError> {
         let tombstones = self.tombstones.of(ids).await?;
-        let checks = tombstones.iter().map(|tombstone| self.lifecycle.check_not_erased(tombstone));
+        let checks = tombstones
+            .iter()
+            .map(|tombstone| self.lifecycle.check_not_erased(tombstone));
         Ok(checks.collect::<Result<_, _>>()?)
     }
 
     async fn write(&self, changed: &[&CallItem]) -> Result<Commit, CallsError> {
-        let new: Vec<&str> = changed.iter().filter(|item| item.rev == 0).map(|item| item.id.as_str()).collect();
+        let new: Vec<&str> = changed
+            .iter()
+            .filter(|item| item.rev == 0)
+            .map(|item| item.id.as_str())
+            .collect();
         // In the same transaction, because the item may be erased between the check and the write.
         let checks = match new.is_empty() {
             true => Vec::new(),

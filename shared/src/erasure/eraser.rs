@@ -216,7 +216,9 @@ impl Eraser {
 
     /// Ends the upload of a copy that an interrupted worker began.
     async fn abort_upload(&self, bucket: &RecordingsBucket, sid: &str) -> Result<(), ErasureError> {
-        let Some(sid) = RecordingSid::parse(sid) else { return Ok(()) };
+        let Some(sid) = RecordingSid::parse(sid) else {
+            return Ok(());
+        };
         match self.lifecycle.copy_state(&sid).await?.upload {
             Some(upload) => Ok(bucket.abort_upload(&upload).await?),
             None => Ok(()),
@@ -226,7 +228,9 @@ impl Eraser {
     async fn erase_at_twilio(&self, contents: &CallContents, erased: &mut Erased, deadline: Instant) -> Vec<Problem> {
         let mut problems = Vec::new();
         for recording in &contents.recordings {
-            let Some(sid) = RecordingSid::parse(&recording.sid) else { continue };
+            let Some(sid) = RecordingSid::parse(&recording.sid) else {
+                continue;
+            };
             match self.twilio.delete_recording(&sid, deadline).await {
                 Ok(was_there) => erased.add(Kind::TwilioRecordings, u64::from(was_there)),
                 Err(error) => problems.push(problem_from(
@@ -241,10 +245,18 @@ impl Eraser {
 
     async fn erase_transcripts(&self, contents: &CallContents, erased: &mut Erased) -> Vec<Problem> {
         let variants = self.vocabulary.default_variants();
-        let of_dispatch = |variant| contents.ids.iter().map(move |id| TranscriptId::of_dispatch(id, variant));
+        let of_dispatch = |variant| {
+            contents
+                .ids
+                .iter()
+                .map(move |id| TranscriptId::of_dispatch(id, variant))
+        };
         let older: Vec<TranscriptId> = variants.iter().flat_map(of_dispatch).collect();
         let objects = contents.objects.iter().flat_map(|(_, versions)| versions);
-        let copies = contents.recordings.iter().filter_map(|recording| RecordingSid::parse(&recording.sid));
+        let copies = contents
+            .recordings
+            .iter()
+            .filter_map(|recording| RecordingSid::parse(&recording.sid));
         let audios: Vec<AudioId> = objects
             .map(|version: &RecordingRef| AudioId::Object(version.clone()))
             .chain(copies.map(AudioId::Twilio))
@@ -256,10 +268,16 @@ impl Eraser {
                 Ok(done) => {
                     erased.add(Kind::Transcripts, done.transcripts);
                     if let Some(until) = done.busy_until {
-                        let reason = "The recording is being transcribed. What that stores is erased when it has ended.";
+                        let reason =
+                            "The recording is being transcribed. What that stores is erased when it has ended.";
                         problems.push(Problem {
                             until: Some(until),
-                            ..problem_of(&contents.call.item, Kind::Transcripts, "transcription_in_progress", reason)
+                            ..problem_of(
+                                &contents.call.item,
+                                Kind::Transcripts,
+                                "transcription_in_progress",
+                                reason,
+                            )
                         });
                     }
                 }
@@ -288,8 +306,11 @@ pub(super) fn retain_item(item: &str) -> String {
 
 fn names(contents: &CallContents) -> Vec<String> {
     let ids = contents.ids.iter().map(|id| id.as_str().to_owned());
-    let keys = contents.objects.iter().map(|(key, _)| key.clone());
-    ids.chain(keys).chain(contents.call.interaction_id.clone()).collect()
+    // An interaction, a key or a SID is the id of its item without the kind.
+    let items = contents
+        .item_ids()
+        .filter_map(|id| Some(id.split_once('#')?.1.to_owned()));
+    ids.chain(items).chain(contents.call.interaction_id.clone()).collect()
 }
 
 fn result(erased: Erased, problems: Vec<Problem>) -> Outcome {

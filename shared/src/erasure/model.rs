@@ -32,7 +32,9 @@ impl ErasureId {
     /// Parses an id; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let day = text.strip_prefix("retention-").and_then(|day| day.parse::<jiff::civil::Date>().ok());
+        let day = text
+            .strip_prefix("retention-")
+            .and_then(|day| day.parse::<jiff::civil::Date>().ok());
         (hex || day.is_some()).then(|| Self(text.to_owned()))
     }
 
@@ -243,7 +245,8 @@ impl Erasure {
 
     /// The number of calls that are held, or of which something is left.
     pub fn calls_left(&self) -> u64 {
-        let items: std::collections::BTreeSet<&str> = self.problems.iter().map(|problem| problem.item.as_str()).collect();
+        let items: std::collections::BTreeSet<&str> =
+            self.problems.iter().map(|problem| problem.item.as_str()).collect();
         items.len() as u64
     }
 

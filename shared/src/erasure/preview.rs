@@ -42,7 +42,9 @@ impl Preview {
         };
         let (mut preview, mut roots) = (Self::default(), BTreeSet::new());
         for item in items {
-            let Some(contents) = calls.contents(&item).await? else { continue };
+            let Some(contents) = calls.contents(&item).await? else {
+                continue;
+            };
             if !roots.insert(contents.call.item.clone()) {
                 continue;
             }

@@ -62,8 +62,14 @@ impl ErasureQueue {
 
     /// Sends the erasures that are due to the queue again, at most `limit`.
     pub async fn send_due(&self, limit: i32) -> Result<(), ErasureError> {
-        let due = self.lifecycle.due_ids(DueList::Erasure, Timestamp::now(), limit).await?;
-        for id in due.iter().filter_map(|id| ErasureId::parse(id.strip_prefix("erasure#")?)) {
+        let due = self
+            .lifecycle
+            .due_ids(DueList::Erasure, Timestamp::now(), limit)
+            .await?;
+        for id in due
+            .iter()
+            .filter_map(|id| ErasureId::parse(id.strip_prefix("erasure#")?))
+        {
             self.send(&id, Duration::ZERO).await?;
         }
         Ok(())

@@ -7,11 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{error::ErasureError, model::{Erasure, Kind}};
+use super::{
+    error::ErasureError,
+    model::{Erasure, Kind},
+};
 use crate::time::to_millis;
 
 /// Twilio keeps the metadata of a deleted recording for this many days.
 const TWILIO_DAYS: i64 = 40;
+/// The queues keep a message for this many days at most; jobs are received within 15 minutes.
+const QUEUE_DAYS: i64 = 14;
 /// DynamoDB's point-in-time recovery reaches this many days back.
 const BACKUP_DAYS: i64 = 35;
 
@@ -70,11 +75,24 @@ pub(super) fn receipt(
     log_days: i64,
     seed: &ReceiptSeed,
 ) -> Result<Receipt, ErasureError> {
-    let until = |days: i64| to_millis(completed_at.saturating_add(SignedDuration::from_hours(days * 24)).unwrap_or(completed_at));
+    let until = |days: i64| {
+        to_millis(
+            completed_at
+                .saturating_add(SignedDuration::from_hours(days * 24))
+                .unwrap_or(completed_at),
+        )
+    };
     let remains = |what: &str, days: i64| json!({"what": what, "until": until(days)});
     let mut remaining = vec![
         remains("backups of the tables (point-in-time recovery)", BACKUP_DAYS),
-        remains("log lines, which contain no name, number or word of a customer", log_days),
+        remains(
+            "messages of jobs in queues, which are dropped when they are received",
+            QUEUE_DAYS,
+        ),
+        remains(
+            "log lines, which contain no name, number or word of a customer",
+            log_days,
+        ),
         json!({"what": "keyed hashes of the erased ids, which keep late events from bringing them back", "until": null}),
     ];
     if erasure.counts.contains_key(&Kind::TwilioRecordings) {
@@ -108,7 +126,10 @@ pub(super) fn receipt(
 /// too.
 pub fn verify(text: &str, public_key: Option<&str>) -> Result<Receipt, InvalidReceipt> {
     let mut value: Value = serde_json::from_str(text).map_err(|_| InvalidReceipt::Format)?;
-    if let Some(inner) = value.get_mut("receipt").filter(|inner| inner.get("signature").is_some()) {
+    if let Some(inner) = value
+        .get_mut("receipt")
+        .filter(|inner| inner.get("signature").is_some())
+    {
         value = inner.take();
     }
     let receipt: Receipt = serde_json::from_value(value).map_err(|_| InvalidReceipt::Format)?;
@@ -132,7 +153,11 @@ mod tests {
     use crate::erasure::{ErasureId, Target};
 
     fn signed() -> Receipt {
-        let mut erasure = Erasure::new(ErasureId::random(), Target::Phone("15103455686".into()), Timestamp::UNIX_EPOCH);
+        let mut erasure = Erasure::new(
+            ErasureId::random(),
+            Target::Phone("15103455686".into()),
+            Timestamp::UNIX_EPOCH,
+        );
         erasure.counts.insert(Kind::TwilioRecordings, 2);
         erasure.versions = vec!["null".into()];
         let seed = ReceiptSeed { key: "seed".into() };
@@ -145,9 +170,18 @@ mod tests {
         let text = serde_json::to_string_pretty(&receipt).unwrap();
         assert_eq!(verify(&text, None).as_ref(), Ok(&receipt));
         let answer = json!({"erasure_id": "x", "receipt": receipt}).to_string();
-        assert_eq!(verify(&answer, Some(&receipt.signature.public_key)), Ok(receipt.clone()));
-        assert_eq!(verify(&text.replace(": 2,", ": 3,"), None), Err(InvalidReceipt::Signature));
-        assert_eq!(verify(&text, Some(&BASE64_STANDARD.encode([7; 32]))), Err(InvalidReceipt::OtherKey));
+        assert_eq!(
+            verify(&answer, Some(&receipt.signature.public_key)),
+            Ok(receipt.clone())
+        );
+        assert_eq!(
+            verify(&text.replace(": 2,", ": 3,"), None),
+            Err(InvalidReceipt::Signature)
+        );
+        assert_eq!(
+            verify(&text, Some(&BASE64_STANDARD.encode([7; 32]))),
+            Err(InvalidReceipt::OtherKey)
+        );
         for bad in ["", "{}", "[]", "{\"receipt\": {}}"] {
             assert_eq!(verify(bad, None), Err(InvalidReceipt::Format), "{bad}");
         }

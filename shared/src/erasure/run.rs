@@ -136,7 +136,9 @@ impl ErasureWorker {
 
 /// The pause before the next attempt: until the first lock ends, a day if everything that is left is held, and otherwise growing.
 fn pause(erasure: &Erasure) -> Duration {
-    let growing = FIRST_PAUSE.saturating_mul(1 << erasure.attempts.min(10)).min(LONGEST_PAUSE);
+    let growing = FIRST_PAUSE
+        .saturating_mul(1 << erasure.attempts.min(10))
+        .min(LONGEST_PAUSE);
     let now = Timestamp::now();
     let of_problem = |problem: &Problem| match (problem.kind, problem.until) {
         (None, _) => HELD_PAUSE,
@@ -194,7 +196,11 @@ impl Run<'_> {
         let (everything, transcripts) = (rule(ErasureScope::Everything), rule(ErasureScope::Transcripts));
         let now = Timestamp::now();
         let due = self.eraser.lifecycle.due_ids(DueList::Retain, now, OWN_TIMES).await?;
-        let own: Vec<String> = due.iter().filter_map(|id| id.strip_prefix("retain#")).map(str::to_owned).collect();
+        let own: Vec<String> = due
+            .iter()
+            .filter_map(|id| id.strip_prefix("retain#"))
+            .map(str::to_owned)
+            .collect();
         for item in &own {
             // The call belongs to another item now, or its time was changed.
             if self.eraser.calls.contents(item).await?.is_none() {
@@ -241,14 +247,22 @@ impl Run<'_> {
             None => {
                 let all = ListFilter::default();
                 let oldest = calls.list(&all, ListOrder::Oldest, ListStart::Offset(0), 1).await;
-                oldest.map_err(list_error)?.calls.first().and_then(|call| call.start_time)
+                oldest
+                    .map_err(list_error)?
+                    .calls
+                    .first()
+                    .and_then(|call| call.start_time)
             }
         };
         let Some(first) = first.filter(|first| *first < until) else {
             return Ok(Vec::new());
         };
         let days = calls.ledger_days(utc_day(first), utc_day(until)).await?;
-        Ok(days.iter().filter(|day| day.transcripts > 0).map(|day| day.day).collect())
+        Ok(days
+            .iter()
+            .filter(|day| day.transcripts > 0)
+            .map(|day| day.day)
+            .collect())
     }
 
     async fn erase_list(&mut self, filter: &ListFilter, rule: Rule) -> Result<End, ErasureError> {
@@ -274,7 +288,10 @@ impl Run<'_> {
             // A call that is found by several of its items is erased once.
             let mut roots = eraser.calls.roots(page).await?;
             roots.retain(|root| self.tried.insert(root.clone()));
-            let calls: Vec<_> = roots.into_iter().map(|item| erase_call(eraser, item, rule, deadline)).collect();
+            let calls: Vec<_> = roots
+                .into_iter()
+                .map(|item| erase_call(eraser, item, rule, deadline))
+                .collect();
             let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
             for (item, outcome) in outcomes {
                 self.note(&item, outcome?);
@@ -328,7 +345,10 @@ impl Run<'_> {
         {
             calls.save_reconciler_state(ReconcilerState::Report, &report).await?;
         }
-        if let Some(mut at) = calls.reconciler_state::<Checkpoint>(ReconcilerState::Checkpoint).await? {
+        if let Some(mut at) = calls
+            .reconciler_state::<Checkpoint>(ReconcilerState::Checkpoint)
+            .await?
+        {
             let known = at.failures.entries().len();
             for name in &self.names {
                 at.failures.remove(&Subject::S3Key(name.clone()));
@@ -403,7 +423,10 @@ pub(super) async fn items_of_number(
 async fn listed(calls: &Calls, filter: &ListFilter) -> Result<Vec<String>, ErasureError> {
     let (mut items, mut start) = (Vec::new(), ListStart::Offset(0));
     loop {
-        let page = calls.list(filter, ListOrder::Oldest, start, PAGE).await.map_err(list_error)?;
+        let page = calls
+            .list(filter, ListOrder::Oldest, start, PAGE)
+            .await
+            .map_err(list_error)?;
         items.extend(item_ids(page.calls));
         match page.next {
             Some(next) => start = ListStart::After(next),

@@ -203,7 +203,11 @@ pub const KEEP: &[ErrorCode] = &[error(
 /// Errors of erasing.
 pub const ERASE: &[ErrorCode] = &[
     error(404, "call_not_found", "The index has no call that this names."),
-    error(409, "recording_held", "A hold keeps the call. The message has its reason."),
+    error(
+        409,
+        "recording_held",
+        "A hold keeps the call. The message has its reason.",
+    ),
 ];
 
 /// Errors of reading an erasure.

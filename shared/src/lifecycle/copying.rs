@@ -118,10 +118,7 @@ impl Lifecycle {
 
     /// Stores that the recording is due in this list.
     pub async fn make_due(&self, sid: &RecordingSid, list: DueList, at: Timestamp) -> Result<(), LifecycleError> {
-        let values = [
-            (":list", text(list.name())),
-            (":at", number(at.as_millisecond())),
-        ];
+        let values = [(":list", text(list.name())), (":at", number(at.as_millisecond()))];
         let update = "SET due_list = :list, due_at = :at";
         self.change(&id_of(sid.as_str()), update, values).await
     }
@@ -140,12 +137,7 @@ impl Lifecycle {
     }
 
     /// The recordings of a list whose next step is due, at most `limit`.
-    pub async fn due_copies(
-        &self,
-        list: DueList,
-        now: Timestamp,
-        limit: i32,
-    ) -> Result<Vec<DueCopy>, LifecycleError> {
+    pub async fn due_copies(&self, list: DueList, now: Timestamp, limit: i32) -> Result<Vec<DueCopy>, LifecycleError> {
         let due = self.due(list, now, limit).await?;
         let copies = due.iter().filter_map(|item| {
             Some(DueCopy {

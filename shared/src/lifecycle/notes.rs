@@ -22,7 +22,9 @@ pub struct Versioned<T> {
 impl Lifecycle {
     /// Reads a value.
     pub async fn read<T: DeserializeOwned>(&self, id: &str) -> Result<Option<Versioned<T>>, LifecycleError> {
-        let Some(item) = self.get(id).await? else { return Ok(None) };
+        let Some(item) = self.get(id).await? else {
+            return Ok(None);
+        };
         let json = get_text(&item, "value").unwrap_or_default();
         let value = serde_json::from_str(&json).map_err(|error| LifecycleError(error.to_string()))?;
         let version = get_number(&item, "version").unwrap_or_default();
@@ -45,7 +47,9 @@ impl Lifecycle {
             .item("value", text(&json))
             .item("version", number(changed.version + 1));
         if let Some((list, at)) = due {
-            put = put.item("due_list", text(list.name())).item("due_at", number(at.as_millisecond()));
+            put = put
+                .item("due_list", text(list.name()))
+                .item("due_at", number(at.as_millisecond()));
         }
         put = match changed.version {
             0 => put.condition_expression("attribute_not_exists(id)"),
@@ -82,7 +86,12 @@ impl Lifecycle {
 
     /// Deletes an item.
     pub async fn delete(&self, id: &str) -> Result<(), LifecycleError> {
-        self.client.delete_item().table_name(&self.table).key("id", text(id)).send().await?;
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", text(id))
+            .send()
+            .await?;
         Ok(())
     }
 

@@ -61,12 +61,7 @@ impl Lifecycle {
     }
 
     /// The items of a list that are due, at most `limit`, those first that have been due for the longest time.
-    pub(super) async fn due(
-        &self,
-        list: DueList,
-        now: Timestamp,
-        limit: i32,
-    ) -> Result<Vec<Item>, LifecycleError> {
+    pub(super) async fn due(&self, list: DueList, now: Timestamp, limit: i32) -> Result<Vec<Item>, LifecycleError> {
         let query = self
             .client
             .query()

@@ -41,7 +41,10 @@ impl Tombstones {
 
     /// The ids of the tombstones of these items.
     pub async fn of(&self, ids: &[&str]) -> Result<Vec<String>, LifecycleError> {
-        let secret = self.0.as_ref().ok_or_else(|| LifecycleError("TOMBSTONE_SECRET is not set".into()))?;
+        let secret = self
+            .0
+            .as_ref()
+            .ok_or_else(|| LifecycleError("TOMBSTONE_SECRET is not set".into()))?;
         let key = secret.get().await.map_err(|error| LifecycleError(error.to_string()))?;
         let hash = |id: &&str| {
             let mac = Hmac::<Sha256>::new_from_slice(key.key.as_bytes());
@@ -58,11 +61,18 @@ impl Lifecycle {
     pub async fn has_any(&self, tombstones: &[String]) -> Result<bool, LifecycleError> {
         for tombstones in tombstones.chunks(100) {
             let keys = tombstones.iter().map(|id| HashMap::from([("id".to_owned(), text(id))]));
-            let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true);
+            let wanted = KeysAndAttributes::builder()
+                .set_keys(Some(keys.collect()))
+                .consistent_read(true);
             let wanted = wanted.build().map_err(|error| LifecycleError(error.to_string()))?;
             let mut rest = Some(HashMap::from([(self.table.clone(), wanted)]));
             while let Some(requests) = rest.take().filter(|rest| !rest.is_empty()) {
-                let answer = self.client.batch_get_item().set_request_items(Some(requests)).send().await?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .set_request_items(Some(requests))
+                    .send()
+                    .await?;
                 let found = answer.responses.unwrap_or_default();
                 if found.values().flatten().any(|item| get_text(item, "id").is_some()) {
                     return Ok(true);

@@ -224,7 +224,12 @@ impl Entries {
     fn forget(&mut self, is_erased: &impl Fn(&str) -> bool) -> bool {
         let known = self.entries.len();
         let ids = |entry: &Entry| {
-            let ids = [&entry.dispatch_id, &entry.interaction_id, &entry.call_sid, &entry.s3_key];
+            let ids = [
+                &entry.dispatch_id,
+                &entry.interaction_id,
+                &entry.call_sid,
+                &entry.s3_key,
+            ];
             ids.into_iter().flatten().any(|id| is_erased(id))
         };
         self.entries.retain(|entry| !ids(entry));
@@ -236,10 +241,7 @@ impl Entries {
 }
 
 /// Removes the entries of erased calls from all of these lists.
-pub(super) fn forget<'a>(
-    lists: impl IntoIterator<Item = &'a mut Entries>,
-    is_erased: &impl Fn(&str) -> bool,
-) -> bool {
+pub(super) fn forget<'a>(lists: impl IntoIterator<Item = &'a mut Entries>, is_erased: &impl Fn(&str) -> bool) -> bool {
     let mut changed = false;
     for list in lists {
         changed |= list.forget(is_erased);

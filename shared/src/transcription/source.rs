@@ -119,7 +119,11 @@ impl<'a> RecordingSource<'a> {
             // There may be two: LiveKit can record the agent on a separate channel.
             channels: found.copy.as_ref().map_or(2, |copy| copy.channels),
             created: found.copy.as_ref().and_then(|copy| copy.created),
-            call_sid: found.call.as_ref().and_then(|call| call.call_sid.clone()).filter(|_| found.copy.is_some()),
+            call_sid: found
+                .call
+                .as_ref()
+                .and_then(|call| call.call_sid.clone())
+                .filter(|_| found.copy.is_some()),
             customer_name: found.call.as_ref().and_then(|call| call.customer_name.clone()),
         }
     }

@@ -104,7 +104,12 @@ impl Transcripts {
             let wanted = wanted.build().map_err(|error| TranscriptsError(error.to_string()))?;
             let mut rest = Some(HashMap::from([(self.table.clone(), wanted)]));
             while let Some(requests) = rest.take().filter(|rest| !rest.is_empty()) {
-                let answer = self.client.batch_get_item().set_request_items(Some(requests)).send().await?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .set_request_items(Some(requests))
+                    .send()
+                    .await?;
                 found.extend(answer.responses.unwrap_or_default().into_values().flatten());
                 rest = answer.unprocessed_keys;
             }
@@ -122,7 +127,12 @@ impl Transcripts {
             }
             let mut rest = Some(HashMap::from([(self.table.clone(), writes)]));
             while let Some(requests) = rest.take().filter(|rest| !rest.is_empty()) {
-                let answer = self.client.batch_write_item().set_request_items(Some(requests)).send().await?;
+                let answer = self
+                    .client
+                    .batch_write_item()
+                    .set_request_items(Some(requests))
+                    .send()
+                    .await?;
                 rest = answer.unprocessed_items;
             }
         }

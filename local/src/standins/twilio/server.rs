@@ -172,9 +172,13 @@ impl Twilio {
 
     /// Deletes a recording. Twilio keeps its metadata for a while.
     fn delete(&self, resource: &str, path: &str) -> Response<Body> {
-        let sid = resource.strip_prefix("Recordings/").and_then(|file| file.strip_suffix(".json"));
+        let sid = resource
+            .strip_prefix("Recordings/")
+            .and_then(|file| file.strip_suffix(".json"));
         let mut recordings = lock(&self.inner.recordings);
-        let found = recordings.iter_mut().find(|recording| Some(recording.sid.as_str()) == sid);
+        let found = recordings
+            .iter_mut()
+            .find(|recording| Some(recording.sid.as_str()) == sid);
         match found.filter(|recording| recording.status != "deleted") {
             Some(recording) => {
                 "deleted".clone_into(&mut recording.status);

@@ -166,6 +166,9 @@ impl Case {
             Change::File(file, _) | Change::FileTranscribed(file) => self.is_denied(&self.names.key(*file).2),
             _ => false,
         };
+        if let Change::Erased(index) = change {
+            return self.erase(*index).await;
+        }
         let (names, model) = (&self.names, &mut self.model);
         match change {
             Change::Reported {
@@ -198,6 +201,17 @@ impl Case {
                     _ => (Field::Status, value.map(|value| Value::from(format!("STATUS_{value}")))),
                 };
                 let interaction_id = interaction.map(|index| format!("i-{index}"));
+                let named = dispatch.clone().into_iter();
+                let mut named = named.chain(interaction_id.iter().map(|id| format!("interaction#{id}")));
+                if named.any(|item| model.erased.contains(&item)) {
+                    let reported = Interaction {
+                        interaction_id,
+                        dispatch_id: dispatch.as_deref().and_then(DispatchId::parse),
+                        fields: [(field, value)].into(),
+                        at: Timestamp::from_second(names.base + at).unwrap(),
+                    };
+                    return self.calls.record_interaction(&reported).await.unwrap();
+                }
                 if let Some(id) = &interaction_id {
                     model.report(&target, "interaction_id", *at, id.as_str().into());
                     if let Some(dispatch) = &dispatch {
@@ -244,20 +258,26 @@ impl Case {
                     key: key.clone(),
                     etag: object.etag,
                     size: Some(object.size),
-                recording_sid: None,
+                    recording_sid: None,
                 };
                 self.calls.mark_object_transcribed(&recording).await.unwrap();
-                model.seen.insert(key.clone());
-                model.transcribed_files.insert((key, content));
+                if !model.erased.contains(&format!("object#{key}")) {
+                    model.seen.insert(key.clone());
+                    model.transcribed_files.insert((key, content));
+                }
             }
             Change::TwilioTranscribed(call) if model.twilio.contains_key(call) => {
                 let (call_sid, recording_sid) = (call_sid(*call), recording_sid(*call));
                 let marked = self.calls.mark_twilio_transcribed(&call_sid, &recording_sid);
                 marked.await.unwrap();
-                model.transcribed_calls.insert(*call);
+                if !model.erased.contains(&format!("twilio#{call_sid}")) {
+                    model.transcribed_calls.insert(*call);
+                }
             }
             Change::Failed(failure) if *failure < names.world.failures.len() => {
-                model.failures.insert(*failure);
+                if !model.erased.contains(&format!("egress#EG_{failure}")) {
+                    model.failures.insert(*failure);
+                }
                 let (phone, time) = names.world.failures[*failure];
                 let failed = FailedEgress {
                     egress_id: format!("EG_{failure}"),
@@ -272,7 +292,8 @@ impl Case {
             Change::Twilio(call, completed) if *call < names.world.calls.len() => {
                 let reported = &names.world.calls[*call];
                 let dispatch = reported.dispatch.map(|index| names.dispatch(index).2);
-                if let Some(dispatch) = &dispatch {
+                let is_erased = model.erased.contains(&format!("twilio#{}", call_sid(*call)));
+                if let Some(dispatch) = dispatch.as_ref().filter(|it| !is_erased && !model.erased.contains(*it)) {
                     model.linked.insert(*call);
                     model.dispatches.insert(dispatch.clone());
                 }
@@ -295,6 +316,17 @@ impl Case {
             }
             _ => {}
         }
+    }
+
+    /// Erases what the index has of the call of a dispatch. What belongs to the call, the index says: that this is right, the rows show.
+    async fn erase(&mut self, index: usize) {
+        let id = DispatchId::parse(&self.names.dispatch(index).2).unwrap();
+        let Some(contents) = self.calls.contents(id.as_str()).await.unwrap() else {
+            return;
+        };
+        assert!(self.calls.bury(&contents).await.unwrap());
+        assert!(self.calls.remove(&contents).await.unwrap());
+        self.model.erase(contents.item_ids().map(str::to_owned).collect());
     }
 
     /// A round of the reconciler, while these lists are denied.

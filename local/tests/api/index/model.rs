@@ -24,6 +24,8 @@ pub(super) struct Model {
     pub(super) twilio: BTreeMap<usize, bool>,
     /// Twilio calls with a declared dispatch.
     pub(super) linked: BTreeSet<usize>,
+    /// Items that were erased, and stay so whatever is reported.
+    pub(super) erased: BTreeSet<String>,
 }
 
 /// The newest value of a field of an item and its members.
@@ -107,6 +109,26 @@ impl Model {
         }
     }
 
+    /// Forgets everything that was reported of these items.
+    pub(super) fn erase(&mut self, items: Vec<String>) {
+        for item in &items {
+            self.fields.remove(item);
+            self.first.remove(item);
+            self.dispatches.remove(item);
+            if let Some(id) = item.strip_prefix("interaction#") {
+                self.of.remove(id);
+            }
+        }
+        self.erased.extend(items);
+        let erased = &self.erased;
+        self.failures
+            .retain(|index| !erased.contains(&format!("egress#EG_{index}")));
+    }
+
+    fn is_erased_call(&self, call: usize) -> bool {
+        self.erased.contains(&format!("twilio#{}", call_sid(call)))
+    }
+
     /// All rows with their sort keys, newest first.
     pub(super) fn rows(&self, names: &Names) -> Vec<(String, Row)> {
         let base = names.base;
@@ -188,6 +210,7 @@ impl Model {
                     .collect();
                 let mut found: Vec<(i64, String)> = keys
                     .into_iter()
+                    .filter(|(_, key)| !self.erased.contains(&format!("object#{key}")))
                     .filter(|(_, key)| match self.files.get(key) {
                         Some(Some(_)) => there,
                         _ => !there && self.seen.contains(key),
@@ -251,6 +274,7 @@ impl Model {
                 .twilio
                 .keys()
                 .filter(|call| names.world.calls[**call].phone == Some(number) && !self.linked.contains(call))
+                .filter(|call| !self.is_erased_call(**call))
                 .map(|call| {
                     (
                         base + names.world.calls[*call].time,
@@ -274,7 +298,7 @@ impl Model {
                 }
             }
         }
-        for call in self.twilio.keys() {
+        for call in self.twilio.keys().filter(|call| !self.is_erased_call(**call)) {
             let item = format!("twilio#{}", call_sid(*call));
             match (self.linked.contains(call), names.world.calls[*call].phone) {
                 (true, _) => {

@@ -38,6 +38,8 @@ pub(super) enum Change {
     /// Somebody has what the file contains now transcribed.
     FileTranscribed(usize),
     TwilioTranscribed(usize),
+    /// Somebody erases the call of the dispatch.
+    Erased(usize),
     /// The file can no longer, or again, be read.
     Readable(usize, bool),
     /// The reconciler runs, while these sources deny access to their lists.
@@ -98,6 +100,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..3_usize, any::<bool>()).prop_map(|(call, completed)| Change::Twilio(call, completed)),
         2 => (0..4_usize).prop_map(Change::FileTranscribed),
         1 => (0..3_usize).prop_map(Change::TwilioTranscribed),
+        1 => (0..4_usize).prop_map(Change::Erased),
         2 => (0..4_usize, any::<bool>()).prop_map(|(file, readable)| Change::Readable(file, readable)),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(bucket_denied, twilio_denied)| Change::Round { bucket_denied, twilio_denied }),
     ];

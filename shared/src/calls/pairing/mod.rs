@@ -80,7 +80,11 @@ impl Calls {
             if items == loaded {
                 return Ok(Update::Written);
             }
-            let new: Vec<&str> = items.keys().map(String::as_str).filter(|id| !loaded.contains_key(*id)).collect();
+            let new: Vec<&str> = items
+                .keys()
+                .map(String::as_str)
+                .filter(|id| !loaded.contains_key(*id))
+                .collect();
             if self.has_erased(&new).await? {
                 return Ok(Update::Erased);
             }

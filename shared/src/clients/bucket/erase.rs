@@ -34,13 +34,23 @@ impl RecordingsBucket {
                 .set_request_payer(self.payer.clone())
                 .send()
                 .await;
-            let page = page.map_err(|error| match error.as_service_error().and_then(ProvideErrorMetadata::code) {
-                Some("AccessDenied") => BucketError::AccessDenied,
-                Some("NoSuchBucket") => BucketError::NoSuchBucket,
-                _ => BucketError::Unavailable(causes(&error)),
-            })?;
-            let versions = page.versions.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
-            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|it| (it.key, it.version_id));
+            let page = page.map_err(
+                |error| match error.as_service_error().and_then(ProvideErrorMetadata::code) {
+                    Some("AccessDenied") => BucketError::AccessDenied,
+                    Some("NoSuchBucket") => BucketError::NoSuchBucket,
+                    _ => BucketError::Unavailable(causes(&error)),
+                },
+            )?;
+            let versions = page
+                .versions
+                .unwrap_or_default()
+                .into_iter()
+                .map(|it| (it.key, it.version_id));
+            let markers = page
+                .delete_markers
+                .unwrap_or_default()
+                .into_iter()
+                .map(|it| (it.key, it.version_id));
             for (name, version) in versions.chain(markers) {
                 if name.as_deref() == Some(key) {
                     found.push(ObjectVersion(version.unwrap_or_else(|| "null".to_owned())));
@@ -77,7 +87,12 @@ impl RecordingsBucket {
     }
 
     async fn lock_of(&self, key: &str, version: &ObjectVersion) -> Option<Locked> {
-        let head = self.client.head_object().bucket(&self.bucket).key(key).version_id(&version.0);
+        let head = self
+            .client
+            .head_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .version_id(&version.0);
         let head = head.set_request_payer(self.payer.clone()).send().await.ok()?;
         let until = head.object_lock_retain_until_date().and_then(time);
         let by_legal_hold = head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On);

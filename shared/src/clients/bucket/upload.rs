@@ -93,7 +93,9 @@ impl RecordingsBucket {
             .send()
             .await
             .map_err(object_error)?;
-        let id = begun.upload_id.ok_or_else(|| BucketError::Unavailable("an upload without an id".into()))?;
+        let id = begun
+            .upload_id
+            .ok_or_else(|| BucketError::Unavailable("an upload without an id".into()))?;
         Ok(Uploading {
             key: key.to_owned(),
             id,
@@ -101,10 +103,7 @@ impl RecordingsBucket {
     }
 
     /// The parts that S3 has of an upload, by number; `None` if there is no such upload.
-    pub async fn uploaded_parts(
-        &self,
-        upload: &Uploading,
-    ) -> Result<Option<BTreeMap<i32, UploadedPart>>, BucketError> {
+    pub async fn uploaded_parts(&self, upload: &Uploading) -> Result<Option<BTreeMap<i32, UploadedPart>>, BucketError> {
         let list = self
             .client
             .list_parts()
@@ -159,7 +158,9 @@ impl RecordingsBucket {
             .send()
             .await
             .map_err(object_error)?;
-        let etag = sent.e_tag.ok_or_else(|| BucketError::Unavailable("a part without an ETag".into()))?;
+        let etag = sent
+            .e_tag
+            .ok_or_else(|| BucketError::Unavailable("a part without an ETag".into()))?;
         Ok(UploadedPart {
             etag,
             size,
@@ -187,7 +188,11 @@ impl RecordingsBucket {
             .bucket(&self.bucket)
             .key(&upload.key)
             .upload_id(&upload.id)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build())
+            .multipart_upload(
+                CompletedMultipartUpload::builder()
+                    .set_parts(Some(parts.collect()))
+                    .build(),
+            )
             .checksum_crc64_nvme(checksum_text(crc))
             .checksum_type(ChecksumType::FullObject)
             .if_none_match("*")
