@@ -84,6 +84,7 @@ impl Archiver {
             return self.delete_at_twilio(sid, deadline).await;
         }
         if self.calls.is_erased_recording(sid).await? {
+            self.lifecycle.end_copy(sid).await?;
             return Ok(Copied::Deleted);
         }
         self.lifecycle.note_copying(sid).await?;
@@ -206,6 +207,11 @@ impl Archiver {
             _ => {
                 let upload = self.bucket.begin_upload(key, content_type, &metadata).await?;
                 self.lifecycle.put_upload(sid, &upload).await?;
+                // An erasure that began meanwhile either sees this upload and ends it, or is seen here.
+                if self.calls.is_erased_recording(sid).await? {
+                    self.bucket.abort_upload(&upload).await?;
+                    return Err(CopyError::transient("recording_erased", "The recording was erased"));
+                }
                 (upload, BTreeMap::new())
             }
         };

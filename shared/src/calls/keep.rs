@@ -279,24 +279,25 @@ impl Calls {
     pub async fn remove(&self, contents: &CallContents) -> Result<bool, CallsError> {
         let positions: Vec<ListPosition> = contents.items.values().filter_map(|item| item.row()?.1).collect();
         self.mark_days(&positions).await?;
-        let items: Vec<&CallItem> = contents.items.values().collect();
-        for items in items.chunks(90) {
-            let mut parts = Vec::new();
-            for item in items {
-                let delete = Delete::builder()
-                    .table_name(&self.table)
-                    .key("id", text(&item.id))
-                    .condition_expression("rev = :rev")
-                    .expression_attribute_values(":rev", number(item.rev));
-                let delete = delete.build().map_err(CallsError::bug)?;
-                parts.push(TransactWriteItem::builder().delete(delete).build());
-            }
-            if self.transact(parts).await? != Commit::Done {
+        // The row last, by which the rest is found again after an interruption, together with what leads to it.
+        let (rows, members): (Vec<&CallItem>, Vec<&CallItem>) =
+            contents.items.values().partition(|item| item.id == contents.call.item);
+        let mut parts = Vec::new();
+        for item in members.into_iter().chain(rows) {
+            let delete = Delete::builder()
+                .table_name(&self.table)
+                .key("id", text(&item.id))
+                .condition_expression("rev = :rev")
+                .expression_attribute_values(":rev", number(item.rev));
+            let delete = delete.build().map_err(CallsError::bug)?;
+            parts.push(TransactWriteItem::builder().delete(delete).build());
+        }
+        let sids = contents.recordings.iter().map(|recording| recording.sid.as_str());
+        parts.extend(self.lifecycle.deletions(&contents.call.item, sids)?);
+        for parts in parts.chunks(90) {
+            if self.transact(parts.to_vec()).await? != Commit::Done {
                 return Ok(false);
             }
-        }
-        for recording in &contents.recordings {
-            self.lifecycle.forget_recording(&recording.sid).await?;
         }
         Ok(true)
     }

@@ -134,7 +134,6 @@ impl Eraser {
                 return Ok(result(erased, problems));
             }
             if self.calls.remove(&contents).await? {
-                self.lifecycle.delete(&retain_item(&contents.call.item)).await?;
                 erased.add(Kind::Calls, 1);
                 erased.names = names(&contents);
                 return Ok(Outcome::Erased(erased));
@@ -167,15 +166,16 @@ impl Eraser {
             }
         }
         let mut problems = Vec::new();
+        // First the uploads, so that a worker that is copying can't complete one after the versions were listed.
+        for recording in &contents.recordings {
+            if let Err(error) = self.abort_upload(bucket, &recording.sid).await {
+                problems.push(problem_from(&contents.call.item, Kind::Copies, &error));
+            }
+        }
         for (kind, key) in keys {
             match self.erase_object(bucket, &key, kind, contents, erased).await {
                 Ok(problem) => problems.extend(problem),
                 Err(error) => problems.push(problem_from(&contents.call.item, kind, &error)),
-            }
-        }
-        for recording in &contents.recordings {
-            if let Err(error) = self.abort_upload(bucket, &recording.sid).await {
-                problems.push(problem_from(&contents.call.item, Kind::Copies, &error));
             }
         }
         problems

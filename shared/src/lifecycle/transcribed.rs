@@ -1,8 +1,9 @@
 //! Which transcripts were ever begun of a recording: their ids contain a hash of the options, so they can't be found by the recording.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 
 use super::{error::LifecycleError, table::Lifecycle};
+use crate::clients::dynamodb::text;
 
 /// Separates the id of a transcript from a run, of which there may be parts.
 const RUN: char = '|';
@@ -56,8 +57,19 @@ impl Lifecycle {
         self.delete(&id_of(audio)).await
     }
 
-    /// Forgets a Twilio recording, which is erased.
-    pub async fn forget_recording(&self, sid: &str) -> Result<(), LifecycleError> {
-        self.delete(&format!("recording#{sid}")).await
+    /// Parts of a transaction that erases a call: they delete its own time, and the states of its Twilio recordings.
+    pub fn deletions<'a>(
+        &self,
+        item: &str,
+        sids: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<TransactWriteItem>, LifecycleError> {
+        let recordings = sids.map(|sid| format!("recording#{sid}"));
+        let ids = recordings.chain([format!("retain#{item}")]);
+        let delete = |id: String| {
+            let delete = Delete::builder().table_name(&self.table).key("id", text(&id)).build();
+            let delete = delete.map_err(|error| LifecycleError(error.to_string()))?;
+            Ok(TransactWriteItem::builder().delete(delete).build())
+        };
+        ids.map(delete).collect()
     }
 }
