@@ -175,7 +175,10 @@ mod tests {
             Ok(receipt.clone())
         );
         assert_eq!(
-            verify(&text.replace(": 2,", ": 3,"), None),
+            verify(
+                &text.replace("\"twilio_recordings\": 2", "\"twilio_recordings\": 3"),
+                None
+            ),
             Err(InvalidReceipt::Signature)
         );
         assert_eq!(

@@ -303,7 +303,7 @@ mod tests {
         let all = days.together(first);
         let lists = [&all.calls_without_recording, &all.recordings_without_call];
         assert_eq!(lists.map(|list| list.total), [1500, 750]);
-        assert!(lists.iter().all(|list| list.entries.len() > 20));
+        assert!(lists.iter().all(|list| list.entries.len() > 10));
         assert_eq!(
             lists[0].entries[0].dispatch_id.as_deref(),
             Some("dispatch_29"),

@@ -36,6 +36,7 @@ fn every_function_has_its_documented_route_and_one_for_the_trailing_slash() {
         ("get-transcript", "GET /api/twilio/transcript/{proxy+}"),
         ("get-transcript", "GET /api/twilio/transcript/{recording_sid}"),
         ("get-usage", "GET /api/twilio/usage"),
+        ("hold-recording", "PATCH /recordings/{dispatch_id}"),
         ("list-recordings", "GET /recordings"),
         ("list-recordings", "GET /{proxy+}"),
         ("list-twilio-recordings", "GET /api/twilio/recordings"),
@@ -48,11 +49,10 @@ fn every_function_has_its_documented_route_and_one_for_the_trailing_slash() {
         ("open-share", "POST /s/{proxy+}"),
         ("open-share", "POST /s/{token}"),
         ("record-interaction", "POST /interactions"),
-        ("hold-recording", "PATCH /recordings/{dispatch_id}"),
+        ("request-archive", "POST /recordings/{dispatch_id}/archive"),
         ("request-erasure", "DELETE /recordings/{dispatch_id}"),
         ("request-erasure", "GET /erasures/{erasure_id}"),
         ("request-erasure", "POST /erasures"),
-        ("request-archive", "POST /recordings/{dispatch_id}/archive"),
         ("share-recording", "DELETE /recordings/{dispatch_id}/shares/{share_id}"),
         ("share-recording", "GET /recordings/{dispatch_id}/shares"),
         ("share-recording", "GET /recordings/{dispatch_id}/shares/{share_id}"),
@@ -138,7 +138,7 @@ fn a_path_with_a_route_for_another_method_does_not_match() {
     for (method, path) in [
         ("POST", "/recordings"),
         ("POST", "/"),
-        ("DELETE", "/recordings/x"),
+        ("DELETE", "/recordings/x/transcript"),
         ("PUT", "/api/twilio/transcript/"),
     ] {
         assert_eq!(chosen(&gateway, method, path), None, "{method} {path}");

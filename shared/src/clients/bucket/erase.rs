@@ -3,7 +3,7 @@
 use aws_sdk_s3::{error::ProvideErrorMetadata, types::ObjectLockLegalHoldStatus};
 use jiff::Timestamp;
 
-use super::{BucketError, RecordingsBucket, object_error, time};
+use super::objects::{BucketError, RecordingsBucket, object_error, time};
 use crate::clients::aws::causes;
 
 /// A version of an object, or a marker of its deletion.

@@ -10,7 +10,7 @@ use aws_sdk_s3::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
-use super::{BucketError, RecordingsBucket, object_error, without_quotes};
+use super::objects::{BucketError, RecordingsBucket, object_error, without_quotes};
 
 /// The size of all parts but the last. S3 accepts 10,000 parts of at least 5 MiB.
 pub const PART_BYTES: usize = 8 * 1024 * 1024;
