@@ -14,9 +14,9 @@ mod retention;
 mod run;
 
 pub use error::ErasureError;
-pub use model::{Counts, Erasure, ErasureId, Kind, Problem, Step, StepState, Target};
+pub use model::{Counts, Erasure, ErasureId, Kind, Problem, Receipt, Step, StepState, Target};
 pub use preview::Preview;
 pub use queue::ErasureQueue;
-pub use receipt::{InvalidReceipt, Receipt, verify};
+pub use receipt::{InvalidReceipt, verify};
 pub use retention::Retention;
 pub use run::ErasureWorker;

@@ -4,14 +4,37 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::receipt::Receipt;
 use crate::{ids::DispatchId, time::millis};
 
 /// Object versions that an erasure names. All are counted.
 const MAX_VERSIONS: usize = 5000;
 /// Problems that an erasure lists. All of its calls are tried again.
 const MAX_PROBLEMS: usize = 500;
+
+/// A signed receipt. The signature is of the JSON of `receipt` without white space, with the names of each object in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ErasureReceipt))]
+pub struct Receipt {
+    /// What was erased, and what remains until when.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub receipt: Value,
+    /// The signature.
+    pub signature: Signature,
+}
+
+/// An Ed25519 signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ReceiptSignature))]
+pub struct Signature {
+    /// `ed25519`.
+    pub algorithm: String,
+    /// The deployment's public key in Base64.
+    pub public_key: String,
+    /// The signature in Base64.
+    pub value: String,
+}
 
 /// The id of an erasure: 32 hexadecimal digits, or `retention-` and a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,13 +3,13 @@
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
     error::ErasureError,
-    model::{Erasure, Kind},
+    model::{Erasure, Kind, Receipt, Signature},
 };
 use crate::time::to_millis;
 
@@ -24,29 +24,6 @@ const BACKUP_DAYS: i64 = 35;
 #[derive(Deserialize)]
 pub(super) struct ReceiptSeed {
     key: String,
-}
-
-/// A signed receipt. The signature is of the JSON of `receipt` without white space, with the names of each object in order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ErasureReceipt))]
-pub struct Receipt {
-    /// What was erased, and what remains until when.
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
-    pub receipt: Value,
-    /// The signature.
-    pub signature: Signature,
-}
-
-/// An Ed25519 signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ReceiptSignature))]
-pub struct Signature {
-    /// `ed25519`.
-    pub algorithm: String,
-    /// The deployment's public key in Base64.
-    pub public_key: String,
-    /// The signature in Base64.
-    pub value: String,
 }
 
 /// Why a receipt is not valid.
