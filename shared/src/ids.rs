@@ -59,6 +59,11 @@ impl fmt::Display for DispatchId {
     }
 }
 
+/// The media type of a recording; that of any bytes where its name does not say it.
+pub fn content_type(name: &str) -> &'static str {
+    media_type(name).unwrap_or("application/octet-stream")
+}
+
 /// The media type of a recording, from the extension of its name; `None` if LiveKit egress writes no audio files with that extension.
 pub fn media_type(name: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
@@ -83,7 +88,11 @@ pub fn digits(phone: &str) -> String {
     let number = &user[..ends.unwrap_or(user.len())];
     match number.contains(char::is_alphabetic) {
         true => String::new(),
-        false => number.chars().filter(char::is_ascii_digit).collect(),
+        false => {
+            let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+            // "00" is how most of the world dials "+"; no country code begins with a zero.
+            digits.strip_prefix("00").map_or(digits.clone(), str::to_owned)
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use shared::{
     archive::{Archiver, CopyError},
     batch::{self, Batch, BatchResponse},
-    clients::{aws::Aws, queue::CopyMessage},
+    clients::{
+        aws::Aws,
+        queue::{CopyMessage, QueueError},
+    },
     config::{ConfigError, Env},
 };
 use tokio::time::Instant;
@@ -39,7 +42,7 @@ pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchR
 const MARGIN: std::time::Duration = std::time::Duration::from_secs(20);
 
 async fn process(state: &State, body: &str, deadline: Instant) -> Result<(), CopyError> {
-    let message: CopyMessage = serde_json::from_str(body).map_err(std::io::Error::other)?;
+    let message: CopyMessage = serde_json::from_str(body).map_err(QueueError::from)?;
     let result = Box::pin(state.archiver.process(&message, deadline)).await?;
     tracing::info!(recording_sid = %message.recording_sid, ?result, "message processed");
     Ok(())

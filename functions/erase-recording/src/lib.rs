@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use shared::{
     batch::{self, Batch, BatchResponse},
-    clients::{aws::Aws, queue::ErasureMessage},
+    clients::{
+        aws::Aws,
+        queue::{ErasureMessage, QueueError},
+    },
     config::{ConfigError, Env},
     erasure::{ErasureError, ErasureWorker},
 };
@@ -35,7 +38,6 @@ pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchR
 }
 
 async fn process(state: &State, body: &str, deadline: Instant) -> Result<(), ErasureError> {
-    let message = serde_json::from_str::<ErasureMessage>(body);
-    let message = message.map_err(|_| ErasureError::Invalid("the message is not one of an erasure".to_owned()))?;
+    let message: ErasureMessage = serde_json::from_str(body).map_err(QueueError::from)?;
     Box::pin(state.worker.process(&message, deadline)).await
 }

@@ -18,7 +18,7 @@ use shared::{
         access::{Access, Scope},
         recording_not_found,
     },
-    ids::{DispatchId, media_type},
+    ids::{DispatchId, content_type},
     time::{millis, to_millis},
 };
 
@@ -172,10 +172,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             expires_in: presigner.expiry.seconds,
             expires_at: to_millis(presigner.expiry.at()),
             expires_limited_by: presigner.expiry.limited_by,
-            content_type: found.copy.as_ref().map_or_else(
-                || media_type(&key).unwrap_or("application/octet-stream").to_owned(),
-                |copy| copy.content_type.clone(),
-            ),
+            content_type: found
+                .copy
+                .as_ref()
+                .map_or_else(|| content_type(&key).to_owned(), |copy| copy.content_type.clone()),
             size_bytes: found.recording.size,
             channels: found.copy.as_ref().map(|copy| copy.channels),
             duration: match &found.copy {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use shared::{
-    calls::{Hold, KeepChange, ResolveError, Resolver},
+    calls::{Calls, Hold, KeepChange, ResolveError, Resolver},
     clients::aws::Aws,
     config::{ConfigError, Env},
     http::{
@@ -22,6 +22,8 @@ const MAX_REASON: usize = 500;
 /// The state that is created once and used for every request.
 pub struct State {
     access: Access,
+    calls: Calls,
+    /// Finds recordings that nobody has reported; `None` without a bucket.
     resolver: Option<Resolver>,
 }
 
@@ -31,9 +33,10 @@ impl State {
         let aws = Aws::from_env(env)?;
         let state = Self {
             access: Access::required(env, &aws)?,
+            calls: Calls::from_env(env, &aws)?,
             resolver: Resolver::from_env(env, &aws)?,
         };
-        state.access.preload().await;
+        tokio::join!(state.access.preload(), state.calls.preload());
         Ok(state)
     }
 }
@@ -58,7 +61,7 @@ struct Change {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct NewHold {
-    /// Why, which everyone is told who tries to erase the call. At most 500 characters.
+    /// Why, which everyone is told who may read the call or tries to erase it. At most 500 characters.
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 500))]
     reason: String,
 }
@@ -134,18 +137,24 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             hold,
             retain_until: change.retain_until,
         };
-        let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
-        let mut item = resolver.calls.item_of(&id).await?;
-        if item.is_none() {
+        let mut item = state.calls.item_of(&id).await?;
+        if let (None, Some(resolver)) = (&item, &state.resolver) {
             // A recording that nobody has reported is found by its name, and then it is in the index.
-            match resolver.find(&id).await {
-                Ok(_) | Err(ResolveError::NotCopied(_)) => {}
+            let was_found = match resolver.find(&id).await {
+                Ok(found) => found.is_some(),
+                Err(ResolveError::NotCopied(_)) => true,
                 Err(error) => return Err(error.into()),
+            };
+            item = state.calls.item_of(&id).await?;
+            if was_found && item.is_none() {
+                return Err(ApiError::unavailable(
+                    "database_unavailable",
+                    "The call was found and could not be written to the index. Try again.",
+                ));
             }
-            item = resolver.calls.item_of(&id).await?;
         }
         let item = item.ok_or_else(call_not_found)?;
-        let call = resolver.calls.keep(&item, &change).await?.ok_or_else(call_not_found)?;
+        let call = state.calls.keep(&item, &change).await?.ok_or_else(call_not_found)?;
         Ok((
             StatusCode::OK,
             KeptCall {

@@ -22,13 +22,15 @@ pub struct State {
 }
 
 impl State {
-    /// Reads the environment.
+    /// Reads the environment, and the key of the tombstones.
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
-        Ok(Self {
+        let state = Self {
             calls: Calls::from_env(env, &aws)?,
             bucket: RecordingsBucket::from_env(env, &aws)?.ok_or(ConfigError::Missing("RECORDINGS_BUCKET"))?,
-        })
+        };
+        state.calls.preload().await;
+        Ok(state)
     }
 }
 

@@ -16,7 +16,7 @@ use shared::{
         access::{Access, Scope},
         invalid_parameter,
     },
-    ids::{DispatchId, media_type},
+    ids::{DispatchId, content_type},
     time::{DateInput, to_millis},
 };
 
@@ -302,7 +302,7 @@ fn recorded_by_twilio(
 ) -> Result<Recorded, PresignError> {
     let account = recording.account_sid.as_deref();
     let at_twilio = || account.map(|account| media_url(twilio, account, &recording.sid));
-    let copy = recording.copied().filter(|copy| !copy.in_glacier);
+    let copy = recording.readable_copy();
     Ok(Recorded::Twilio {
         recording_url: match copy {
             Some(copy) => Some(presigner.presign(&copy.key)?),
@@ -330,7 +330,7 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
             recording_url: presigner.presign(key)?,
             stable_url: DispatchId::parse(&call.dispatch_id).map(|id| format!("/recordings/{id}/audio")),
             expires_at: to_millis(presigner.expiry.at()),
-            content_type: media_type(key).unwrap_or("application/octet-stream"),
+            content_type: content_type(key),
         });
     }
     // Those that can be played come first.
@@ -338,7 +338,7 @@ fn row(call: Call, presigner: &Presigner, twilio: &str) -> Result<Row, PresignEr
         .twilio
         .iter()
         .filter(|recording| recording.is_playable())
-        .partition(|recording| recording.copied().is_some());
+        .partition(|recording| recording.readable_copy().is_some());
     for recording in copied.into_iter().chain(at_twilio) {
         recordings.push(recorded_by_twilio(recording, presigner, twilio)?);
     }

@@ -44,7 +44,7 @@ impl State {
             calls: Calls::from_env(env, &aws)?,
             bucket: RecordingsBucket::from_env(env, &aws)?,
         };
-        state.livekit.preload().await;
+        tokio::join!(state.livekit.preload(), state.calls.preload());
         Ok(state)
     }
 }

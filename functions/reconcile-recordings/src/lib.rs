@@ -101,7 +101,7 @@ impl State {
             retention: Retention::from_env(env)?,
             limits,
         };
-        state.twilio.preload().await;
+        tokio::join!(state.twilio.preload(), state.calls.preload());
         Ok(state)
     }
 }

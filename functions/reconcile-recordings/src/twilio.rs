@@ -205,7 +205,7 @@ async fn compare(state: &State, at: &mut Checkpoint, found: &[Recording], transc
     at.report.twilio_recordings += found.len() as u64;
     let rows = found
         .iter()
-        .map(|recording| (call_of(recording), TwilioRecording::from(recording)))
+        .map(|recording| (recording.call().to_owned(), TwilioRecording::from(recording)))
         .collect();
     let mut updates = state.calls.twilio_updates(rows).await?;
     updates.retain(|update| {
@@ -242,7 +242,7 @@ pub(crate) async fn retry(state: &State, sid: &str, transcribe: bool) -> Result<
         Err(TwilioError::NotFound) => return Ok(()),
         found => found?,
     };
-    let rows = vec![(call_of(&found), TwilioRecording::from(&found))];
+    let rows = vec![(found.call().to_owned(), TwilioRecording::from(&found))];
     let is_external = state.twilio.media_place(&found) != MediaPlace::Twilio;
     for update in state.calls.twilio_updates(rows).await? {
         index(state, update, is_external, transcribe).await?;
@@ -258,7 +258,7 @@ pub(crate) async fn retry_days(state: &State, first: Date, last: Date) -> Result
         let rows = page
             .recordings
             .iter()
-            .map(|recording| (call_of(recording), TwilioRecording::from(recording)))
+            .map(|recording| (recording.call().to_owned(), TwilioRecording::from(recording)))
             .collect();
         for update in state.calls.twilio_updates(rows).await? {
             let found = page
@@ -294,20 +294,18 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
             _ => is_verified = true,
         }
     }
-    if let (true, Some(auto_transcribe)) = (transcribe, &state.auto_transcribe)
+    // Before it is indexed: if this fails, the next try must find the completion again.
+    if transcribe
         && update.is_completion
         && recording.is_completed()
         && let Some(sid) = RecordingSid::parse(&recording.sid)
     {
-        // Before it is indexed: if this fails, the next try must find the completion again.
-        auto_transcribe.enqueue(sid).await?;
-    }
-    if let (true, Some(copies)) = (transcribe, &state.copies)
-        && update.is_completion
-        && recording.is_completed()
-        && let Some(sid) = RecordingSid::parse(&recording.sid)
-    {
-        copies.enqueue(&sid).await?;
+        if let Some(auto_transcribe) = &state.auto_transcribe {
+            auto_transcribe.enqueue(sid.clone()).await?;
+        }
+        if let Some(copies) = &state.copies {
+            copies.enqueue(&sid).await?;
+        }
     }
     let (phone, fault) = match update.phone {
         Some(phone) => (Some(phone), None),
@@ -330,10 +328,6 @@ async fn index(state: &State, update: TwilioUpdate, is_external: bool, transcrib
         )
         .await?;
     fault.map_or(Ok(()), Err)
-}
-
-fn call_of(recording: &Recording) -> String {
-    recording.call_sid.clone().unwrap_or_else(|| recording.sid.clone())
 }
 
 /// Whether the recording is so recent that its media may not be available yet.

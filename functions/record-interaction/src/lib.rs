@@ -34,7 +34,7 @@ impl State {
             calls: Calls::from_env(env, &aws)?,
             phones: Phones::from_env(env)?,
         };
-        state.access.preload().await;
+        tokio::join!(state.access.preload(), state.calls.preload());
         Ok(state)
     }
 }

@@ -12,7 +12,7 @@ use shared::{
     calls::{Calls, Hold},
     clients::aws::Aws,
     config::{ConfigError, Env},
-    erasure::{Erasure, ErasureId, ErasureQueue, Preview, Target},
+    erasure::{Erasure, ErasureId, ErasureQueue, PREVIEWED, Preview},
     http::{
         self, ApiError, ApiRequest, ErrorFormat, Reply,
         access::{Access, Scope},
@@ -74,10 +74,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         match (request.method(), is_erasure) {
             (&Method::POST, _) => {
                 let wanted = request.json::<NewErasure>()?.checked(&state.phones, Timestamp::now())?;
-                match wanted.dry_run {
-                    true => preview(state, &wanted.target, wanted.before).await,
-                    false => erase(state, &request, wanted).await,
-                }
+                erase(state, &request, wanted).await
             }
             (&Method::DELETE, _) => {
                 let id = request.last_segment("dispatch_id")?;
@@ -107,18 +104,23 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     )
 )]
 async fn erase(state: &State, request: &ApiRequest, wanted: request::Wanted) -> Result<Reply, ApiError> {
-    let found = Preview::of(&state.calls, &wanted.target, wanted.before).await?;
+    // Without `dry_run` only two questions matter: is there any call, and is a single one held.
+    let limit = if wanted.dry_run { PREVIEWED } else { 2 };
+    let found = Preview::of(&state.calls, &wanted.target, wanted.before, limit).await?;
     if found.calls_total() == 0 && found.holds.is_empty() {
         return Err(call_not_found());
     }
+    if wanted.dry_run {
+        return Ok(Reply::from((StatusCode::OK, PreviewBody::of(found))));
+    }
     // Of several calls, those that are held are named in the erasure; a single one can be refused at once.
-    if let ([hold], 0) = (&found.holds[..], found.calls_total()) {
+    if let ([hold], 0, false) = (&found.holds[..], found.calls_total(), found.is_partial) {
         return Err(held(hold));
     }
     let erasure = Erasure {
         requested_by: request.key_id().map(str::to_owned),
         before: wanted.before,
-        reason: Some(wanted.reason).filter(|reason| !reason.is_empty()),
+        reason: wanted.reason,
         ..Erasure::new(ErasureId::random(), wanted.target, Timestamp::now())
     };
     state.queue.request(&erasure).await?;
@@ -129,14 +131,6 @@ async fn erase(state: &State, request: &ApiRequest, wanted: request::Wanted) -> 
         Ok(location) => reply.header(header::LOCATION, location),
         Err(_) => reply,
     })
-}
-
-async fn preview(state: &State, target: &Target, before: Option<Timestamp>) -> Result<Reply, ApiError> {
-    let found = Preview::of(&state.calls, target, before).await?;
-    match found.calls_total() == 0 && found.holds.is_empty() {
-        true => Err(call_not_found()),
-        false => Ok(Reply::from((StatusCode::OK, PreviewBody::of(found)))),
-    }
 }
 
 /// `GET /erasures/{erasure_id}`.

@@ -48,7 +48,7 @@ pub(crate) struct NewErasure {
 pub(crate) struct Wanted {
     pub(crate) target: Target,
     pub(crate) before: Option<Timestamp>,
-    pub(crate) reason: String,
+    pub(crate) reason: Option<String>,
     pub(crate) dry_run: bool,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn of_call(id: DispatchId) -> Wanted {
     Wanted {
         target: Target::Call(id),
         before: None,
-        reason: String::new(),
+        reason: None,
         dry_run: false,
     }
 }
@@ -98,9 +98,9 @@ impl NewErasure {
                 Some(date.ok_or_else(|| invalid_parameter("before", &text, accepted))?)
             }
         };
-        let reason = self.reason.unwrap_or_default();
-        if reason.chars().count() > MAX_REASON {
-            return Err(invalid_parameter("reason", &reason, "at most 500 characters"));
+        let reason = self.reason.filter(|reason| !reason.is_empty());
+        if let Some(reason) = reason.as_ref().filter(|reason| reason.chars().count() > MAX_REASON) {
+            return Err(invalid_parameter("reason", reason, "at most 500 characters"));
         }
         Ok(Wanted {
             target,
@@ -111,10 +111,18 @@ impl NewErasure {
     }
 }
 
+/// The numbers that Twilio reports for callers who withhold theirs (`ANONYMOUS`, `RESTRICTED`, `BLOCKED`, `UNKNOWN` and `UNAVAILABLE` on a
+/// keypad). They name nobody.
+const PLACEHOLDERS: [&str; 5] = ["266696687", "7378742883", "2562533", "8656696", "86282452253"];
+
 /// The digits of a phone number in E.164.
 fn number(phones: &Phones, text: &str) -> Result<String, ApiError> {
     let is_plain = |character: char| character.is_ascii_digit() || " +-().\u{a0}/".contains(character);
     let digits = digits(&phones.e164(text));
+    if PLACEHOLDERS.contains(&digits.as_str()) {
+        let accepted = "the number of a caller: Twilio reports this one for everybody who withholds theirs, so name the calls by their ids";
+        return Err(invalid_parameter("phone", text, accepted));
+    }
     match DIGITS.contains(&digits.len()) && text.chars().all(is_plain) {
         true => Ok(digits),
         false => Err(invalid_parameter(

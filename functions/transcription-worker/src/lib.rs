@@ -146,11 +146,6 @@ async fn work_or_wait(state: &State, job: Job, deliveries: u32, deadline: Instan
 
 async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -> Result<(), BoxError> {
     let transcriber = &state.transcriber;
-    if let RecordingId::Twilio(sid) = &job.recording
-        && transcriber.calls.is_erased_recording(sid).await?
-    {
-        return Ok(());
-    }
     let variant = Variant::of(&job.options);
     let id_of = |recording: &RecordingRef| TranscriptId::new(&AudioId::Object(recording.clone()), &variant);
     let (job, id, found) = match &job.recording {
@@ -187,6 +182,11 @@ async fn work(state: &State, job: Job, is_redelivery: bool, deadline: Instant) -
             }
         }
     };
+    if let RecordingId::Twilio(sid) = &job.recording
+        && transcriber.calls.is_erased_recording(sid, None).await?
+    {
+        return Ok(transcriber.transcripts.unqueue(&id, job.dispatch()).await?);
+    }
     let known = transcriber.transcripts.get(&id).await?;
     let is_new_enough =
         |transcript: &Transcript| job.again_since.is_none_or(|since| transcript.is_completed_since(since));

@@ -99,7 +99,7 @@ impl State {
             auto_transcribe: AutoTranscribe::from_env(env, &aws)?,
             copies: CopyQueue::automatic(env, &aws)?,
         };
-        state.twilio.preload().await;
+        tokio::join!(state.twilio.preload(), state.calls.preload());
         Ok(state)
     }
 }
@@ -137,6 +137,15 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let known = state.calls.twilio_call(&reported.call_sid).await?;
         let recordings = known.as_ref().map(|(_, recordings)| recordings);
         let same = recordings.and_then(|known| known.get(&reported.recording.sid));
+        // Nothing is queued of what was erased, nor stored.
+        if same.is_none()
+            && state
+                .calls
+                .is_erased_recording(&reported.sid, Some(&reported.call_sid))
+                .await?
+        {
+            return Ok((StatusCode::OK, json!({"indexed": true})));
+        }
         if reported.recording.completes(same)
             && let Some(auto_transcribe) = &state.auto_transcribe
         {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     error::CopyError,
-    queue::{CopyQueue, MAX_ATTEMPTS},
+    queue::{CopyQueue, DELETION_RETRY, MAX_ATTEMPTS},
     settings::{ArchiveMode, ArchiveSettings},
     transfer::{Source, Transferred, transfer},
     verify::verify,
@@ -21,15 +21,14 @@ use crate::{
         twilio::{MediaPlace, Recording, RecordingSid, RecordingStatus, Twilio},
     },
     config::{ConfigError, Env},
-    ids::media_type,
+    ids::content_type,
     lifecycle::{DueList, Lifecycle},
     transcription::not_ready,
 };
 
 /// The pause before the second attempt, which doubles with each further one up to SQS's 15 minutes.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
-/// A failed deletion at Twilio is due again after this time.
-const DELETION_RETRY: Duration = Duration::from_secs(3600);
+const INTERRUPTED: &str = "The upload of the copy was interrupted";
 /// The metadata of a copy: whose it is, its channels, its length in seconds, and when it was created at Twilio.
 const SID: &str = "recording-sid";
 const CHANNELS: &str = "channels";
@@ -74,7 +73,7 @@ impl Archiver {
 
     /// Reads the secret before the first message.
     pub async fn preload(&self) {
-        self.twilio.preload().await;
+        tokio::join!(self.twilio.preload(), self.calls.preload());
     }
 
     /// Processes a message. An error means that not even the failure could be stored, so that SQS must deliver the message again.
@@ -83,13 +82,17 @@ impl Archiver {
         if message.delete {
             return self.delete_at_twilio(sid, deadline).await;
         }
-        if self.calls.is_erased_recording(sid).await? {
-            self.lifecycle.end_copy(sid).await?;
+        if self.calls.is_erased_recording(sid, None).await? {
+            self.lifecycle.forget_recording(sid).await?;
             return Ok(Copied::Deleted);
         }
         self.lifecycle.note_copying(sid).await?;
         match self.copy(sid, deadline).await {
             Ok(()) => Ok(Copied::Copied),
+            Err(CopyError::Erased) => {
+                self.lifecycle.forget_recording(sid).await?;
+                Ok(Copied::Deleted)
+            }
             Err(error) if error.is_transient() && message.attempts + 1 < MAX_ATTEMPTS => {
                 tracing::warn!(%error, attempts = message.attempts, "not copied; it will be tried again");
                 let delay = FIRST_PAUSE * (1 << message.attempts.min(5));
@@ -111,21 +114,22 @@ impl Archiver {
             Some(known) => Some((known.call_sid, known.recording)),
             // Not reported yet, so Twilio says which call it belongs to. A recording that Twilio does not know either has no place in the index.
             None => match self.twilio.recording(sid, deadline).await {
-                Ok(recording) => Some((call_of(&recording), TwilioRecording::from(&recording))),
+                Ok(recording) => Some((recording.call().to_owned(), TwilioRecording::from(&recording))),
                 Err(_) => None,
             },
         };
-        if let Some((call_sid, recording)) = known {
-            let recording = TwilioRecording {
-                copy: None,
-                ..recording
-            };
-            let failed = CopyResult::Failed(error.failure());
-            self.calls.record_copy(&call_sid, &recording, &failed).await?;
-            if let Some(upload) = self.lifecycle.copy_state(sid).await?.upload {
-                self.bucket.abort_upload(&upload).await?;
-            }
+        if let Some(upload) = self.lifecycle.copy_state(sid).await?.upload {
+            self.bucket.abort_upload(&upload).await?;
         }
+        let Some((call_sid, recording)) = known else {
+            return Ok(self.lifecycle.forget_recording(sid).await?);
+        };
+        let recording = TwilioRecording {
+            copy: None,
+            ..recording
+        };
+        let failed = CopyResult::Failed(error.failure());
+        self.calls.record_copy(&call_sid, &recording, &failed).await?;
         Ok(self.lifecycle.end_copy(sid).await?)
     }
 
@@ -145,7 +149,10 @@ impl Archiver {
         if let Some(failure) = not_ready(&recording, &self.twilio) {
             return Err(CopyError::Recording(failure));
         }
-        let call_sid = call_of(&recording);
+        let call_sid = recording.call();
+        if self.calls.is_erased_recording(sid, Some(call_sid)).await? {
+            return Err(CopyError::Erased);
+        }
         let row = TwilioRecording::from(&recording);
         let external = match self.twilio.media_place(&recording) {
             MediaPlace::External(url) => Some(url),
@@ -155,7 +162,7 @@ impl Archiver {
             Some(url) => extension_of(url.path()),
             None => self.settings.format.extension(),
         };
-        let key = self.key(&call_sid, sid, row.start_time, extension);
+        let key = self.key(call_sid, sid, row.start_time, extension);
         let copy = match self.bucket.copied_object(&key).await? {
             Some(object) => adopted(sid, &key, object, None)?,
             None => {
@@ -175,7 +182,7 @@ impl Archiver {
             }
         };
         self.calls
-            .record_copy(&call_sid, &row, &CopyResult::Copied(copy))
+            .record_copy(call_sid, &row, &CopyResult::Copied(copy))
             .await?;
         self.after_copy(sid, &row.status).await
     }
@@ -190,36 +197,42 @@ impl Archiver {
         source: &Source<'_>,
         deadline: Instant,
     ) -> Result<TwilioCopy, CopyError> {
-        let content_type = media_type(key).unwrap_or("application/octet-stream");
+        let content_type = content_type(key);
         let metadata = metadata(sid, recording);
-        let interrupted = self
-            .lifecycle
-            .copy_state(sid)
-            .await?
-            .upload
-            .filter(|upload| upload.key == key);
-        let known = match &interrupted {
-            Some(upload) => self.bucket.uploaded_parts(upload).await?,
+        let stored = self.lifecycle.copy_state(sid).await?.upload;
+        let known = match &stored {
+            Some(upload) if upload.key == key => self.bucket.uploaded_parts(upload).await?,
+            // The format was another one, so that nothing of it can be used.
+            Some(upload) => {
+                self.bucket.abort_upload(upload).await?;
+                None
+            }
             None => None,
         };
-        let (upload, known) = match (interrupted, known) {
+        let (upload, known) = match (stored, known) {
             (Some(upload), Some(known)) => (upload, known),
-            _ => {
+            (stored, _) => {
                 let upload = self.bucket.begin_upload(key, content_type, &metadata).await?;
-                self.lifecycle.put_upload(sid, &upload).await?;
+                let is_stored = self.lifecycle.put_upload(sid, &upload, stored.as_ref()).await?;
                 // An erasure that began meanwhile either sees this upload and ends it, or is seen here.
-                if self.calls.is_erased_recording(sid).await? {
+                let is_erased = self.calls.is_erased_recording(sid, Some(recording.call())).await?;
+                if is_erased || !is_stored {
                     self.bucket.abort_upload(&upload).await?;
-                    return Err(CopyError::transient("recording_erased", "The recording was erased"));
                 }
-                (upload, BTreeMap::new())
+                match (is_erased, is_stored) {
+                    (true, _) => return Err(CopyError::Erased),
+                    (false, false) => return Err(CopyError::transient("copy_interrupted", INTERRUPTED)),
+                    (false, true) => (upload, BTreeMap::new()),
+                }
             }
         };
         let received = transfer(source, &self.bucket, &upload, &known, deadline).await?;
         let Transferred { parts, crc, size, file } = received;
         let analysis = verify(file, extension, recording.duration, deadline).await?;
-        if analysis.channels < 2 && recording.channels == Some(2) && self.settings.format.extension() == extension {
-            tracing::warn!("Twilio states two channels and sent one");
+        // Mixed into one channel, the two sides can't be told apart any more.
+        if analysis.channels < 2 && recording.channels == Some(2) && matches!(source, Source::Twilio { .. }) {
+            let message = "Twilio states two channels and sent one, so it was not stored";
+            return Err(CopyError::transient("copy_mono", message));
         }
         match self.bucket.complete_upload(&upload, &parts, crc).await? {
             Completed::Written => {}
@@ -228,10 +241,7 @@ impl Archiver {
             Completed::Gone => {}
         }
         let Some(object) = self.bucket.copied_object(key).await? else {
-            return Err(CopyError::transient(
-                "copy_interrupted",
-                "The upload of the copy was interrupted",
-            ));
+            return Err(CopyError::transient("copy_interrupted", INTERRUPTED));
         };
         let expected = (i64::try_from(size).unwrap_or(i64::MAX), checksum_text(crc));
         adopted(sid, key, object, Some(expected)).map(|copy| TwilioCopy {
@@ -292,7 +302,8 @@ impl Archiver {
         let copy = known.recording.copied();
         let copy = copy.ok_or_else(|| CopyError::permanent("copy_missing", "The recording has no copy"))?;
         let stored = self.bucket.copied_object(&copy.key).await?;
-        if !stored.is_some_and(|object| object.size == copy.size && object.etag == copy.etag) {
+        let is_verified = |object: CopiedObject| object.size == copy.size && object.etag == copy.etag;
+        if copy.overwritten || !stored.is_some_and(is_verified) {
             return Err(CopyError::transient(
                 "copy_changed",
                 "The copy in the bucket is missing or is not the one that was verified, so Twilio keeps the recording",
@@ -309,11 +320,6 @@ impl Archiver {
             .record_twilio_recording(&known.call_sid, &deleted, None, None)
             .await?)
     }
-}
-
-/// The SID of a recording's call, or its own if it does not belong to a single call.
-fn call_of(recording: &Recording) -> String {
-    recording.call_sid.clone().unwrap_or_else(|| recording.sid.clone())
 }
 
 /// The extension of a file in external storage, whose name may have none.
@@ -369,5 +375,6 @@ fn adopted(
         duration: number(DURATION).unwrap_or_default(),
         created: object.metadata.get(CREATED).and_then(|text| text.parse().ok()),
         in_glacier: false,
+        overwritten: false,
     })
 }

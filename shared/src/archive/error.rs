@@ -30,6 +30,9 @@ pub enum CopyError {
     /// The disk of the function is full, or could not be written.
     #[error("the recording could not be stored on disk: {0}")]
     Disk(#[from] io::Error),
+    /// It was erased, or its call.
+    #[error("the recording was erased")]
+    Erased,
     /// The recording itself can't be copied, or not now.
     #[error("{}", .0.message)]
     Recording(Failure),
@@ -71,6 +74,7 @@ impl CopyError {
             ),
             Self::Bucket(_) => ("s3_unavailable", "S3 did not take the copy".to_owned()),
             Self::Calls(_) | Self::Lifecycle(_) => ("database_unavailable", "The database did not answer".to_owned()),
+            Self::Erased => ("recording_erased", "The recording was erased".to_owned()),
             Self::Queue(_) => ("queue_unavailable", "The queue did not answer".to_owned()),
             Self::Disk(_) => (
                 "disk_full",

@@ -9,5 +9,5 @@ mod verify;
 
 pub use archiver::{Archiver, Copied};
 pub use error::CopyError;
-pub use queue::{CopyQueue, MAX_ATTEMPTS};
+pub use queue::CopyQueue;
 pub use settings::{ArchiveMode, ArchiveSettings};

@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// How often a recording is tried.
-pub const MAX_ATTEMPTS: u32 = 6;
-/// A deletion at Twilio that was sent to the queue is due again after this time.
-const DELETION_RETRY: Duration = Duration::from_secs(3600);
+pub(super) const MAX_ATTEMPTS: u32 = 6;
+/// A deletion at Twilio is due again after this time, whether its message was sent or it failed.
+pub(super) const DELETION_RETRY: Duration = Duration::from_secs(3600);
 
 /// The queue of the recordings to copy, and the table that shows which messages are lost.
 pub struct CopyQueue {

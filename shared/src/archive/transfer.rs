@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 use super::error::CopyError;
 use crate::clients::{
     bucket::{PART_BYTES, RecordingsBucket, UploadedPart, Uploading},
-    twilio::{Media, MediaFormat, RecordingSid, Twilio, TwilioError},
+    twilio::{Media, MediaFormat, RecordingSid, Rest, Twilio, TwilioError},
 };
 use reqwest::Url;
 
@@ -34,15 +34,15 @@ pub(super) enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// Opens the media from this byte on.
-    async fn open(&self, from: u64, deadline: Instant) -> Result<Media, TwilioError> {
+    /// Opens the media, or the rest of it.
+    async fn open(&self, rest: Option<&Rest>, deadline: Instant) -> Result<Media, TwilioError> {
         match self {
             Self::Twilio {
                 twilio,
                 sid,
                 format,
                 both_channels,
-            } => twilio.media_from(sid, *format, *both_channels, from, deadline).await,
+            } => twilio.media_from(sid, *format, *both_channels, rest, deadline).await,
             Self::External { twilio, url } => twilio.external(url.clone(), deadline).await,
         }
     }
@@ -81,8 +81,21 @@ pub(super) async fn transfer(
         }
     };
     let (mut number, mut continuations) = (0, 0);
+    let mut rest: Option<Rest> = None;
     'connections: loop {
-        let media = source.open(size, deadline).await?;
+        let media = source.open(rest.as_ref(), deadline).await?;
+        if !media.has_end {
+            let message = "The answer does not say where it ends, so it can't be known to be whole";
+            return Err(CopyError::transient("copy_incomplete", message));
+        }
+        if rest
+            .as_ref()
+            .is_some_and(|rest| media.validator.as_ref() != Some(&rest.validator))
+        {
+            let message = "The download broke, and the file is another one now";
+            return Err(CopyError::transient("copy_interrupted", message));
+        }
+        let validator = media.validator.clone();
         // Bytes that are sent again are skipped.
         let mut skipped = size
             .checked_sub(media.begins_at)
@@ -100,12 +113,15 @@ pub(super) async fn transfer(
             let chunk = match received {
                 None => break 'connections,
                 Some(Ok(chunk)) => chunk,
-                Some(Err(error @ TwilioError::Connection(_))) if continuations < CONTINUATIONS => {
-                    tracing::warn!(%error, size, "the download broke and is continued");
-                    continuations += 1;
-                    continue 'connections;
-                }
-                Some(Err(error)) => return Err(error.into()),
+                Some(Err(error)) => match (error, validator) {
+                    (error @ TwilioError::Connection(_), Some(validator)) if continuations < CONTINUATIONS => {
+                        tracing::warn!(%error, size, "the download broke and is continued");
+                        continuations += 1;
+                        rest = Some(Rest { from: size, validator });
+                        continue 'connections;
+                    }
+                    (error, _) => return Err(error.into()),
+                },
             };
             let drop = skipped.min(chunk.len() as u64);
             skipped -= drop;

@@ -1,38 +1,20 @@
 //! Decodes a recording that was received, to know that it is whole.
 
-use std::{
-    fs::File,
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::fs::File;
 
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, timeout_at},
-};
+use tokio::time::Instant;
 
 use super::error::CopyError;
 use crate::{
     clients::twilio::TwilioError,
-    split::{Analysis, AudioFile, Channels, LONGEST, Plan, SplitError, analyze},
+    split::{Analysis, Channels, SplitError},
+    transcription::analyze_audio,
 };
 
 /// A greater difference to the length that Twilio states is an error.
 const TOLERANCE: f64 = 0.02;
 /// Up to this many seconds can be due to rounding.
 const SLACK: f64 = 1.5;
-
-/// Ends the decoding when it is dropped.
-struct Cancel(Arc<AtomicBool>);
-
-impl Drop for Cancel {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Decodes the file, and compares its length with what Twilio states.
 pub(super) async fn verify(
@@ -41,24 +23,8 @@ pub(super) async fn verify(
     stated_seconds: Option<u64>,
     deadline: Instant,
 ) -> Result<Analysis, CopyError> {
-    let cancel = Cancel(Arc::default());
-    let cancelled = cancel.0.clone();
-    let decoding = spawn_blocking(move || {
-        let recording = AudioFile {
-            file: &file,
-            extension: Some(extension),
-            promised_seconds: stated_seconds.map(|seconds| seconds as f64),
-            cancelled: &cancelled,
-        };
-        let plan = Plan {
-            longest: LONGEST,
-            longest_span: None,
-            channels: Channels::Mixed,
-        };
-        analyze(&recording, &plan)
-    });
-    let decoded = timeout_at(deadline, decoding).await.map_err(|_| TwilioError::Timeout)?;
-    let analysis = match decoded.map_err(io::Error::other)? {
+    let stated_seconds = stated_seconds.map(|seconds| seconds as f64);
+    let analysis = match analyze_audio(file, extension, Channels::Mixed, stated_seconds, deadline).await {
         Ok(analysis) => analysis,
         Err(SplitError::Io(error)) => return Err(error.into()),
         Err(SplitError::Cancelled) => return Err(TwilioError::Timeout.into()),
@@ -72,7 +38,7 @@ pub(super) async fn verify(
     };
     let received = analysis.coverage.decoded_seconds;
     let differs = |stated: f64| (received - stated).abs() > SLACK.max(stated * TOLERANCE);
-    match stated_seconds.map(|seconds| seconds as f64) {
+    match stated_seconds {
         Some(stated) if differs(stated) => Err(CopyError::transient(
             "copy_incomplete",
             format!("Twilio states {stated} s and sent {received:.1} s, so the copy was not stored"),

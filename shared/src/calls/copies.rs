@@ -45,9 +45,12 @@ impl Calls {
         }))
     }
 
-    /// Whether a Twilio recording was erased.
-    pub async fn is_erased_recording(&self, sid: &RecordingSid) -> Result<bool, CallsError> {
-        self.has_erased(&[&item_id::recording(sid.as_str())]).await
+    /// Whether a Twilio recording was erased, or its call, whose other recordings may come to light later.
+    pub async fn is_erased_recording(&self, sid: &RecordingSid, call_sid: Option<&str>) -> Result<bool, CallsError> {
+        let recording = item_id::recording(sid.as_str());
+        let call = call_sid.map(item_id::twilio);
+        let ids: Vec<&str> = std::iter::once(recording.as_str()).chain(call.as_deref()).collect();
+        self.has_erased(&ids).await
     }
 
     /// The call that Twilio knows by this SID.
@@ -122,6 +125,7 @@ impl Calls {
             match found {
                 Some(found) => {
                     *copy = TwilioCopy {
+                        overwritten: copy.overwritten || copy.etag != found.etag,
                         etag: found.etag.clone(),
                         size: found.size,
                         in_glacier: found.is_archived,

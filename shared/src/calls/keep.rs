@@ -9,13 +9,13 @@ use super::{
     item_id::{self, ItemKind},
     model::Call,
     observations::{Hold, TwilioRecording},
-    store::{Commit, pause},
+    store::Commit,
     table::Calls,
 };
 use crate::{
     clients::{
         bucket::RecordingRef,
-        dynamodb::{number, text},
+        dynamodb::{number, pause, text},
         twilio::{RecordingSid, is_call_sid},
     },
     ids::DispatchId,

@@ -27,11 +27,10 @@ use super::{
     item::{ListKind, ListPosition},
     ledger_day::LedgerDay,
     model::Call,
-    store::pause,
     table::Calls,
 };
 use crate::{
-    clients::dynamodb::{self, get_number, get_text, number, text},
+    clients::dynamodb::{self, get_number, get_text, number, pause, text},
     time::{to_millis, utc_day},
 };
 

@@ -81,6 +81,9 @@ pub struct TwilioCopy {
     /// Whether it must be restored from an archive of S3 Glacier before it can be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_glacier: bool,
+    /// Whether S3 has another object under its key now than the one that was verified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overwritten: bool,
 }
 
 /// Why a Twilio recording could not be copied.
@@ -143,6 +146,11 @@ impl TwilioRecording {
             Some(CopyResult::Copied(copy)) => Some(copy),
             _ => None,
         }
+    }
+
+    /// Its copy in the bucket, if that can be read now.
+    pub fn readable_copy(&self) -> Option<&TwilioCopy> {
+        self.copied().filter(|copy| !copy.in_glacier)
     }
 
     /// Why it could not be copied.

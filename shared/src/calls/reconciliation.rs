@@ -76,9 +76,22 @@ impl Calls {
             .map(|(call_sid, _)| item_id::twilio(call_sid))
             .collect();
         let items = self.load(ids.iter().map(String::as_str)).await?;
+        let known = |id: &str, sid: &str| items.get(id)?.state.own.twilio.as_ref()?.recordings.get(sid);
+        let unknown = ids.iter().zip(&recordings);
+        let unknown = unknown.filter(|(id, (_, recording))| known(id, &recording.sid).is_none());
+        let unknown: Vec<String> = unknown
+            .flat_map(|(id, (_, recording))| [id.clone(), item_id::recording(&recording.sid)])
+            .collect();
+        let unknown: Vec<&str> = unknown.iter().map(String::as_str).collect();
+        let erased = self.erased(&unknown).await?;
         let updates = ids.iter().zip(recordings).filter_map(|(id, (call_sid, recording))| {
             let call = items.get(id).and_then(|item| item.state.own.twilio.as_ref());
-            let known = call.and_then(|call| call.recordings.get(&recording.sid));
+            let known = known(id, &recording.sid);
+            let is_erased =
+                || erased.contains(id.as_str()) || erased.contains(item_id::recording(&recording.sid).as_str());
+            if known.is_none() && is_erased() {
+                return None;
+            }
             let phone = call.and_then(|call| call.phone.clone());
             let is_new = recording.is_newer_than(known);
             let is_playable = known.is_none_or(TwilioRecording::is_completed) && recording.is_completed();

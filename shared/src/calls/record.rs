@@ -9,12 +9,12 @@ use super::{
     item_id,
     observations::{ObservedObject, TwilioRecording},
     pairing::Update,
-    store::pause,
     table::Calls,
 };
 use crate::{
     clients::{
         bucket::{ObjectInfo, RecordingObject, RecordingRef},
+        dynamodb::pause,
         livekit::FailedEgress,
     },
     ids::{DispatchId, digits},
@@ -273,19 +273,8 @@ impl Calls {
 
     /// The name of the customer of a call that Twilio recorded, if an interaction with it is known.
     pub async fn customer_of_twilio_call(&self, call_sid: &str) -> Result<Option<String>, CallsError> {
-        let id = item_id::twilio(call_sid);
-        let owner = self
-            .load([id.as_str()])
-            .await?
-            .remove(&id)
-            .and_then(|item| item.state.owner);
-        let Some(owner) = owner else { return Ok(None) };
-        let row = self
-            .load([owner.as_str()])
-            .await?
-            .remove(&owner)
-            .and_then(|item| item.row());
-        Ok(row.and_then(|(call, _)| call.customer_name))
+        let call = self.call_of_twilio(call_sid).await?;
+        Ok(call.and_then(|call| call.customer_name))
     }
 
     /// Stores that there is a transcript of this object as it was written then. An object that is not in the table stays out of it.

@@ -6,10 +6,10 @@ use futures_util::{StreamExt, stream};
 use super::{
     encoding::{attributes, item_from},
     error::CallsError,
-    store::{is_conflict, pause},
+    store::is_conflict,
     table::Calls,
 };
-use crate::clients::dynamodb::{self, get_text, number, text};
+use crate::clients::dynamodb::{self, get_text, number, pause, text};
 
 /// The id prefix of version 0.1's counters, which are no longer used.
 const COUNTERS: &str = "counts#";

@@ -1,11 +1,11 @@
 //! Reads and writes items: one item with a conditional write, several items in a transaction.
 
-use std::time::Duration;
+use std::collections::HashSet;
 
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{KeysAndAttributes, Put, TransactWriteItem},
+    types::{Put, TransactWriteItem},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     item::{CallItem, Items, ListPosition},
     table::Calls,
 };
-use crate::clients::dynamodb::{number, text};
+use crate::clients::dynamodb::{batch_get, number, text};
 
 /// The result of a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,28 +40,9 @@ impl Calls {
             let get = self.client.get_item().table_name(&self.table).consistent_read(true);
             found.extend(get.key("id", text(id)).send().await?.item);
         }
-        for ids in wanted.chunks(100).filter(|_| wanted.len() > 1) {
-            let keys = ids.iter().map(|id| [("id".to_owned(), text(id))].into()).collect();
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(keys))
-                .consistent_read(true)
-                .build();
-            let mut rest = Some([(self.table.clone(), request.map_err(CallsError::bug)?)].into());
-            let mut tries = 0;
-            while let Some(requests) = rest.filter(|rest: &std::collections::HashMap<_, _>| !rest.is_empty()) {
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .set_request_items(Some(requests))
-                    .send()
-                    .await?;
-                found.extend(answer.responses.unwrap_or_default().into_values().flatten());
-                rest = answer.unprocessed_keys;
-                if rest.as_ref().is_some_and(|rest| !rest.is_empty()) {
-                    tries += 1;
-                    pause(tries).await;
-                }
-            }
+        if wanted.len() > 1 {
+            let items = batch_get(&self.client, &self.table, wanted, |keys| keys);
+            found.extend(items.await?);
         }
         let items = found
             .iter()
@@ -87,13 +68,23 @@ impl Calls {
         Ok(Commit::Done)
     }
 
-    /// Whether one of these items was erased.
-    pub(super) async fn has_erased(&self, ids: &[&str]) -> Result<bool, CallsError> {
+    /// Those of these items that were erased.
+    pub(super) async fn erased<'a>(&self, ids: &[&'a str]) -> Result<HashSet<&'a str>, CallsError> {
         if ids.is_empty() {
-            return Ok(false);
+            return Ok(HashSet::new());
         }
         let tombstones = self.tombstones.of(ids).await?;
-        Ok(self.lifecycle.has_any(&tombstones).await?)
+        let existing = self.lifecycle.existing(&tombstones).await?;
+        let pairs = ids.iter().zip(tombstones);
+        Ok(pairs
+            .filter(|(_, tombstone)| existing.contains(tombstone))
+            .map(|(id, _)| *id)
+            .collect())
+    }
+
+    /// Whether one of these items was erased.
+    pub(super) async fn has_erased(&self, ids: &[&str]) -> Result<bool, CallsError> {
+        Ok(!self.erased(ids).await?.is_empty())
     }
 
     /// Conditions of a transaction: none of these items was erased.
@@ -191,12 +182,6 @@ fn changed_rows(loaded: &Items, changed: &[&CallItem]) -> Vec<ListPosition> {
         }
     }
     positions
-}
-
-/// Waits a random time before attempt number `tries` (from 1), so that writers that conflicted do not conflict again.
-pub(super) async fn pause(tries: u32) {
-    let most = Duration::from_millis(20).saturating_mul(1 << tries.min(6));
-    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
 }
 
 pub(super) fn is_conflict<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, also: impl Fn(&E) -> bool) -> bool {

@@ -35,6 +35,11 @@ impl Calls {
         })
     }
 
+    /// Reads the key of the tombstones before the first write.
+    pub async fn preload(&self) {
+        self.tombstones.preload().await;
+    }
+
     /// The tables with these names, for commands that create no items.
     pub fn new(client: Client, table: &str, lifecycle: &str) -> Self {
         Self {

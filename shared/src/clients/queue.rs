@@ -70,7 +70,7 @@ pub enum QueueError {
     /// SQS did not accept the message.
     #[error("the queue did not answer: {0}")]
     Unavailable(String),
-    /// The job can't be serialized as JSON.
+    /// A message can't be written or read as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }

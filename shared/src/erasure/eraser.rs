@@ -40,9 +40,9 @@ pub(super) struct Eraser {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// Everything is erased.
-    Erased(Erased),
+    Erased,
     /// Something is left, for these reasons. The index still has the call, so that the next attempt finds it.
-    Incomplete(Erased, Vec<Problem>),
+    Incomplete(Vec<Problem>),
     /// A hold keeps everything.
     Held(Hold),
     /// The call has a time of its own, which has not come.
@@ -74,8 +74,29 @@ impl Erased {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) scope: ErasureScope,
-    /// Whether a call's own time, if it has not come, keeps it.
-    pub(super) by_time: bool,
+    pub(super) time: CallTime,
+}
+
+/// How the own time of a call matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallTime {
+    /// Not: the call is erased because somebody asks.
+    Ignored,
+    /// If it has one that has not come, it is kept, although the deployment's time has passed.
+    Later,
+    /// It is erased only if it has one that has passed.
+    Passed,
+}
+
+impl CallTime {
+    fn keeps(self, until: Option<Timestamp>) -> bool {
+        let now = Timestamp::now();
+        match self {
+            Self::Ignored => false,
+            Self::Later => until.is_some_and(|until| until > now),
+            Self::Passed => until.is_none_or(|until| until > now),
+        }
+    }
 }
 
 impl Eraser {
@@ -94,54 +115,69 @@ impl Eraser {
 
     /// Reads the secrets before the first erasure.
     pub(super) async fn preload(&self) {
-        self.twilio.preload().await;
+        tokio::join!(self.twilio.preload(), self.calls.preload());
     }
 
-    /// Erases the call that this item of the index belongs to, unless it is held. It can be called again after any failure or interruption: what
-    /// the index has of the call is deleted last.
-    pub(super) async fn erase(&self, item: &str, rule: Rule, deadline: Instant) -> Result<Outcome, ErasureError> {
+    /// Erases the call that this item of the index belongs to, unless it is held, and says what was erased now. It can be called again after any
+    /// failure or interruption: what the index has of the call is deleted last.
+    pub(super) async fn erase(&self, item: &str, rule: Rule, deadline: Instant) -> (Erased, Outcome) {
         let mut erased = Erased::default();
+        let outcome = self.erase_into(&mut erased, item, rule, deadline).await;
+        let outcome =
+            outcome.unwrap_or_else(|error| Outcome::Incomplete(vec![problem_from(item, Kind::Calls, &error)]));
+        (erased, outcome)
+    }
+
+    async fn erase_into(
+        &self,
+        erased: &mut Erased,
+        item: &str,
+        rule: Rule,
+        deadline: Instant,
+    ) -> Result<Outcome, ErasureError> {
         for _ in 0..TRIES {
             let Some(contents) = self.calls.contents(item).await? else {
                 return Ok(match erased.counts.is_empty() {
                     true => Outcome::Absent,
-                    false => Outcome::Erased(erased),
+                    false => Outcome::Erased,
                 });
             };
             if let Some(hold) = contents.call.hold.clone() {
                 return Ok(Outcome::Held(hold));
             }
-            if rule.by_time && contents.call.retain_until.is_some_and(|until| until > Timestamp::now()) {
+            if rule.time.keeps(contents.call.retain_until) {
                 return Ok(Outcome::Kept);
             }
             if rule.scope == ErasureScope::Transcripts {
-                let problems = self.erase_transcripts(&contents, &mut erased).await;
-                if problems.is_empty() && !self.calls.forget_transcripts(&contents).await? {
-                    continue;
+                let problems = self.erase_transcripts(&contents, erased).await;
+                if !problems.is_empty() {
+                    return Ok(Outcome::Incomplete(problems));
                 }
-                return Ok(result(erased, problems));
+                match self.calls.forget_transcripts(&contents).await? {
+                    true => return Ok(Outcome::Erased),
+                    false => continue,
+                }
             }
             // From here on a hold is refused, and nothing new is stored of the call.
             if !self.calls.bury(&contents).await? {
                 continue;
             }
-            let mut problems = Vec::new();
-            problems.extend(self.erase_objects(&contents, &mut erased).await);
-            problems.extend(self.erase_at_twilio(&contents, &mut erased, deadline).await);
-            problems.extend(self.erase_transcripts(&contents, &mut erased).await);
-            problems.extend(self.erase_shares(&contents, &mut erased).await);
+            let mut problems = self.erase_objects(&contents, erased).await;
+            problems.extend(self.erase_at_twilio(&contents, erased, deadline).await);
+            problems.extend(self.erase_transcripts(&contents, erased).await);
+            problems.extend(self.erase_shares(&contents, erased).await);
             if !problems.is_empty() {
-                return Ok(result(erased, problems));
+                return Ok(Outcome::Incomplete(problems));
             }
             if self.calls.remove(&contents).await? {
                 erased.add(Kind::Calls, 1);
                 erased.names = names(&contents);
-                return Ok(Outcome::Erased(erased));
+                return Ok(Outcome::Erased);
             }
             // A late event has changed the call; what it added is erased as well.
         }
         let problem = problem_of(item, Kind::Calls, "call_changed", "Events keep changing the call.");
-        Ok(Outcome::Incomplete(erased, vec![problem]))
+        Ok(Outcome::Incomplete(vec![problem]))
     }
 
     /// The recordings in the bucket and the copies of Twilio's, in all versions.
@@ -299,11 +335,6 @@ impl Eraser {
     }
 }
 
-/// The item that says when a call with a time of its own ends.
-pub(super) fn retain_item(item: &str) -> String {
-    format!("retain#{item}")
-}
-
 fn names(contents: &CallContents) -> Vec<String> {
     let ids = contents.ids.iter().map(|id| id.as_str().to_owned());
     // An interaction, a key or a SID is the id of its item without the kind.
@@ -311,13 +342,6 @@ fn names(contents: &CallContents) -> Vec<String> {
         .item_ids()
         .filter_map(|id| Some(id.split_once('#')?.1.to_owned()));
     ids.chain(items).chain(contents.call.interaction_id.clone()).collect()
-}
-
-fn result(erased: Erased, problems: Vec<Problem>) -> Outcome {
-    match problems.is_empty() {
-        true => Outcome::Erased(erased),
-        false => Outcome::Incomplete(erased, problems),
-    }
 }
 
 fn problem_of(item: &str, kind: Kind, code: &str, reason: &str) -> Problem {

@@ -15,7 +15,7 @@ mod run;
 
 pub use error::ErasureError;
 pub use model::{Counts, Erasure, ErasureId, Kind, Problem, Receipt, Step, StepState, Target};
-pub use preview::Preview;
+pub use preview::{PREVIEWED, Preview};
 pub use queue::ErasureQueue;
 pub use receipt::{InvalidReceipt, verify};
 pub use retention::Retention;

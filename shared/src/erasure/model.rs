@@ -261,7 +261,7 @@ impl Erasure {
         }
     }
 
-    /// Whether everything is erased.
+    /// Whether nothing more is tried. What problems are left of what was past its time, the erasure of the next day has.
     pub fn is_done(&self) -> bool {
         self.completed_at.is_some()
     }
@@ -293,7 +293,7 @@ impl Erasure {
         let step = |kind: Kind| {
             let problem = self.problems.iter().find(|it| it.kind.is_none_or(|it| it == kind));
             let state = match problem {
-                _ if self.is_done() => StepState::Done,
+                None if self.is_done() => StepState::Done,
                 None if self.attempts == 0 => StepState::Pending,
                 // What the index has of a call is erased when everything else is.
                 None if kind == Kind::Calls && !self.problems.is_empty() => StepState::Pending,

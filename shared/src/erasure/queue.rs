@@ -14,11 +14,8 @@ use crate::{
         queue::{ErasureMessage, Queue},
     },
     config::{ConfigError, Env},
-    lifecycle::{DueList, Lifecycle, Versioned},
+    lifecycle::{DueList, Lifecycle, OVERDUE, Versioned},
 };
-
-/// An erasure whose message is lost is due after this time: longer than an invocation and the maximum delay of SQS.
-const OVERDUE: Duration = Duration::from_secs(40 * 60);
 
 /// The queue of erasures, and the table that has them.
 pub struct ErasureQueue {
@@ -57,7 +54,7 @@ impl ErasureQueue {
 
     /// Whether a call with a time of its own is past it.
     pub async fn has_due_calls(&self, now: Timestamp) -> Result<bool, ErasureError> {
-        Ok(!self.lifecycle.due_ids(DueList::Retain, now, 1).await?.is_empty())
+        Ok(!self.lifecycle.past_their_time(now, 1).await?.is_empty())
     }
 
     /// Sends the erasures that are due to the queue again, at most `limit`.

@@ -3,11 +3,11 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
 use super::{
-    eraser::{Eraser, Outcome, Rule, retain_item},
+    eraser::{CallTime, Erased, Eraser, Outcome, Rule},
     error::ErasureError,
     model::{Erasure, ErasureId, ErasureScope, Problem, Target},
     queue::ErasureQueue,
@@ -15,9 +15,13 @@ use super::{
 };
 use crate::{
     calls::{Call, Calls, ListError, ListFilter, ListOrder, ListStart, ReconcilerState},
-    clients::{aws::Aws, queue::ErasureMessage, secrets::Secret},
+    clients::{
+        aws::Aws,
+        queue::{ErasureMessage, MAX_DELAY},
+        secrets::Secret,
+    },
     config::{ConfigError, Env},
-    lifecycle::{DueList, Versioned},
+    lifecycle::{OVERDUE, Versioned},
     reconcile::{Checkpoint, Days, Report, Subject},
     time::utc_day,
 };
@@ -34,10 +38,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// When a call that is held or locked is looked at again.
 const HELD_PAUSE: Duration = Duration::from_secs(24 * 3600);
-/// An erasure whose worker is killed is due after this time.
-const OVERDUE: Duration = Duration::from_secs(40 * 60);
-/// The maximum delay of a message of SQS.
-const MAX_DELAY: Duration = Duration::from_secs(900);
+/// An erasure of what is past its time, of which something is left, ends after this time: that of the next day has taken over.
+const TAKEN_OVER: SignedDuration = SignedDuration::from_hours(20);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +108,7 @@ impl ErasureWorker {
                 run.queue.save(&mut run.erasure, Some(OVERDUE)).await?;
                 self.queue.send(&id, Duration::ZERO).await
             }
-            End::Complete if run.erasure.value.problems.is_empty() => self.finish(run.erasure).await,
+            End::Complete if is_over(&run.erasure.value, &target) => self.finish(run.erasure).await,
             End::Complete => {
                 let pause = pause(&run.erasure.value);
                 run.erasure.value.attempts += 1;
@@ -132,6 +134,12 @@ impl ErasureWorker {
         self.queue.save(&mut erasure, None).await?;
         Ok(())
     }
+}
+
+/// Whether nothing is left to do.
+fn is_over(erasure: &Erasure, target: &Target) -> bool {
+    let is_taken_over = || Timestamp::now().duration_since(erasure.requested_at) > TAKEN_OVER;
+    erasure.problems.is_empty() || matches!(target, Target::Expired { .. }) && is_taken_over()
 }
 
 /// The pause before the next attempt: until the first lock ends, a day if everything that is left is held, and otherwise growing.
@@ -165,7 +173,7 @@ impl Run<'_> {
         let before = self.erasure.value.before;
         let everything = Rule {
             scope: ErasureScope::Everything,
-            by_time: false,
+            time: CallTime::Ignored,
         };
         match target {
             Target::Call(id) => {
@@ -192,22 +200,13 @@ impl Run<'_> {
         calls_before: Option<Timestamp>,
         transcripts_before: Option<Timestamp>,
     ) -> Result<End, ErasureError> {
-        let rule = |scope| Rule { scope, by_time: true };
-        let (everything, transcripts) = (rule(ErasureScope::Everything), rule(ErasureScope::Transcripts));
-        let now = Timestamp::now();
-        let due = self.eraser.lifecycle.due_ids(DueList::Retain, now, OWN_TIMES).await?;
-        let own: Vec<String> = due
-            .iter()
-            .filter_map(|id| id.strip_prefix("retain#"))
-            .map(str::to_owned)
-            .collect();
-        for item in &own {
-            // The call belongs to another item now, or its time was changed.
-            if self.eraser.calls.contents(item).await?.is_none() {
-                self.eraser.lifecycle.delete(&retain_item(item)).await?;
-            }
-        }
-        let mut end = self.erase_all(own, everything).await?;
+        let rule = |scope, time| Rule { scope, time };
+        let everything = rule(ErasureScope::Everything, CallTime::Later);
+        let transcripts = rule(ErasureScope::Transcripts, CallTime::Later);
+        let own = self.past_their_own_time().await?;
+        let mut end = self
+            .erase_all(own, rule(ErasureScope::Everything, CallTime::Passed))
+            .await?;
         for missing in [false, true] {
             if let (Some(before), End::Complete) = (calls_before, end) {
                 let filter = ListFilter {
@@ -218,11 +217,12 @@ impl Run<'_> {
                 end = self.erase_list(&filter, everything).await?;
             }
         }
-        for day in self.days_with_transcripts(calls_before, transcripts_before).await? {
+        for (missing, day) in self.days_with_transcripts(calls_before, transcripts_before).await? {
             if end == End::Complete {
                 let start = day.to_zoned(TimeZone::UTC).map(|start| start.timestamp()).ok();
                 let next = day.tomorrow().ok().and_then(|next| next.to_zoned(TimeZone::UTC).ok());
                 let filter = ListFilter {
+                    missing,
                     started_after: start,
                     started_before: next.map(|next| next.timestamp()).min(transcripts_before),
                     has_transcript: Some(true),
@@ -234,35 +234,57 @@ impl Run<'_> {
         Ok(end)
     }
 
-    /// The days before `until` on which a call has a transcript, as the ledger knows them. No other day is read.
+    /// The calls whose own time has passed. The times of other calls are put right.
+    async fn past_their_own_time(&self) -> Result<Vec<String>, ErasureError> {
+        let (calls, lifecycle, now) = (&self.eraser.calls, &self.eraser.lifecycle, Timestamp::now());
+        let mut passed = Vec::new();
+        for item in lifecycle.past_their_time(now, OWN_TIMES).await? {
+            let call = calls.contents(&item).await?.map(|contents| contents.call);
+            match call.map(|call| (call.retain_until, call.hold)) {
+                Some((Some(until), _)) if until > now => lifecycle.retain(&item, until).await?,
+                Some((Some(_), hold)) => {
+                    if hold.is_some() {
+                        // Otherwise held calls would stay at the top of the list.
+                        lifecycle.retain(&item, now + HELD_PAUSE).await?;
+                    }
+                    passed.push(item);
+                }
+                Some((None, _)) | None => lifecycle.end_retaining(&item, now).await?,
+            }
+        }
+        Ok(passed)
+    }
+
+    /// The days before `until` on which a call with a recording (`false`) or without one (`true`) has a transcript, as the ledger knows them. No
+    /// other day is read.
     async fn days_with_transcripts(
         &self,
         from: Option<Timestamp>,
         until: Option<Timestamp>,
-    ) -> Result<Vec<Date>, ErasureError> {
+    ) -> Result<Vec<(bool, Date)>, ErasureError> {
         let Some(until) = until else { return Ok(Vec::new()) };
         let calls = &self.eraser.calls;
-        let first = match from {
-            Some(from) => Some(from),
-            None => {
-                let all = ListFilter::default();
-                let oldest = calls.list(&all, ListOrder::Oldest, ListStart::Offset(0), 1).await;
-                oldest
-                    .map_err(list_error)?
-                    .calls
-                    .first()
-                    .and_then(|call| call.start_time)
-            }
-        };
+        let mut first = from;
+        for missing in [false, true].into_iter().filter(|_| from.is_none()) {
+            let all = ListFilter {
+                missing,
+                ..ListFilter::default()
+            };
+            let oldest = calls.list(&all, ListOrder::Oldest, ListStart::Offset(0), 1).await;
+            let oldest = oldest.map_err(list_error)?.calls.into_iter().next();
+            let began = oldest.and_then(|call| call.start_time);
+            first = first.into_iter().chain(began).min();
+        }
         let Some(first) = first.filter(|first| *first < until) else {
             return Ok(Vec::new());
         };
         let days = calls.ledger_days(utc_day(first), utc_day(until)).await?;
-        Ok(days
-            .iter()
-            .filter(|day| day.transcripts > 0)
-            .map(|day| day.day)
-            .collect())
+        let with = |missing: bool| {
+            days.iter()
+                .filter(move |day| missing && day.missing_transcripts > 0 || !missing && day.transcripts > 0)
+                .map(move |day| (missing, day.day))
+        };
+        Ok(with(false).chain(with(true)).collect())
     }
 
     async fn erase_list(&mut self, filter: &ListFilter, rule: Rule) -> Result<End, ErasureError> {
@@ -293,8 +315,8 @@ impl Run<'_> {
                 .map(|item| erase_call(eraser, item, rule, deadline))
                 .collect();
             let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
-            for (item, outcome) in outcomes {
-                self.note(&item, outcome?);
+            for (item, (erased, outcome)) in outcomes {
+                self.note(&item, erased, outcome);
             }
             if !self.queue.save(&mut self.erasure, Some(OVERDUE)).await? {
                 return Ok(End::Overtaken);
@@ -303,16 +325,14 @@ impl Run<'_> {
         Ok(End::Complete)
     }
 
-    fn note(&mut self, item: &str, outcome: Outcome) {
+    fn note(&mut self, item: &str, erased: Erased, outcome: Outcome) {
         let erasure = &mut self.erasure.value;
+        let is_something = !erased.counts.is_empty();
+        erasure.add(&erased.counts, erased.versions);
+        self.names.extend(erased.names);
         match outcome {
-            Outcome::Erased(erased) => {
-                erasure.calls += u64::from(!erased.counts.is_empty());
-                erasure.add(&erased.counts, erased.versions);
-                self.names.extend(erased.names);
-            }
-            Outcome::Incomplete(erased, problems) => {
-                erasure.add(&erased.counts, erased.versions);
+            Outcome::Erased => erasure.calls += u64::from(is_something),
+            Outcome::Incomplete(problems) => {
                 for problem in problems {
                     erasure.add_problem(problem);
                 }
@@ -361,12 +381,7 @@ impl Run<'_> {
     }
 }
 
-async fn erase_call(
-    eraser: &Eraser,
-    item: String,
-    rule: Rule,
-    deadline: Instant,
-) -> (String, Result<Outcome, ErasureError>) {
+async fn erase_call(eraser: &Eraser, item: String, rule: Rule, deadline: Instant) -> (String, (Erased, Outcome)) {
     let outcome = eraser.erase(&item, rule, deadline).await;
     (item, outcome)
 }
@@ -396,7 +411,7 @@ pub(super) async fn items_of_interaction(calls: &Calls, id: &str) -> Result<Vec<
     Ok(items)
 }
 
-/// The items of the calls of a phone number: those that are listed under it, and those that are known by it in another way.
+/// The items of the calls of a phone number, some of them twice: those that are listed under it, and those that are known by it in another way.
 pub(super) async fn items_of_number(
     calls: &Calls,
     digits: &str,
@@ -412,11 +427,7 @@ pub(super) async fn items_of_number(
         };
         items.extend(listed(calls, &filter).await?);
     }
-    for item in calls.items_of_number(digits, before).await? {
-        if !items.contains(&item) {
-            items.push(item);
-        }
-    }
+    items.extend(calls.items_of_number(digits, before).await?);
     Ok(items)
 }
 

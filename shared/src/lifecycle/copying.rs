@@ -1,22 +1,17 @@
 //! The state of the copy of a Twilio recording, and the call that the recording belongs to.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
 use jiff::Timestamp;
 
 use super::{
     error::LifecycleError,
-    table::{DueList, Lifecycle},
+    table::{DueList, Lifecycle, OVERDUE},
 };
 use crate::clients::{
     bucket::Uploading,
     dynamodb::{Item, get_text, number, text},
     twilio::RecordingSid,
 };
-
-/// After this time without a sign of its message a copy is sent to the queue again. It is longer than the maximum delay of SQS and an invocation.
-const OVERDUE: Duration = Duration::from_secs(40 * 60);
 
 /// What the table has of a Twilio recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,8 +33,23 @@ pub struct DueCopy {
     pub reason: Option<String>,
 }
 
-fn id_of(sid: &str) -> String {
+pub(super) fn id_of(sid: &str) -> String {
     format!("recording#{sid}")
+}
+
+/// Whether the condition of a change was met.
+fn is_met<T>(result: Result<T, SdkError<UpdateItemError>>) -> Result<bool, LifecycleError> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl CopyState {
@@ -97,17 +107,7 @@ impl Lifecycle {
             .condition_expression("attribute_not_exists(due_list)")
             .expression_attribute_values(":list", text(DueList::Copy.name()))
             .expression_attribute_values(":at", number(due.as_millisecond()));
-        match begin.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
+        is_met(begin.send().await)
     }
 
     /// Stores that a message to copy the recording was sent or received.
@@ -118,22 +118,42 @@ impl Lifecycle {
 
     /// Stores that the recording is due in this list.
     pub async fn make_due(&self, sid: &RecordingSid, list: DueList, at: Timestamp) -> Result<(), LifecycleError> {
-        let values = [(":list", text(list.name())), (":at", number(at.as_millisecond()))];
-        let update = "SET due_list = :list, due_at = :at";
-        self.change(&id_of(sid.as_str()), update, values).await
+        self.due_again(&id_of(sid.as_str()), list, at).await
     }
 
-    /// Stores the multipart upload of the copy.
-    pub async fn put_upload(&self, sid: &RecordingSid, upload: &Uploading) -> Result<(), LifecycleError> {
-        let values = [(":key", text(&upload.key)), (":id", text(&upload.id))];
-        let update = "SET upload_key = :key, upload_id = :id";
-        self.change(&id_of(sid.as_str()), update, values).await
+    /// Stores the multipart upload of the copy in place of the one that is known. Returns `false` if another worker has stored one meanwhile.
+    pub async fn put_upload(
+        &self,
+        sid: &RecordingSid,
+        upload: &Uploading,
+        known: Option<&Uploading>,
+    ) -> Result<bool, LifecycleError> {
+        let put = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(&id_of(sid.as_str())))
+            .update_expression("SET upload_key = :key, upload_id = :id")
+            .expression_attribute_values(":key", text(&upload.key))
+            .expression_attribute_values(":id", text(&upload.id));
+        let put = match known {
+            None => put.condition_expression("attribute_not_exists(upload_id)"),
+            Some(known) => put
+                .condition_expression("upload_id = :known")
+                .expression_attribute_values(":known", text(&known.id)),
+        };
+        is_met(put.send().await)
     }
 
     /// Ends the copy: it is done or has failed, and nothing is due any more.
     pub async fn end_copy(&self, sid: &RecordingSid) -> Result<(), LifecycleError> {
         let update = "REMOVE due_list, due_at, upload_key, upload_id, reason";
         self.change(&id_of(sid.as_str()), update, []).await
+    }
+
+    /// Forgets a recording that was erased, or that nobody knows.
+    pub async fn forget_recording(&self, sid: &RecordingSid) -> Result<(), LifecycleError> {
+        self.delete(&id_of(sid.as_str())).await
     }
 
     /// The recordings of a list whose next step is due, at most `limit`.

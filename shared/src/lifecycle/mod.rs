@@ -13,6 +13,7 @@
 mod copying;
 mod error;
 mod notes;
+mod retained;
 mod table;
 mod tombstones;
 mod transcribed;
@@ -20,6 +21,6 @@ mod transcribed;
 pub use copying::{CopyState, DueCopy};
 pub use error::LifecycleError;
 pub use notes::Versioned;
-pub use table::{DueList, Lifecycle};
+pub use table::{DueList, Lifecycle, OVERDUE};
 pub use tombstones::Tombstones;
-pub use transcribed::BegunTranscript;
+pub use transcribed::{BegunTranscript, BegunTranscripts};

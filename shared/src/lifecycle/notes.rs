@@ -74,16 +74,6 @@ impl Lifecycle {
         }
     }
 
-    /// Stores when a call ends.
-    pub async fn retain(&self, item: &str, until: Timestamp) -> Result<(), LifecycleError> {
-        let values = [
-            (":list", text(DueList::Retain.name())),
-            (":at", number(until.as_millisecond())),
-        ];
-        let id = format!("retain#{item}");
-        self.change(&id, "SET due_list = :list, due_at = :at", values).await
-    }
-
     /// Deletes an item.
     pub async fn delete(&self, id: &str) -> Result<(), LifecycleError> {
         self.client

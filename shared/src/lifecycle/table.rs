@@ -1,5 +1,7 @@
 //! The table, and the index of what is due.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use jiff::Timestamp;
 
@@ -14,6 +16,9 @@ use crate::{
 
 /// The index of the items with a next step.
 const BY_DUE: &str = "by-due";
+
+/// A step is due again after this time without a sign of its message or its worker. It is longer than the maximum delay of SQS and an invocation.
+pub const OVERDUE: Duration = Duration::from_secs(40 * 60);
 
 /// The lifecycle table.
 #[derive(Clone)]
@@ -77,6 +82,12 @@ impl Lifecycle {
     pub(super) async fn get(&self, id: &str) -> Result<Option<Item>, LifecycleError> {
         let get = self.client.get_item().table_name(&self.table).consistent_read(true);
         Ok(get.key("id", text(id)).send().await?.item)
+    }
+
+    /// Stores that an item is due in this list.
+    pub(super) async fn due_again(&self, id: &str, list: DueList, at: Timestamp) -> Result<(), LifecycleError> {
+        let values = [(":list", text(list.name())), (":at", number(at.as_millisecond()))];
+        self.change(id, "SET due_list = :list, due_at = :at", values).await
     }
 
     /// Changes one item, which is created if it does not exist.

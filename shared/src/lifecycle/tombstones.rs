@@ -1,17 +1,17 @@
 //! Tombstones: keyed hashes of what was erased, so that no late event, reconciler or import brings it back. They contain no personal data.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use aws_sdk_dynamodb::types::{ConditionCheck, KeysAndAttributes, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use super::{error::LifecycleError, table::Lifecycle};
+use super::{copying, error::LifecycleError, retained, table::Lifecycle};
 use crate::{
     clients::{
         aws::Aws,
-        dynamodb::{get_text, text},
+        dynamodb::{batch_get, get_text, text},
         secrets::Secret,
     },
     config::Env,
@@ -39,6 +39,13 @@ impl Tombstones {
         Self(None)
     }
 
+    /// Reads the key before the first write.
+    pub async fn preload(&self) {
+        if let Some(secret) = &self.0 {
+            secret.preload().await;
+        }
+    }
+
     /// The ids of the tombstones of these items.
     pub async fn of(&self, ids: &[&str]) -> Result<Vec<String>, LifecycleError> {
         let secret = self
@@ -57,30 +64,11 @@ impl Tombstones {
 }
 
 impl Lifecycle {
-    /// Whether any of these tombstones exists.
-    pub async fn has_any(&self, tombstones: &[String]) -> Result<bool, LifecycleError> {
-        for tombstones in tombstones.chunks(100) {
-            let keys = tombstones.iter().map(|id| HashMap::from([("id".to_owned(), text(id))]));
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(keys.collect()))
-                .consistent_read(true);
-            let wanted = wanted.build().map_err(|error| LifecycleError(error.to_string()))?;
-            let mut rest = Some(HashMap::from([(self.table.clone(), wanted)]));
-            while let Some(requests) = rest.take().filter(|rest| !rest.is_empty()) {
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .set_request_items(Some(requests))
-                    .send()
-                    .await?;
-                let found = answer.responses.unwrap_or_default();
-                if found.values().flatten().any(|item| get_text(item, "id").is_some()) {
-                    return Ok(true);
-                }
-                rest = answer.unprocessed_keys;
-            }
-        }
-        Ok(false)
+    /// Those of these tombstones that exist.
+    pub async fn existing(&self, tombstones: &[String]) -> Result<HashSet<String>, LifecycleError> {
+        let ids = tombstones.iter().map(String::as_str);
+        let found = batch_get(&self.client, &self.table, ids, |keys| keys.projection_expression("id")).await?;
+        Ok(found.iter().filter_map(|item| get_text(item, "id")).collect())
     }
 
     /// A part of a transaction: it fails if this tombstone exists.
@@ -101,5 +89,22 @@ impl Lifecycle {
             .item("erased_at", text(&to_millis(jiff::Timestamp::now())));
         let put = put.build().map_err(|error| LifecycleError(error.to_string()))?;
         Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Parts of a transaction that erases a call: they delete its own time, and the states of its Twilio recordings.
+    pub fn deletions<'a>(
+        &self,
+        item: &str,
+        sids: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<TransactWriteItem>, LifecycleError> {
+        let delete = |id: String| {
+            let delete = Delete::builder().table_name(&self.table).key("id", text(&id)).build();
+            let delete = delete.map_err(|error| LifecycleError(error.to_string()))?;
+            Ok(TransactWriteItem::builder().delete(delete).build())
+        };
+        sids.map(copying::id_of)
+            .chain([retained::id_of(item)])
+            .map(delete)
+            .collect()
     }
 }

@@ -1,9 +1,10 @@
 //! Which transcripts were ever begun of a recording: their ids contain a hash of the options, so they can't be found by the recording.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 
 use super::{error::LifecycleError, table::Lifecycle};
-use crate::clients::dynamodb::text;
+use crate::clients::dynamodb::{get_number, number};
 
 /// Separates the id of a transcript from a run, of which there may be parts.
 const RUN: char = '|';
@@ -22,6 +23,15 @@ pub struct BegunTranscript {
     pub run: Option<String>,
 }
 
+/// What was begun of a recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BegunTranscripts {
+    /// The transcripts.
+    pub transcripts: Vec<BegunTranscript>,
+    /// When the lease ends of a worker whose transcript was erased meanwhile, and which may store parts until then.
+    pub busy_until: Option<Timestamp>,
+}
+
 impl Lifecycle {
     /// Stores that a transcript is begun of the recording whose transcripts' ids begin with `audio`.
     pub async fn note_transcript(&self, audio: &str, transcript: &BegunTranscript) -> Result<(), LifecycleError> {
@@ -34,12 +44,10 @@ impl Lifecycle {
     }
 
     /// The transcripts that were begun of a recording.
-    pub async fn begun_transcripts(&self, audio: &str) -> Result<Vec<BegunTranscript>, LifecycleError> {
+    pub async fn begun_transcripts(&self, audio: &str) -> Result<BegunTranscripts, LifecycleError> {
         let item = self.get(&id_of(audio)).await?.unwrap_or_default();
-        let Some(AttributeValue::Ss(entries)) = item.get("begun") else {
-            return Ok(Vec::new());
-        };
-        let entries = entries.iter().map(|entry| match entry.split_once(RUN) {
+        let entries = item.get("begun").and_then(|begun| begun.as_ss().ok());
+        let transcripts = entries.into_iter().flatten().map(|entry| match entry.split_once(RUN) {
             Some((id, run)) => BegunTranscript {
                 id: id.to_owned(),
                 run: Some(run.to_owned()),
@@ -49,27 +57,21 @@ impl Lifecycle {
                 run: None,
             },
         });
-        Ok(entries.collect())
+        let busy = get_number(&item, "busy_until").and_then(|at| Timestamp::from_millisecond(at).ok());
+        Ok(BegunTranscripts {
+            transcripts: transcripts.collect(),
+            busy_until: busy,
+        })
+    }
+
+    /// Stores until when a worker whose transcript is erased now may store parts of it.
+    pub async fn note_busy(&self, audio: &str, until: Timestamp) -> Result<(), LifecycleError> {
+        let values = [(":until", number(until.as_millisecond()))];
+        self.change(&id_of(audio), "SET busy_until = :until", values).await
     }
 
     /// Forgets the transcripts of a recording, which are erased.
     pub async fn forget_transcripts(&self, audio: &str) -> Result<(), LifecycleError> {
         self.delete(&id_of(audio)).await
-    }
-
-    /// Parts of a transaction that erases a call: they delete its own time, and the states of its Twilio recordings.
-    pub fn deletions<'a>(
-        &self,
-        item: &str,
-        sids: impl Iterator<Item = &'a str>,
-    ) -> Result<Vec<TransactWriteItem>, LifecycleError> {
-        let recordings = sids.map(|sid| format!("recording#{sid}"));
-        let ids = recordings.chain([format!("retain#{item}")]);
-        let delete = |id: String| {
-            let delete = Delete::builder().table_name(&self.table).key("id", text(&id)).build();
-            let delete = delete.map_err(|error| LifecycleError(error.to_string()))?;
-            Ok(TransactWriteItem::builder().delete(delete).build())
-        };
-        ids.map(delete).collect()
     }
 }

@@ -23,4 +23,5 @@ pub use source::{RecordingSource, not_ready};
 pub use speakers::{SpeakerNames, turns};
 pub use vocabulary::{MAX_PROMPT, Vocabulary};
 pub use waveform::waveform;
+pub(crate) use whole::analyze_audio;
 pub use work::{PartLimits, Transcriber};

@@ -85,7 +85,7 @@ impl<'a> RecordingSource<'a> {
     }
 
     fn of_copy(bucket: &'a RecordingsBucket, sid: &RecordingSid, found: &IndexedRecording) -> Option<Self> {
-        let copy = found.recording.copied().filter(|copy| !copy.in_glacier)?;
+        let copy = found.recording.readable_copy()?;
         Some(Self {
             audio: AudioId::Twilio(sid.clone()),
             origin: Origin::Bucket {

@@ -9,6 +9,7 @@
 //! | large and not decodable, or claiming more audio than its bytes can hold | refused |
 
 use std::{
+    fs::File,
     io,
     sync::{
         Arc,
@@ -30,7 +31,7 @@ use super::{
 use crate::{
     clients::whisper::{Limits, WhisperError},
     retry::{with_budget, with_retries},
-    split::{Analysis, AudioFile, Channels, LONGEST, Plan, analyze},
+    split::{Analysis, AudioFile, Channels, LONGEST, Plan, SplitError, analyze},
     transcripts::{Coverage, Lease, Peaks, Speech},
 };
 
@@ -257,27 +258,35 @@ pub(super) async fn analyze_file(
     promised_seconds: Option<f64>,
     deadline: Instant,
 ) -> Result<Analysis, TranscribeError> {
+    let handle = file.file.try_clone().map_err(TranscribeError::Disk)?;
+    Ok(analyze_audio(handle, file.format.extension, channels, promised_seconds, deadline).await?)
+}
+
+/// The analysis of audio. If it does not end before `deadline`, it is cancelled.
+pub(crate) async fn analyze_audio(
+    file: File,
+    extension: &'static str,
+    channels: Channels,
+    promised_seconds: Option<f64>,
+    deadline: Instant,
+) -> Result<Analysis, SplitError> {
     let plan = Plan {
         longest: LONGEST,
         longest_span: None,
         channels,
     };
-    let handle = file.file.try_clone().map_err(TranscribeError::Disk)?;
-    let extension = file.format.extension;
     let cancel = CancelOnDrop::new();
     let cancelled = cancel.flag();
     let analyzing = spawn_blocking(move || {
         let recording = AudioFile {
-            file: &handle,
+            file: &file,
             extension: Some(extension),
             promised_seconds,
             cancelled: &cancelled,
         };
         analyze(&recording, &plan)
     });
-    let analyzed = timeout_at(deadline, analyzing)
-        .await
-        .map_err(|_| TranscribeError::OutOfTime)?;
-    let analysis = analyzed.map_err(|panic| TranscribeError::Disk(io::Error::other(panic)))??;
-    Ok(analysis)
+    let analyzed = timeout_at(deadline, analyzing).await;
+    let analyzed = analyzed.map_err(|_| SplitError::Cancelled)?;
+    analyzed.map_err(|panic| SplitError::Io(io::Error::other(panic)))?
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
+use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
 use jiff::Timestamp;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     model::{AudioId, TranscriptId, Variant},
     table::Transcripts,
 };
-use crate::clients::dynamodb::{Item, get_number, get_text, text};
+use crate::clients::dynamodb::{Item, batch_get, get_number, get_text, pause, text};
 
 /// Parts of one channel that are looked for at once. More than this many in a row are never missing between two others.
 const PARTS: u32 = 50;
@@ -35,15 +35,20 @@ impl Transcripts {
         let key = audio.as_key();
         let lifecycle = self.lifecycle()?;
         let mut runs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for begun in lifecycle.begun_transcripts(&key).await? {
-            runs.entry(begun.id).or_default().extend(begun.run);
+        let begun = lifecycle.begun_transcripts(&key).await?;
+        for transcript in begun.transcripts {
+            runs.entry(transcript.id).or_default().extend(transcript.run);
         }
         let known = variants.iter().map(|variant| TranscriptId::new(audio, variant));
         for id in known.chain(older.iter().cloned()) {
             runs.entry(id.as_str().to_owned()).or_default();
         }
         let ids: Vec<String> = runs.keys().cloned().collect();
-        let mut erased = ErasedTranscripts::default();
+        let now = Timestamp::now();
+        let mut erased = ErasedTranscripts {
+            transcripts: 0,
+            busy_until: begun.busy_until.filter(|until| *until > now),
+        };
         let mut deleted = vec![audio.waveform_item()];
         for item in self.items(&ids).await? {
             let id = get_text(&item, "id").unwrap_or_default();
@@ -57,9 +62,11 @@ impl Transcripts {
                 runs.entry(id.clone()).or_default().insert(run);
             }
             let until = get_number(&item, "lease_until").and_then(|at| Timestamp::from_millisecond(at).ok());
-            let until = until.filter(|until| *until > Timestamp::now());
-            if get_text(&item, "state").as_deref() == Some("in_progress") {
-                erased.busy_until = erased.busy_until.max(until);
+            let until = until.filter(|until| *until > now);
+            if let Some(until) = until.filter(|_| get_text(&item, "state").as_deref() == Some("in_progress")) {
+                // It is known to the next attempt as well, which no longer finds the transcript.
+                lifecycle.note_busy(&key, until).await?;
+                erased.busy_until = erased.busy_until.max(Some(until));
             }
             // First the transcript: without it, a worker that holds the lease stores no text.
             self.delete_items(&[id]).await?;
@@ -93,28 +100,12 @@ impl Transcripts {
 
     /// The existing items with these keys, without their text.
     async fn items(&self, ids: &[String]) -> Result<Vec<Item>, TranscriptsError> {
-        let mut found = Vec::new();
-        for ids in ids.chunks(100) {
-            let keys = ids.iter().map(|id| HashMap::from([("id".to_owned(), text(id))]));
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(keys.collect()))
-                .consistent_read(true)
-                .projection_expression("id, #state, lease_until, run, text_version, text_items")
-                .expression_attribute_names("#state", "state");
-            let wanted = wanted.build().map_err(|error| TranscriptsError(error.to_string()))?;
-            let mut rest = Some(HashMap::from([(self.table.clone(), wanted)]));
-            while let Some(requests) = rest.take().filter(|rest| !rest.is_empty()) {
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .set_request_items(Some(requests))
-                    .send()
-                    .await?;
-                found.extend(answer.responses.unwrap_or_default().into_values().flatten());
-                rest = answer.unprocessed_keys;
-            }
-        }
-        Ok(found)
+        let ids = ids.iter().map(String::as_str);
+        let found = batch_get(&self.client, &self.table, ids, |keys| {
+            keys.projection_expression("id, #state, lease_until, run, text_version, text_items")
+                .expression_attribute_names("#state", "state")
+        });
+        Ok(found.await?)
     }
 
     async fn delete_items(&self, ids: &[String]) -> Result<(), TranscriptsError> {
@@ -126,7 +117,12 @@ impl Transcripts {
                 writes.push(WriteRequest::builder().delete_request(delete).build());
             }
             let mut rest = Some(HashMap::from([(self.table.clone(), writes)]));
+            let mut tries = 0;
             while let Some(requests) = rest.take().filter(|rest| !rest.is_empty()) {
+                if tries > 0 {
+                    pause(tries).await;
+                }
+                tries += 1;
                 let answer = self
                     .client
                     .batch_write_item()

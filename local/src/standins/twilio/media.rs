@@ -1,9 +1,12 @@
 //! The media of a recording, and file responses with lengths, single ranges and HEAD.
 
-use std::io::Cursor;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Cursor,
+};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
@@ -166,14 +169,26 @@ impl File {
         }
     }
 
+    fn etag(&self) -> String {
+        let mut hash = DefaultHasher::new();
+        (self.length, self.chunk(0), self.chunk(44)).hash(&mut hash);
+        format!("\"{:x}\"", hash.finish())
+    }
+
     /// The response: 200, or 206 or 416 for a `Range` with one part. Other ranges are ignored, as HTTP allows.
     pub(super) fn respond(self, method: &Method, headers: &HeaderMap) -> Response<Body> {
         let length = self.length;
-        let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+        let etag = self.etag();
+        let is_this = |known: &HeaderValue| known.as_bytes() == etag.as_bytes();
+        let wanted = headers
+            .get(header::RANGE)
+            .filter(|_| headers.get(header::IF_RANGE).is_none_or(is_this))
+            .and_then(|range| range.to_str().ok());
         let range =
             wanted.map(|range| http_range_header::parse_range_header(range).and_then(|parsed| parsed.validate(length)));
         let response = Response::builder()
             .header(header::CONTENT_TYPE, self.content_type)
+            .header(header::ETAG, &etag)
             .header(header::ACCEPT_RANGES, "bytes");
         let (response, start, end) = match range {
             Some(Ok(ranges)) if ranges.len() == 1 => {

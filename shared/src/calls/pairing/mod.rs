@@ -8,11 +8,11 @@ use super::{
     error::CallsError,
     item::{Anchor, CallItem, Items},
     item_id::ItemKind,
-    store::{Commit, pause},
+    store::Commit,
     table::Calls,
 };
 use crate::{
-    clients::dynamodb::{get_number, get_text, number, text},
+    clients::dynamodb::{get_number, get_text, number, pause, text},
     ids::DispatchId,
 };
 use assignment::{LATEST, fit_recordings};
@@ -80,19 +80,16 @@ impl Calls {
             if items == loaded {
                 return Ok(Update::Written);
             }
-            let new: Vec<&str> = items
-                .keys()
-                .map(String::as_str)
-                .filter(|id| !loaded.contains_key(*id))
-                .collect();
-            if self.has_erased(&new).await? {
-                return Ok(Update::Erased);
-            }
             match self.commit(&loaded, &items).await? {
                 Commit::Done if anchors.is_empty() || written == RECHECKS => return Ok(Update::Written),
                 Commit::Done => written += 1,
                 _ if tries == TRIES => return Err(CallsError::busy()),
                 conflict => {
+                    // A new item is written on condition that it was not erased.
+                    let new = items.keys().filter(|id| !loaded.contains_key(*id));
+                    if self.has_erased(&new.map(String::as_str).collect::<Vec<_>>()).await? {
+                        return Ok(Update::Erased);
+                    }
                     partly |= conflict == Commit::Partial;
                     tries += 1;
                     pause(tries).await;

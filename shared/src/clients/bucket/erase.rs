@@ -1,10 +1,9 @@
 //! Deletes objects with all their versions. In a bucket with versions, deleting a key only hides it.
 
-use aws_sdk_s3::{error::ProvideErrorMetadata, types::ObjectLockLegalHoldStatus};
+use aws_sdk_s3::types::ObjectLockLegalHoldStatus;
 use jiff::Timestamp;
 
-use super::objects::{BucketError, RecordingsBucket, object_error, time};
-use crate::clients::aws::causes;
+use super::objects::{BucketError, RecordingsBucket, list_error, object_error, time};
 
 /// A version of an object, or a marker of its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +33,7 @@ impl RecordingsBucket {
                 .set_request_payer(self.payer.clone())
                 .send()
                 .await;
-            let page = page.map_err(
-                |error| match error.as_service_error().and_then(ProvideErrorMetadata::code) {
-                    Some("AccessDenied") => BucketError::AccessDenied,
-                    Some("NoSuchBucket") => BucketError::NoSuchBucket,
-                    _ => BucketError::Unavailable(causes(&error)),
-                },
-            )?;
+            let page = page.map_err(list_error)?;
             let versions = page
                 .versions
                 .unwrap_or_default()

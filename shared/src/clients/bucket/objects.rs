@@ -3,7 +3,6 @@
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::list_objects_v2::ListObjectsV2Error,
     primitives::DateTime,
     types::{Object, ObjectStorageClass, OptionalObjectAttributes, RequestPayer, RestoreStatus, StorageClass},
 };
@@ -387,8 +386,7 @@ fn recording(object: Object) -> Option<RecordingObject> {
 
 /// Converts an error of GetObject or HeadObject. A response to HEAD has no body and therefore no error code.
 pub(super) fn object_error<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    if code == Some("InvalidObjectState") {
+    if code(&error) == Some("InvalidObjectState") {
         return BucketError::Archived;
     }
     match error.raw_response().map(|answer| answer.status().as_u16()) {
@@ -399,17 +397,17 @@ pub(super) fn object_error<E: ProvideErrorMetadata + std::error::Error + 'static
     }
 }
 
-fn list_error(error: SdkError<ListObjectsV2Error>) -> BucketError {
-    let code = error.as_service_error().and_then(|service| service.meta().code());
-    match code {
-        Some("NoSuchBucket") => BucketError::NoSuchBucket,
-        Some("AccessDenied") => BucketError::AccessDenied,
-        _ if error
-            .raw_response()
-            .is_some_and(|answer| answer.status().as_u16() == 403) =>
-        {
-            BucketError::AccessDenied
-        }
+/// The error of a request for a list, where 404 means that the bucket does not exist.
+pub(super) fn list_error<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E>) -> BucketError {
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    match (code(&error), status) {
+        (Some("NoSuchBucket"), _) => BucketError::NoSuchBucket,
+        (Some("AccessDenied"), _) | (_, Some(403)) => BucketError::AccessDenied,
         _ => BucketError::Unavailable(causes(&error)),
     }
+}
+
+/// S3's code of an error.
+pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
 }

@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_s3::{
     config::timeout::TimeoutConfig,
-    error::ProvideErrorMetadata,
     types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
-use super::objects::{BucketError, RecordingsBucket, object_error, without_quotes};
+use super::objects::{BucketError, RecordingsBucket, code, object_error, without_quotes};
 
 /// The size of all parts but the last. S3 accepts 10,000 parts of at least 5 MiB.
 pub const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -66,10 +65,6 @@ pub struct CopiedObject {
 /// A CRC-64/NVME as S3 writes it.
 pub(crate) fn checksum_text(crc: u64) -> String {
     BASE64_STANDARD.encode(crc.to_be_bytes())
-}
-
-fn code<E: ProvideErrorMetadata>(error: &aws_sdk_s3::error::SdkError<E>) -> Option<&str> {
-    error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
 impl RecordingsBucket {

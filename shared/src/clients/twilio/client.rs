@@ -29,6 +29,15 @@ const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
 /// The default of `TWILIO_BASE_URL`.
 pub const DEFAULT_BASE_URL: &str = "https://api.twilio.com";
 
+/// What is missing of a download that broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// The position of its first byte.
+    pub from: u64,
+    /// The validator of what was received.
+    pub validator: String,
+}
+
 /// The digits of a phone number or of the user part of a SIP address; `None` if that is not a number.
 fn number_in(address: &str) -> Option<String> {
     Some(digits(address)).filter(|digits| (7..=15).contains(&digits.len()))
@@ -226,15 +235,16 @@ impl Twilio {
         })
     }
 
-    /// Sends a request without a body, for all bytes or those from `from` on. If Twilio refuses the credentials, they are read again, because they may have been rotated.
-    pub(super) async fn send(&self, method: Method, url: Url, from: Option<u64>) -> Result<Response, TwilioError> {
+    /// Sends a request without a body, for all bytes or the rest of them. If Twilio refuses the credentials, they are read again, because they may
+    /// have been rotated.
+    pub(super) async fn send(&self, method: Method, url: Url, rest: Option<&Rest>) -> Result<Response, TwilioError> {
         let secret = self.secret.get().await?;
-        let response = self.send_as(&secret, method.clone(), url.clone(), from).await?;
+        let response = self.send_as(&secret, method.clone(), url.clone(), rest).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         match self.secret.refresh(TOKEN_REFRESH).await {
-            Ok(newer) if newer.basic() != secret.basic() => self.send_as(&newer, method, url, from).await,
+            Ok(newer) if newer.basic() != secret.basic() => self.send_as(&newer, method, url, rest).await,
             _ => Ok(response),
         }
     }
@@ -244,12 +254,14 @@ impl Twilio {
         secret: &TwilioCredentials,
         method: Method,
         url: Url,
-        from: Option<u64>,
+        rest: Option<&Rest>,
     ) -> Result<Response, TwilioError> {
         let (user, password) = secret.basic().ok_or(TwilioError::IncompleteSecret)?;
         let mut request: RequestBuilder = self.client.request(method, url).basic_auth(user, Some(password));
-        if let Some(from) = from {
-            request = request.header(header::RANGE, format!("bytes={from}-"));
+        if let Some(rest) = rest {
+            request = request
+                .header(header::RANGE, format!("bytes={}-", rest.from))
+                .header(header::IF_RANGE, &rest.validator);
         }
         request
             .header(header::ACCEPT_ENCODING, "identity")

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use reqwest::{Method, Response, StatusCode, Url, header};
+use reqwest::{Method, Response, StatusCode, Url, Version, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client::Twilio,
+    client::{Rest, Twilio},
     error::{TwilioError, accepted, connection},
     recording::{Recording, media_url},
     sid::{AccountSid, RecordingSid},
@@ -127,30 +127,31 @@ impl Twilio {
         both_channels: bool,
         deadline: Instant,
     ) -> Result<Media, TwilioError> {
-        self.media_from(sid, MediaFormat::Mp3, both_channels, 0, deadline).await
+        self.media_from(sid, MediaFormat::Mp3, both_channels, None, deadline)
+            .await
     }
 
-    /// The same in this format, from this byte on. A server that ignores ranges sends all bytes: [`Media::begins_at`] tells.
+    /// The same in this format, or what follows a download that broke. If the file is another one meanwhile, or the server ignores ranges, all
+    /// bytes are sent: [`Media::begins_at`] and [`Media::validator`] tell.
     pub async fn media_from(
         &self,
         sid: &RecordingSid,
         format: MediaFormat,
         both_channels: bool,
-        from: u64,
+        rest: Option<&Rest>,
         deadline: Instant,
     ) -> Result<Media, TwilioError> {
         let mp3 = self.media_url(&self.account_sid().await?, sid.as_str());
         let address = format!("{}{}", mp3.trim_end_matches("mp3"), format.extension());
-        let from = Some(from).filter(|from| *from > 0);
         if both_channels {
             let url = self.parse_url(&format!("{address}?RequestedChannels=2"))?;
-            match self.open(self.send(Method::GET, url, from), deadline).await {
+            match self.open(self.send(Method::GET, url, rest), deadline).await {
                 Err(TwilioError::Rejected { status: 400, .. }) => {}
                 opened => return opened,
             }
         }
         let url = self.parse_url(&address)?;
-        self.open(self.send(Method::GET, url, from), deadline).await
+        self.open(self.send(Method::GET, url, rest), deadline).await
     }
 
     /// Opens a recording in the customer's storage, without credentials and without following redirects.
@@ -175,6 +176,8 @@ impl Twilio {
         let response = response.await.map_err(|_| TwilioError::Timeout)??;
         Ok(Media {
             length: response.content_length(),
+            validator: validator(&response),
+            has_end: has_end(&response),
             begins_at: begins_at(&response)?,
             response,
             deadline,
@@ -225,12 +228,30 @@ fn begins_at(response: &Response) -> Result<u64, TwilioError> {
     first.ok_or_else(|| TwilioError::Unexpected("a partial response without its range".into()))
 }
 
+/// What the server calls this version of the file: its strong `ETag`, or else its `Last-Modified`.
+fn validator(response: &Response) -> Option<String> {
+    let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    let etag = header(header::ETAG).filter(|etag| !etag.starts_with("W/"));
+    etag.or_else(|| header(header::LAST_MODIFIED))
+}
+
+/// Whether the end of the body is known from its framing. Otherwise the body ends with the connection, and half of it looks like all of it.
+fn has_end(response: &Response) -> bool {
+    let encoding = response.headers().get(header::TRANSFER_ENCODING);
+    let is_chunked = encoding.is_some_and(|encoding| encoding.as_bytes().ends_with(b"chunked"));
+    is_chunked || response.content_length().is_some() || response.version() >= Version::HTTP_2
+}
+
 /// An open download of a recording's audio.
 pub struct Media {
     /// Size in bytes of what follows, if Twilio sent it.
     pub length: Option<u64>,
     /// The position of the first byte in the file.
     pub begins_at: u64,
+    /// What the server calls this version of the file, if it says it.
+    pub validator: Option<String>,
+    /// Whether a body that ends too early is noticed.
+    pub has_end: bool,
     response: Response,
     deadline: Instant,
 }

@@ -11,7 +11,7 @@ mod sid;
 pub mod signature;
 mod status;
 
-pub use client::{DEFAULT_BASE_URL, Twilio};
+pub use client::{DEFAULT_BASE_URL, Rest, Twilio};
 pub use error::TwilioError;
 pub use media::{Media, MediaFormat, MediaPlace};
 pub use recording::{Page, PageQuery, Recording, media_url};

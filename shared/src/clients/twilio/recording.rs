@@ -50,6 +50,13 @@ pub struct Recording {
     pub encryption_details: Option<serde_json::Value>,
 }
 
+impl Recording {
+    /// The SID of its call, or its own if it does not belong to a single call.
+    pub fn call(&self) -> &str {
+        self.call_sid.as_deref().unwrap_or(&self.sid)
+    }
+}
+
 /// Twilio sends durations as strings; `-1` and other values that are not numbers of seconds mean unknown.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(text_or_number(deserializer)?.and_then(|text| text.parse().ok()))

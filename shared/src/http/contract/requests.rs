@@ -3,7 +3,7 @@
 use super::code::{ErrorCode, error, perhaps_transient, transient};
 
 /// Errors of all requests.
-pub const REQUEST: &[ErrorCode] = &[
+pub(super) const REQUEST: &[ErrorCode] = &[
     error(400, "unknown_parameter", "The query string has an unknown parameter."),
     error(400, "repeated_parameter", "The query string has a parameter twice."),
     error(400, "invalid_query", "The query string is not UTF-8."),
@@ -25,7 +25,7 @@ const NO_KEYS: ErrorCode = error(500, "api_keys_not_configured", "The deployment
 const KEYS_UNAVAILABLE: ErrorCode = transient(503, "api_keys_unavailable", "API keys can't be checked right now.");
 
 /// Errors of requests that need an API key.
-pub const KEY: &[ErrorCode] = &[
+pub(super) const KEY: &[ErrorCode] = &[
     error(
         401,
         "unauthorized",
@@ -37,7 +37,7 @@ pub const KEY: &[ErrorCode] = &[
 ];
 
 /// Errors of looking up who is signed in.
-pub const KEYS: &[ErrorCode] = &[NO_KEYS, KEYS_UNAVAILABLE];
+pub(super) const KEYS: &[ErrorCode] = &[NO_KEYS, KEYS_UNAVAILABLE];
 
 /// Errors of requests by which the console changes something.
 pub const SESSION: &[ErrorCode] = &[error(
@@ -47,7 +47,7 @@ pub const SESSION: &[ErrorCode] = &[error(
 )];
 
 /// Errors of drawing a waveform.
-pub const WAVEFORM: &[ErrorCode] = &[
+pub(super) const WAVEFORM: &[ErrorCode] = &[
     error(
         413,
         "recording_too_long",
@@ -68,7 +68,7 @@ pub const WAVEFORM: &[ErrorCode] = &[
 ];
 
 /// Errors of JSON bodies.
-pub const BODY: &[ErrorCode] = &[
+pub(super) const BODY: &[ErrorCode] = &[
     error(400, "invalid_json", "The body is not a JSON object."),
     error(
         400,
@@ -84,55 +84,55 @@ pub const BODY: &[ErrorCode] = &[
 ];
 
 /// Errors of values.
-pub const VALUE: &[ErrorCode] = &[error(
+pub(super) const VALUE: &[ErrorCode] = &[error(
     400,
     "invalid_parameter",
     "A value is invalid; the message contains the accepted values.",
 )];
 
 /// Errors of dispatch ids.
-pub const DISPATCH_ID: &[ErrorCode] = &[error(
+pub(super) const DISPATCH_ID: &[ErrorCode] = &[error(
     400,
     "invalid_dispatch_id",
     "The dispatch id is not 1 to 128 letters, digits, underscores or hyphens.",
 )];
 
 /// Errors of recording SIDs.
-pub const RECORDING_SID: &[ErrorCode] = &[error(
+pub(super) const RECORDING_SID: &[ErrorCode] = &[error(
     400,
     "invalid_recording_sid",
     "The recording SID is not RE and 16 to 32 hexadecimal digits.",
 )];
 
 /// Errors of missing parameters.
-pub const MISSING: &[ErrorCode] = &[error(400, "missing_parameter", "A required parameter is missing.")];
+pub(super) const MISSING: &[ErrorCode] = &[error(400, "missing_parameter", "A required parameter is missing.")];
 
 /// Errors of lists.
-pub const LIST: &[ErrorCode] = &[error(
+pub(super) const LIST: &[ErrorCode] = &[error(
     400,
     "offset_too_deep",
     "The offset skips too many calls. Use next_cursor, or narrow the list by time.",
 )];
 
 /// Errors of Twilio lists.
-pub const PAGE_TOKEN: &[ErrorCode] = &[error(
+pub(super) const PAGE_TOKEN: &[ErrorCode] = &[error(
     400,
     "page_token_expired",
     "The page token names a position that no longer exists. Start again without it.",
 )];
 
 /// Errors of reported interactions.
-pub const INTERACTION: &[ErrorCode] = &[error(
+pub(super) const INTERACTION: &[ErrorCode] = &[error(
     400,
     "invalid_interaction",
     "A field of the interaction is missing, unknown or invalid.",
 )];
 
 /// What can happen to a share.
-pub const SHARE: &[ErrorCode] = &[error(404, "share_not_found", "This call has no share with this id.")];
+pub(super) const SHARE: &[ErrorCode] = &[error(404, "share_not_found", "This call has no share with this id.")];
 
 /// What can happen to the page of a share. These errors are pages.
-pub const SHARE_PAGE: &[ErrorCode] = &[
+pub(super) const SHARE_PAGE: &[ErrorCode] = &[
     error(
         404,
         "share_not_found",
@@ -151,17 +151,17 @@ pub const SHARE_PAGE: &[ErrorCode] = &[
 ];
 
 /// Errors of requests for a call, whatever it has.
-pub const CALL: &[ErrorCode] = &[error(404, "call_not_found", "There is no such call in the index.")];
+pub(super) const CALL: &[ErrorCode] = &[error(404, "call_not_found", "There is no such call in the index.")];
 
 /// Errors of changing how long a call is kept.
-pub const KEEP: &[ErrorCode] = &[error(
+pub(super) const KEEP: &[ErrorCode] = &[error(
     409,
     "recording_erased",
     "The call is being erased, or was erased before.",
 )];
 
 /// Errors of erasing.
-pub const ERASE: &[ErrorCode] = &[
+pub(super) const ERASE: &[ErrorCode] = &[
     error(404, "call_not_found", "The index has no call that this names."),
     error(
         409,
@@ -171,24 +171,24 @@ pub const ERASE: &[ErrorCode] = &[
 ];
 
 /// Errors of reading an erasure.
-pub const ERASURE: &[ErrorCode] = &[error(404, "erasure_not_found", "There is no erasure with this id.")];
+pub(super) const ERASURE: &[ErrorCode] = &[error(404, "erasure_not_found", "There is no erasure with this id.")];
 
 /// Errors of recordings that only Twilio has.
-pub const NOT_ARCHIVED: &[ErrorCode] = &[perhaps_transient(
+pub(super) const NOT_ARCHIVED: &[ErrorCode] = &[perhaps_transient(
     409,
     "recording_not_archived",
     "The recording is at Twilio and not in the bucket. With `archiving: true` it is being copied.",
 )];
 
 /// What can happen to a recording that is to be read.
-pub const ARCHIVED: &[ErrorCode] = &[error(
+pub(super) const ARCHIVED: &[ErrorCode] = &[error(
     409,
     "recording_archived",
     "The recording is archived in S3 Glacier and must be restored before it can be read.",
 )];
 
 /// What can happen to the passcode of a share. These errors are pages.
-pub const SHARE_PASSCODE: &[ErrorCode] = &[
+pub(super) const SHARE_PASSCODE: &[ErrorCode] = &[
     error(
         403,
         "wrong_passcode",
@@ -203,10 +203,10 @@ pub const SHARE_PASSCODE: &[ErrorCode] = &[
 ];
 
 /// What can happen to the report of the reconciler.
-pub const REPORT: &[ErrorCode] = &[error(404, "no_report", "The reconciler has not finished a round yet.")];
+pub(super) const REPORT: &[ErrorCode] = &[error(404, "no_report", "The reconciler has not finished a round yet.")];
 
 /// What can happen to a request for a stored transcript.
-pub const STORED_TRANSCRIPT: &[ErrorCode] = &[
+pub(super) const STORED_TRANSCRIPT: &[ErrorCode] = &[
     error(
         404,
         "transcript_not_found",
@@ -220,7 +220,7 @@ pub const STORED_TRANSCRIPT: &[ErrorCode] = &[
 ];
 
 /// What can happen to a LiveKit webhook.
-pub const LIVEKIT: &[ErrorCode] = &[
+pub(super) const LIVEKIT: &[ErrorCode] = &[
     error(
         401,
         "unauthorized",
@@ -241,7 +241,7 @@ pub const LIVEKIT: &[ErrorCode] = &[
 ];
 
 /// What can happen to a callback of Twilio.
-pub const CALLBACK: &[ErrorCode] = &[
+pub(super) const CALLBACK: &[ErrorCode] = &[
     error(
         403,
         "invalid_signature",

@@ -3,14 +3,14 @@
 use super::code::{ErrorCode, error, perhaps_transient, transient};
 
 /// What can happen in the database.
-pub const DATABASE: &[ErrorCode] = &[transient(
+pub(super) const DATABASE: &[ErrorCode] = &[transient(
     503,
     "database_unavailable",
     "DynamoDB does not respond right now.",
 )];
 
 /// What can happen to a URL that has to be signed.
-pub const SIGNER: &[ErrorCode] = &[
+pub(super) const SIGNER: &[ErrorCode] = &[
     error(
         500,
         "s3_not_configured",
@@ -25,7 +25,7 @@ pub const SIGNER: &[ErrorCode] = &[
 ];
 
 /// What can happen in the bucket.
-pub const STORAGE: &[ErrorCode] = &[
+pub(super) const STORAGE: &[ErrorCode] = &[
     error(404, "recording_not_found", "The recording does not exist (yet)."),
     error(
         500,
@@ -41,10 +41,10 @@ pub const STORAGE: &[ErrorCode] = &[
 ];
 
 /// What can happen in the queue.
-pub const QUEUE: &[ErrorCode] = &[transient(503, "queue_unavailable", "SQS does not respond right now.")];
+pub(super) const QUEUE: &[ErrorCode] = &[transient(503, "queue_unavailable", "SQS does not respond right now.")];
 
 /// What can happen at Twilio. The Twilio API document makes these 500.
-pub const TWILIO: &[ErrorCode] = &[
+pub(super) const TWILIO: &[ErrorCode] = &[
     error(
         500,
         "twilio_not_configured",
@@ -63,7 +63,7 @@ pub const TWILIO: &[ErrorCode] = &[
 ];
 
 /// What can be wrong with the address of a recording.
-pub const AUDIO_URL: &[ErrorCode] = &[
+pub(super) const AUDIO_URL: &[ErrorCode] = &[
     error(
         400,
         "invalid_audio_url",
@@ -78,7 +78,7 @@ pub const AUDIO_URL: &[ErrorCode] = &[
 ];
 
 /// What can happen to a transcription. Both API documents make these 500.
-pub const TRANSCRIPTION: &[ErrorCode] = &[
+pub(super) const TRANSCRIPTION: &[ErrorCode] = &[
     error(
         400,
         "whisper_model_not_found",
