@@ -22,7 +22,17 @@ use crate::{
 };
 
 /// Permissions that no request of the local stack needs, and those for what other tests do.
-const OTHERS: [(&str, &str, &str); 15] = [
+const OTHERS: [(&str, &str, &str); 17] = [
+    (
+        "ForgetCalls",
+        "dynamodb:UpdateItem",
+        "a worker that is busy while its transcript is erased, and calls that are held past their time: erasure/",
+    ),
+    (
+        "NoteCopies",
+        "dynamodb:DeleteItem",
+        "recordings of a call that was erased: erasure/",
+    ),
     (
         "FindCopiesAndNoteTranscripts",
         "dynamodb:UpdateItem",
@@ -31,17 +41,17 @@ const OTHERS: [(&str, &str, &str); 15] = [
     (
         "EndUploads",
         "s3:AbortMultipartUpload",
-        "the upload of a copy whose call is erased meanwhile: erasure.rs",
+        "the upload of a copy whose call is erased meanwhile: erasure/",
     ),
     (
         "EraseCalls",
         "dynamodb:PutItem",
-        "reports that name an erased call, and calls whose transcripts only are erased: erasure.rs",
+        "reports that name an erased call, and calls whose transcripts only are erased: erasure/",
     ),
     (
         "EraseRecordings",
         "s3:GetObjectVersion",
-        "why Object Lock keeps a version: erasure.rs",
+        "why Object Lock keeps a version: erasure/",
     ),
     (
         "EraseRecordings",
@@ -452,22 +462,43 @@ async fn erase_calls(stack: &TestStack, now: Timestamp) {
         let erased = stack.post("/erasures", &target).await;
         finished(erased.body["status_url"].as_str().unwrap().to_owned()).await;
     }
-    // An event of a call that is new.
-    let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "time": now.to_string(), "detail": {"interaction_id": "i-new", "status": "NEW"}});
+    // Files of the call that was erased, and of one that is new.
+    let wav = Wav::new(16_000, [Script::spoken(3.0, 7)]).bytes();
+    for phone in [phone, phone + 1] {
+        put(stack, phone, now, &wav, true).await;
+    }
+    while stack.get(&format!("/recordings?phone={}", phone + 1)).await.body["recordings"] == json!([]) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    webhooks::egress_completes(stack, &key(15_550_009_000, now)).await;
+    assert!(
+        stack
+            .post("/interactions", &json!({"interaction_id": "i-5", "status": "LATE"}))
+            .await
+            .status
+            .is_success()
+    );
+    let other = format!("RE{:032x}", 90);
+    stack.stack.twilio.add(Recording {
+        sid: other.clone(),
+        call_sid: format!("CA{:032x}", now.as_second()),
+        media: Media::Tones(Wav::new(8_000, [Script::spoken(3.0, 3)])),
+        duration: Some(3),
+        ..Recording::default()
+    });
+    let asked = json!({"recording_sid": other});
+    assert_eq!(stack.post("/api/twilio/transcript/", &asked).await.status, 200);
+    // Events of a call that was erased, and of one that is new.
     let queue = stack
         .stack
         .environment
         .required("INTERACTION_EVENTS_QUEUE_URL")
         .unwrap();
-    stack
-        .aws()
-        .sqs()
-        .send_message()
-        .queue_url(queue)
-        .message_body(event.to_string())
-        .send()
-        .await
-        .unwrap();
+    for id in ["i-5", "i-new"] {
+        let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "time": now.to_string(), "detail": {"interaction_id": id, "status": "NEW"}});
+        let send = stack.aws().sqs().send_message().queue_url(queue);
+        send.message_body(event.to_string()).send().await.unwrap();
+    }
     let listed = "/recordings?has_recording=false&interaction_id=i-new";
     while stack.get(listed).await.body["recordings"] == json!([]) {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -33,9 +33,6 @@ pub struct LedgerDay {
     pub seconds: u64,
     /// Playable calls with a stored transcript.
     pub transcripts: u64,
-    /// Calls without a recording with a stored transcript: the recording was deleted.
-    #[serde(default)]
-    pub missing_transcripts: u64,
     /// Recordings that can be played, by source. A call can have several.
     pub recordings: BTreeMap<String, u64>,
     /// Calls by status.
@@ -57,7 +54,6 @@ impl LedgerDay {
             recordings_without_call: 0,
             seconds: 0,
             transcripts: 0,
-            missing_transcripts: 0,
             recordings: BTreeMap::new(),
             statuses: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -70,7 +66,6 @@ impl LedgerDay {
         count(&mut self.outcomes, call.outcome.as_deref());
         if !call.is_playable() {
             self.missing += 1;
-            self.missing_transcripts += u64::from(call.has_transcript);
             count(&mut self.missing_reasons, Some(call.missing_reason()));
             return;
         }

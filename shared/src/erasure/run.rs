@@ -217,12 +217,11 @@ impl Run<'_> {
                 end = self.erase_list(&filter, everything).await?;
             }
         }
-        for (missing, day) in self.days_with_transcripts(calls_before, transcripts_before).await? {
+        for day in self.days_with_transcripts(calls_before, transcripts_before).await? {
             if end == End::Complete {
                 let start = day.to_zoned(TimeZone::UTC).map(|start| start.timestamp()).ok();
                 let next = day.tomorrow().ok().and_then(|next| next.to_zoned(TimeZone::UTC).ok());
                 let filter = ListFilter {
-                    missing,
                     started_after: start,
                     started_before: next.map(|next| next.timestamp()).min(transcripts_before),
                     has_transcript: Some(true),
@@ -255,36 +254,35 @@ impl Run<'_> {
         Ok(passed)
     }
 
-    /// The days before `until` on which a call with a recording (`false`) or without one (`true`) has a transcript, as the ledger knows them. No
-    /// other day is read.
+    /// The days before `until` on which a call that can be played has a transcript, as the ledger knows them. No other day is read.
     async fn days_with_transcripts(
         &self,
         from: Option<Timestamp>,
         until: Option<Timestamp>,
-    ) -> Result<Vec<(bool, Date)>, ErasureError> {
+    ) -> Result<Vec<Date>, ErasureError> {
         let Some(until) = until else { return Ok(Vec::new()) };
         let calls = &self.eraser.calls;
-        let mut first = from;
-        for missing in [false, true].into_iter().filter(|_| from.is_none()) {
-            let all = ListFilter {
-                missing,
-                ..ListFilter::default()
-            };
-            let oldest = calls.list(&all, ListOrder::Oldest, ListStart::Offset(0), 1).await;
-            let oldest = oldest.map_err(list_error)?.calls.into_iter().next();
-            let began = oldest.and_then(|call| call.start_time);
-            first = first.into_iter().chain(began).min();
-        }
+        let first = match from {
+            Some(from) => Some(from),
+            None => {
+                let all = ListFilter::default();
+                let oldest = calls.list(&all, ListOrder::Oldest, ListStart::Offset(0), 1).await;
+                oldest
+                    .map_err(list_error)?
+                    .calls
+                    .first()
+                    .and_then(|call| call.start_time)
+            }
+        };
         let Some(first) = first.filter(|first| *first < until) else {
             return Ok(Vec::new());
         };
         let days = calls.ledger_days(utc_day(first), utc_day(until)).await?;
-        let with = |missing: bool| {
-            days.iter()
-                .filter(move |day| missing && day.missing_transcripts > 0 || !missing && day.transcripts > 0)
-                .map(move |day| (missing, day.day))
-        };
-        Ok(with(false).chain(with(true)).collect())
+        Ok(days
+            .iter()
+            .filter(|day| day.transcripts > 0)
+            .map(|day| day.day)
+            .collect())
     }
 
     async fn erase_list(&mut self, filter: &ListFilter, rule: Rule) -> Result<End, ErasureError> {

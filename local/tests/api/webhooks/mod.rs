@@ -231,6 +231,14 @@ pub(crate) async fn everyone_reports(stack: &TestStack) {
     assert_eq!(reported.status, 200, "{}", reported.body);
 }
 
+/// LiveKit reports that it has written this file.
+pub(crate) async fn egress_completes(stack: &TestStack, key: &str) {
+    let mut body = egress("EGRESS_COMPLETE");
+    body["egressInfo"]["fileResults"][0]["filename"] = key.into();
+    let reported = livekit(stack, &body, &body).await;
+    assert_eq!(reported.status, 200, "{}", reported.body);
+}
+
 /// Twilio reports that a call is being recorded.
 pub(crate) async fn recording_begins(stack: &TestStack, call_sid: &str, recording_sid: &str, at: jiff::Timestamp) {
     recording_is(stack, call_sid, recording_sid, at, "in-progress").await;
