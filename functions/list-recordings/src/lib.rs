@@ -124,7 +124,7 @@ enum Recorded {
         expires_at: String,
         content_type: &'static str,
     },
-    /// With `archived: true` the URL is that of the copy in the bucket. Otherwise it is Twilio's, which requires Twilio's credentials; it can also
+    /// With `archived: true` the URL is that of the copy in the bucket, if that is not in Glacier. Otherwise it is Twilio's, which requires Twilio's credentials; it can also
     /// be sent to the transcript endpoint.
     Twilio {
         recording_url: Option<String>,
