@@ -10,6 +10,7 @@ pub mod erasure;
 pub mod http;
 pub mod ids;
 pub mod lifecycle;
+pub mod limits;
 pub mod names;
 #[cfg(feature = "phones")]
 pub mod phones;

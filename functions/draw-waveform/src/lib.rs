@@ -66,7 +66,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             let source = RecordingSource::egress(&resolver.bucket, found);
             waveform(&state.transcripts, &source, request.deadline).await
         };
-        let found = resolver.find_version(&id).await?.ok_or_else(recording_not_found)?;
+        let found = resolver.find_version(&id, state.access.search(&request)).await?;
+        let found = found.ok_or_else(recording_not_found)?;
         let found = http::readable(found)?;
         let mut drawn = draw(&found).await;
         if drawn.as_ref().is_err_and(|failure| failure.code == OVERWRITTEN) {

@@ -24,7 +24,7 @@ impl State {
     pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let aws = Aws::from_env(env)?;
         let state = Self {
-            access: Access::for_recordings(env, &aws)?,
+            access: Access::required(env, &aws)?,
             calls: Calls::from_env(env, &aws)?,
             daily: get_daily_report::State::new(env, &aws)?,
         };

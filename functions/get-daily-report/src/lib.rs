@@ -34,7 +34,7 @@ impl State {
     /// Reads the environment. The secret is fetched by the first request.
     pub fn new(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
         Ok(Self {
-            access: Access::for_recordings(env, aws)?,
+            access: Access::required(env, aws)?,
             calls: Calls::from_env(env, aws)?,
         })
     }

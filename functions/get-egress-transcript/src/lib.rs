@@ -81,7 +81,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let query = TranscriptQuery::parse(&request.query, &state.vocabulary)?;
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
-        let known = match resolver.find_version(&id).await {
+        let known = match resolver.find_version(&id, state.access.search(&request)).await {
             Ok(Some(found)) => {
                 first_transcript_state(resolver, &state.transcripts, &id, &found, query.variants()).await?
             }

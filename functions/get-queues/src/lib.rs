@@ -63,7 +63,7 @@ impl State {
             })
         };
         let state = Self {
-            access: Access::for_recordings(env, &aws)?,
+            access: Access::required(env, &aws)?,
             lengths: QueueLengths::new(&aws),
             queues: QUEUES.into_iter().filter_map(deployed).collect(),
         };

@@ -47,7 +47,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             Some(other) => return Err(invalid_parameter("download", other, "1")),
         };
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
-        let found = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let found = storage.resolver.find(&id, state.access.search(&request)).await?;
+        let found = found.ok_or_else(recording_not_found)?;
         let found = http::readable(found)?;
         let presigner = storage.presign.presigner(EXPIRES_IN).await?;
         let url = presigner.presign_for(request.method().as_str(), &found.recording.key, is_download)?;

@@ -160,7 +160,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         request.query.only(&["expires_in"])?;
         let expires_in = request.query.integer("expires_in", 3600, 1..=MAX_EXPIRES_IN)?;
         let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
-        let found = storage.resolver.find(&id).await?.ok_or_else(recording_not_found)?;
+        let found = storage.resolver.find(&id, state.access.search(&request)).await?;
+        let found = found.ok_or_else(recording_not_found)?;
         let found = http::readable(found)?;
         let key = found.recording.key.clone();
         let presigner = storage.presign.presigner(expires_in).await?;

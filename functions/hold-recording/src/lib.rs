@@ -140,7 +140,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let mut item = state.calls.item_of(&id).await?;
         if let (None, Some(resolver)) = (&item, &state.resolver) {
             // A recording that nobody has reported is found by its name, and then it is in the index.
-            let was_found = match resolver.find(&id).await {
+            let was_found = match resolver.find(&id, state.access.search(&request)).await {
                 Ok(found) => found.is_some(),
                 Err(ResolveError::NotCopied(_)) => true,
                 Err(error) => return Err(error.into()),

@@ -10,7 +10,7 @@ use lambda_http::{
     http::{Method, StatusCode},
 };
 use shared::{
-    calls::{CallRecording, ResolveError, Resolver},
+    calls::{CallRecording, ResolveError, Resolver, Search},
     clients::{aws::Aws, presign::Presign},
     config::{ConfigError, Env},
     http::{self, ApiError, ApiRequest, Page, Reply},
@@ -142,7 +142,7 @@ async fn find<'a>(state: &'a State, token: &ShareToken) -> Result<Found<'a>, Api
         .ok_or_else(ended)?;
     let storage = state.storage.as_ref().ok_or_else(http::s3_missing)?;
     let (recording, object) = tokio::join!(
-        storage.resolver.find_version(&share.dispatch_id),
+        storage.resolver.find_version(&share.dispatch_id, Search::Bucket),
         storage.resolver.bucket.head(&share.recording.key),
     );
     let recording = match recording {

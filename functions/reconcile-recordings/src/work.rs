@@ -40,8 +40,8 @@ impl From<ResolveError> for Fault {
         match error {
             ResolveError::Calls(error) => Self::Calls(error),
             ResolveError::Bucket(error) => Self::Bucket(error),
-            // Only finding a recording has this result.
-            ResolveError::NotCopied(_) => Self::Bucket(BucketError::NotFound),
+            // Only finding a recording has these results.
+            ResolveError::NotCopied(_) | ResolveError::TooManySearches(_) => Self::Bucket(BucketError::NotFound),
         }
     }
 }

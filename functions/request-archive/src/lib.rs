@@ -79,7 +79,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let id = DispatchId::parse(&id).ok_or_else(http::invalid_dispatch_id)?;
         request.query.only(&[])?;
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
-        let (status, recording_sid) = match resolver.find(&id).await {
+        let (status, recording_sid) = match resolver.find(&id, state.access.search(&request)).await {
             Ok(Some(found)) => (StatusCode::OK, found.recording.recording_sid),
             Err(ResolveError::NotCopied(missing)) => {
                 if !missing.is_copying {

@@ -107,7 +107,7 @@ async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Re
     let wanted = request.json::<NewShare>()?.checked(state.max_seconds)?;
     let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
     let found = resolver
-        .find_version(&dispatch)
+        .find_version(&dispatch, state.access.search(request))
         .await?
         .ok_or_else(recording_not_found)?;
     let found = http::readable(found)?;

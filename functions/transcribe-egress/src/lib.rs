@@ -83,7 +83,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let variant = Variant::of(&options);
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
-        let found = resolver.find_version(&id).await?.ok_or_else(recording_not_found)?;
+        let found = resolver.find_version(&id, state.access.search(&request)).await?;
+        let found = found.ok_or_else(recording_not_found)?;
         let job = Job::new(recording.clone(), options);
         let outcome = match outcome(state, resolver, &request, &wanted, &job, &id, &found).await {
             Err(error) if error.code() == OVERWRITTEN => {

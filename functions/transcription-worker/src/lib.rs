@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use shared::{
     batch::BatchResponse,
-    calls::{CallRecording, Resolver, index_object},
+    calls::{CallRecording, Resolver, Search, index_object},
     clients::{
         aws::Aws,
         bucket::RecordingRef,
@@ -334,7 +334,7 @@ async fn egress_recording(state: &State, dispatch: &DispatchId) -> Result<CallRe
         let failure = Failure::permanent("s3_not_configured", "No recordings bucket is configured");
         return Err(NotReady::Final(failure));
     };
-    let found = resolver.find_version(dispatch).await.map_err(|error| {
+    let found = resolver.find_version(dispatch, Search::Bucket).await.map_err(|error| {
         let failure = Failure::from(error);
         match failure.retryable {
             true => NotReady::Retried(failure),

@@ -4,7 +4,7 @@ pub mod archive;
 mod aws_config;
 mod demo_transcripts;
 pub mod import;
-pub mod mint_key;
+pub mod keys;
 mod reconcile;
 pub mod reindex;
 mod verify_receipt;
@@ -28,7 +28,7 @@ use crate::{
 };
 use archive::Archive;
 use import::Import;
-use mint_key::MintKey;
+use keys::Keys;
 use reconcile::Reconcile;
 use reindex::Reindex;
 use verify_receipt::VerifyReceipt;
@@ -81,12 +81,12 @@ Passed to the functions as they are; docs/deploy.md describes them:
   PUBLIC_BASE_URL, RECORDING_NAME_PATTERNS, RETENTION_DAYS, SPEAKER_NAMES, TRANSCRIPT_RETENTION_DAYS, TRANSCRIPTION_PROMPT, TWILIO_PREFIX,
   WHISPER_MODEL, WHISPER_RESPONSE_FORMAT, WHISPER_MAX_SECONDS, WHISPER_MAX_BYTES, WHISPER_PRICE_PER_MINUTE
 
-mint-key and reindex use the credentials and the region of the AWS CLI.";
+keys and reindex use the credentials and the region of the AWS CLI.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create an API key, store its hash in Secrets Manager and print it
-    MintKey(MintKey),
+    /// Create, list, rotate, revoke and import the API keys of a deployment
+    Keys(Keys),
     /// Report the interactions of a CSV or JSON Lines file to the API
     Import(Import),
     /// Copy older Twilio recordings into the bucket, through the API
@@ -151,8 +151,12 @@ pub async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
     match options.command {
-        Some(Command::MintKey(mint)) => {
-            println!("{}", mint.run().await?);
+        Some(Command::Keys(keys)) => {
+            let (text, sentence) = keys.run().await?;
+            println!("{text}");
+            if let Some(sentence) = sentence {
+                eprintln!("{sentence}");
+            }
             return Ok(());
         }
         Some(Command::Import(import)) => {

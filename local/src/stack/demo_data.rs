@@ -6,7 +6,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use shared::{
-    calls::{Call, Calls, CallsError, Field, Interaction, RecordingKey, Resolver},
+    calls::{Call, Calls, CallsError, Field, Interaction, RecordingKey, Resolver, Search},
     clients::{aws::Aws, bucket::ObjectInfo},
     config::Env,
     ids::DispatchId,
@@ -62,7 +62,7 @@ async fn share(aws: &Aws, env: &Env) -> Result<()> {
     let resolver = Resolver::from_env(env, aws)?.ok_or("the demo has a bucket")?;
     let dispatch_id = DispatchId::parse(demo::SHARED_CALL).ok_or("the shared call has a dispatch id")?;
     let found = resolver
-        .find_version(&dispatch_id)
+        .find_version(&dispatch_id, Search::Bucket)
         .await?
         .ok_or("the shared call has a recording")?;
     let token = ShareToken::parse(demo::SHARE_TOKEN).ok_or("the demo's share has a token")?;

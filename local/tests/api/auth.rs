@@ -283,9 +283,11 @@ async fn an_unreadable_keys_secret_is_reported_without_its_content() {
     for malformed in ["sesame", r#"{"keys": "sesame"}"#, r#"["sesame"]"#, ""] {
         if !malformed.is_empty() {
             stack.put_secret("other-keys", malformed).await;
+            pass(Duration::from_secs(31)).await;
             ask(500, "api_keys_not_configured").await;
         }
     }
+    pass(Duration::from_secs(31)).await;
     let faults = stack.stack.aws.faults();
     for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE] {
         faults.set(Service::SecretsManager, Some(status));

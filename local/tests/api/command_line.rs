@@ -1,7 +1,7 @@
 //! `cargo run` as a separate process that is started and stopped.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdout, Command, Output, Stdio},
@@ -124,7 +124,7 @@ fn help_lists_the_documented_options() {
         "--aws-only",
         "--empty",
         "--reset",
-        "mint-key",
+        "keys",
     ] {
         assert!(text.contains(option), "{option}: {text}");
     }
@@ -167,7 +167,7 @@ fn a_missing_region_is_reported_in_one_line() {
     let dir = TempDir::new().unwrap();
     let empty = dir.path().join("config");
     std::fs::write(&empty, "").unwrap();
-    for arguments in [&["mint-key", "ops"][..], &["reindex"]] {
+    for arguments in [&["keys", "create", "ops"][..], &["keys", "list"], &["reindex"]] {
         let output = command(arguments)
             .env_remove("AWS_REGION")
             .env_remove("AWS_DEFAULT_REGION")
@@ -198,8 +198,8 @@ async fn a_request_to_aws_that_fails_is_reported_with_its_reason_in_one_line() {
     let answers = tokio::task::spawn_blocking(move || {
         let closed = "http://127.0.0.1:1";
         [
-            refused(&["mint-key", "ops", "--secret-id", "none"], &url),
-            refused(&["mint-key", "ops"], closed),
+            refused(&["keys", "create", "ops", "--secret-id", "none"], &url),
+            refused(&["keys", "revoke", "ops"], closed),
             refused(&["reindex"], closed),
             refused(&["reindex", "--table", "none"], &url),
         ]
@@ -332,8 +332,8 @@ async fn state_survives_a_restart_and_reset_deletes_it() {
     let second = Running::start(dir.path(), &["--auth", "required"]);
     assert_eq!(get(&format!("{}/recordings", second.api), "").await.0, 401);
     assert_eq!(listed(&second.api, demo::API_KEY).await, (before + 1, true));
-    let minted = mint(&second.aws, &["ops", "--scope", "recordings:read"]);
-    assert!(minted.starts_with("crk_") && minted.len() > 40, "{minted}");
+    let minted = created_key(&second.aws, &["create", "ops", "--scope", "recordings:read"]);
+    assert!(minted.starts_with("crk_") && minted.len() == 54, "{minted}");
     assert_eq!(listed(&second.api, &minted).await, (before + 1, true));
     assert_eq!(
         get(&format!("{}/api/twilio/recordings", second.api), &minted).await.0,
@@ -361,15 +361,25 @@ async fn state_survives_a_restart_and_reset_deletes_it() {
     );
 }
 
-/// Mints a key with `cargo run -- mint-key`.
-fn mint(aws_url: &str, arguments: &[&str]) -> String {
-    let output = command(&["mint-key", "--endpoint-url", aws_url])
+/// Runs `cargo run -- keys` with these arguments and this standard input.
+pub(crate) fn keys(aws_url: &str, arguments: &[&str], input: &str) -> Output {
+    let mut child = command(&["keys", "--endpoint-url", aws_url])
         .args(arguments)
         .env("AWS_REGION", aws::REGION)
         .env("AWS_ACCESS_KEY_ID", aws::ACCESS_KEY_ID)
         .env("AWS_SECRET_ACCESS_KEY", aws::SECRET_ACCESS_KEY)
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// The key that `cargo run -- keys` with these arguments prints.
+fn created_key(aws_url: &str, arguments: &[&str]) -> String {
+    let output = keys(aws_url, arguments, "");
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{log}");
     let key = String::from_utf8(output.stdout).unwrap();

@@ -25,14 +25,14 @@ const FOLDER: &str = "egress-recordings/2025/08/08/";
 const KEY: &str = "egress-recordings/2025/08/08/outbound-15103455686_1754653482.mp4";
 
 /// The body of a message with an EventBridge event.
-fn created(key: &str) -> String {
+pub(crate) fn created(key: &str) -> String {
     let object = json!({"key": key, "size": 5, "sequencer": "0062E99A88DC407460"});
     let detail = json!({"bucket": {"name": account::BUCKET}, "object": object});
     json!({"source": "aws.s3", "detail-type": "Object Created", "detail": detail}).to_string()
 }
 
 /// Delivers messages in one batch, and returns the indexes of those that SQS must deliver again.
-async fn deliver(functions: &Functions, function: &str, bodies: &[String]) -> Vec<usize> {
+pub(crate) async fn deliver(functions: &Functions, function: &str, bodies: &[String]) -> Vec<usize> {
     let message = |(number, body): (usize, &String)| json!({"messageId": number.to_string(), "body": body});
     let records: Vec<Value> = bodies.iter().enumerate().map(message).collect();
     let deadline = SystemTime::now() + Duration::from_secs(60);
@@ -46,7 +46,7 @@ async fn deliver(functions: &Functions, function: &str, bodies: &[String]) -> Ve
     failures.iter().map(number).collect()
 }
 
-async fn functions(stack: &TestStack) -> Functions {
+pub(crate) async fn functions(stack: &TestStack) -> Functions {
     Functions::from_env(&stack.stack.environment).await.unwrap()
 }
 

@@ -60,6 +60,14 @@ impl TestStack {
         // Tests sign Twilio's callbacks for it.
         let public_url = "http://localhost:8000".to_owned();
         settings.environment.push(("PUBLIC_BASE_URL".into(), public_url));
+        // Tests send more requests than one client.
+        for name in [
+            "KEY_REQUESTS_PER_MINUTE",
+            "KEY_PAID_REQUESTS_PER_MINUTE",
+            "ADDRESS_REQUESTS_PER_MINUTE",
+        ] {
+            settings.environment.push((name.into(), "1000000".into()));
+        }
         change(&mut settings);
         let stack = Stack::start(settings).await.expect("the stack starts");
         let client = Client::builder().no_proxy().build().expect("a client");

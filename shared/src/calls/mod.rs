@@ -54,5 +54,5 @@ pub use pairing::NEIGHBOURHOOD;
 pub use reconciliation::{ReconcilerState, TwilioUpdate};
 pub use record::{Observed, RecordingKey};
 pub use reindex::ReindexPage;
-pub use resolve::{CallRecording, NotCopied, ResolveError, Resolver, index_egress, index_object};
+pub use resolve::{CallRecording, NotCopied, ResolveError, Resolver, Search, index_egress, index_object};
 pub use table::Calls;

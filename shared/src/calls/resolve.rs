@@ -21,6 +21,7 @@ use crate::{
     },
     config::{ConfigError, Env},
     ids::{DispatchId, DispatchPattern},
+    limits::{LimitExceeded, Limiter},
 };
 
 /// How long a request waits for writing a found recording to the index.
@@ -91,6 +92,17 @@ impl CallRecording {
     }
 }
 
+/// Where a recording is searched by its name if the index does not know its call.
+#[derive(Clone, Copy)]
+pub enum Search<'a> {
+    /// Among the recordings that are in the index.
+    Index,
+    /// In the bucket.
+    Bucket,
+    /// In the bucket, if this limit allows it to the caller with this name.
+    BucketWithin(&'a Limiter, &'a str),
+}
+
 /// Why a recording could not be searched for, or not be indexed.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -103,6 +115,9 @@ pub enum ResolveError {
     /// Twilio has the recording, and the bucket has no copy of it.
     #[error("the recording is not in the bucket but at Twilio")]
     NotCopied(NotCopied),
+    /// The bucket is not searched for the caller again so soon.
+    #[error(transparent)]
+    TooManySearches(#[from] LimitExceeded),
 }
 
 impl Resolver {
@@ -117,7 +132,7 @@ impl Resolver {
 
     /// The recording of a call, which is named by its dispatch id or its SID at Twilio, or the recording with this SID at Twilio: LiveKit's, or
     /// else the copy of Twilio's. A recording that is not in the table is searched by its name in the bucket, and then written to the table.
-    pub async fn find(&self, id: &DispatchId) -> Result<Option<CallRecording>, ResolveError> {
+    pub async fn find(&self, id: &DispatchId, search: Search<'_>) -> Result<Option<CallRecording>, ResolveError> {
         if let Some(sid) = RecordingSid::parse(id.as_str()) {
             let Some(found) = self.calls.twilio_recording(&sid).await? else {
                 return Ok(None);
@@ -139,7 +154,7 @@ impl Resolver {
         if let Some(found) = livekit.or_else(|| known.as_ref().and_then(first_copy)) {
             return Ok(Some(found));
         }
-        match (self.search(id, known.clone()).await?, known) {
+        match (self.search(id, known.clone(), search).await?, known) {
             (Some(found), _) => Ok(Some(found)),
             (None, Some(call)) => self.copy_of(&call).await,
             (None, None) => Ok(None),
@@ -160,15 +175,29 @@ impl Resolver {
     }
 
     /// Searches the recording of a dispatch by its name in the bucket.
-    async fn search(&self, id: &DispatchId, known: Option<Call>) -> Result<Option<CallRecording>, ResolveError> {
+    async fn search(
+        &self,
+        id: &DispatchId,
+        known: Option<Call>,
+        search: Search<'_>,
+    ) -> Result<Option<CallRecording>, ResolveError> {
         let is_indexed = known.is_some();
         let Some(dispatch) = id.pattern() else { return Ok(None) };
         let (first, last) = (dispatch.unix - NEIGHBOURHOOD, dispatch.unix + NEIGHBOURHOOD);
-        let (others, listed_as_this) = self.calls.dispatches_near(&dispatch, first, last).await?;
-        if let (Some(found), false) = (listed_as_this.and_then(CallRecording::of), is_indexed) {
-            return Ok(Some(found));
+        let (others, recordings) = self.calls.near_dispatch(&dispatch, first, last).await?;
+        if !is_indexed {
+            let listed = self.calls.listed_at(dispatch.unix, &recordings).await?;
+            if let Some(found) = listed.and_then(CallRecording::of) {
+                return Ok(Some(found));
+            }
         }
-        let candidates = self.bucket.recordings_near(&dispatch, NEIGHBOURHOOD).await?;
+        if let Search::BucketWithin(limiter, name) = search {
+            limiter.take(name)?;
+        }
+        let candidates = match search {
+            Search::Index => self.calls.indexed(&recordings).await?,
+            Search::Bucket | Search::BucketWithin(..) => self.bucket.recordings_near(&dispatch, NEIGHBOURHOOD).await?,
+        };
         let Some(found) = recording_of(dispatch.unix, &others, &candidates) else {
             return Ok(None);
         };
@@ -204,8 +233,12 @@ impl Resolver {
     }
 
     /// The call's recording with its ETag, by which its transcript is stored: S3 says it where the index does not.
-    pub async fn find_version(&self, id: &DispatchId) -> Result<Option<CallRecording>, ResolveError> {
-        let Some(mut found) = self.find(id).await? else {
+    pub async fn find_version(
+        &self,
+        id: &DispatchId,
+        search: Search<'_>,
+    ) -> Result<Option<CallRecording>, ResolveError> {
+        let Some(mut found) = self.find(id, search).await? else {
             return Ok(None);
         };
         if found.recording.etag.is_none() {
@@ -226,7 +259,7 @@ impl Resolver {
         overwritten: &RecordingRef,
     ) -> Result<Option<CallRecording>, ResolveError> {
         index_object(&self.calls, &self.bucket, &overwritten.key, None).await?;
-        self.find_version(id).await
+        self.find_version(id, Search::Bucket).await
     }
 }
 
@@ -299,7 +332,7 @@ impl ResolveError {
         match self {
             Self::Calls(error) => error.is_outage(),
             Self::Bucket(error) => error.is_outage(),
-            Self::NotCopied(_) => false,
+            Self::NotCopied(_) | Self::TooManySearches(_) => false,
         }
     }
 }
@@ -316,25 +349,50 @@ impl Calls {
         Ok(owner.is_some_and(|owner| ItemKind::of(&owner) == ItemKind::Interaction))
     }
 
-    /// The dispatch times, in Unix seconds, of the known dispatches to this number from `first` to `last`, other than `dispatch` itself; and the row of
-    /// a recording that is listed under the very id of `dispatch`, since its name has this number and time and nobody has reported its call.
-    async fn dispatches_near(
+    /// What the index has of this number from `first` to `last`: the dispatch times, in Unix seconds, of the known dispatches other than
+    /// `dispatch` itself, and the recordings with their times, in the order of these.
+    async fn near_dispatch(
         &self,
         dispatch: &DispatchPattern,
         first: i64,
         last: i64,
-    ) -> Result<(Vec<i64>, Option<Call>), CallsError> {
-        let (mut times, mut own) = (Vec::new(), None);
+    ) -> Result<(Vec<i64>, Vec<(i64, String)>), CallsError> {
+        let (mut times, mut recordings) = (Vec::new(), Vec::new());
         for (id, unix) in self.near(&dispatch.phone, first, last).await? {
             match ItemKind::of(&id) {
                 ItemKind::Dispatch if unix != dispatch.unix => times.push(unix),
-                ItemKind::Object if unix == dispatch.unix => own = own.or(Some(id)),
+                ItemKind::Object => recordings.push((unix, id)),
                 _ => {}
             }
         }
-        let Some(id) = own else { return Ok((times, None)) };
-        let row = self.load([id.as_str()]).await?.remove(&id).and_then(|item| item.row());
-        Ok((times, row.map(|(call, _)| call)))
+        recordings.sort_unstable();
+        Ok((times, recordings))
+    }
+
+    /// The row of the recording with this time, which is listed under the very id of a dispatch, since its name has this number and time and nobody
+    /// has reported its call.
+    async fn listed_at(&self, unix: i64, recordings: &[(i64, String)]) -> Result<Option<Call>, CallsError> {
+        let Some((_, id)) = recordings.iter().find(|(time, _)| *time == unix) else {
+            return Ok(None);
+        };
+        let row = self.load([id.as_str()]).await?.remove(id).and_then(|item| item.row());
+        Ok(row.map(|(call, _)| call))
+    }
+
+    /// These recordings as the index knows them, without those that were deleted.
+    async fn indexed(&self, recordings: &[(i64, String)]) -> Result<Vec<RecordingObject>, CallsError> {
+        let mut items = self.load(recordings.iter().map(|(_, id)| id.as_str())).await?;
+        let objects = recordings.iter().filter_map(|(unix, id)| {
+            let object = items.remove(id)?.state.own.object.filter(|object| object.usable)?;
+            Some(RecordingObject {
+                key: item_id::name(id).to_owned(),
+                size: object.size.unwrap_or_default(),
+                etag: object.etag,
+                unix: *unix,
+                is_archived: object.archived,
+            })
+        });
+        Ok(objects.collect())
     }
 }
 

@@ -11,6 +11,9 @@ use crate::clients::aws::causes;
 /// How long a cached secret is used before it is read again. A rotated or revoked key takes effect after at most this time.
 pub const TTL: Duration = Duration::from_secs(300);
 
+/// How long it is remembered that a secret is missing or malformed. Requests in the meantime cause no further reads of it.
+const UNUSABLE_TTL: Duration = Duration::from_secs(30);
+
 /// How long the last known value is used while Secrets Manager does not respond.
 const STALE_LIMIT: Duration = Duration::from_secs(3600);
 
@@ -39,6 +42,7 @@ pub struct Secret<T> {
 struct State<T> {
     cached: Option<Cached<T>>,
     refreshed: Option<Instant>,
+    unusable: Option<(SecretError, Instant)>,
 }
 
 struct Cached<T> {
@@ -56,6 +60,7 @@ impl<T: DeserializeOwned> Secret<T> {
             state: Mutex::new(State {
                 cached: None,
                 refreshed: None,
+                unusable: None,
             }),
         }
     }
@@ -76,7 +81,7 @@ impl<T: DeserializeOwned> Secret<T> {
             .filter(|known| Instant::now().duration_since(known.checked) < TTL)
         {
             Some(known) => Ok(known.value.clone()),
-            None => self.load(&mut state.cached).await,
+            None => self.load(&mut state).await,
         }
     }
 
@@ -91,11 +96,19 @@ impl<T: DeserializeOwned> Secret<T> {
             return Ok(known.value.clone());
         }
         state.refreshed = Some(Instant::now());
-        self.load(&mut state.cached).await
+        self.load(&mut state).await
     }
 
-    async fn load(&self, cached: &mut Option<Cached<T>>) -> Result<Arc<T>, SecretError> {
-        match self.read().await {
+    async fn load(&self, state: &mut State<T>) -> Result<Arc<T>, SecretError> {
+        if let Some((error, seen)) = &state.unusable
+            && Instant::now().duration_since(*seen) < UNUSABLE_TTL
+        {
+            return Err(error.clone());
+        }
+        let read = self.read().await;
+        state.unusable = None;
+        let cached = &mut state.cached;
+        match read {
             Ok(value) => {
                 let (value, now) = (Arc::new(value), Instant::now());
                 *cached = Some(Cached {
@@ -115,6 +128,7 @@ impl<T: DeserializeOwned> Secret<T> {
             },
             Err(error) => {
                 *cached = None;
+                state.unusable = Some((error.clone(), Instant::now()));
                 Err(error)
             }
         }

@@ -11,6 +11,7 @@ use crate::{
         twilio::TwilioError,
     },
     erasure::ErasureError,
+    limits::{Allowance, LimitExceeded},
     shares::SharesError,
     transcription::{AdoptError, EnqueueError},
     transcripts::{Failure, TranscriptsError},
@@ -114,6 +115,19 @@ impl ApiError {
             ErrorFormat::Twilio => Self::new(status, code, message).details(details),
             ErrorFormat::Recordings | ErrorFormat::Page => Self::new(status, code, format!("{message}. {details}")),
         }
+    }
+}
+
+impl From<LimitExceeded> for ApiError {
+    fn from(exceeded: LimitExceeded) -> Self {
+        let Allowance { per_minute, reset, .. } = exceeded.0;
+        let message = format!(
+            "Too many requests: at most {per_minute} of this kind are allowed in a minute. Try again in {} s.",
+            reset.as_secs_f64().ceil()
+        );
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+            .retryable(Some(reset))
+            .limited_by(exceeded.0)
     }
 }
 
@@ -228,6 +242,7 @@ impl From<ResolveError> for ApiError {
             ResolveError::Calls(error) => error.into(),
             ResolveError::Bucket(error) => error.into(),
             ResolveError::NotCopied(missing) => recording_not_archived(&missing),
+            ResolveError::TooManySearches(exceeded) => exceeded.into(),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{page::error_page, reply::Reply};
 use crate::{
     calls::{CallRecording, NotCopied},
     ids::DispatchId,
+    limits::Allowance,
 };
 
 /// A copy usually takes less than this.
@@ -39,6 +40,7 @@ pub struct ApiError {
     cause: Option<String>,
     expected: bool,
     archiving: Option<bool>,
+    allowance: Option<Allowance>,
 }
 
 /// The fields of an error in the log line of its request.
@@ -67,6 +69,7 @@ impl ApiError {
             cause: None,
             expected: false,
             archiving: None,
+            allowance: None,
         }
     }
 
@@ -132,6 +135,17 @@ impl ApiError {
     pub fn archiving(mut self, archiving: bool) -> Self {
         self.archiving = Some(archiving);
         self
+    }
+
+    /// Adds what the limit says that the request exceeds.
+    pub(super) fn limited_by(mut self, allowance: Allowance) -> Self {
+        self.allowance = Some(allowance);
+        self
+    }
+
+    /// What the limit says that the request exceeds.
+    pub(super) fn allowance(&self) -> Option<Allowance> {
+        self.allowance
     }
 
     /// The HTTP response in this format, and the fields for the log line.

@@ -11,7 +11,6 @@ mod reply;
 mod request;
 mod response;
 mod serve;
-mod session;
 
 pub use convert::SecretUse;
 pub use error::{

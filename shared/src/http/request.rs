@@ -1,6 +1,9 @@
 //! An HTTP request: its path, query string, headers and body.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use lambda_http::{
     Request, RequestExt,
@@ -8,12 +11,18 @@ use lambda_http::{
     request::RequestContext,
 };
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use super::{error::ApiError, query::Query};
+use crate::limits::Allowance;
 
 /// The maximum size of a request body in bytes.
 const MAX_BODY: usize = 64 * 1024;
+/// How long a response waits for what the request does meanwhile.
+const MEANWHILE: Duration = Duration::from_secs(1);
 
 /// An HTTP request with a parsed query string.
 pub struct ApiRequest {
@@ -22,27 +31,70 @@ pub struct ApiRequest {
     /// When the response must be ready: the invocation's deadline minus a margin.
     pub deadline: Instant,
     request: Request,
-    key_id: Arc<OnceLock<String>>,
+    noted: Arc<Noted>,
+}
+
+/// What becomes known of a request while it is handled, for its log line and the headers of its response.
+#[derive(Default)]
+pub(super) struct Noted {
+    key_id: OnceLock<String>,
+    allowance: Mutex<Option<Allowance>>,
+    meanwhile: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Noted {
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.key_id.get().map(String::as_str)
+    }
+
+    /// What the last limit that was checked says of the request.
+    pub(super) fn allowance(&self) -> Option<Allowance> {
+        *self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_allowance(&self, allowance: Allowance) {
+        *self.allowance.lock().unwrap_or_else(PoisonError::into_inner) = Some(allowance);
+    }
+
+    /// Waits for what was begun with [`ApiRequest::meanwhile`], because a function does not run between its requests.
+    pub(super) async fn finish(&self) {
+        let begun = std::mem::take(&mut *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in begun {
+            // What takes longer, or fails, is of no importance to the response.
+            let _ = timeout(MEANWHILE, task).await;
+        }
+    }
 }
 
 impl ApiRequest {
-    pub(super) fn new(request: Request, query: Query, deadline: Instant, key_id: Arc<OnceLock<String>>) -> Self {
+    pub(super) fn new(request: Request, query: Query, deadline: Instant, noted: Arc<Noted>) -> Self {
         Self {
             query,
             deadline,
             request,
-            key_id,
+            noted,
         }
     }
 
     /// Stores the id of the request's API key for the log line.
     pub(super) fn set_key_id(&self, id: &str) {
-        self.key_id.get_or_init(|| id.to_owned());
+        self.noted.key_id.get_or_init(|| id.to_owned());
+    }
+
+    /// Stores what a limit says of the request, for the headers of the response.
+    pub(super) fn set_allowance(&self, allowance: Allowance) {
+        self.noted.set_allowance(allowance);
+    }
+
+    /// Does something while the request is handled that its response does not depend on.
+    pub(super) fn meanwhile(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut begun = self.noted.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.push(tokio::spawn(work));
     }
 
     /// The id of the request's API key, once it is checked.
     pub fn key_id(&self) -> Option<&str> {
-        self.key_id.get().map(String::as_str)
+        self.noted.key_id()
     }
 
     /// The client's IP address, as the gateway saw it.

@@ -1,13 +1,10 @@
 //! Runs a handler, converts its result to an HTTP response and writes the request's log line.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use lambda_http::{
     Body, Request, RequestExt, Response,
-    http::{Method, StatusCode},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     request::RequestContext,
 };
 use tokio::time::Instant;
@@ -16,8 +13,9 @@ use super::{
     error::{ApiError, ErrorFormat, ErrorLog},
     query::Query,
     reply::Reply,
-    request::ApiRequest,
+    request::{ApiRequest, Noted},
 };
+use crate::limits::Allowance;
 
 /// The maximum size of a response body in bytes. Lambda's limit of 6 MB applies to the JSON that contains the body with its quotes escaped.
 const MAX_RESPONSE_BODY: usize = 5_000_000;
@@ -64,8 +62,8 @@ async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     let log = RequestLog::new(&request);
     let deadline = deadline(&request);
     let is_head = request.method() == Method::HEAD;
-    let key_id = log.key_id.clone();
-    let result = async { handler(ApiRequest::new(request, query?, deadline, key_id)).await };
+    let noted = log.noted.clone();
+    let result = async { handler(ApiRequest::new(request, query?, deadline, noted)).await };
     let result = tokio::time::timeout_at(deadline + RESPONSE_MARGIN / 2, result)
         .await
         .unwrap_or_else(|_| {
@@ -80,15 +78,47 @@ async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
             reply.into()
         }
         Err(error) => {
+            if let Some(allowance) = error.allowance() {
+                log.noted.set_allowance(allowance);
+            }
             let (response, error) = error.into_response(format, &log.request_id);
             log.log_error(&error);
             response
         }
     };
+    if let Some(allowance) = log.noted.allowance() {
+        set_limit_headers(&mut response, allowance);
+    }
+    log.noted.finish().await;
     if is_head {
         *response.body_mut() = Body::Empty;
     }
     response
+}
+
+/// Says in headers which limit the request counts for and what remains of it (draft-ietf-httpapi-ratelimit-headers).
+fn set_limit_headers(response: &mut Response<Body>, allowance: Allowance) {
+    let Allowance {
+        policy,
+        per_minute,
+        remaining,
+        reset,
+    } = allowance;
+    let seconds = reset.as_secs_f64().ceil();
+    for (name, value) in [
+        (
+            HeaderName::from_static("ratelimit-policy"),
+            format!("\"{policy}\";q={per_minute};w=60"),
+        ),
+        (
+            HeaderName::from_static("ratelimit"),
+            format!("\"{policy}\";r={remaining};t={seconds}"),
+        ),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
 }
 
 fn size(body: &Body) -> usize {
@@ -114,7 +144,7 @@ struct RequestLog {
     request_id: String,
     method: Method,
     route: String,
-    key_id: Arc<OnceLock<String>>,
+    noted: Arc<Noted>,
     began: Instant,
 }
 
@@ -133,7 +163,7 @@ impl RequestLog {
             request_id: request_id.or_else(from_lambda).unwrap_or_default(),
             method: request.method().clone(),
             route: route_key.rsplit(' ').next().unwrap_or_default().to_owned(),
-            key_id: Arc::default(),
+            noted: Arc::default(),
             began: Instant::now(),
         }
     }
@@ -143,7 +173,7 @@ impl RequestLog {
             request_id = self.request_id,
             method = %self.method,
             route = self.route,
-            key_id = self.key_id.get(),
+            key_id = self.noted.key_id(),
             status = status.as_u16(),
             ms = Instant::now().duration_since(self.began).as_millis() as u64,
             "request answered"
@@ -155,7 +185,7 @@ impl RequestLog {
             error.status.as_u16(),
             Instant::now().duration_since(self.began).as_millis() as u64,
         );
-        let (request_id, route, key_id) = (&self.request_id, &self.route, self.key_id.get());
+        let (request_id, route, key_id) = (&self.request_id, &self.route, self.noted.key_id());
         let (method, code, cause) = (&self.method, &error.code, &error.cause);
         match error.is_fault {
             true => tracing::error!(request_id, %method, route, key_id, status, ms, %code, cause, "request failed"),

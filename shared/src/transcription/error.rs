@@ -207,6 +207,12 @@ impl From<ResolveError> for Failure {
                 retryable: true,
                 retry_after: None,
             },
+            ResolveError::TooManySearches(exceeded) => Self {
+                code: "rate_limited".into(),
+                message: "The bucket was searched too often within a minute".into(),
+                retryable: true,
+                retry_after: Some(exceeded.0.reset),
+            },
         }
     }
 }
