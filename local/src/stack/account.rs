@@ -25,6 +25,8 @@ pub const LIFECYCLE_TABLE: &str = "lifecycle";
 pub const AUDIT_TABLE: &str = "audit";
 /// Name of the shares table.
 pub const SHARES_TABLE: &str = "shares";
+/// Name of the audit table.
+pub const AUDIT_TABLE: &str = "audit";
 /// Name of the recordings bucket.
 pub const BUCKET: &str = "recordings";
 /// Name of the secret with the API keys.
@@ -167,6 +169,7 @@ fn table_name(table: &Table) -> Result<&'static str> {
         "TranscriptsTable" => Ok(TRANSCRIPTS_TABLE),
         "LifecycleTable" => Ok(LIFECYCLE_TABLE),
         "SharesTable" => Ok(SHARES_TABLE),
+        "AuditTable" => Ok(AUDIT_TABLE),
         other => Err(format!("{other} of template.yaml has no name in the local stack").into()),
     }
 }
@@ -297,7 +300,7 @@ mod tests {
                 sort: attribute(KeyType::Range).map(|element| element.attribute_name.clone()),
             }
         };
-        assert_eq!(expected.len(), 4);
+        assert_eq!(expected.len(), 5);
         for expected in expected {
             let name = table_name(&expected).unwrap();
             let described = dynamodb.describe_table().table_name(name).send().await.unwrap();

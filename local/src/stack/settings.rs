@@ -118,6 +118,7 @@ pub(super) fn environment(settings: &Settings, aws_url: &str, api_url: Option<&s
         ("TRANSCRIPTS_TABLE", account::TRANSCRIPTS_TABLE),
         ("LIFECYCLE_TABLE", account::LIFECYCLE_TABLE),
         ("SHARES_TABLE", account::SHARES_TABLE),
+        ("AUDIT_TABLE", account::AUDIT_TABLE),
         ("RECORDINGS_BUCKET", account::BUCKET),
         ("RECORDINGS_AUTH", "open"),
         ("API_KEYS_SECRET", account::API_KEYS_SECRET),
