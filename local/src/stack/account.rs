@@ -21,8 +21,6 @@ pub const CALLS_TABLE: &str = "calls";
 pub const TRANSCRIPTS_TABLE: &str = "transcripts";
 /// Name of the lifecycle table.
 pub const LIFECYCLE_TABLE: &str = "lifecycle";
-/// Name of the audit table.
-pub const AUDIT_TABLE: &str = "audit";
 /// Name of the shares table.
 pub const SHARES_TABLE: &str = "shares";
 /// Name of the audit table.

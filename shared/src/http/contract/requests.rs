@@ -32,6 +32,11 @@ pub(super) const KEY: &[ErrorCode] = &[
         "There is no valid API key or no valid token from LiveKit.",
     ),
     error(403, "forbidden", "The key lacks the scope that the message names."),
+    transient(
+        429,
+        "rate_limited",
+        "The key, or the address without a valid key, sent too many requests within a minute. `Retry-After` says when the next is allowed.",
+    ),
     NO_KEYS,
     KEYS_UNAVAILABLE,
 ];
