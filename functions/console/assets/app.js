@@ -77,7 +77,8 @@ function App() {
 
 /** @param {{ page: string, query: URLSearchParams }} props */
 function Content({ page, query }) {
-  if (query.get('page') === 'sign-in' || (!currentSession().signed_in && !can('recordings:read'))) return html`<${SignIn} />`;
+  const { signed_in } = currentSession();
+  if (query.get('page') === 'sign-in' || (!signed_in && (page === 'operation' || !can('recordings:read')))) return html`<${SignIn} />`;
   if (!can('recordings:read')) {
     return html`<div class="notice"><h1>This key can’t read recordings</h1><p>Sign out and use a key with the scope recordings:read.</p></div>`;
   }

@@ -1,7 +1,7 @@
 // The list of calls.
 
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from './preact.js';
-import { can, get } from './api.js';
+import { can, currentSession, get } from './api.js';
 import { clock, counted, daysAgo, number, shortDay, words } from './format.js';
 import { Empty, Failure, Link, Status, Time, navigate, useKeys, useLoaded } from './parts.js';
 import { Player } from './player.js';
@@ -78,7 +78,7 @@ export function ListPage({ search }) {
   const key = searchOf(filters);
   return html`
     <h1 class="hidden">Calls</h1>
-    <${Days} />
+    ${currentSession().signed_in && html`<${Days} />`}
     <nav class="views" aria-label="Quick views">
       ${quickViews().map(([name, view]) => html`<${Link} to=${searchOf(view)} aria-current=${searchOf(view) === key ? 'true' : undefined}>${name}<//>`)}
     </nav>

@@ -322,7 +322,7 @@ async fn state_survives_a_restart_and_reset_deletes_it() {
         first.banner
     );
     let (before, _) = listed(&first.api, "").await;
-    let (status, body) = get(&format!("{}/recordings/{found}", first.api), "").await;
+    let (status, body) = get(&format!("{}/recordings/{found}", first.api), demo::API_KEY).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(listed(&first.api, "").await, (before + 1, true));
     let (code, log) = first.stop("TERM");

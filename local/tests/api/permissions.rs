@@ -144,6 +144,7 @@ async fn use_everything(stack: &TestStack) {
     ] {
         assert_eq!(stack.get(path).await.status, 200, "{path}");
     }
+    assert_eq!(stack.post("/console/session", &json!({})).await.status, 200);
 
     // Each function finds a recording that no event reported, whose call is reported as an interaction; and one that was overwritten.
     let now = Timestamp::now() - SignedDuration::from_hours(3);

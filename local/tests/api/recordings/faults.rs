@@ -6,6 +6,8 @@ use super::*;
 async fn an_invalid_dispatch_id_is_rejected_before_any_request_to_aws() {
     let stack = TestStack::empty().await;
     let long = "a".repeat(129);
+    // The first request stores when its key was last used.
+    assert_not_found(&stack.get("/recordings/a").await);
     let known = stack.stack.aws.calls(Service::DynamoDb);
     for id in [
         "dispatch_1%2F2",
@@ -158,9 +160,12 @@ async fn an_unusable_signer_secret_is_reported_without_its_content() {
     stack
         .put_secret("other-signer", r#"{"access_key_id": "signer-id"}"#)
         .await;
+    pass(Duration::from_secs(31)).await;
     ask(500, "signer_not_configured").await;
     stack.put_secret("other-signer", "signer-secret, not JSON").await;
+    pass(Duration::from_secs(31)).await;
     ask(500, "signer_not_configured").await;
+    pass(Duration::from_secs(31)).await;
     let faults = stack.stack.aws.faults();
     faults.set(Service::SecretsManager, Some(StatusCode::INTERNAL_SERVER_ERROR));
     ask(503, "signer_unavailable").await;
