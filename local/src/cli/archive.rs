@@ -4,13 +4,10 @@ use std::{error::Error, time::Duration};
 
 use clap::Args;
 use jiff::civil::Date;
-use reqwest::{Client, Method, StatusCode, Url, redirect::Policy};
-use serde_json::Value;
-use shared::retry::{backoff, retry_after};
+use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, sleep_until};
 
-/// Attempts per request while the API is not reachable or throttles.
-const ATTEMPTS: u32 = 20;
+use super::api::{Api, ApiFault};
 
 /// The arguments of `archive`.
 #[derive(Args)]
@@ -51,9 +48,7 @@ impl Archive {
     /// Queues every recording that the bucket does not have, oldest first, and calls `progress` after each page. A run that was interrupted is
     /// repeated: what is copied by then is not copied again.
     pub async fn run(&self, mut progress: impl FnMut(&Requested)) -> Result<Requested, Fault> {
-        // A redirect would send the key to another host.
-        let client = Client::builder().no_proxy().redirect(Policy::none());
-        let client = client.timeout(Duration::from_secs(40)).build()?;
+        let api = Api::new(&self.api, self.api_key.clone())?;
         let mut done = Requested::default();
         let mut next: Option<String> = None;
         let pause = Duration::from_secs(1) / self.rate;
@@ -65,7 +60,7 @@ impl Archive {
                 ("started_after", self.since.to_string()),
             ];
             query.extend(next.take().map(|cursor| ("cursor", cursor)));
-            let page = self.send(&client, Method::GET, "/recordings", &query).await?;
+            let page = api.send(Method::GET, "/recordings", &query, None).await?;
             for row in page["recordings"].as_array().into_iter().flatten() {
                 if let Some(start) = row["start_time"].as_str() {
                     start.clone_into(&mut done.reached);
@@ -81,7 +76,12 @@ impl Archive {
                         sleep_until(due).await;
                         due = Instant::now() + pause;
                         let path = format!("/recordings/{sid}/archive");
-                        self.send(&client, Method::POST, &path, &[]).await?;
+                        match api.send(Method::POST, &path, &[], None).await {
+                            Ok(_) => {}
+                            // It was deleted or erased since the list was read.
+                            Err(ApiFault::Refused(StatusCode::NOT_FOUND, _)) => continue,
+                            Err(fault) => return Err(fault.into()),
+                        }
                     }
                     done.queued += 1;
                 }
@@ -91,38 +91,6 @@ impl Archive {
                 None => return Ok(done),
             }
             progress(&done);
-        }
-    }
-
-    async fn send(
-        &self,
-        client: &Client,
-        method: Method,
-        path: &str,
-        query: &[(&str, String)],
-    ) -> Result<Value, Fault> {
-        let url = format!("{}{path}", self.api.trim_end_matches('/'));
-        let url = Url::parse_with_params(&url, query)?;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let request = client.request(method.clone(), url.clone());
-            let answer = request.header("x-api-key", &self.api_key).send().await;
-            let status = answer.as_ref().map(|answer| answer.status()).ok();
-            let passing = status.is_none_or(|it| it == StatusCode::TOO_MANY_REQUESTS || it.is_server_error());
-            if passing && tries < ATTEMPTS {
-                let asked = answer.ok().and_then(|answer| retry_after(answer.headers()));
-                tokio::time::sleep(backoff(tries).max(asked.unwrap_or_default())).await;
-                continue;
-            }
-            let answer = answer.map_err(|error| format!("the API does not respond: {}", error.without_url()))?;
-            let status = answer.status();
-            let body: Value = answer.json().await.unwrap_or_default();
-            if status.is_success() {
-                return Ok(body);
-            }
-            let detail = body["detail"].as_str().unwrap_or("no reason given");
-            return Err(format!("the API returned {status}: {detail}").into());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: `cargo run` and its commands.
 
+mod api;
 pub mod archive;
 mod aws_config;
 mod demo_transcripts;

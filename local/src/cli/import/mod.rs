@@ -1,19 +1,18 @@
 //! `cargo run -- import`: interactions from a CSV or JSON Lines file, through `POST /interactions`.
 
 mod lines;
-mod send;
 
-use std::{error::Error, fs::File, io::Write, path::PathBuf, time::Duration};
+use std::{error::Error, fs::File, io::Write, path::PathBuf};
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::{Client, redirect::Policy};
+use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value};
 use shared::calls::Interaction;
 
+use super::api::{Api, ApiFault};
 use lines::{Columns, Line, Lines, csv_lines, json_lines};
-use send::{Api, Sent};
 
 /// The number of lines that are sent concurrently.
 const CONCURRENCY: usize = 8;
@@ -99,13 +98,7 @@ impl Import {
                 Some(file)
             }
         };
-        // A redirect would send the key to another host.
-        let client = Client::builder().no_proxy().redirect(Policy::none());
-        let api = Api {
-            client: client.timeout(Duration::from_secs(40)).build()?,
-            url: format!("{}/interactions", self.api.trim_end_matches('/')),
-            key: self.api_key.unwrap_or_default(),
-        };
+        let api = Api::new(&self.api, self.api_key.unwrap_or_default())?;
         let (api, is_dry_run) = (&api, self.dry_run);
         let mut sent = stream::iter(lines)
             .map(|Line { number, text, object }| async move {
@@ -113,7 +106,7 @@ impl Import {
                 let updated_at = changed + SignedDuration::from_micros(number as i64);
                 let sent = match object.and_then(|object| checked(object, updated_at)) {
                     Ok(_) if is_dry_run => Sent::Imported,
-                    Ok(object) => api.send(&object).await,
+                    Ok(object) => send(api, &object).await,
                     Err(reason) => Sent::Rejected(reason),
                 };
                 (number, text, sent)
@@ -162,6 +155,25 @@ impl Imported {
             text.push_str(&format!("\nstopped at line {line}: {reason}"));
         }
         text
+    }
+}
+
+/// The result of one line.
+enum Sent {
+    Imported,
+    /// The line is invalid, for this reason.
+    Rejected(String),
+    /// The API failed.
+    Fault(String),
+}
+
+async fn send(api: &Api, object: &Map<String, Value>) -> Sent {
+    match api.send(Method::POST, "/interactions", &[], Some(object)).await {
+        Ok(_) => Sent::Imported,
+        Err(ApiFault::Refused(StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE, detail)) => {
+            Sent::Rejected(detail)
+        }
+        Err(fault) => Sent::Fault(fault.to_string()),
     }
 }
 
