@@ -9,7 +9,10 @@ pub mod config;
 pub mod erasure;
 pub mod http;
 pub mod ids;
+pub mod invocation;
 pub mod lifecycle;
+pub mod log;
+pub mod metrics;
 pub mod names;
 #[cfg(feature = "phones")]
 pub mod phones;

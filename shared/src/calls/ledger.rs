@@ -328,7 +328,7 @@ impl Calls {
     async fn store_day(&self, due: &DueDay, counted: &LedgerDay) -> Result<(), CallsError> {
         let (id, json) = (
             day_id(due.day),
-            serde_json::to_string(counted).map_err(CallsError::bug)?,
+            serde_json::to_string(counted)?,
         );
         if !due.closes && due.mark.is_none() {
             // The totals do not include open days.

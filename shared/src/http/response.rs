@@ -18,6 +18,10 @@ use super::{
     reply::Reply,
     request::ApiRequest,
 };
+use crate::{
+    invocation::on_behalf_of,
+    metrics::{self, Metric},
+};
 
 /// The maximum size of a response body in bytes. Lambda's limit of 6 MB applies to the JSON that contains the body with its quotes escaped.
 const MAX_RESPONSE_BODY: usize = 5_000_000;
@@ -55,13 +59,25 @@ pub fn respond_with_page<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>
     respond_with(Ok(query), ErrorFormat::Page, request, handler)
 }
 
-async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    query: Result<Query, ApiError>,
+    format: ErrorFormat,
+    request: Request,
+    handler: impl FnOnce(ApiRequest) -> F,
+) -> impl Future<Output = Response<Body>> {
+    let log = RequestLog::new(&request);
+    let (request_id, invocation_id) = (log.request_id.clone(), log.invocation_id.clone());
+    let answer = answer(log, query, format, request, handler);
+    on_behalf_of(&request_id, invocation_id.as_deref(), answer)
+}
+
+async fn answer<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    log: RequestLog,
     query: Result<Query, ApiError>,
     format: ErrorFormat,
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> Response<Body> {
-    let log = RequestLog::new(&request);
     let deadline = deadline(&request);
     let is_head = request.method() == Method::HEAD;
     let key_id = log.key_id.clone();
@@ -74,6 +90,7 @@ async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
                 "The request took too long. Try again, or request less at once.",
             ))
         });
+    metrics::count(Metric::Requests);
     let mut response = match result.map(R::into).and_then(within_limit) {
         Ok(reply) => {
             log.log_success(reply.status);
@@ -112,6 +129,7 @@ fn within_limit(reply: Reply) -> Result<Reply, ApiError> {
 /// The log line of a request. It contains the route and not the path, because a path can contain a customer's number.
 struct RequestLog {
     request_id: String,
+    invocation_id: Option<String>,
     method: Method,
     route: String,
     key_id: Arc<OnceLock<String>>,
@@ -128,9 +146,10 @@ impl RequestLog {
             .and_then(|context| context.route_key.as_deref())
             .unwrap_or_default();
         let request_id = context.and_then(|context| context.request_id.clone());
-        let from_lambda = || request.lambda_context_ref().map(|context| context.request_id.clone());
+        let invocation_id = request.lambda_context_ref().map(|context| context.request_id.clone());
         Self {
-            request_id: request_id.or_else(from_lambda).unwrap_or_default(),
+            request_id: request_id.or(invocation_id.clone()).unwrap_or_default(),
+            invocation_id,
             method: request.method().clone(),
             route: route_key.rsplit(' ').next().unwrap_or_default().to_owned(),
             key_id: Arc::default(),
@@ -140,7 +159,6 @@ impl RequestLog {
 
     fn log_success(&self, status: StatusCode) {
         tracing::info!(
-            request_id = self.request_id,
             method = %self.method,
             route = self.route,
             key_id = self.key_id.get(),
@@ -155,14 +173,14 @@ impl RequestLog {
             error.status.as_u16(),
             Instant::now().duration_since(self.began).as_millis() as u64,
         );
-        let (request_id, route, key_id) = (&self.request_id, &self.route, self.key_id.get());
+        let (route, key_id) = (&self.route, self.key_id.get());
         let (method, code, cause) = (&self.method, &error.code, &error.cause);
         match error.is_fault {
-            true => tracing::error!(request_id, %method, route, key_id, status, ms, %code, cause, "request failed"),
+            true => tracing::error!(%method, route, key_id, status, ms, %code, cause, "request failed"),
             // The alarm in template.yaml subtracts responses with `expected` from the number of 5xx responses.
             false => {
                 let expected = error.status.is_server_error();
-                tracing::info!(request_id, %method, route, key_id, status, ms, %code, cause, expected, "request refused");
+                tracing::info!(%method, route, key_id, status, ms, %code, cause, expected, "request refused");
             }
         }
     }

@@ -19,7 +19,7 @@ use super::{
     table::Transcripts,
 };
 use crate::clients::{
-    aws::causes,
+    aws::{cause, code},
     dynamodb::{get_number, get_text, number, text},
     queue::Job,
 };
@@ -180,7 +180,7 @@ impl Transcripts {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
                     Ok(ClaimResult::Refused(self.state_from(refused.item).await?))
                 }
-                other => Err(TranscriptsError(causes(&other))),
+                other => Err(TranscriptsError(code(&other))),
             },
         }
     }
@@ -427,7 +427,7 @@ impl Transcripts {
             let item = self.client.delete_item().table_name(&self.table);
             if let Err(error) = item.key("id", text(&id.text_item(version, n))).send().await {
                 tracing::warn!(
-                    error = causes(&error),
+                    error = cause(&error),
                     "the text of a replaced transcript could not be deleted"
                 );
             }
