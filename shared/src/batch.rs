@@ -132,8 +132,14 @@ mod tests {
     #[test]
     fn a_message_has_the_id_of_the_request_or_event_that_caused_it() {
         for (body, expected) in [
-            (r#"{"request_id": "JKJaXmPLvHcESHA=", "id": "another-id"}"#, "JKJaXmPLvHcESHA="),
-            (r#"{"id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail": {}}"#, "7bf73129-1428-4cd3-a780-95db273d1602"),
+            (
+                r#"{"request_id": "JKJaXmPLvHcESHA=", "id": "another-id"}"#,
+                "JKJaXmPLvHcESHA=",
+            ),
+            (
+                r#"{"id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail": {}}"#,
+                "7bf73129-1428-4cd3-a780-95db273d1602",
+            ),
             (r#"{"request_id": "Ada Byrne, +14155550123"}"#, "message"),
             (r#"{"request_id": 14155550123, "id": null}"#, "message"),
             ("no JSON", "message"),

@@ -30,7 +30,9 @@ pub fn request_id() -> Option<String> {
 pub fn is_request_id(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+/".contains(&byte);
     // A phone number has at most 15 digits, and an id has letters.
-    (8..=64).contains(&text.len()) && text.bytes().all(is_allowed) && text.bytes().any(|byte| byte.is_ascii_alphabetic())
+    (8..=64).contains(&text.len())
+        && text.bytes().all(is_allowed)
+        && text.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]
@@ -50,10 +52,21 @@ mod tests {
 
     #[test]
     fn only_ids_are_ids() {
-        for id in ["JKJaXmPLvHcESHA=", "79104EXAMPLEB723", "b25f48e8-84fd-11e6-80d9-574e0c4664cb"] {
+        for id in [
+            "JKJaXmPLvHcESHA=",
+            "79104EXAMPLEB723",
+            "b25f48e8-84fd-11e6-80d9-574e0c4664cb",
+        ] {
             assert!(is_request_id(id), "{id}");
         }
-        for other in ["", "short", "+14155550123", "14155550123", "Ada Byrne of London", &"a".repeat(65)] {
+        for other in [
+            "",
+            "short",
+            "+14155550123",
+            "14155550123",
+            "Ada Byrne of London",
+            &"a".repeat(65),
+        ] {
             assert!(!is_request_id(other), "{other}");
         }
     }

@@ -6,7 +6,7 @@
 use std::{env, panic};
 
 use lambda_http::tracing::subscriber::{
-    filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt, Layer, registry,
+    Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt,
 };
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 
@@ -114,14 +114,25 @@ mod tests {
         own.sort_unstable();
         assert_eq!(own, crates);
         assert!(is_own("shared::clients::secrets") && is_own("console"));
-        for library in ["hyper_util::client", "aws_smithy_runtime", "reqwest::connect", "sharedx", ""] {
+        for library in [
+            "hyper_util::client",
+            "aws_smithy_runtime",
+            "reqwest::connect",
+            "sharedx",
+            "",
+        ] {
             assert!(!is_own(library), "{library}");
         }
     }
 
     #[test]
     fn an_error_of_the_json_parser_does_not_quote_the_text() {
-        for text in [r#"{"number": "secret"}"#, r#"{"number": secret}"#, r#"{"secret": 1"#, "secret"] {
+        for text in [
+            r#"{"number": "secret"}"#,
+            r#"{"number": secret}"#,
+            r#"{"secret": 1"#,
+            "secret",
+        ] {
             let error = serde_json::from_str::<std::collections::HashMap<String, u32>>(text).unwrap_err();
             let shown = json_error(&error);
             assert!(shown.contains("JSON") && shown.contains("line 1"), "{shown}");

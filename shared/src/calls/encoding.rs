@@ -18,10 +18,7 @@ pub(super) fn attributes(item: &CallItem) -> Result<dynamodb::Item, CallsError> 
     let mut attributes = dynamodb::Item::from([
         ("id".into(), text(&item.id)),
         ("rev".into(), number(item.rev + 1)),
-        (
-            "facts".into(),
-            text(&serde_json::to_string(&item.state)?),
-        ),
+        ("facts".into(), text(&serde_json::to_string(&item.state)?)),
     ]);
     if let Some((phone, unix)) = item.near() {
         attributes.insert("near_number".into(), text(&phone));

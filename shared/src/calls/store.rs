@@ -147,7 +147,9 @@ impl Calls {
                 .await;
             return match sent {
                 Ok(_) => Ok(Commit::Done),
-                Err(error) if is_conflict(&error, PutItemError::is_conditional_check_failed_exception) => Ok(conflict()),
+                Err(error) if is_conflict(&error, PutItemError::is_conditional_check_failed_exception) => {
+                    Ok(conflict())
+                }
                 Err(error) => Err(error.into()),
             };
         }

@@ -152,7 +152,9 @@ pub fn reason<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static
 
 /// Why a request to AWS failed, for the log: the service's code, or what broke if it did not answer. It has nothing else of the answer, because the
 /// messages of AWS, and those of the parser, quote values.
-pub(crate) fn cause<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static>(error: &SdkError<E, R>) -> String {
+pub(crate) fn cause<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static>(
+    error: &SdkError<E, R>,
+) -> String {
     match error {
         SdkError::ServiceError(answer) => code(answer.err()),
         SdkError::ResponseError(_) => "the answer could not be parsed".to_owned(),

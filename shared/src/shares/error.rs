@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use aws_sdk_dynamodb::{error::{ProvideErrorMetadata, SdkError}, operation::update_item::UpdateItemError};
+use aws_sdk_dynamodb::{
+    error::{ProvideErrorMetadata, SdkError},
+    operation::update_item::UpdateItemError,
+};
 
 use crate::clients::aws::cause;
 

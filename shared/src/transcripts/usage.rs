@@ -178,8 +178,11 @@ impl Usage {
         let Reservation { month, cost } = reservation;
         let difference = |paid: u64, counted: u64| paid as i64 - counted as i64;
         let actual = paid.unwrap_or_default();
-        metrics::add(Metric::TranscribedSeconds, actual.seconds as f64);
-        metrics::add(Metric::TranscriptionCost, actual.usd());
+        if paid.is_some() {
+            metrics::add(Metric::TranscribedSeconds, actual.seconds as f64);
+            metrics::add(Metric::TranscriptionCost, actual.usd());
+            tracing::info!(seconds = actual.seconds, usd = actual.usd(), "transcription paid");
+        }
         let changes = [
             ("paid_seconds", difference(actual.seconds, cost.seconds)),
             ("paid_micro_usd", difference(actual.micro_usd, cost.micro_usd)),
