@@ -21,8 +21,10 @@ UNKNOWN_TYPES = {
     "AWS::ApiGatewayV2::Api",
     "AWS::ApiGatewayV2::Stage",
     "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::Dashboard",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Logs::MetricFilter",
+    "AWS::Logs::QueryDefinition",
     "AWS::SQS::QueuePolicy",
     "AWS::SecretsManager::Secret",
 }
@@ -32,6 +34,9 @@ PARAMETERS = {
     "RecordingsKmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000",
     "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
     "CorsAllowedOrigins": "https://app.example.com",
+    "CreateDashboard": "true",
+    "MonthlyBudgetUsd": "25",
+    "XrayTracing": "true",
 }
 
 

@@ -7,7 +7,10 @@ use std::{
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::timeout;
+
+use crate::invocation::{self, is_request_id, on_behalf_of};
 
 /// Time reserved before the invocation's deadline for returning the list of failed messages. If Lambda stops the function before that, SQS
 /// delivers the whole batch again.
@@ -61,6 +64,7 @@ pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(
         .duration_since(SystemTime::now())
         .unwrap_or_default()
         .saturating_sub(MARGIN);
+    let invocation_id = invocation::request_id();
     let one = async |message: &Message| {
         let error = match timeout(time, process(message.body.clone())).await {
             Ok(Ok(())) => return None,
@@ -76,10 +80,27 @@ pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(
             item_identifier: message.message_id.clone(),
         })
     };
-    let done = join_all(batch.messages.iter().map(one)).await;
+    let done = join_all(batch.messages.iter().map(|message| {
+        let request_id = request_id(&message.body, &message.message_id);
+        on_behalf_of(&request_id, invocation_id.as_deref(), one(message))
+    }))
+    .await;
     BatchResponse {
         batch_item_failures: done.into_iter().flatten().collect(),
     }
+}
+
+/// The id of the request that caused a message: `request_id` in its body, or else the `id` of the EventBridge event in it, or that of the message.
+pub fn request_id(body: &str, message_id: &str) -> String {
+    #[derive(Deserialize)]
+    struct Ids {
+        request_id: Option<Value>,
+        id: Option<Value>,
+    }
+    let ids = serde_json::from_str::<Ids>(body).ok();
+    let ids = ids.into_iter().flat_map(|ids| [ids.request_id, ids.id]).flatten();
+    let mut ids = ids.filter_map(|id| id.as_str().filter(|id| is_request_id(id)).map(str::to_owned));
+    ids.next().unwrap_or_else(|| message_id.to_owned())
 }
 
 #[cfg(test)]
@@ -106,6 +127,25 @@ mod tests {
             json,
             serde_json::json!({"batchItemFailures": [{"itemIdentifier": "m1"}]})
         );
+    }
+
+    #[test]
+    fn a_message_has_the_id_of_the_request_or_event_that_caused_it() {
+        for (body, expected) in [
+            (
+                r#"{"request_id": "JKJaXmPLvHcESHA=", "id": "another-id"}"#,
+                "JKJaXmPLvHcESHA=",
+            ),
+            (
+                r#"{"id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail": {}}"#,
+                "7bf73129-1428-4cd3-a780-95db273d1602",
+            ),
+            (r#"{"request_id": "Ada Byrne, +14155550123"}"#, "message"),
+            (r#"{"request_id": 14155550123, "id": null}"#, "message"),
+            ("no JSON", "message"),
+        ] {
+            assert_eq!(request_id(body, "message"), expected, "{body}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

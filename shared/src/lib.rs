@@ -9,8 +9,11 @@ pub mod config;
 pub mod erasure;
 pub mod http;
 pub mod ids;
+pub mod invocation;
 pub mod lifecycle;
 pub mod limits;
+pub mod log;
+pub mod metrics;
 pub mod names;
 #[cfg(feature = "phones")]
 pub mod phones;

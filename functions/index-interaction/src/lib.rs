@@ -10,6 +10,7 @@ use shared::{
     calls::{Calls, CallsError, Interaction},
     clients::aws::Aws,
     config::{ConfigError, Env},
+    log::json_error,
     phones::Phones,
 };
 
@@ -57,7 +58,7 @@ pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchR
 }
 
 async fn index(state: &State, body: &str) -> Result<(), EventError> {
-    let event: Event = serde_json::from_str(body).map_err(|error| EventError::Invalid(error.to_string()))?;
+    let event: Event = serde_json::from_str(body).map_err(|error| EventError::Invalid(json_error(&error)))?;
     let reported = Interaction::from_json(&event.detail, event.time).map_err(EventError::Invalid)?;
     let reported = reported.with_phone(|phone| state.phones.e164(phone));
     Ok(state.calls.record_interaction(&reported).await?)

@@ -1,6 +1,7 @@
 //! The two formats of S3 events.
 
 use serde::Deserialize;
+use shared::log::json_error;
 
 /// An object that was created or deleted.
 #[derive(Debug, PartialEq)]
@@ -14,7 +15,13 @@ pub(crate) struct ObjectEvent {
 /// A message could not be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("the message is not an S3 event: {0}")]
-pub struct EventError(#[from] serde_json::Error);
+pub struct EventError(String);
+
+impl From<serde_json::Error> for EventError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(json_error(&error))
+    }
+}
 
 /// The formats are distinguished by their fields.
 #[derive(Deserialize)]

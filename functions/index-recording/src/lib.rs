@@ -54,7 +54,7 @@ pub async fn handle(state: &State, batch: Batch, deadline: SystemTime) -> BatchR
 pub async fn index(state: &State, body: &str) -> Result<(), IndexError> {
     for event in ObjectEvent::parse(body)? {
         if event.bucket != state.bucket.name() {
-            tracing::warn!(bucket = event.bucket, "event of another bucket ignored");
+            tracing::warn!("event of another bucket ignored");
             continue;
         }
         let observed = index_object(&state.calls, &state.bucket, &event.key, event.sequencer.as_deref()).await?;

@@ -21,9 +21,11 @@ use shared::{
     clients::{aws::Aws, bucket::RecordingsBucket, twilio::Twilio},
     config::{ConfigError, Env},
     erasure::{ErasureQueue, Retention},
+    metrics::{self, Metric},
     reconcile::{Checkpoint, Days, ObjectSweep, Report, Step, Subject, TwilioSweep},
     time::utc_day,
     transcription::{AutoTranscribe, LostJobs},
+    transcripts::usage::Usage,
 };
 use tokio::time::Instant;
 
@@ -77,6 +79,7 @@ pub struct State {
     copy_queue: CopyQueue,
     erasures: ErasureQueue,
     retention: Retention,
+    usage: Usage,
     limits: RoundLimits,
 }
 
@@ -99,6 +102,7 @@ impl State {
             copy_queue: CopyQueue::from_env(env, &aws)?,
             erasures: ErasureQueue::from_env(env, &aws)?,
             retention: Retention::from_env(env)?,
+            usage: Usage::from_env(env, &aws)?,
             limits,
         };
         tokio::join!(state.twilio.preload(), state.calls.preload());
@@ -213,6 +217,13 @@ async fn finish(state: &State, at: &mut Checkpoint, mut days: Days, stored: &Day
     let next = Report::new(at.report.from, at.report.to);
     let report = std::mem::replace(&mut at.report, next);
     at.has_finished = true;
+    metrics::set(Metric::NotIndexed, report.not_indexed as f64);
+    // Reading the month's usage notes the used part of the budget.
+    if state.usage.has_budget()
+        && let Err(error) = state.usage.current_month().await
+    {
+        tracing::warn!(%error, "the used part of the budget is not known");
+    }
     write(state, ReconcilerState::Checkpoint, at).await?;
     tracing::info!(
         objects = report.objects,

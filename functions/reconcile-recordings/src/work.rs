@@ -97,7 +97,8 @@ pub(crate) async fn process_all<T, F: Future<Output = Result<(), Fault>>>(
             None => {}
             Some(Ok(())) => at.failures.remove(&subject),
             Some(Err(fault)) => {
-                tracing::warn!(?subject, %fault, "not indexed; it will be retried");
+                // The key of an object contains the customer's number; the report names it.
+                tracing::warn!(kind = subject.kind(), %fault, "not indexed; it will be retried");
                 // An outage of the table is not a failure of the item.
                 if !matches!(&fault, Fault::Calls(error) if error.is_outage()) {
                     at.fail(subject, fault.code(), &fault.to_string(), transcribe, now);

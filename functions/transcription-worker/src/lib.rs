@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Deserialize;
 use shared::{
-    batch::BatchResponse,
+    batch::{self, BatchResponse},
     calls::{CallRecording, Resolver, Search, index_object},
     clients::{
         aws::Aws,
@@ -22,6 +22,8 @@ use shared::{
     },
     config::{ConfigError, Env},
     ids::DispatchId,
+    invocation::{self, on_behalf_of},
+    log::json_error,
     transcription::{OVERWRITTEN, PartLimits, PipelineOutcome, RecordingSource, Transcriber, not_ready},
     transcripts::{
         AudioId, ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, Transcript, TranscriptId,
@@ -112,18 +114,28 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
         .unwrap_or_default()
         .saturating_sub(MARGIN);
     let deadline = Instant::now() + budget;
+    let invocation_id = invocation::request_id();
     let mut response = BatchResponse::default();
     for message in event.records {
-        let done = match serde_json::from_str::<Job>(&message.body) {
-            Ok(job) => work_or_wait(state, job, message.earlier_deliveries(), deadline).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = done {
-            tracing::error!(message_id = message.message_id, error = %error, "the job failed; SQS will deliver it again");
+        let request_id = batch::request_id(&message.body, &message.message_id);
+        let done = process(state, &message, deadline);
+        if !on_behalf_of(&request_id, invocation_id.as_deref(), done).await {
             response.add_failure(message.message_id);
         }
     }
     response
+}
+
+/// Processes a message; `false` if SQS must deliver it again.
+async fn process(state: &State, message: &Message, deadline: Instant) -> bool {
+    let done = match serde_json::from_str::<Job>(&message.body) {
+        Ok(job) => work_or_wait(state, job, message.earlier_deliveries(), deadline).await,
+        Err(error) => Err(json_error(&error).into()),
+    };
+    if let Err(error) = &done {
+        tracing::error!(message_id = message.message_id, %error, "the job failed; SQS will deliver it again");
+    }
+    done.is_ok()
 }
 
 /// Processes a job. After a fault of the table or the queue the job is sent again with a short delay, because SQS itself would deliver it again

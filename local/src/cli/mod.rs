@@ -19,7 +19,11 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use shared::log;
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt,
+};
 
 use crate::{
     aws::{self, DatabaseKind, Storage},
@@ -136,11 +140,13 @@ const PASSED_ON: [&str; 19] = [
 /// Runs the command in the process's arguments.
 pub async fn main() -> ExitCode {
     let quiet = "info,s3s=off,s3s_fs=off,dynoxide=warn,aws_config=off,aws_smithy_runtime=warn";
-    tracing_subscriber::fmt()
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet.into());
+    // Libraries log headers and URLs, which are keys of real accounts if they are used.
+    let harmless = filter_fn(|line| log::is_own(line.target()) || *line.level() <= Level::WARN);
+    let lines = fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && variable("NO_COLOR").is_none())
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet.into()))
-        .init();
+        .with_ansi(io::stderr().is_terminal() && variable("NO_COLOR").is_none());
+    registry().with(lines.with_filter(wanted).with_filter(harmless)).init();
     match run(Options::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

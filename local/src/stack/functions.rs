@@ -18,7 +18,11 @@ use livekit_webhook as livekit;
 use reconcile_recordings as reconcile;
 use record_interaction as interaction;
 use serde_json::Value;
-use shared::config::{ConfigError, Env};
+use shared::{
+    config::{ConfigError, Env},
+    invocation::on_behalf_of,
+    metrics::{Metrics, counted},
+};
 use transcribe_recording as transcribe;
 use transcription_worker as worker;
 use twilio_callback as callback;
@@ -70,6 +74,7 @@ pub struct Functions {
     transcribe_recording: transcribe::State,
     transcription_worker: worker::State,
     twilio_callback: callback::State,
+    metrics: Option<Metrics>,
 }
 
 impl Functions {
@@ -111,11 +116,30 @@ impl Functions {
             transcribe_recording: transcribe::State::from_env(&of("transcribe-recording")).await?,
             transcription_worker: worker::State::from_env(&of("transcription-worker")).await?,
             twilio_callback: callback::State::from_env(&of("twilio-callback")).await?,
+            metrics: Metrics::on_stdout(env.optional("METRICS_NAMESPACE")),
         })
+    }
+
+    /// The same with these metrics instead of lines on stdout.
+    pub(super) fn with_metrics(mut self, metrics: Option<Metrics>) -> Self {
+        self.metrics = metrics.or(self.metrics);
+        self
     }
 
     /// Invokes a function by the name of its crate; `None` if there is no such function.
     pub async fn invoke(&self, function: &str, request: Request) -> Option<Response<Body>> {
+        counted(self.metrics.as_ref(), self.answer(function, request)).await
+    }
+
+    /// Delivers an event of a queue or a schedule to its function; `None` if there is no such function. The response of a queue's function lists
+    /// the messages that must be delivered again.
+    pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
+        let invocation_id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let done = on_behalf_of(&invocation_id, None, self.process(function, event, deadline));
+        counted(self.metrics.as_ref(), done).await
+    }
+
+    async fn answer(&self, function: &str, request: Request) -> Option<Response<Body>> {
         Some(match function {
             "console" => console::handle(&self.console, request).await,
             "draw-waveform" => draw_waveform::handle(&self.draw_waveform, request).await,
@@ -143,9 +167,7 @@ impl Functions {
         })
     }
 
-    /// Delivers an event of a queue or a schedule to its function; `None` if there is no such function. The response of a queue's function lists
-    /// the messages that must be delivered again.
-    pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
+    async fn process(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
         Some(match function {
             "archive-recording" => match serde_json::from_value(event) {
                 Ok(batch) => {

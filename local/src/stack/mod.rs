@@ -162,7 +162,11 @@ impl Stack {
         let clients = shared::clients::aws::Aws::from_env(&afterwards)?;
 
         if let Some(port) = api_port {
-            let functions = Arc::new(Functions::from_env(&environment).await?);
+            let functions = Arc::new(
+                Functions::from_env(&environment)
+                    .await?
+                    .with_metrics(settings.metrics.clone()),
+            );
             let (rules, schedules) = (template::rules(TEMPLATE)?, template::schedules(TEMPLATE)?);
             let timeouts = (sources.iter().map(|(_, it)| (it.function.clone(), it.timeout)))
                 .chain(schedules.iter().map(|it| (it.function.clone(), it.timeout)));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use axum::Router;
 use jiff::Timestamp;
 use reqwest::Url;
+use shared::metrics::Metrics;
 
 use super::account;
 use crate::{
@@ -45,6 +46,8 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// A wrapper around the API that checks its responses.
     pub around_api: Option<fn(Router) -> Router>,
+    /// Where the functions' metrics go instead of stdout.
+    pub metrics: Option<Metrics>,
     /// Additional variables of the functions' environment, which override those of the stack.
     pub environment: Vec<(String, String)>,
 }
@@ -79,6 +82,7 @@ impl Settings {
             cors_allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             around_api: None,
+            metrics: None,
             environment: Vec::new(),
         }
     }

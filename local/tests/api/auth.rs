@@ -7,7 +7,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::http::access;
 
-use crate::stack::{Answer, TestStack, answer, log_of_this_thread, pass};
+use crate::{
+    logs::log_of_this_thread,
+    stack::{Answer, TestStack, answer, pass},
+};
 
 const ID: &str = "dispatch_1754653479_15103455686";
 const KEY: &str = demo::API_KEY;

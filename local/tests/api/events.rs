@@ -13,7 +13,7 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and a string that its response contains.
-const REQUESTS: [(&str, &str, &str); 22] = [
+pub(crate) const REQUESTS: [(&str, &str, &str); 22] = [
     ("get-queues", include_str!("../../../events/get-queues.json"), "queues"),
     (
         "console",
@@ -114,7 +114,7 @@ const REQUESTS: [(&str, &str, &str); 22] = [
     ),
 ];
 /// Functions for events from queues, rules and schedules.
-const EVENTS: [(&str, &str); 6] = [
+pub(crate) const EVENTS: [(&str, &str); 6] = [
     ("index-recording", include_str!("../../../events/index-recording.json")),
     (
         "index-interaction",

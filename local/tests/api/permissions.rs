@@ -22,7 +22,12 @@ use crate::{
 };
 
 /// Permissions that no request of the local stack needs, and those for what other tests do.
-const OTHERS: [(&str, &str, &str); 17] = [
+const OTHERS: [(&str, &str, &str); 18] = [
+    (
+        "ReadUsedBudget",
+        "dynamodb:GetItem",
+        "the metrics of a deployment with a budget: metrics.rs",
+    ),
     (
         "ForgetCalls",
         "dynamodb:UpdateItem",

@@ -1,11 +1,6 @@
 //! The stack that each test starts for itself.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::{Arc, Mutex, Once, mpsc},
-    time::Duration,
-};
+use std::{io, sync::mpsc, time::Duration};
 
 use axum::Router;
 use local::{
@@ -23,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::contract;
+use crate::{contract, logs};
 
 /// A running stack and a client for its API.
 pub(crate) struct TestStack {
@@ -54,6 +49,7 @@ impl TestStack {
 
     /// A stack with settings changed by the test.
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        logs::watch();
         let dir = TempDir::new().expect("a temporary directory");
         let mut settings = Settings::new(dir.path().to_owned());
         settings.around_api = Some(contract::validated);
@@ -175,69 +171,14 @@ impl TestStack {
 }
 
 impl Drop for TestStack {
-    /// No function may have made a request that its policy does not allow, even if the test did not see its error.
+    /// No function may have made a request that its policy does not allow, even if the test did not see its error, nor have logged what the log must
+    /// not contain, in any test until now.
     fn drop(&mut self) {
         let denied = self.stack.aws.permissions().map(Permissions::denied);
         if !std::thread::panicking() {
             assert_eq!(denied.unwrap_or_default(), Vec::<String>::new());
+            assert_eq!(logs::faults(), Vec::<String>::new());
         }
-    }
-}
-
-/// Captures the log of this thread from here on, in the format of `cargo run` and with all levels of our own crates. A test's stack runs on the
-/// test's thread.
-pub(crate) fn log_of_this_thread() -> Log {
-    // One subscriber for all threads: with one per thread, tracing could permanently disable a callsite that another test reaches first.
-    static SUBSCRIBER: Once = Once::new();
-    SUBSCRIBER.call_once(|| {
-        let ours = [
-            "shared",
-            "get_recording",
-            "list_recordings",
-            "list_twilio_recordings",
-            "transcribe_recording",
-            "local",
-        ];
-        let ours = ours.map(|name| format!("{name}=trace")).join(",");
-        tracing_subscriber::fmt()
-            .with_writer(|| LOG.with_borrow(Log::clone))
-            .with_ansi(false)
-            .with_env_filter(format!("info,s3s=off,s3s_fs=off,{ours}"))
-            .init();
-    });
-    let log = Log(Some(Arc::default()));
-    LOG.set(log.clone());
-    log
-}
-
-thread_local! {
-    static LOG: RefCell<Log> = const { RefCell::new(Log(None)) };
-}
-
-/// The log of one test; without a buffer, the log is discarded.
-#[derive(Clone)]
-pub(crate) struct Log(Option<Arc<Mutex<Vec<u8>>>>);
-
-impl Log {
-    pub(crate) fn text(&self) -> String {
-        let bytes = self
-            .0
-            .as_ref()
-            .map(|log| log.lock().expect("no test panicked here").clone());
-        String::from_utf8(bytes.unwrap_or_default()).expect("a log is text")
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(log) = &self.0 {
-            log.lock().expect("no test panicked here").extend(bytes);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

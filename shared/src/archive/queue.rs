@@ -15,6 +15,7 @@ use crate::{
         twilio::RecordingSid,
     },
     config::{ConfigError, Env},
+    invocation,
     lifecycle::{DueList, Lifecycle},
 };
 
@@ -71,6 +72,7 @@ impl CopyQueue {
             recording_sid: sid.clone(),
             attempts,
             delete: false,
+            request_id: invocation::request_id(),
         };
         Ok(self.queue.send(&message, delay).await?)
     }
@@ -88,6 +90,7 @@ impl CopyQueue {
                 recording_sid: due.sid.clone(),
                 attempts: 0,
                 delete: true,
+                request_id: invocation::request_id(),
             };
             self.queue.send(&message, Duration::ZERO).await?;
             self.lifecycle

@@ -18,10 +18,7 @@ pub(super) fn attributes(item: &CallItem) -> Result<dynamodb::Item, CallsError> 
     let mut attributes = dynamodb::Item::from([
         ("id".into(), text(&item.id)),
         ("rev".into(), number(item.rev + 1)),
-        (
-            "facts".into(),
-            text(&serde_json::to_string(&item.state).map_err(CallsError::bug)?),
-        ),
+        ("facts".into(), text(&serde_json::to_string(&item.state)?)),
     ]);
     if let Some((phone, unix)) = item.near() {
         attributes.insert("near_number".into(), text(&phone));
@@ -39,7 +36,7 @@ pub(super) fn attributes(item: &CallItem) -> Result<dynamodb::Item, CallsError> 
 fn insert_row(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsError> {
     let twilio = match call.twilio.is_empty() {
         true => None,
-        false => Some(serde_json::to_string(&call.twilio).map_err(CallsError::bug)?),
+        false => Some(serde_json::to_string(&call.twilio)?),
     };
     let texts = [
         ("shown_id", &Some(call.dispatch_id.clone()).filter(|id| !id.is_empty())),
@@ -63,7 +60,7 @@ fn insert_row(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsE
             .filter_map(|(name, value)| Some((name.to_owned(), text(value.as_deref()?)))),
     );
     if let Some(hold) = &call.hold {
-        let json = serde_json::to_string(hold).map_err(CallsError::bug)?;
+        let json = serde_json::to_string(hold)?;
         attributes.insert("hold".into(), text(&json));
     }
     let numbers = [("size", call.size), ("duration", call.duration)];
@@ -93,7 +90,7 @@ fn insert_list_keys(attributes: &mut dynamodb::Item, call: &Call, position: &Lis
 /// The item from its attributes, without the derived row.
 pub(super) fn item_from(attributes: &dynamodb::Item) -> Result<CallItem, CallsError> {
     let state: ItemState = match get_text(attributes, "facts") {
-        Some(facts) => serde_json::from_str(&facts).map_err(CallsError::bug)?,
+        Some(facts) => serde_json::from_str(&facts)?,
         None => ItemState::default(),
     };
     Ok(CallItem {

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::{clients::aws::reason, lifecycle::LifecycleError};
+use crate::{clients::aws::cause, lifecycle::LifecycleError, log::json_error};
 
 /// A request to the calls table failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,12 @@ impl CallsError {
     }
 }
 
+impl From<serde_json::Error> for CallsError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::bug(json_error(&error))
+    }
+}
+
 impl From<LifecycleError> for CallsError {
     fn from(error: LifecycleError) -> Self {
         Self {
@@ -54,7 +60,7 @@ impl<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static> From<Sd
         let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         Self {
             is_outage: code.is_none_or(|code| !item_errors.contains(&code)),
-            text: reason(&error),
+            text: cause(&error),
         }
     }
 }

@@ -326,10 +326,7 @@ impl Calls {
 
     /// Stores a day's counts, and updates the totals if they include the day.
     async fn store_day(&self, due: &DueDay, counted: &LedgerDay) -> Result<(), CallsError> {
-        let (id, json) = (
-            day_id(due.day),
-            serde_json::to_string(counted).map_err(CallsError::bug)?,
-        );
+        let (id, json) = (day_id(due.day), serde_json::to_string(counted)?);
         if !due.closes && due.mark.is_none() {
             // The totals do not include open days.
             let put = self.client.put_item().table_name(&self.table);

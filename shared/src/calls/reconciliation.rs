@@ -3,9 +3,12 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{error::CallsError, item::Items, item_id, model::Call, observations::TwilioRecording, table::Calls};
-use crate::clients::{
-    bucket::ListedRecording,
-    dynamodb::{get_text, text},
+use crate::{
+    clients::{
+        bucket::ListedRecording,
+        dynamodb::{get_text, text},
+    },
+    log::json_error,
 };
 
 /// A Twilio recording whose stored state is missing or out of date.
@@ -121,8 +124,11 @@ impl Calls {
         let json = item.and_then(|item| get_text(&item, "note"));
         Ok(json.and_then(|json| {
             let read = serde_json::from_str(&json);
-            read.inspect_err(|error| tracing::warn!(?state, %error, "an unreadable state of the reconciler is ignored"))
-                .ok()
+            read.inspect_err(|error| {
+                let error = json_error(error);
+                tracing::warn!(?state, error, "an unreadable state of the reconciler is ignored");
+            })
+            .ok()
         }))
     }
 
@@ -132,7 +138,7 @@ impl Calls {
         state: ReconcilerState,
         value: &T,
     ) -> Result<(), CallsError> {
-        let json = serde_json::to_string(value).map_err(CallsError::bug)?;
+        let json = serde_json::to_string(value)?;
         let put = self.client.put_item().table_name(&self.table);
         put.item("id", text(state.id()))
             .item("note", text(&json))

@@ -14,7 +14,10 @@ use super::{
     item::{CallItem, Items, ListPosition},
     table::Calls,
 };
-use crate::clients::dynamodb::{batch_get, number, text};
+use crate::{
+    clients::dynamodb::{batch_get, number, text},
+    metrics::{self, Metric},
+};
 
 /// The result of a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Calls {
         let changed: Vec<&CallItem> = items.values().filter(is_changed).collect();
         match self.mark_days(&changed_rows(loaded, &changed)).await {
             Ok(()) => {}
-            Err(error) if is_conflict(&error, |_| false) => return Ok(Commit::Conflict),
+            Err(error) if is_conflict(&error, |_| false) => return Ok(conflict()),
             Err(error) => return Err(error.into()),
         }
         for (number, changed) in changed.chunks(TRANSACTION_ITEMS).enumerate() {
@@ -145,7 +148,7 @@ impl Calls {
             return match sent {
                 Ok(_) => Ok(Commit::Done),
                 Err(error) if is_conflict(&error, PutItemError::is_conditional_check_failed_exception) => {
-                    Ok(Commit::Conflict)
+                    Ok(conflict())
                 }
                 Err(error) => Err(error.into()),
             };
@@ -161,10 +164,16 @@ impl Calls {
         let transaction = self.client.transact_write_items().set_transact_items(Some(parts));
         match transaction.send().await {
             Ok(_) => Ok(Commit::Done),
-            Err(error) if is_conflict(&error, may_succeed_later) => Ok(Commit::Conflict),
+            Err(error) if is_conflict(&error, may_succeed_later) => Ok(conflict()),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A conflict, which is counted.
+fn conflict() -> Commit {
+    metrics::count(Metric::IndexConflicts);
+    Commit::Conflict
 }
 
 /// The positions of the changed rows, before and after the change.

@@ -150,7 +150,29 @@ pub fn reason<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static
     }
 }
 
-/// An error and its causes, for the log. The SDK's `DisplayErrorContext` also prints the `Debug` format, which can contain a response body.
+/// Why a request to AWS failed, for the log: the service's code, or what broke if it did not answer. It has nothing else of the answer, because the
+/// messages of AWS, and those of the parser, quote values.
+pub(crate) fn cause<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static>(
+    error: &SdkError<E, R>,
+) -> String {
+    match error {
+        SdkError::ServiceError(answer) => code(answer.err()),
+        SdkError::ResponseError(_) => "the answer could not be parsed".to_owned(),
+        other => causes(other),
+    }
+}
+
+/// The code of a service's error.
+pub(crate) fn code(error: &impl ProvideErrorMetadata) -> String {
+    let is_code = |code: &&str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphabetic());
+    error
+        .code()
+        .filter(is_code)
+        .unwrap_or("an error without a known code")
+        .to_owned()
+}
+
+/// An error and its causes, for the log. It must not be an answer of a service: see [`cause`].
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

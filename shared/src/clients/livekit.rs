@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, errors::ErrorKind};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -19,6 +19,7 @@ use crate::{
     },
     config::{ConfigError, Env},
     ids::media_type,
+    log::json_error,
     names::number_of_room,
 };
 
@@ -126,11 +127,20 @@ fn verify(secret: &LiveKitCredentials, token: &str, body: &[u8]) -> Result<(), L
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     let key = DecodingKey::from_secret(secret.api_secret.as_bytes());
     let claims = decode::<Claims>(token, &key, &validation)
-        .map_err(|error| LiveKitError::Unauthorized(error.to_string()))?
+        .map_err(|error| LiveKitError::Unauthorized(token_error(&error)))?
         .claims;
     match claims.sha256 == STANDARD.encode(Sha256::digest(body)) {
         true => Ok(()),
         false => Err(LiveKitError::Unauthorized("it is for another body".into())),
+    }
+}
+
+/// Why a token is not valid, without its claims, which the parser's message quotes.
+fn token_error(error: &jsonwebtoken::errors::Error) -> String {
+    match error.kind() {
+        ErrorKind::Json(error) => json_error(error),
+        ErrorKind::Base64(_) | ErrorKind::Utf8(_) => "it is no token".to_owned(),
+        _ => error.to_string(),
     }
 }
 

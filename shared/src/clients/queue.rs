@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clients::{
-        aws::{Aws, causes},
+        aws::{Aws, cause},
         bucket::RecordingRef,
         twilio::RecordingSid,
         whisper::WhisperOptions,
     },
     config::{ConfigError, Env},
     ids::DispatchId,
+    invocation,
+    log::json_error,
 };
 
 /// The maximum delay of an SQS message.
@@ -62,6 +64,9 @@ pub struct Job {
     /// The seconds that it has waited so far.
     #[serde(default)]
     pub waited: u64,
+    /// The request that caused it, for the log. A message of an earlier version has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// Why a job could not be sent to the queue.
@@ -71,8 +76,14 @@ pub enum QueueError {
     #[error("the queue did not answer: {0}")]
     Unavailable(String),
     /// A message can't be written or read as JSON.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    #[error("the message can't be used: {0}")]
+    Json(String),
+}
+
+impl From<serde_json::Error> for QueueError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(json_error(&error))
+    }
 }
 
 /// A Twilio recording to copy into the bucket: a message of the queue of copies.
@@ -86,6 +97,9 @@ pub struct CopyMessage {
     /// Whether the copied recording is to be deleted at Twilio.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub delete: bool,
+    /// The request that caused it, for the log. A message of an earlier version has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// An erasure to work on: a message of the queue of erasures.
@@ -93,6 +107,9 @@ pub struct CopyMessage {
 pub struct ErasureMessage {
     /// The erasure.
     pub erasure_id: String,
+    /// The request that caused it, for the log. A message of an earlier version has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// A queue.
@@ -114,6 +131,7 @@ impl Job {
             wait_until: None,
             appears_until: None,
             waited: 0,
+            request_id: invocation::request_id(),
         }
     }
 }
@@ -151,7 +169,7 @@ impl Queue {
             .delay_seconds(delay.min(MAX_DELAY).as_secs() as i32)
             .send()
             .await
-            .map_err(|error| QueueError::Unavailable(causes(&error)))?;
+            .map_err(|error| QueueError::Unavailable(cause(&error)))?;
         Ok(())
     }
 }
@@ -189,7 +207,7 @@ impl QueueLengths {
         let found = query
             .send()
             .await
-            .map_err(|error| QueueError::Unavailable(causes(&error)))?;
+            .map_err(|error| QueueError::Unavailable(cause(&error)))?;
         let number = |name: &QueueAttributeName| {
             let text = found.attributes().and_then(|attributes| attributes.get(name));
             text.and_then(|text| text.parse::<u64>().ok())

@@ -6,7 +6,7 @@ use aws_sdk_secretsmanager::Client;
 use serde::de::DeserializeOwned;
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::clients::aws::causes;
+use crate::clients::aws::cause;
 
 /// How long a cached secret is used before it is read again. A rotated or revoked key takes effect after at most this time.
 pub const TTL: Duration = Duration::from_secs(300);
@@ -143,7 +143,7 @@ impl<T: DeserializeOwned> Secret<T> {
             .await
             .map_err(|error| match error.as_service_error() {
                 Some(service) if service.is_resource_not_found_exception() => SecretError::Missing(self.id.clone()),
-                _ => SecretError::Unavailable(self.id.clone(), causes(&error)),
+                _ => SecretError::Unavailable(self.id.clone(), cause(&error)),
             })?;
         let text = answer
             .secret_string()

@@ -14,6 +14,7 @@ use crate::{
         queue::{ErasureMessage, Queue},
     },
     config::{ConfigError, Env},
+    invocation,
     lifecycle::{DueList, Lifecycle, OVERDUE, Versioned},
 };
 
@@ -75,6 +76,7 @@ impl ErasureQueue {
     pub(super) async fn send(&self, id: &ErasureId, delay: Duration) -> Result<(), ErasureError> {
         let message = ErasureMessage {
             erasure_id: id.to_string(),
+            request_id: invocation::request_id(),
         };
         Ok(self.queue.send(&message, delay).await?)
     }

@@ -6,6 +6,8 @@ use lambda_http::{
 };
 use serde::Serialize;
 
+use crate::log::json_error;
+
 const JSON: &str = "application/json";
 
 /// A successful response.
@@ -64,7 +66,7 @@ impl<T: Serialize> From<(StatusCode, T)> for Reply {
         match serde_json::to_string(&value) {
             Ok(body) => Self::new(status, JSON, Body::Text(body)),
             Err(error) => {
-                tracing::error!(%error, "the response can't be serialized as JSON");
+                tracing::error!(error = json_error(&error), "the response can't be serialized as JSON");
                 let message = "Unexpected error occurred";
                 let body = format!(r#"{{"error":"{message}","detail":"{message}","code":"internal_error"}}"#);
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, JSON, Body::Text(body))

@@ -15,7 +15,11 @@ use super::{
     reply::Reply,
     request::{ApiRequest, Noted},
 };
-use crate::limits::Allowance;
+use crate::{
+    invocation::on_behalf_of,
+    limits::Allowance,
+    metrics::{self, Metric},
+};
 
 /// The maximum size of a response body in bytes. Lambda's limit of 6 MB applies to the JSON that contains the body with its quotes escaped.
 const MAX_RESPONSE_BODY: usize = 5_000_000;
@@ -53,13 +57,25 @@ pub fn respond_with_page<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>
     respond_with(Ok(query), ErrorFormat::Page, request, handler)
 }
 
-async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    query: Result<Query, ApiError>,
+    format: ErrorFormat,
+    request: Request,
+    handler: impl FnOnce(ApiRequest) -> F,
+) -> impl Future<Output = Response<Body>> {
+    let log = RequestLog::new(&request);
+    let (request_id, invocation_id) = (log.request_id.clone(), log.invocation_id.clone());
+    let answer = answer(log, query, format, request, handler);
+    on_behalf_of(&request_id, invocation_id.as_deref(), answer)
+}
+
+async fn answer<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
+    log: RequestLog,
     query: Result<Query, ApiError>,
     format: ErrorFormat,
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> Response<Body> {
-    let log = RequestLog::new(&request);
     let deadline = deadline(&request);
     let is_head = request.method() == Method::HEAD;
     let noted = log.noted.clone();
@@ -72,6 +88,7 @@ async fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
                 "The request took too long. Try again, or request less at once.",
             ))
         });
+    metrics::count(Metric::Requests);
     let mut response = match result.map(R::into).and_then(within_limit) {
         Ok(reply) => {
             log.log_success(reply.status);
@@ -142,6 +159,7 @@ fn within_limit(reply: Reply) -> Result<Reply, ApiError> {
 /// The log line of a request. It contains the route and not the path, because a path can contain a customer's number.
 struct RequestLog {
     request_id: String,
+    invocation_id: Option<String>,
     method: Method,
     route: String,
     noted: Arc<Noted>,
@@ -158,9 +176,10 @@ impl RequestLog {
             .and_then(|context| context.route_key.as_deref())
             .unwrap_or_default();
         let request_id = context.and_then(|context| context.request_id.clone());
-        let from_lambda = || request.lambda_context_ref().map(|context| context.request_id.clone());
+        let invocation_id = request.lambda_context_ref().map(|context| context.request_id.clone());
         Self {
-            request_id: request_id.or_else(from_lambda).unwrap_or_default(),
+            request_id: request_id.or(invocation_id.clone()).unwrap_or_default(),
+            invocation_id,
             method: request.method().clone(),
             route: route_key.rsplit(' ').next().unwrap_or_default().to_owned(),
             noted: Arc::default(),
@@ -170,7 +189,6 @@ impl RequestLog {
 
     fn log_success(&self, status: StatusCode) {
         tracing::info!(
-            request_id = self.request_id,
             method = %self.method,
             route = self.route,
             key_id = self.noted.key_id(),
@@ -185,14 +203,14 @@ impl RequestLog {
             error.status.as_u16(),
             Instant::now().duration_since(self.began).as_millis() as u64,
         );
-        let (request_id, route, key_id) = (&self.request_id, &self.route, self.noted.key_id());
+        let (route, key_id) = (&self.route, self.noted.key_id());
         let (method, code, cause) = (&self.method, &error.code, &error.cause);
         match error.is_fault {
-            true => tracing::error!(request_id, %method, route, key_id, status, ms, %code, cause, "request failed"),
+            true => tracing::error!(%method, route, key_id, status, ms, %code, cause, "request failed"),
             // The alarm in template.yaml subtracts responses with `expected` from the number of 5xx responses.
             false => {
                 let expected = error.status.is_server_error();
-                tracing::info!(request_id, %method, route, key_id, status, ms, %code, cause, expected, "request refused");
+                tracing::info!(%method, route, key_id, status, ms, %code, cause, expected, "request refused");
             }
         }
     }

@@ -6,23 +6,30 @@ use lambda_http::{Adapter, Body, Error, Request, Response, request::LambdaReques
 use lambda_runtime::{Context, LambdaEvent, service_fn, tower::ServiceExt};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use crate::config::{ConfigError, Env};
+use crate::{
+    config::{ConfigError, Env},
+    invocation::on_behalf_of,
+    log::{self, json_error},
+    metrics::{Metrics, counted},
+};
 
 /// Runs a function for HTTP requests: creates the state once and then calls `handle` for each request.
 pub async fn serve<S: Sync + 'static, F: Future<Output = Response<Body>> + Send>(
     state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
     handle: impl Fn(&'static S, Request) -> F,
 ) -> Result<(), Error> {
-    let state = start(state).await?;
+    let (state, metrics) = start(state).await?;
     let service = service_fn(move |request| {
-        let answer = handle(state, request);
+        let answer = counted(metrics, handle(state, request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     lambda_runtime::run(Adapter::from(service).map_request(with_valid_uri)).await
 }
 
-/// Runs a function for other events: creates the state once and then calls `handle` for each event.
+/// Runs a function for other events: creates the state once and then calls `handle` for each event. The id of an invocation is that of the request
+/// in the log, unless a message has one of its own.
 pub async fn serve_events<
     S: 'static,
     T: DeserializeOwned,
@@ -33,19 +40,35 @@ pub async fn serve_events<
     state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
     handle: impl Fn(&'static S, T, Context) -> F,
 ) -> Result<(), Error> {
-    let state = start(state).await?;
-    let service = service_fn(move |event: LambdaEvent<T>| {
-        let done = handle(state, event.payload, event.context);
-        async move { done.await.map_err(Into::into) }
+    let (state, metrics) = start(state).await?;
+    let service = service_fn(move |event: LambdaEvent<Value>| {
+        let id = event.context.request_id.clone();
+        // The runtime would log and return the parser's message, which quotes values.
+        let payload = serde_json::from_value(event.payload).map_err(|error| json_error(&error));
+        let done = payload.map(|payload| handle(state, payload, event.context));
+        let done = async move {
+            let done = match done {
+                Ok(done) => done.await.map_err(|error| error.into().to_string()),
+                Err(error) => Err(error),
+            };
+            // The runtime logs an error outside of the request's span.
+            done.inspect_err(|error| tracing::error!(error, "the event was not processed"))
+        };
+        let done = counted(metrics, on_behalf_of(&id, None, done));
+        async move { done.await.map_err(Error::from) }
     });
     lambda_runtime::run(service).await
 }
 
-/// Creates the state, which lives as long as the process.
-async fn start<S: 'static>(state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>) -> Result<&'static S, ConfigError> {
-    lambda_http::tracing::init_default_subscriber();
-    let state = state(&Env::process()).await?;
-    Ok(Box::leak(Box::new(state)))
+/// Creates the state, which lives as long as the process. Reads `METRICS_NAMESPACE`.
+async fn start<S: 'static>(
+    state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
+) -> Result<(&'static S, Option<&'static Metrics>), ConfigError> {
+    log::start();
+    let env = Env::process();
+    let metrics = Metrics::on_stdout(env.optional("METRICS_NAMESPACE"));
+    let metrics = metrics.map(|metrics| &*Box::leak(Box::new(metrics)));
+    Ok((Box::leak(Box::new(state(&env).await?)), metrics))
 }
 
 /// Percent-encodes the characters that API Gateway passes on in `rawPath` and `rawQueryString` and that `http::Uri` rejects. `lambda_http` would

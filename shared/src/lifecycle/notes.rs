@@ -8,7 +8,10 @@ use super::{
     error::LifecycleError,
     table::{DueList, Lifecycle},
 };
-use crate::clients::dynamodb::{get_number, get_text, number, text};
+use crate::{
+    clients::dynamodb::{get_number, get_text, number, text},
+    log::json_error,
+};
 
 /// A value of the table, and the version that the next write replaces.
 #[derive(Debug, Clone)]
@@ -26,7 +29,7 @@ impl Lifecycle {
             return Ok(None);
         };
         let json = get_text(&item, "value").unwrap_or_default();
-        let value = serde_json::from_str(&json).map_err(|error| LifecycleError(error.to_string()))?;
+        let value = serde_json::from_str(&json).map_err(|error| LifecycleError(json_error(&error)))?;
         let version = get_number(&item, "version").unwrap_or_default();
         Ok(Some(Versioned { value, version }))
     }
@@ -38,7 +41,7 @@ impl Lifecycle {
         changed: &mut Versioned<T>,
         due: Option<(DueList, Timestamp)>,
     ) -> Result<bool, LifecycleError> {
-        let json = serde_json::to_string(&changed.value).map_err(|error| LifecycleError(error.to_string()))?;
+        let json = serde_json::to_string(&changed.value).map_err(|error| LifecycleError(json_error(&error)))?;
         let mut put = self
             .client
             .put_item()

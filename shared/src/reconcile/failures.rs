@@ -25,6 +25,18 @@ pub enum Subject {
     TwilioMonth(Date),
 }
 
+impl Subject {
+    /// What it is, for the log.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::S3Key(_) => "object",
+            Self::RecordingSid(_) => "recording",
+            Self::TwilioDay(_) => "day of Twilio's list",
+            Self::TwilioMonth(_) => "month of Twilio's list",
+        }
+    }
+}
+
 /// A failure and its retries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -2,18 +2,21 @@
 
 use std::{error::Error, fmt};
 
-use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
+use aws_sdk_dynamodb::{
+    error::{ProvideErrorMetadata, SdkError},
+    operation::update_item::UpdateItemError,
+};
 
-use crate::clients::aws::causes;
+use crate::clients::aws::cause;
 
 /// A request to the shares table failed, or this machine has no random numbers.
 #[derive(Debug, thiserror::Error)]
 #[error("the shares table did not answer: {0}")]
 pub struct SharesError(pub(super) String);
 
-impl<E: Error + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for SharesError {
+impl<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for SharesError {
     fn from(error: SdkError<E, R>) -> Self {
-        Self(causes(&error))
+        Self(cause(&error))
     }
 }
 

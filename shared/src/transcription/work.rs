@@ -18,6 +18,7 @@ use crate::{
         whisper::{Audio, KnownSpeaker, Transcription, Whisper, WhisperError, WhisperOptions},
     },
     config::{ConfigError, Env},
+    metrics::{self, Metric},
     retry::RetryBudget,
     split::Analysis,
     transcripts::{
@@ -199,6 +200,7 @@ impl Transcriber {
                     .duration
                     .map_or(expected, |seconds| Cost::of(seconds, price));
                 self.usage.settle(reservation, Some(cost)).await;
+                metrics::add(Metric::DroppedSegments, transcription.dropped.len() as f64);
                 Ok((transcription, cost))
             }
             // The API may have transcribed the audio and charged for it.

@@ -2,18 +2,21 @@
 
 use std::{error::Error, fmt};
 
-use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
+use aws_sdk_dynamodb::{
+    error::{ProvideErrorMetadata, SdkError},
+    operation::update_item::UpdateItemError,
+};
 
-use crate::{clients::aws::causes, lifecycle::LifecycleError};
+use crate::{clients::aws::cause, lifecycle::LifecycleError};
 
 /// A request to the transcripts table failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the transcripts table did not answer: {0}")]
 pub struct TranscriptsError(pub(super) String);
 
-impl<E: Error + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for TranscriptsError {
+impl<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for TranscriptsError {
     fn from(error: SdkError<E, R>) -> Self {
-        Self(causes(&error))
+        Self(cause(&error))
     }
 }
 

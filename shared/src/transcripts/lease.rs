@@ -18,10 +18,13 @@ use super::{
     model::{Failure, Progress, StoredPart, Transcript, TranscriptId, TranscriptState, overdue_before},
     table::Transcripts,
 };
-use crate::clients::{
-    aws::causes,
-    dynamodb::{get_number, get_text, number, text},
-    queue::Job,
+use crate::{
+    clients::{
+        aws::{cause, code},
+        dynamodb::{get_number, get_text, number, text},
+        queue::Job,
+    },
+    invocation,
 };
 
 /// The maximum size of the text in one item, in bytes. DynamoDB's limit for an item is 400 KB.
@@ -180,7 +183,7 @@ impl Transcripts {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
                     Ok(ClaimResult::Refused(self.state_from(refused.item).await?))
                 }
-                other => Err(TranscriptsError(causes(&other))),
+                other => Err(TranscriptsError(code(&other))),
             },
         }
     }
@@ -287,7 +290,7 @@ impl Transcripts {
         let write = self
             .update(
                 &lease.id,
-                "SET #state = :failed, code = :code, message = :message, retryable = :retryable \
+                "SET #state = :failed, code = :code, message = :message, retryable = :retryable, failed_request = :request \
                  REMOVE lease_owner, lease_until, job, job_list",
                 HELD,
             )
@@ -298,6 +301,8 @@ impl Transcripts {
             )
             .expression_attribute_values(":code", text(&failure.code))
             .expression_attribute_values(":message", text(&failure.message))
+            // For those who look for the failure in the log.
+            .expression_attribute_values(":request", text(&invocation::request_id().unwrap_or_default()))
             .expression_attribute_values(":retryable", AttributeValue::Bool(failure.retryable))
             .expression_attribute_values(":in_progress", text("in_progress"))
             .expression_attribute_values(":version", number(lease.version));
@@ -427,7 +432,7 @@ impl Transcripts {
             let item = self.client.delete_item().table_name(&self.table);
             if let Err(error) = item.key("id", text(&id.text_item(version, n))).send().await {
                 tracing::warn!(
-                    error = causes(&error),
+                    error = cause(&error),
                     "the text of a replaced transcript could not be deleted"
                 );
             }

@@ -4,7 +4,10 @@
 //! the budget, and subtracts it again if the API returns no transcription. If a worker is killed in between, its price stays counted, so the sum
 //! can be too high but never too low. Amounts are whole millionths of a US dollar, so that sums are exact.
 
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, ReturnValue},
+};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
@@ -18,6 +21,7 @@ use crate::{
         dynamodb::{get_number, number, text},
     },
     config::{ConfigError, Env},
+    metrics::{self, Metric},
 };
 
 /// The most that one transcript counts: 100 days of audio, and a million dollars. A wrong number can't turn the sum of a month around.
@@ -156,10 +160,17 @@ impl Usage {
                 .condition_expression("attribute_not_exists(paid_micro_usd) OR paid_micro_usd <= :left")
                 .expression_attribute_values(":left", number(left as i64));
         }
-        Ok(match condition_met(write.send().await)? {
-            true => Reserved::Granted(Reservation { month, cost }),
-            false => Reserved::OverBudget,
-        })
+        match write.return_values(ReturnValue::UpdatedNew).send().await {
+            Ok(written) => {
+                let paid = get_number(&written.attributes.unwrap_or_default(), "paid_micro_usd");
+                self.note_used(paid.unwrap_or_default());
+                Ok(Reserved::Granted(Reservation { month, cost }))
+            }
+            Err(error) => match condition_met(Err::<(), _>(error))? {
+                true => Ok(Reserved::Granted(Reservation { month, cost })),
+                false => Ok(Reserved::OverBudget),
+            },
+        }
     }
 
     /// Replaces a reserved price by the actual price, which is `None` if the call failed.
@@ -167,6 +178,11 @@ impl Usage {
         let Reservation { month, cost } = reservation;
         let difference = |paid: u64, counted: u64| paid as i64 - counted as i64;
         let actual = paid.unwrap_or_default();
+        if paid.is_some() {
+            metrics::add(Metric::TranscribedSeconds, actual.seconds as f64);
+            metrics::add(Metric::TranscriptionCost, actual.usd());
+            tracing::info!(seconds = actual.seconds, usd = actual.usd(), "transcription paid");
+        }
         let changes = [
             ("paid_seconds", difference(actual.seconds, cost.seconds)),
             ("paid_micro_usd", difference(actual.micro_usd, cost.micro_usd)),
@@ -209,6 +225,7 @@ impl Usage {
         // Two decimal places.
         let minutes = |seconds: i64| (seconds as f64 / 0.6).round() / 100.0;
         let paid = count("paid_micro_usd");
+        self.note_used(paid);
         Ok(MonthUsage {
             month,
             minutes: minutes(count("paid_seconds")),
@@ -220,6 +237,13 @@ impl Usage {
             budget_usd: self.budget.map(|budget| usd(budget as i64)),
             budget_left_usd: self.budget.map(|budget| usd((budget as i64 - paid).max(0))),
         })
+    }
+
+    /// Notes how much of the budget is used.
+    fn note_used(&self, paid_micro_usd: i64) {
+        if let Some(budget) = self.budget.filter(|budget| *budget > 0) {
+            metrics::set(Metric::BudgetUsed, 100.0 * paid_micro_usd.max(0) as f64 / budget as f64);
+        }
     }
 
     fn add<const N: usize>(

@@ -34,7 +34,8 @@ use shared::erasure::verify;
 use crate::{
     archived::behind,
     killed::killed_after,
-    stack::{Answer, TestStack, answer, log_of_this_thread, serve},
+    logs::log_of_this_thread,
+    stack::{Answer, TestStack, answer, serve},
     webhooks,
 };
 

@@ -200,7 +200,7 @@ async fn an_error_that_no_other_request_avoids_contains_the_servers_sentence_wit
     })
     .await;
     let stack = stack_with(&server, "/v1", &[], 20.0).await;
-    let log = crate::stack::log_of_this_thread();
+    let log = crate::logs::log_of_this_thread();
     let failed = post(&stack, json!({})).await;
     failed.twilio_error(500, "whisper_error");
     let sentence = "The hamster in the wheel is asleep";

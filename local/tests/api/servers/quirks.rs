@@ -216,7 +216,7 @@ async fn endless(status: u16) -> (String, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn an_endless_error_is_read_up_to_64_kilobytes_and_never_logged() {
-    let log = crate::stack::log_of_this_thread();
+    let log = crate::logs::log_of_this_thread();
     let (url, taken) = endless(400).await;
     let stack = TestStack::with(|settings| {
         settings.whisper = Some(local::stack::TranscriptionApi {

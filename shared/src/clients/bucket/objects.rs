@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clients::{
-        aws::{Aws, causes},
+        aws::{Aws, cause, causes},
         twilio::RecordingSid,
     },
     config::{ConfigError, Env},
@@ -393,7 +393,7 @@ pub(super) fn object_error<E: ProvideErrorMetadata + std::error::Error + 'static
         Some(403) => BucketError::AccessDenied,
         Some(404) => BucketError::NotFound,
         Some(412) => BucketError::Overwritten,
-        _ => BucketError::Unavailable(causes(&error)),
+        _ => BucketError::Unavailable(cause(&error)),
     }
 }
 
@@ -403,7 +403,7 @@ pub(super) fn list_error<E: ProvideErrorMetadata + std::error::Error + 'static>(
     match (code(&error), status) {
         (Some("NoSuchBucket"), _) => BucketError::NoSuchBucket,
         (Some("AccessDenied"), _) | (_, Some(403)) => BucketError::AccessDenied,
-        _ => BucketError::Unavailable(causes(&error)),
+        _ => BucketError::Unavailable(cause(&error)),
     }
 }
 

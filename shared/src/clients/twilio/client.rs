@@ -16,6 +16,8 @@ use crate::{
     clients::{aws::Aws, body::read_up_to, secrets::Secret, tls},
     config::{ConfigError, Env},
     ids::digits,
+    log::json_error,
+    metrics::{self, Attempt, Metric},
     retry::with_retries,
 };
 
@@ -36,6 +38,15 @@ pub struct Rest {
     pub from: u64,
     /// The validator of what was received.
     pub validator: String,
+}
+
+/// Whether an answer is a fault of Twilio or of the credentials, and not of the one resource.
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+        )
 }
 
 /// The digits of a phone number or of the user part of a SIP address; `None` if that is not a number.
@@ -224,15 +235,15 @@ impl Twilio {
 
     async fn json_once<T: DeserializeOwned>(&self, url: Url) -> Result<T, TwilioError> {
         let response = accepted(self.send(Method::GET, url, None).await?).await?;
-        let (body, whole) = read_up_to(response, MAX_JSON_BYTES).await.map_err(connection)?;
-        if !whole {
-            return Err(TwilioError::Unexpected("it is too long".into()));
-        }
-        // The parser's own message could quote the body.
-        serde_json::from_slice(&body).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            TwilioError::Unexpected(format!("not the documented JSON at line {line} column {column}"))
-        })
+        let read = async {
+            let (body, whole) = read_up_to(response, MAX_JSON_BYTES).await.map_err(connection)?;
+            if !whole {
+                return Err(TwilioError::Unexpected("it is too long".into()));
+            }
+            serde_json::from_slice(&body).map_err(|error| TwilioError::Unexpected(json_error(&error)))
+        };
+        // The request has counted as answered when the headers came.
+        read.await.inspect_err(|_| metrics::count(Metric::TwilioFailures))
     }
 
     /// Sends a request without a body, for all bytes or the rest of them. If Twilio refuses the credentials, they are read again, because they may
@@ -263,11 +274,10 @@ impl Twilio {
                 .header(header::RANGE, format!("bytes={}-", rest.from))
                 .header(header::IF_RANGE, &rest.validator);
         }
-        request
-            .header(header::ACCEPT_ENCODING, "identity")
-            .send()
-            .await
-            .map_err(connection)
+        let attempt = Attempt::begin(Metric::TwilioCalls, Metric::TwilioFailures);
+        let sent = request.header(header::ACCEPT_ENCODING, "identity").send().await;
+        attempt.end(sent.as_ref().map_or(true, |response| is_failure(response.status())));
+        sent.map_err(connection)
     }
 
     fn url(&self, path_and_query: &str) -> Result<Url, TwilioError> {

@@ -37,6 +37,7 @@ use crate::{
         tls,
     },
     config::{ConfigError, Env},
+    metrics::{Attempt, Metric},
     retry::retry_after,
 };
 
@@ -250,7 +251,10 @@ impl Whisper {
             let response = request.send().await.map_err(connection)?;
             self.read_answer(response, model, &sent, options).await
         });
-        answer.await.map_err(|_| WhisperError::Timeout)?
+        let attempt = Attempt::begin(Metric::WhisperCalls, Metric::WhisperFailures);
+        let answer = answer.await.map_err(|_| WhisperError::Timeout).flatten();
+        attempt.end(answer.as_ref().is_err_and(WhisperError::is_failure));
+        answer
     }
 
     async fn read_answer(
@@ -317,7 +321,7 @@ impl Whisper {
                 if let Some(parameter) = body.refused_parameter(status)
                     && self.learn(model, |known| known.refuse(sent.capabilities, parameter))
                 {
-                    tracing::info!(model, ?parameter, "the transcription API does not take the parameter");
+                    tracing::info!(?parameter, "the transcription API does not take the parameter");
                     return WhisperError::Adapted(body.sentence(options.prompt.as_deref()));
                 }
             }

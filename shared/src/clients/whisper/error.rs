@@ -10,7 +10,8 @@ use crate::{
     retry::{Classify, Retry},
 };
 
-/// A request to the transcription API failed. Strings in variants are messages of the server that are safe to show, or empty.
+/// A request to the transcription API failed. Strings in variants are messages of the server that are safe to show to the caller, or empty. The
+/// text for the log has none of them, because they can quote the request.
 #[derive(Debug, thiserror::Error)]
 pub enum WhisperError {
     /// The Whisper secret is missing or unusable.
@@ -32,22 +33,22 @@ pub enum WhisperError {
     #[error("the audio is too large for the transcription API")]
     TooLarge,
     /// The audio is longer than the model accepts.
-    #[error("the audio is too long for the model ({0})")]
+    #[error("the audio is too long for the model")]
     TooLong(String),
     /// The audio is shorter than 0.1 s.
     #[error("the audio is too short")]
     TooShort,
     /// The server can't decode the audio, or does not recognize its format by the file name.
-    #[error("the audio can't be decoded ({0})")]
+    #[error("the audio can't be decoded")]
     UnsupportedAudio(String),
     /// The server does not have the configured model.
-    #[error("the transcription API has no such model or endpoint ({0})")]
+    #[error("the transcription API has no such model or endpoint")]
     ModelNotFound(String),
     /// The server rejected a parameter. The next request is sent without it or with another value.
-    #[error("the transcription API refused a parameter, which is left out or replaced from now on ({0})")]
+    #[error("the transcription API refused a parameter, which is left out or replaced from now on")]
     Adapted(String),
     /// The server rejected the request for another reason.
-    #[error("the transcription API answered HTTP {0} ({1})")]
+    #[error("the transcription API answered HTTP {0}")]
     Rejected(u16, String),
     /// The connection failed or broke.
     #[error("the connection to the transcription API failed: {0}")]
@@ -75,6 +76,14 @@ impl Classify for WhisperError {
 }
 
 impl WhisperError {
+    /// Whether the API is at fault, the connection or the credentials, and not this audio. A parameter that the API does not take is learned.
+    pub(super) fn is_failure(&self) -> bool {
+        !matches!(
+            self,
+            Self::TooLarge | Self::TooLong(_) | Self::TooShort | Self::UnsupportedAudio(_) | Self::Adapted(_)
+        )
+    }
+
     /// Whether a later request may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never

@@ -1,0 +1,155 @@
+//! The log of the whole test run: every line that a function writes in any test is checked, at every level, in the format of a deployment.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    io::{self, Write},
+    sync::{Arc, Mutex, Once, PoisonError},
+};
+
+use local::demo;
+use serde_json::Value;
+use shared::log;
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::LevelFilter, filter::filter_fn, fmt, layer::SubscriberExt, registry,
+    util::SubscriberInitExt,
+};
+
+/// A part of every word that a test plants where keys, numbers and words of customers are.
+pub(crate) const PLANTED: &str = "planted";
+
+/// What no line may contain: the planted words, the keys and tokens of the demo, URLs that are keys, and the numbers and names of its customers.
+const SECRETS: [&str; 15] = [
+    PLANTED,
+    demo::API_KEY,
+    demo::AUTH_TOKEN,
+    demo::WHISPER_API_KEY,
+    demo::LIVEKIT_API_SECRET,
+    demo::SHARE_TOKEN,
+    "local-secret",
+    "local-signer",
+    "X-Amz-",
+    "egress-recordings/2",
+    "1510345",
+    "4155550",
+    "2125550",
+    "Ada Byrne",
+    "Lovell",
+];
+
+/// Lines that functions write before their first request.
+const AT_START: [&str; 3] = [
+    "secret not available during INIT",
+    "an entry of the API keys secret",
+    "using the last known value",
+];
+
+static FAULTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+static FIELDS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Checks every line from here on.
+pub(crate) fn watch() {
+    // One subscriber for all threads: with one per thread, tracing could permanently disable a callsite that another test reaches first.
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let all = filter_fn(|metadata| log::is_written(metadata, LevelFilter::TRACE));
+        // As `log::start` formats them.
+        let checked = fmt::layer().json().with_span_list(false).with_writer(|| Checked);
+        let ours = "info,s3s=off,s3s_fs=off,shared=trace,local=trace";
+        let functions =
+            "get_recording=trace,list_recordings=trace,list_twilio_recordings=trace,transcribe_recording=trace";
+        let text = fmt::layer()
+            .with_writer(|| LOG.with_borrow(Log::clone))
+            .with_ansi(false);
+        registry()
+            .with(checked.with_filter(all))
+            .with(text.with_filter(EnvFilter::new(format!("{ours},{functions}"))))
+            .init();
+    });
+}
+
+/// Lines of any test until now that contain what they must not, or belong to no request.
+pub(crate) fn faults() -> Vec<String> {
+    FAULTS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The names of the fields in all lines until now, as CloudWatch Logs Insights names them, and the messages.
+pub(crate) fn fields() -> BTreeSet<String> {
+    FIELDS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn note_fields(line: &Value) {
+    let mut known = FIELDS.lock().unwrap_or_else(PoisonError::into_inner);
+    known.extend(line["fields"]["message"].as_str().map(str::to_owned));
+    for group in ["fields", "span"] {
+        let names = line[group].as_object().into_iter().flat_map(|fields| fields.keys());
+        known.extend(names.map(|name| format!("{group}.{name}")));
+    }
+    known.extend(line.as_object().into_iter().flat_map(|line| line.keys().cloned()));
+}
+
+/// Receives each line as a whole.
+struct Checked;
+
+impl Write for Checked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        note_fields(&serde_json::from_str(&line).expect("a line is a JSON object"));
+        let secret = SECRETS.into_iter().find(|secret| line.contains(secret));
+        let is_at_start = AT_START.into_iter().any(|words| line.contains(words));
+        let is_of_function = !line.contains(r#""target":"local"#);
+        let has_no_request = is_of_function && !is_at_start && !line.contains(r#""request_id":"#);
+        if secret.is_some() || has_no_request {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            let what = secret.map_or("no request".to_owned(), |secret| format!("{secret:?}"));
+            let mut faults = FAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+            faults.push(format!("{what} in a line of {thread}: {line}"));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Captures the log of this thread from here on, in the format of `cargo run` and with all levels of our own crates. A test's stack runs on the
+/// test's thread.
+pub(crate) fn log_of_this_thread() -> Log {
+    watch();
+    let log = Log(Some(Arc::default()));
+    LOG.set(log.clone());
+    log
+}
+
+thread_local! {
+    static LOG: RefCell<Log> = const { RefCell::new(Log(None)) };
+}
+
+/// The log of one test; without a buffer, the log is discarded.
+#[derive(Clone)]
+pub(crate) struct Log(Option<Arc<Mutex<Vec<u8>>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        let bytes = self
+            .0
+            .as_ref()
+            .map(|log| log.lock().expect("no test panicked here").clone());
+        String::from_utf8(bytes.unwrap_or_default()).expect("a log is text")
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(log) = &self.0 {
+            log.lock().expect("no test panicked here").extend(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
