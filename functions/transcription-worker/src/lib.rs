@@ -28,7 +28,7 @@ use shared::{
         TranscriptState, Variant,
     },
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// The maximum number of attempts of a job.
 const ATTEMPTS: u32 = 5;
@@ -41,6 +41,8 @@ const WAIT_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// Time reserved before the invocation's deadline for storing the result.
 const MARGIN: Duration = Duration::from_secs(5);
+/// Time reserved before the invocation's deadline for returning the list of failed messages.
+const ANSWER_MARGIN: Duration = Duration::from_millis(1500);
 /// How long a job that is sent again counts as queued. This is longer than the maximum delay of SQS.
 const REQUEUED_VALID: Duration = Duration::from_secs(2 * 3600);
 
@@ -107,15 +109,17 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Processes the messages of an event until `deadline`.
 pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchResponse {
-    let budget = deadline
-        .duration_since(SystemTime::now())
-        .unwrap_or_default()
-        .saturating_sub(MARGIN);
-    let deadline = Instant::now() + budget;
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let last = Instant::now() + left.saturating_sub(ANSWER_MARGIN);
+    let deadline = Instant::now() + left.saturating_sub(MARGIN);
     let mut response = BatchResponse::default();
     for message in event.records {
         let done = match serde_json::from_str::<Job>(&message.body) {
-            Ok(job) => work_or_wait(state, job, message.earlier_deliveries(), deadline).await,
+            Ok(job) => {
+                let done = work_or_wait(state, job, message.earlier_deliveries(), deadline);
+                let done = timeout_at(last, done).await;
+                done.unwrap_or_else(|_| Err("the result could not be stored before the deadline".into()))
+            }
             Err(error) => Err(error.into()),
         };
         if let Err(error) = done {

@@ -137,6 +137,20 @@ impl Lane {
         reply.json()
     }
 
+    /// The messages in all queues.
+    pub(super) async fn messages(&self) -> i64 {
+        use shared::clients::queue::QueueLengths;
+        let lengths = QueueLengths::new(&self.stack.aws());
+        let mut messages = 0;
+        for name in ["TRANSCRIPTION", "ARCHIVE", "ERASURE"] {
+            let variable = format!("{name}_QUEUE_URL");
+            let url = self.stack.stack.environment.iter().find(|(known, _)| *known == variable);
+            let length = lengths.of(url.expect("a queue").1).await.unwrap();
+            messages += (length.waiting + length.delayed + length.in_progress) as i64;
+        }
+        messages
+    }
+
     /// All requests to this upstream, or the one with this number, meet the fault.
     pub(super) fn inject(&self, upstream: Upstream, only: Option<usize>, fault: Fault) {
         let mut number = 0;

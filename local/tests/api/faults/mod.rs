@@ -60,6 +60,27 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// Whether each of its requests leaves all or nothing. Transcriptions and events are continued by the next one.
+    fn is_one_step(&self) -> bool {
+        matches!(self, Self::Route(_)) && !self.is_transcription()
+    }
+
+    /// Whether each request makes another item.
+    fn makes_another(&self) -> bool {
+        let makes = ["POST /recordings/{dispatch_id}/shares", "DELETE /recordings/{dispatch_id}", "POST /erasures"];
+        matches!(self, Self::Route(route) if makes.contains(&route.as_str()))
+    }
+}
+
+/// Whether the same is stored, once or, where each request makes another item, more often.
+fn is_same(subject: &Subject, one: &Stored, other: &Stored) -> bool {
+    match subject.makes_another() {
+        true => one.keys().eq(other.keys()),
+        false => one == other,
+    }
+}
+
 /// What was prepared for it.
 enum Ready {
     Request(Prepared),
@@ -91,24 +112,30 @@ struct Clean {
     stored: Stored,
     /// The same before the request.
     before: Stored,
+    /// Messages that it sends.
+    sent: i64,
 }
 
-async fn clean(lane: &Lane, call: &Call, subject: &Subject) -> Clean {
+async fn clean(lane: &Lane, call: &Call, subject: &Subject) -> Result<Clean, String> {
     let ready = prepare(lane, call, subject).await;
     let before = stored(lane, call).await;
+    let messages = lane.messages().await;
     lane.proxy.take_log();
     let reply = run(lane, call, subject, &ready, 1).await;
-    assert!(reply.is_success(), "{subject:?} without a fault: {reply:?}");
+    if !reply.is_success() {
+        return Err(format!("{subject:?} without a fault: {reply:?}"));
+    }
     let mut requests = BTreeMap::new();
     for exchange in lane.proxy.take_log() {
         *requests.entry(exchange.asked.upstream).or_default() += 1;
     }
-    Clean {
+    Ok(Clean {
         status: reply.status,
         requests,
         stored: stored(lane, call).await,
         before,
-    }
+        sent: lane.messages().await - messages,
+    })
 }
 
 /// A case: who meets which fault, at all requests to the upstream or at one of them.
@@ -125,6 +152,10 @@ async fn problems(lane: &Lane, call: &Call, case: &Case, clean: &Clean) -> Vec<S
     let mut wrong = Vec::new();
     let subject = &case.subject;
     let ready = prepare(lane, call, subject).await;
+    let messages = match clean.requests.contains_key(&Upstream::Sqs) {
+        true => Some(lane.messages().await),
+        false => None,
+    };
     lane.proxy.take_log();
     let calls = lane.stack.stack.whisper.calls();
     lane.inject(case.upstream, case.only, case.fault);
@@ -137,14 +168,18 @@ async fn problems(lane: &Lane, call: &Call, case: &Case, clean: &Clean) -> Vec<S
     if let Some(problem) = undocumented(&met) {
         wrong.push(problem);
     }
-    if case.only.is_none() && clean.before != clean.stored && !met.is_success() {
-        let left = stored(lane, call).await;
-        if left != clean.before && left != clean.stored && !subject.is_transcription() {
-            wrong.push(format!("half stored: {}", difference(&clean.before, &left)));
+    let mut now = stored(lane, call).await;
+    if subject.is_one_step() {
+        let is_whole = now == clean.before || is_same(subject, &now, &clean.stored);
+        if !is_whole {
+            wrong.push(format!("half stored: {}", difference(&clean.before, &now)));
+        }
+        if met.is_success() && now != clean.stored {
+            wrong.push(format!("a success, and stored is {}", difference(&clean.stored, &now)));
         }
     }
+    let is_done = met.is_success() && now == clean.stored;
     let mut last = met.clone();
-    let mut now = Stored::new();
     for delivery in 2..=DELIVERIES {
         if subject.is_transcription() {
             let left = end_leases(lane, call).await;
@@ -153,6 +188,9 @@ async fn problems(lane: &Lane, call: &Call, case: &Case, clean: &Clean) -> Vec<S
             }
         }
         last = run(lane, call, subject, &ready, delivery).await;
+        if is_done {
+            break;
+        }
         if let (Subject::Route(_), 202, 200) = (subject, last.status, clean.status) {
             // The request has handed over to the worker.
             for job in [json!({"recording_sid": call.sid()}), json!({"dispatch_id": call.dispatch()})] {
@@ -161,18 +199,21 @@ async fn problems(lane: &Lane, call: &Call, case: &Case, clean: &Clean) -> Vec<S
             continue;
         }
         now = stored(lane, call).await;
-        if last.is_success() && now == clean.stored {
-            break;
-        }
-        if !matches!(subject, Subject::Source(..)) && !subject.is_transcription() {
+        if last.is_success() && is_same(subject, &now, &clean.stored) || subject.is_one_step() {
             break;
         }
     }
     if !last.is_success() {
         wrong.push(format!("the next request fails: {} {}", last.status, last.body));
     }
-    if now != clean.stored {
+    if !is_same(subject, &now, &clean.stored) {
         wrong.push(format!("stored afterwards: {}", difference(&clean.stored, &now)));
+    }
+    if let Some(before) = messages {
+        let sent = lane.messages().await - before;
+        if clean.sent > 0 && sent <= 0 {
+            wrong.push("no message was sent".to_owned());
+        }
     }
     // The answer is written to the log after it was sent.
     tokio::task::yield_now().await;
@@ -339,9 +380,15 @@ async fn every_fault_of_an_upstream_has_a_documented_answer_in_time_and_leaves_n
     let mut cleans: Vec<_> = on_lanes(&lanes, subjects, run).await;
     cleans.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut turn = 0;
-    let mut all = Vec::new();
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
     for (subject, clean) in cleans {
-        let clean = Arc::new(clean);
+        let clean = match clean {
+            Ok(clean) => Arc::new(clean),
+            Err(problem) => {
+                wrong.push(problem);
+                continue;
+            }
+        };
         let cases = cases(&subject, &clean);
         let cases = if is_whole { cases } else { part(cases, &mut turn) };
         all.extend(cases.into_iter().map(|case| (case, clean.clone())));
@@ -353,7 +400,7 @@ async fn every_fault_of_an_upstream_has_a_documented_answer_in_time_and_leaves_n
         let wrong = problems(&lane, &another_call(), &case, &clean).await;
         wrong.into_iter().map(|wrong| format!("{case:?}: {wrong}")).collect::<Vec<_>>()
     };
-    let wrong: Vec<String> = on_lanes(&lanes, all, run).await.into_iter().flatten().collect();
+    wrong.extend(on_lanes(&lanes, all, run).await.into_iter().flatten());
     println!("{number} cases");
     assert!(wrong.is_empty(), "{} of {number} cases:\n{}", wrong.len(), wrong.join("\n"));
 }
@@ -381,8 +428,14 @@ async fn functions_without_their_secrets_answer_in_time_and_work_when_secrets_ma
         .map(|route| route.key())
         .collect();
     assert!(routes.len() > 10, "{routes:?}");
-    let kinds = kinds(Upstream::SecretsManager).into_iter().map(|fault| {
-        let routes = routes.clone();
+    let is_whole = std::env::var("FAULTS").is_ok_and(|which| which == "all");
+    let kinds = kinds(Upstream::SecretsManager).into_iter().enumerate().map(|(turn, fault)| {
+        let mut number = turn;
+        let mut routes = routes.clone();
+        routes.retain(|_| {
+            number += 1;
+            is_whole || number % 5 == 0
+        });
         tokio::spawn(async move {
             let denied = Fault {
                 kind: Kind::Denied,
