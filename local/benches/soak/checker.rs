@@ -72,11 +72,19 @@ impl Checker {
             let is_status = row["status"] == **status;
             // A report without an answer may have been stored, and then counts by its time.
             let is_right = row["interaction_id"] == call.interaction() && (is_status || !call.is_status_known);
-            self.check("the interaction", call, is_right, &(status, &row["status"], &row["interaction_id"]));
+            self.check(
+                "the interaction",
+                call,
+                is_right,
+                &(status, &row["status"], &row["interaction_id"]),
+            );
         }
         if call.is_uploaded {
             let answer = self.actor.get(&format!("/recordings/{}", call.dispatch())).await;
-            let url = answer.as_ref().and_then(|(_, body)| body["download_url"].as_str()).unwrap_or_default();
+            let url = answer
+                .as_ref()
+                .and_then(|(_, body)| body["download_url"].as_str())
+                .unwrap_or_default();
             let is_whole = self.actor.fetch(url).await == Some(call.sound(false).bytes());
             self.check("the file of LiveKit plays", call, is_whole, &answer);
         }
@@ -84,7 +92,9 @@ impl Checker {
             let id = if call.is_uploaded { call.dispatch() } else { call.sid() };
             let answer = self.actor.get(&format!("/recordings/{id}")).await;
             // A call without a recording in the bucket does not show its hold here.
-            let is_held = answer.as_ref().is_some_and(|(status, body)| *status != 200 || body["call"]["hold"].is_object());
+            let is_held = answer
+                .as_ref()
+                .is_some_and(|(status, body)| *status != 200 || body["call"]["hold"].is_object());
             self.check("the hold", call, is_held, &answer);
         }
         if call.is_called_back || call.is_copy_accepted {
@@ -97,10 +107,20 @@ impl Checker {
                     let url = body["download_url"].as_str().unwrap_or_default();
                     self.actor.fetch(url).await == Some(call.sound(true).bytes())
                 }
-                Some((409, body)) => body["archiving"] == false && body["detail"].as_str().is_some_and(|it| it.contains("could not be copied")),
+                Some((409, body)) => {
+                    body["archiving"] == false
+                        && body["detail"]
+                            .as_str()
+                            .is_some_and(|it| it.contains("could not be copied"))
+                }
                 _ => false,
             };
-            self.check("the copy is the recording, or has failed with a reason", call, is_right, &answer);
+            self.check(
+                "the copy is the recording, or has failed with a reason",
+                call,
+                is_right,
+                &answer,
+            );
         }
         for (path, is_accepted) in &call.transcripts {
             let answer = self.actor.get(path).await;
@@ -114,8 +134,17 @@ impl Checker {
                 _ => false,
             };
             let is_failed = answer.as_ref().is_some_and(|(_, body)| body["status"] == "failed");
-            self.check("the transcript has every word once, or has failed with a reason", call, is_right, &answer);
-            self.system.ledger.count(if is_failed { "transcripts that failed" } else { "transcripts" });
+            self.check(
+                "the transcript has every word once, or has failed with a reason",
+                call,
+                is_right,
+                &answer,
+            );
+            self.system.ledger.count(if is_failed {
+                "transcripts that failed"
+            } else {
+                "transcripts"
+            });
         }
         for (id, token) in &call.shares {
             let path = format!("/recordings/{}/shares/{id}", call.dispatch());
@@ -133,7 +162,10 @@ impl Checker {
         self.check("the erasure is done and its receipt verifies", call, is_done, &answer);
         let rows = self.rows(&format!("phone=%2B{}", call.phone())).await;
         self.check("an erased call is not listed", call, rows.is_empty(), &rows);
-        for path in [format!("/recordings/{}", call.dispatch()), format!("/recordings/{}", call.sid())] {
+        for path in [
+            format!("/recordings/{}", call.dispatch()),
+            format!("/recordings/{}", call.sid()),
+        ] {
             let answer = self.actor.get(&path).await;
             let is_gone = answer.as_ref().is_some_and(|(status, _)| [404, 410].contains(status));
             self.check("an erased recording is gone", call, is_gone, &answer);
@@ -162,7 +194,9 @@ impl Checker {
                 match owner {
                     None => self.wrong.push(format!("{key} was sent by nobody")),
                     Some(call) if call.erasure.is_some() => self.wrong.push(format!("{key} was erased")),
-                    Some(call) if call.key() == key && !call.is_uploaded => self.wrong.push(format!("{key} was not uploaded")),
+                    Some(call) if call.key() == key && !call.is_uploaded => {
+                        self.wrong.push(format!("{key} was not uploaded"))
+                    }
                     Some(_) => {}
                 }
             }
@@ -173,14 +207,25 @@ impl Checker {
             while let Some(item) = items.next().await {
                 let item = item?;
                 *self.checked.entry("items").or_default() += 1;
-                let text: String = item.values().filter_map(|value| value.as_s().ok()).map(|text| format!("{text}\n")).collect();
-                let id = item.get("id").and_then(|id: &AttributeValue| id.as_s().ok()).cloned().unwrap_or_default();
+                let text: String = item
+                    .values()
+                    .filter_map(|value| value.as_s().ok())
+                    .map(|text| format!("{text}\n"))
+                    .collect();
+                let id = item
+                    .get("id")
+                    .and_then(|id: &AttributeValue| id.as_s().ok())
+                    .cloned()
+                    .unwrap_or_default();
                 for call in calls.iter().filter(|call| call.is_named_in(&text)) {
                     if call.erasure.is_some() {
-                        self.wrong.push(format!("call {}: erased, and left in {table}: {id}", call.number));
+                        self.wrong
+                            .push(format!("call {}: erased, and left in {table}: {id}", call.number));
                     }
                 }
-                let is_call = ["dispatch_", "interaction#", "object#", "twilio#"].iter().any(|start| id.starts_with(start));
+                let is_call = ["dispatch_", "interaction#", "object#", "twilio#"]
+                    .iter()
+                    .any(|start| id.starts_with(start));
                 if is_call && table == account::CALLS_TABLE && !calls.iter().any(|call| call.is_named_in(&text)) {
                     self.wrong.push(format!("{table}: {id} was sent by nobody"));
                 }
@@ -195,14 +240,19 @@ impl Checker {
         let mut delivered: BTreeMap<String, usize> = BTreeMap::new();
         let mut paid = 0;
         for exchange in log {
-            let call = exchange.answer_id.as_ref().and_then(|id| id.strip_prefix("req_standin_")?.parse::<usize>().ok());
+            let call = exchange
+                .answer_id
+                .as_ref()
+                .and_then(|id| id.strip_prefix("req_standin_")?.parse::<usize>().ok());
             let Some(request) = call.and_then(|call| requests.get(call - 1)) else {
                 continue;
             };
             if request.status == Some(200) {
                 paid += 1;
             }
-            if let (Some(200), Some(text), true, None) = (request.status, &request.text, exchange.delivered, exchange.fault) {
+            if let (Some(200), Some(text), true, None) =
+                (request.status, &request.text, exchange.delivered, exchange.fault)
+            {
                 *delivered.entry(text.clone()).or_default() += 1;
             }
         }
@@ -212,7 +262,12 @@ impl Checker {
                 let times = delivered.get(&call.words(is_twilio)).copied().unwrap_or_default();
                 extra += times.saturating_sub(1);
                 let is_right = times <= 1 + call.interruptions;
-                self.check("paid once, and once more for each interruption", &call, is_right, &(times, call.interruptions));
+                self.check(
+                    "paid once, and once more for each interruption",
+                    &call,
+                    is_right,
+                    &(times, call.interruptions),
+                );
             }
         }
         (paid, extra)

@@ -45,9 +45,16 @@ async fn let_time_pass(system: &System) -> Result<usize> {
         let mut items = client.scan().table_name(table).into_paginator().items().send();
         while let Some(item) = items.next().await {
             let item = item?;
-            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+            let text = |name: &str| {
+                item.get(name)
+                    .and_then(|value| value.as_s().ok())
+                    .cloned()
+                    .unwrap_or_default()
+            };
             let is_open = match table {
-                account::TRANSCRIPTS_TABLE => ["in_progress", "queued"].contains(&text("state").as_str()) || item.contains_key("job_list"),
+                account::TRANSCRIPTS_TABLE => {
+                    ["in_progress", "queued"].contains(&text("state").as_str()) || item.contains_key("job_list")
+                }
                 _ => ["copy", "erasure"].iter().any(|list| text("due_list").contains(list)),
             };
             if !is_open {
@@ -56,7 +63,10 @@ async fn let_time_pass(system: &System) -> Result<usize> {
             open += 1;
             for mark in marks.iter().filter(|mark| item.contains_key(**mark)) {
                 // It must not come back if the item has been deleted meanwhile.
-                let update = client.update_item().table_name(table).key("id", AttributeValue::S(text("id")));
+                let update = client
+                    .update_item()
+                    .table_name(table)
+                    .key("id", AttributeValue::S(text("id")));
                 let update = update
                     .update_expression("SET #mark = :past")
                     .condition_expression("attribute_exists(#mark)")
@@ -88,25 +98,47 @@ async fn break_on_purpose(system: &System, what: &str) -> Result<()> {
     let dynamodb = system.aws()?.dynamodb();
     match what {
         "row" => {
-            let call = kept.find(|call| call.status.is_some() && !call.is_uploaded).ok_or("no such call")?;
+            let call = kept
+                .find(|call| call.status.is_some() && !call.is_uploaded)
+                .ok_or("no such call")?;
             let id = format!("interaction#{}", call.interaction());
-            let delete = dynamodb.delete_item().table_name(account::CALLS_TABLE).key("id", AttributeValue::S(id));
+            let delete = dynamodb
+                .delete_item()
+                .table_name(account::CALLS_TABLE)
+                .key("id", AttributeValue::S(id));
             delete.send().await?;
         }
         "copy" => {
             let s3 = aws_sdk_s3::Client::from_conf(system.aws()?.s3_config());
-            let call = kept.find(|call| call.is_copy_accepted || call.is_called_back).ok_or("no such call")?;
+            let call = kept
+                .find(|call| call.is_copy_accepted || call.is_called_back)
+                .ok_or("no such call")?;
             let mut bytes = call.sound(true).bytes();
             bytes[100] ^= 1;
-            let put = s3.put_object().bucket(account::BUCKET).key(call.copy_key()).body(bytes.into());
+            let put = s3
+                .put_object()
+                .bucket(account::BUCKET)
+                .key(call.copy_key())
+                .body(bytes.into());
             put.send().await?;
         }
         "transcript" => {
-            let call = kept.find(|call| call.transcripts.values().any(|accepted| *accepted)).ok_or("no such call")?;
-            let mut items = dynamodb.scan().table_name(account::TRANSCRIPTS_TABLE).into_paginator().items().send();
+            let call = kept
+                .find(|call| call.transcripts.values().any(|accepted| *accepted))
+                .ok_or("no such call")?;
+            let mut items = dynamodb
+                .scan()
+                .table_name(account::TRANSCRIPTS_TABLE)
+                .into_paginator()
+                .items()
+                .send();
             while let Some(item) = items.next().await {
                 let item = item?;
-                let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+                let id = item
+                    .get("id")
+                    .and_then(|id| id.as_s().ok())
+                    .cloned()
+                    .unwrap_or_default();
                 if call.is_named_in(&id) {
                     let delete = dynamodb.delete_item().table_name(account::TRANSCRIPTS_TABLE);
                     delete.key("id", AttributeValue::S(id)).send().await?;
@@ -131,7 +163,9 @@ async fn main() -> Result<()> {
     system.loses_message.store(breaks == "message", Ordering::Relaxed);
     let mut actors = Vec::new();
     for actor in 0..ACTORS {
-        actors.push(tokio::spawn(Actor::new(system.clone(), seed.wrapping_add(actor))?.make_calls()));
+        actors.push(tokio::spawn(
+            Actor::new(system.clone(), seed.wrapping_add(actor))?.make_calls(),
+        ));
     }
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     while Instant::now() < end {

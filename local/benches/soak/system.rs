@@ -11,6 +11,7 @@ use std::{
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use axum::{Router, body::Body as AnyBody};
+use lambda_http::{Body, Response, http::StatusCode};
 use local::{
     fault_proxy::{Fault, FaultProxy, Kind, Moment, Upstream},
     gateway::Gateway,
@@ -18,7 +19,6 @@ use local::{
     stack::{Settings, Stack, functions::Functions},
     template::{self, QueueSource, TEMPLATE},
 };
-use lambda_http::{Body, Response, http::StatusCode};
 use serde_json::{Value, json};
 use shared::{clients::aws::Aws, config::Env};
 
@@ -70,7 +70,11 @@ fn random_fault(random: &mut fastrand::Rng) -> Fault {
         _ => Kind::Endless,
     };
     // Nobody refuses for too many requests and works all the same.
-    let moment = if matches!(kind, Kind::Throttled { .. }) { Moment::Before } else { moment };
+    let moment = if matches!(kind, Kind::Throttled { .. }) {
+        Moment::Before
+    } else {
+        moment
+    };
     Fault { kind, moment }
 }
 
@@ -78,7 +82,11 @@ impl System {
     pub(crate) async fn start(dir: &std::path::Path, seed: u64) -> Result<Self> {
         let mut settings = Settings::new(dir.to_owned());
         settings.aws_only = true;
-        let variables = [("RECORDINGS_AUTH", "required"), ("ARCHIVE_TWILIO", "copy"), ("PUBLIC_BASE_URL", "http://localhost:8000")];
+        let variables = [
+            ("RECORDINGS_AUTH", "required"),
+            ("ARCHIVE_TWILIO", "copy"),
+            ("PUBLIC_BASE_URL", "http://localhost:8000"),
+        ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         settings.environment.extend(variables);
         let stack = Stack::start(settings).await?;
@@ -91,7 +99,11 @@ impl System {
         let url = listener.url();
         tokio::spawn(proxy.clone().serve(listener));
         let whisper = format!("{url}/v1");
-        let through = [("AWS_ENDPOINT_URL", url.as_str()), ("TWILIO_BASE_URL", &url), ("WHISPER_BASE_URL", &whisper)];
+        let through = [
+            ("AWS_ENDPOINT_URL", url.as_str()),
+            ("TWILIO_BASE_URL", &url),
+            ("WHISPER_BASE_URL", &whisper),
+        ];
         let environment: Env = stack.environment.iter().chain(through).collect();
         let functions = Arc::new(Functions::from_env(&environment).await?);
         let ledger: Arc<Ledger> = Arc::default();
@@ -219,7 +231,12 @@ impl System {
         if source.queue == "InteractionEventsQueue" && self.loses_message.swap(false, Ordering::Relaxed) {
             for message in &messages {
                 let handle = message.receipt_handle.clone().unwrap_or_default();
-                client.delete_message().queue_url(url).receipt_handle(handle).send().await?;
+                client
+                    .delete_message()
+                    .queue_url(url)
+                    .receipt_handle(handle)
+                    .send()
+                    .await?;
             }
             return Ok(true);
         }
@@ -263,7 +280,12 @@ impl System {
                     change.visibility_timeout(3).send().await?;
                 }
                 false => {
-                    client.delete_message().queue_url(url).receipt_handle(handle).send().await?;
+                    client
+                        .delete_message()
+                        .queue_url(url)
+                        .receipt_handle(handle)
+                        .send()
+                        .await?;
                 }
             }
         }
@@ -292,7 +314,12 @@ impl System {
         };
         let client = self.aws()?.sqs();
         let count = async |url: &str, name: QueueAttributeName| -> Result<u64> {
-            let asked = client.get_queue_attributes().queue_url(url).attribute_names(name.clone()).send().await?;
+            let asked = client
+                .get_queue_attributes()
+                .queue_url(url)
+                .attribute_names(name.clone())
+                .send()
+                .await?;
             let text = asked.attributes().and_then(|all| all.get(&name)).cloned();
             Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
         };

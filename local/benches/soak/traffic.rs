@@ -72,11 +72,17 @@ impl Actor {
         let answer = match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                response.text().await.ok().map(|body| (status, serde_json::from_str(&body).unwrap_or(Value::Null)))
+                response
+                    .text()
+                    .await
+                    .ok()
+                    .map(|body| (status, serde_json::from_str(&body).unwrap_or(Value::Null)))
             }
             Err(_) => None,
         };
-        let status = answer.as_ref().map_or("none".to_owned(), |(status, _)| status.to_string());
+        let status = answer
+            .as_ref()
+            .map_or("none".to_owned(), |(status, _)| status.to_string());
         self.ledger().count(format!("{what} {status}"));
         answer
     }
@@ -85,14 +91,22 @@ impl Actor {
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let response = self.request(Method::GET, path).send().await.ok()?;
         let status = response.status().as_u16();
-        Some((status, serde_json::from_str(&response.text().await.ok()?).unwrap_or(Value::Null)))
+        Some((
+            status,
+            serde_json::from_str(&response.text().await.ok()?).unwrap_or(Value::Null),
+        ))
     }
 
     /// The bytes behind a URL.
     pub(crate) async fn fetch(&self, url: &str) -> Option<Vec<u8>> {
         let response = self.client.get(url).send().await.ok()?;
         let is_ok = response.status().is_success();
-        response.bytes().await.ok().filter(|_| is_ok).map(|bytes| bytes.to_vec())
+        response
+            .bytes()
+            .await
+            .ok()
+            .filter(|_| is_ok)
+            .map(|bytes| bytes.to_vec())
     }
 
     /// Makes calls until this future is dropped.
@@ -107,7 +121,13 @@ impl Actor {
             let mut actions = vec![Action::Interaction, Action::InteractionEvent, Action::List];
             if has_egress {
                 self.act(number, Action::Upload).await;
-                actions.extend([Action::Webhook, Action::TranscribeEgress, Action::Play, Action::Share, Action::Waveform]);
+                actions.extend([
+                    Action::Webhook,
+                    Action::TranscribeEgress,
+                    Action::Play,
+                    Action::Share,
+                    Action::Waveform,
+                ]);
             }
             if has_twilio {
                 self.has_twilio(number);
@@ -157,7 +177,10 @@ impl Actor {
             Action::Callback => self.callback(&call).await,
             Action::TranscribeEgress => {
                 let body = json!({});
-                let (path, status) = (format!("/recordings/{dispatch}/transcript"), format!("/recordings/{dispatch}/transcript"));
+                let (path, status) = (
+                    format!("/recordings/{dispatch}/transcript"),
+                    format!("/recordings/{dispatch}/transcript"),
+                );
                 self.transcribe(number, &path, &body, status).await;
             }
             Action::TranscribeTwilio => {
@@ -167,7 +190,9 @@ impl Actor {
             }
             Action::Copy => {
                 let path = format!("/recordings/{}/archive", call.sid());
-                let answer = self.answer("copy", self.request(Method::POST, &path).json(&json!({}))).await;
+                let answer = self
+                    .answer("copy", self.request(Method::POST, &path).json(&json!({})))
+                    .await;
                 if answer.is_some_and(|(status, _)| status < 300) {
                     self.ledger().change(number, |call| call.is_copy_accepted = true);
                 }
@@ -188,7 +213,8 @@ impl Actor {
                 if let Some((200, body)) = self.answer("play", self.request(Method::GET, &path)).await {
                     let url = body["download_url"].as_str().unwrap_or_default();
                     let is_whole = self.fetch(url).await == Some(call.sound(false).bytes());
-                    self.ledger().count(if is_whole { "downloads" } else { "WRONG DOWNLOADS" });
+                    self.ledger()
+                        .count(if is_whole { "downloads" } else { "WRONG DOWNLOADS" });
                 }
             }
             Action::List => {
@@ -197,11 +223,16 @@ impl Actor {
                     false => format!("/recordings?phone={}", call.phone()),
                 };
                 self.answer("list", self.request(Method::GET, &path)).await;
-                self.answer("list twilio", self.request(Method::GET, "/api/twilio/recordings?limit=2")).await;
+                self.answer(
+                    "list twilio",
+                    self.request(Method::GET, "/api/twilio/recordings?limit=2"),
+                )
+                .await;
             }
             Action::Waveform => {
                 let path = format!("/recordings/{dispatch}/waveform");
-                self.answer("waveform", self.request(Method::POST, &path).json(&json!({}))).await;
+                self.answer("waveform", self.request(Method::POST, &path).json(&json!({})))
+                    .await;
             }
             Action::Hold => {
                 let id = if call.is_uploaded { dispatch } else { call.sid() };
@@ -214,7 +245,9 @@ impl Actor {
             Action::Erase => {
                 self.ledger().change(number, |call| call.is_erasure_tried = true);
                 let body = json!({"phone": format!("+{}", call.phone())});
-                let answer = self.answer("erase", self.request(Method::POST, "/erasures").json(&body)).await;
+                let answer = self
+                    .answer("erase", self.request(Method::POST, "/erasures").json(&body))
+                    .await;
                 if let Some((200..300, body)) = answer {
                     let id = body["erasure_id"].as_str().map(str::to_owned);
                     self.ledger().change(number, |call| call.erasure = id);
@@ -232,7 +265,9 @@ impl Actor {
             call.is_reported = true;
             call.is_status_known = false;
         });
-        let answer = self.answer("interaction", self.request(Method::POST, "/interactions").json(&body)).await;
+        let answer = self
+            .answer("interaction", self.request(Method::POST, "/interactions").json(&body))
+            .await;
         if answer.is_some_and(|(status, _)| status < 300) {
             self.ledger().change(call.number, |call| {
                 call.status = Some(status);
@@ -245,7 +280,8 @@ impl Actor {
     async fn report_by_event(&mut self, call: &Record) {
         let status = format!("E{}", self.random.u32(..));
         let now = jiff::Timestamp::now().to_string();
-        let detail = json!({"interaction_id": call.interaction(), "phone": format!("+{}", call.phone()), "status": status});
+        let detail =
+            json!({"interaction_id": call.interaction(), "phone": format!("+{}", call.phone()), "status": status});
         let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "time": now, "detail": detail});
         self.ledger().change(call.number, |call| call.is_reported = true);
         if self.send("InteractionEventsQueue", &event).await.is_ok() {
@@ -260,7 +296,13 @@ impl Actor {
     async fn send(&self, queue: &str, message: &Value) -> Result<()> {
         let queue = self.system.queues.iter().find(|(_, source)| source.queue == queue);
         let (url, _) = queue.ok_or("no such queue")?;
-        let send = self.system.aws()?.sqs().send_message().queue_url(url).message_body(message.to_string());
+        let send = self
+            .system
+            .aws()?
+            .sqs()
+            .send_message()
+            .queue_url(url)
+            .message_body(message.to_string());
         send.send().await?;
         Ok(())
     }
@@ -269,7 +311,11 @@ impl Actor {
     async fn upload(&self, call: &Record) {
         let Ok(aws) = self.system.aws() else { return };
         let s3 = aws_sdk_s3::Client::from_conf(aws.s3_config());
-        let put = s3.put_object().bucket(account::BUCKET).key(call.key()).body(call.sound(false).bytes().into());
+        let put = s3
+            .put_object()
+            .bucket(account::BUCKET)
+            .key(call.key())
+            .body(call.sound(false).bytes().into());
         if put.send().await.is_ok() {
             self.ledger().count("uploads");
             self.ledger().change(call.number, |call| call.is_uploaded = true);
@@ -291,9 +337,17 @@ impl Actor {
         let hash = BASE64_STANDARD.encode(Sha256::digest(&body));
         let claims = json!({"iss": demo::LIVEKIT_API_KEY, "exp": 4_102_444_800_u64, "sha256": hash});
         let key = EncodingKey::from_secret(demo::LIVEKIT_API_SECRET.as_bytes());
-        let Ok(token) = encode(&Header::default(), &claims, &key) else { return };
-        let request = self.request(Method::POST, "/webhooks/livekit").header("authorization", token);
-        self.answer("livekit", request.header("content-type", "application/webhook+json").body(body)).await;
+        let Ok(token) = encode(&Header::default(), &claims, &key) else {
+            return;
+        };
+        let request = self
+            .request(Method::POST, "/webhooks/livekit")
+            .header("authorization", token);
+        self.answer(
+            "livekit",
+            request.header("content-type", "application/webhook+json").body(body),
+        )
+        .await;
     }
 
     async fn callback(&self, call: &Record) {
@@ -307,8 +361,13 @@ impl Actor {
         ];
         parameters.sort();
         let path = "/webhooks/twilio/recording";
-        let text: String = parameters.iter().map(|(name, value)| format!("{name}{value}")).collect();
-        let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(demo::AUTH_TOKEN.as_bytes()) else { return };
+        let text: String = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}{value}"))
+            .collect();
+        let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(demo::AUTH_TOKEN.as_bytes()) else {
+            return;
+        };
         mac.update(format!("http://localhost:8000{path}{text}").as_bytes());
         let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
         let request = self.request(Method::POST, path).header("x-twilio-signature", signature);

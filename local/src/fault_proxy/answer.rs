@@ -42,7 +42,10 @@ async fn send_with(
     let body = if has_body { body.clone() } else { Bytes::new() };
     let length = match is_head {
         // The length of the body that a `GET` would have.
-        true => parts.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok()),
+        true => parts
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|it| it.to_str().ok()?.parse().ok()),
         false => Some(body.len()),
     };
     let is_endless = fault == Some(Kind::Endless) && has_body;

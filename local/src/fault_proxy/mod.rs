@@ -110,9 +110,7 @@ impl FaultProxy {
     /// Answers a request. Returns whether the connection can be used again.
     async fn exchange(&self, stream: &mut TcpStream, request: request::Whole) -> bool {
         let asked = upstream::asked(&request.parts);
-        let fault = asked
-            .as_ref()
-            .and_then(|asked| lock(&self.0.decide).as_mut()?(asked));
+        let fault = asked.as_ref().and_then(|asked| lock(&self.0.decide).as_mut()?(asked));
         let is_head = request.parts.method == Method::HEAD;
         let upstream = asked.as_ref().map(|asked| asked.upstream);
         let (response, complete) = self.response(upstream, fault, request).await;

@@ -59,8 +59,18 @@ pub(super) fn throttled(upstream: Upstream, retry_after: Option<u64>) -> Respons
             "The level of configured provisioned throughput for the table was exceeded.",
         ),
         Upstream::S3 => s3(503, "SlowDown", "Please reduce your request rate."),
-        Upstream::Sqs => aws(400, "com.amazonaws.sqs", "RequestThrottled", "The request was denied due to request throttling."),
-        Upstream::SecretsManager => aws(400, "com.amazonaws.secretsmanager", "ThrottlingException", "Rate exceeded"),
+        Upstream::Sqs => aws(
+            400,
+            "com.amazonaws.sqs",
+            "RequestThrottled",
+            "The request was denied due to request throttling.",
+        ),
+        Upstream::SecretsManager => aws(
+            400,
+            "com.amazonaws.secretsmanager",
+            "ThrottlingException",
+            "Rate exceeded",
+        ),
         Upstream::Twilio => twilio(429, 20_429, "Too Many Requests"),
         Upstream::Whisper => whisper(
             429,
@@ -79,9 +89,23 @@ pub(super) fn throttled(upstream: Upstream, retry_after: Option<u64>) -> Respons
 /// An internal error.
 pub(super) fn server_error(upstream: Upstream) -> Response<Body> {
     match upstream {
-        Upstream::DynamoDb => aws(500, "com.amazonaws.dynamodb.v20120810", "InternalServerError", "Internal server error"),
-        Upstream::S3 => s3(500, "InternalError", "We encountered an internal error. Please try again."),
-        Upstream::Sqs => aws(500, "com.amazonaws.sqs", "InternalFailure", "The request processing has failed."),
+        Upstream::DynamoDb => aws(
+            500,
+            "com.amazonaws.dynamodb.v20120810",
+            "InternalServerError",
+            "Internal server error",
+        ),
+        Upstream::S3 => s3(
+            500,
+            "InternalError",
+            "We encountered an internal error. Please try again.",
+        ),
+        Upstream::Sqs => aws(
+            500,
+            "com.amazonaws.sqs",
+            "InternalFailure",
+            "The request processing has failed.",
+        ),
         Upstream::SecretsManager => aws(
             500,
             "com.amazonaws.secretsmanager",
@@ -102,11 +126,21 @@ pub(super) fn server_error(upstream: Upstream) -> Response<Body> {
 pub(super) fn denied(upstream: Upstream) -> Response<Body> {
     let message = "User is not authorized to perform this action.";
     match upstream {
-        Upstream::DynamoDb => aws(400, "com.amazonaws.dynamodb.v20120810", "AccessDeniedException", message),
+        Upstream::DynamoDb => aws(
+            400,
+            "com.amazonaws.dynamodb.v20120810",
+            "AccessDeniedException",
+            message,
+        ),
         Upstream::S3 => s3(403, "AccessDenied", "Access Denied"),
         Upstream::Sqs => aws(403, "com.amazonaws.sqs", "AccessDenied", message),
         Upstream::SecretsManager => aws(400, "com.amazonaws.secretsmanager", "AccessDeniedException", message),
         Upstream::Twilio => twilio(401, 20_003, "Authenticate"),
-        Upstream::Whisper => whisper(401, "invalid_request_error", Some("invalid_api_key"), "Incorrect API key provided."),
+        Upstream::Whisper => whisper(
+            401,
+            "invalid_request_error",
+            Some("invalid_api_key"),
+            "Incorrect API key provided.",
+        ),
     }
 }

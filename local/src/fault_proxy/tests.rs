@@ -17,7 +17,11 @@ async fn proxy() -> (FaultProxy, String) {
 }
 
 async fn answer(url: &str) -> Result<(u16, String), reqwest::Error> {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build().unwrap();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
     let response = client.post(url).body("hello ".repeat(100)).send().await?;
     let status = response.status().as_u16();
     Ok((status, response.text().await?))

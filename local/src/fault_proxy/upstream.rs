@@ -46,7 +46,11 @@ pub(super) fn asked(parts: &Parts) -> Option<Asked> {
     if path.starts_with("/v1/") {
         return Some(of_http(Upstream::Whisper));
     }
-    if parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature=")) {
+    if parts
+        .uri
+        .query()
+        .is_some_and(|query| query.contains("X-Amz-Signature="))
+    {
         return None;
     }
     let (service, operation) = aws::identify(parts)?;

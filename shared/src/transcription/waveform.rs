@@ -36,7 +36,11 @@ async fn draw(source: &RecordingSource<'_>, deadline: Instant) -> Result<Peaks, 
         timeout_at(deadline, kept)
             .await
             // The bucket is slow: decoding has not even begun.
-            .unwrap_or_else(|_| Err(BucketError::Unavailable("the download took too long".into()).into()))
+            .unwrap_or_else(|_| {
+                Err(TranscribeError::Bucket(BucketError::Unavailable(
+                    "the download took too long".into(),
+                )))
+            })
     })
     .await?;
     let analysis = analyze_file(&file, Channels::Separate, None, deadline).await?;

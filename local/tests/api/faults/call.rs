@@ -35,7 +35,11 @@ impl Call {
 
     pub(super) fn key(&self) -> String {
         let day = self.began.strftime("%Y/%m/%d");
-        format!("egress-recordings/{day}/outbound-{}_{}.wav", self.phone(), self.began.as_second() + 2)
+        format!(
+            "egress-recordings/{day}/outbound-{}_{}.wav",
+            self.phone(),
+            self.began.as_second() + 2
+        )
     }
 
     pub(super) fn sid(&self) -> String {
@@ -85,7 +89,8 @@ impl Call {
 
     /// Writes LiveKit's recording, without an event.
     pub(super) fn egress(&self, lane: &Lane) {
-        lane.stack.put_object(&self.key(), &Wav::new(16_000, [self.script()]).bytes());
+        lane.stack
+            .put_object(&self.key(), &Wav::new(16_000, [self.script()]).bytes());
     }
 
     /// Twilio has a recording of the call.
@@ -111,7 +116,10 @@ impl Call {
             ("CallSid", self.call_sid()),
             ("RecordingSid", self.sid()),
             ("RecordingStatus", "completed".to_owned()),
-            ("RecordingStartTime", self.began.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()),
+            (
+                "RecordingStartTime",
+                self.began.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string(),
+            ),
         ]
     }
 }

@@ -69,7 +69,10 @@ impl Lane {
         .await;
         let inner = &stack.stack;
         let upstreams = Router::new()
-            .route_service("/2010-04-01/{*rest}", inner.twilio.router().into_service::<axum::body::Body>())
+            .route_service(
+                "/2010-04-01/{*rest}",
+                inner.twilio.router().into_service::<axum::body::Body>(),
+            )
             .route_service("/v1/{*rest}", inner.whisper.router().into_service::<axum::body::Body>())
             .fallback_service(inner.aws.router());
         let proxy = FaultProxy::new(upstreams);
@@ -144,7 +147,12 @@ impl Lane {
         let mut messages = 0;
         for name in ["TRANSCRIPTION", "ARCHIVE", "ERASURE"] {
             let variable = format!("{name}_QUEUE_URL");
-            let url = self.stack.stack.environment.iter().find(|(known, _)| *known == variable);
+            let url = self
+                .stack
+                .stack
+                .environment
+                .iter()
+                .find(|(known, _)| *known == variable);
             let length = lengths.of(url.expect("a queue").1).await.unwrap();
             messages += (length.waiting + length.delayed + length.in_progress) as i64;
         }

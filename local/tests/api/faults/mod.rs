@@ -54,7 +54,12 @@ impl Subject {
 
     fn is_transcription(&self) -> bool {
         match self {
-            Self::Route(route) => route.starts_with("POST") && (route.ends_with("/transcript") || route.contains("twilio/{proxy+}") || route == "POST /recordings/{proxy+}"),
+            Self::Route(route) => {
+                route.starts_with("POST")
+                    && (route.ends_with("/transcript")
+                        || route.contains("twilio/{proxy+}")
+                        || route == "POST /recordings/{proxy+}")
+            }
             Self::Source(function, _) => *function == "transcription-worker",
         }
     }
@@ -68,7 +73,11 @@ impl Subject {
 
     /// Whether each request makes another item.
     fn makes_another(&self) -> bool {
-        let makes = ["POST /recordings/{dispatch_id}/shares", "DELETE /recordings/{dispatch_id}", "POST /erasures"];
+        let makes = [
+            "POST /recordings/{dispatch_id}/shares",
+            "DELETE /recordings/{dispatch_id}",
+            "POST /erasures",
+        ];
         matches!(self, Self::Route(route) if makes.contains(&route.as_str()))
     }
 }
@@ -193,7 +202,10 @@ async fn problems(lane: &Lane, call: &Call, case: &Case, clean: &Clean) -> Vec<S
         }
         if let (Subject::Route(_), 202, 200) = (subject, last.status, clean.status) {
             // The request has handed over to the worker.
-            for job in [json!({"recording_sid": call.sid()}), json!({"dispatch_id": call.dispatch()})] {
+            for job in [
+                json!({"recording_sid": call.sid()}),
+                json!({"dispatch_id": call.dispatch()}),
+            ] {
                 deliver(lane, "transcription-worker", &job.to_string(), 1).await;
             }
             continue;
@@ -220,7 +232,9 @@ async fn problems(lane: &Lane, call: &Call, case: &Case, clean: &Clean) -> Vec<S
     let log = lane.proxy.take_log();
     for (file, times, delivered) in lane.paid(&log, calls) {
         if delivered > 1 || (case.upstream != Upstream::Whisper && times > 1) {
-            wrong.push(format!("{file} was paid for {times} times, {delivered} of which arrived"));
+            wrong.push(format!(
+                "{file} was paid for {times} times, {delivered} of which arrived"
+            ));
         }
     }
     wrong
@@ -237,9 +251,14 @@ fn undocumented(reply: &Reply) -> Option<String> {
 fn difference(expected: &Stored, found: &Stored) -> String {
     let minus = |one: &Stored, other: &Stored| {
         let more = one.iter().filter(|(shape, count)| other.get(*shape) != Some(count));
-        more.map(|(shape, count)| format!("{count}x {shape}")).collect::<Vec<_>>()
+        more.map(|(shape, count)| format!("{count}x {shape}"))
+            .collect::<Vec<_>>()
     };
-    format!("without {:#?}, with {:#?}", minus(expected, found), minus(found, expected))
+    format!(
+        "without {:#?}, with {:#?}",
+        minus(expected, found),
+        minus(found, expected)
+    )
 }
 
 fn kinds(upstream: Upstream) -> Vec<Fault> {
@@ -274,11 +293,17 @@ fn kinds(upstream: Upstream) -> Vec<Fault> {
 fn subjects() -> Vec<Subject> {
     let routes = template::routes(TEMPLATE).unwrap();
     let routes = routes.iter().map(|route| Subject::Route(route.key()));
-    routes.chain(SOURCES.map(|(function, kind)| Subject::Source(function, kind))).collect()
+    routes
+        .chain(SOURCES.map(|(function, kind)| Subject::Source(function, kind)))
+        .collect()
 }
 
 /// Runs `work` on each of `items`, on a few stacks at the same time.
-async fn on_lanes<T, R, F>(lanes: &[Arc<Lane>], items: Vec<T>, work: impl Fn(Arc<Lane>, T) -> F + Clone + Send + 'static) -> Vec<R>
+async fn on_lanes<T, R, F>(
+    lanes: &[Arc<Lane>],
+    items: Vec<T>,
+    work: impl Fn(Arc<Lane>, T) -> F + Clone + Send + 'static,
+) -> Vec<R>
 where
     T: Send + 'static,
     R: Send + 'static,
@@ -348,7 +373,10 @@ fn cases(subject: &Subject, clean: &Clean) -> Vec<Case> {
 fn part(cases: Vec<Case>, turn: &mut usize) -> Vec<Case> {
     let mut upstreams: BTreeMap<(Upstream, bool), Vec<Case>> = BTreeMap::new();
     for case in cases {
-        upstreams.entry((case.upstream, case.only.is_some())).or_default().push(case);
+        upstreams
+            .entry((case.upstream, case.only.is_some()))
+            .or_default()
+            .push(case);
     }
     let chosen = upstreams.into_values().map(|mut cases| {
         *turn += 1;
@@ -359,8 +387,14 @@ fn part(cases: Vec<Case>, turn: &mut usize) -> Vec<Case> {
 
 #[test]
 fn every_route_and_source_of_the_template_has_a_row() {
-    let queues = template::queues(TEMPLATE).unwrap().into_iter().map(|source| source.function);
-    let schedules = template::schedules(TEMPLATE).unwrap().into_iter().map(|source| source.function);
+    let queues = template::queues(TEMPLATE)
+        .unwrap()
+        .into_iter()
+        .map(|source| source.function);
+    let schedules = template::schedules(TEMPLATE)
+        .unwrap()
+        .into_iter()
+        .map(|source| source.function);
     let sources: BTreeSet<String> = queues.chain(schedules).collect();
     let known: BTreeSet<String> = SOURCES.iter().map(|(function, _)| (*function).to_owned()).collect();
     assert_eq!(sources, known);
@@ -398,11 +432,19 @@ async fn every_fault_of_an_upstream_has_a_documented_answer_in_time_and_leaves_n
     all.sort_by_key(|(case, _)| std::cmp::Reverse(case.subject.time()));
     let run = |lane: Arc<Lane>, (case, clean): (Case, Arc<Clean>)| async move {
         let wrong = problems(&lane, &another_call(), &case, &clean).await;
-        wrong.into_iter().map(|wrong| format!("{case:?}: {wrong}")).collect::<Vec<_>>()
+        wrong
+            .into_iter()
+            .map(|wrong| format!("{case:?}: {wrong}"))
+            .collect::<Vec<_>>()
     };
     wrong.extend(on_lanes(&lanes, all, run).await.into_iter().flatten());
     println!("{number} cases");
-    assert!(wrong.is_empty(), "{} of {number} cases:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {number} cases:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Functions that started without their secrets meet each kind of fault of Secrets Manager.
@@ -419,9 +461,13 @@ async fn functions_without_their_secrets_answer_in_time_and_work_when_secrets_ma
             let makes_first = makes_first.iter().any(|part| route.path.contains(part))
                 || matches!(
                     key.as_str(),
-                    "GET /recordings" | "GET /reports/completeness" | "GET /recordings/{dispatch_id}/transcript"
-                        | "GET /recordings/{dispatch_id}/shares" | "GET /api/twilio/transcript/{recording_sid}"
-                        | "DELETE /recordings/{dispatch_id}" | "POST /erasures"
+                    "GET /recordings"
+                        | "GET /reports/completeness"
+                        | "GET /recordings/{dispatch_id}/transcript"
+                        | "GET /recordings/{dispatch_id}/shares"
+                        | "GET /api/twilio/transcript/{recording_sid}"
+                        | "DELETE /recordings/{dispatch_id}"
+                        | "POST /erasures"
                 );
             !makes_first && functions.insert(route.function.clone())
         })
@@ -429,38 +475,44 @@ async fn functions_without_their_secrets_answer_in_time_and_work_when_secrets_ma
         .collect();
     assert!(routes.len() > 10, "{routes:?}");
     let is_whole = std::env::var("FAULTS").is_ok_and(|which| which == "all");
-    let kinds = kinds(Upstream::SecretsManager).into_iter().enumerate().map(|(turn, fault)| {
-        let mut number = turn;
-        let mut routes = routes.clone();
-        routes.retain(|_| {
-            number += 1;
-            is_whole || number % 5 == 0
+    let kinds = kinds(Upstream::SecretsManager)
+        .into_iter()
+        .enumerate()
+        .map(|(turn, fault)| {
+            let mut number = turn;
+            let mut routes = routes.clone();
+            routes.retain(|_| {
+                number += 1;
+                is_whole || number % 5 == 0
+            });
+            tokio::spawn(async move {
+                let denied = Fault {
+                    kind: Kind::Denied,
+                    moment: Moment::Before,
+                };
+                let lane = Lane::start(Some((Upstream::SecretsManager, denied))).await;
+                let mut wrong = Vec::new();
+                for route in routes {
+                    let call = another_call();
+                    let prepared = routes::prepare(&lane, &call, &route).await.expect("a known route");
+                    lane.inject(Upstream::SecretsManager, None, fault);
+                    let met = lane.send(routes::request(&lane, &call, &route, &prepared)).await;
+                    lane.proxy.clear();
+                    if met.took > TIME + TOLERANCE {
+                        wrong.push(format!("{route} {fault:?}: answered after {:?}", met.took));
+                    }
+                    wrong.extend(undocumented(&met).map(|problem| format!("{route} {fault:?}: {problem}")));
+                    let next = lane.send(routes::request(&lane, &call, &route, &prepared)).await;
+                    if !next.is_success() {
+                        wrong.push(format!(
+                            "{route} {fault:?}: the next request fails: {} {}",
+                            next.status, next.body
+                        ));
+                    }
+                }
+                wrong
+            })
         });
-        tokio::spawn(async move {
-            let denied = Fault {
-                kind: Kind::Denied,
-                moment: Moment::Before,
-            };
-            let lane = Lane::start(Some((Upstream::SecretsManager, denied))).await;
-            let mut wrong = Vec::new();
-            for route in routes {
-                let call = another_call();
-                let prepared = routes::prepare(&lane, &call, &route).await.expect("a known route");
-                lane.inject(Upstream::SecretsManager, None, fault);
-                let met = lane.send(routes::request(&lane, &call, &route, &prepared)).await;
-                lane.proxy.clear();
-                if met.took > TIME + TOLERANCE {
-                    wrong.push(format!("{route} {fault:?}: answered after {:?}", met.took));
-                }
-                wrong.extend(undocumented(&met).map(|problem| format!("{route} {fault:?}: {problem}")));
-                let next = lane.send(routes::request(&lane, &call, &route, &prepared)).await;
-                if !next.is_success() {
-                    wrong.push(format!("{route} {fault:?}: the next request fails: {} {}", next.status, next.body));
-                }
-            }
-            wrong
-        })
-    });
     let mut wrong = Vec::new();
     for kind in kinds.collect::<Vec<_>>() {
         wrong.extend(kind.await.expect("no case panics"));

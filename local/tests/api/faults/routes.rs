@@ -15,10 +15,16 @@ use super::{call::Call, lane::Lane};
 const GREEDY: [(&str, &str); 10] = [
     ("GET /{proxy+}", "GET /recordings/"),
     ("GET /recordings/{proxy+}", "GET /recordings/{dispatch_id}/"),
-    ("POST /recordings/{proxy+}", "POST /recordings/{dispatch_id}/transcript/"),
+    (
+        "POST /recordings/{proxy+}",
+        "POST /recordings/{dispatch_id}/transcript/",
+    ),
     ("GET /api/twilio/{proxy+}", "GET /api/twilio/recordings/"),
     ("POST /api/twilio/{proxy+}", "POST /api/twilio/transcript/"),
-    ("GET /api/twilio/transcript/{proxy+}", "GET /api/twilio/transcript/{recording_sid}/"),
+    (
+        "GET /api/twilio/transcript/{proxy+}",
+        "GET /api/twilio/transcript/{recording_sid}/",
+    ),
     ("GET /reports/{proxy+}", "GET /reports/completeness/"),
     ("POST /webhooks/{proxy+}", "POST /webhooks/livekit/"),
     ("POST /webhooks/twilio/{proxy+}", "POST /webhooks/twilio/recording/"),
@@ -41,11 +47,17 @@ fn plain(route: &str) -> (Method, String, bool) {
         _ => None,
     };
     let found = GREEDY.iter().find(|(greedy, _)| *greedy == with_get);
-    let plain = found.map(|(_, path)| (*path).to_owned()).or_else(|| of_share(&with_get));
+    let plain = found
+        .map(|(_, path)| (*path).to_owned())
+        .or_else(|| of_share(&with_get));
     let plain = plain.unwrap_or(with_get);
     let (_, path) = plain.split_once(' ').unwrap();
     let method = route.split(' ').next().unwrap().parse().unwrap();
-    (method, path.trim_end_matches('/').to_owned(), path.len() > 1 && path.ends_with('/'))
+    (
+        method,
+        path.trim_end_matches('/').to_owned(),
+        path.len() > 1 && path.ends_with('/'),
+    )
 }
 
 /// Makes what the route's request is about. `None` if the route is not known here.
@@ -70,35 +82,47 @@ pub(super) async fn prepare(lane: &Lane, call: &Call, route: &str) -> Option<Pre
         ("GET", "/api/twilio/recordings") => call.twilio(lane),
         ("GET", "/reports/completeness") => {
             let deadline = std::time::SystemTime::now() + std::time::Duration::from_secs(900);
-            let done = lane.functions.deliver("reconcile-recordings", json!({}), deadline).await;
+            let done = lane
+                .functions
+                .deliver("reconcile-recordings", json!({}), deadline)
+                .await;
             done.unwrap().unwrap();
         }
         ("GET", "/recordings/{dispatch_id}" | "/recordings/{dispatch_id}/audio")
         | (
             "POST",
-            "/recordings/{dispatch_id}/transcript" | "/recordings/{dispatch_id}/waveform" | "/recordings/{dispatch_id}/shares",
+            "/recordings/{dispatch_id}/transcript"
+            | "/recordings/{dispatch_id}/waveform"
+            | "/recordings/{dispatch_id}/shares",
         )
         | ("PATCH", "/recordings/{dispatch_id}")
         | ("POST", "/webhooks/livekit") => call.egress(lane),
         ("DELETE", "/recordings/{dispatch_id}") | ("POST", "/erasures") => {
             call.egress(lane);
-            lane.must(Method::GET, &format!("/recordings/{dispatch}"), &Value::Null).await;
+            lane.must(Method::GET, &format!("/recordings/{dispatch}"), &Value::Null)
+                .await;
         }
         ("GET", "/erasures/{erasure_id}") => {
             call.egress(lane);
-            lane.must(Method::GET, &format!("/recordings/{dispatch}"), &Value::Null).await;
-            let asked = lane.must(Method::DELETE, &format!("/recordings/{dispatch}"), &Value::Null).await;
+            lane.must(Method::GET, &format!("/recordings/{dispatch}"), &Value::Null)
+                .await;
+            let asked = lane
+                .must(Method::DELETE, &format!("/recordings/{dispatch}"), &Value::Null)
+                .await;
             prepared.id = asked["erasure_id"].as_str().unwrap().to_owned();
         }
         ("GET", "/recordings/{dispatch_id}/transcript") => {
             call.egress(lane);
-            lane.must(Method::POST, &format!("/recordings/{dispatch}/transcript"), &json!({})).await;
+            lane.must(Method::POST, &format!("/recordings/{dispatch}/transcript"), &json!({}))
+                .await;
         }
         ("GET", "/recordings/{dispatch_id}/shares" | "/recordings/{dispatch_id}/shares/{share_id}")
         | ("DELETE", "/recordings/{dispatch_id}/shares/{share_id}") => {
             call.egress(lane);
             let share = json!({"expires_in": 600});
-            let share = lane.must(Method::POST, &format!("/recordings/{dispatch}/shares"), &share).await;
+            let share = lane
+                .must(Method::POST, &format!("/recordings/{dispatch}/shares"), &share)
+                .await;
             prepared.id = share["id"].as_str().unwrap().to_owned();
         }
         ("GET", "/s/{token}" | "/s/{token}/audio") | ("POST", "/s/{token}") => {
@@ -107,12 +131,19 @@ pub(super) async fn prepare(lane: &Lane, call: &Call, route: &str) -> Option<Pre
                 "POST" => json!({"expires_in": 600, "passcode": "correct horse"}),
                 _ => json!({"expires_in": 600}),
             };
-            let share = lane.must(Method::POST, &format!("/recordings/{dispatch}/shares"), &share).await;
+            let share = lane
+                .must(Method::POST, &format!("/recordings/{dispatch}/shares"), &share)
+                .await;
             prepared.id = share["token"].as_str().unwrap().to_owned();
         }
         ("GET", "/console/session") => {
-            let reply = lane.request(&Method::POST, "/console/session").header("Sec-Fetch-Site", "same-origin");
-            let cookie = reply.send().await.unwrap().headers()["set-cookie"].to_str().unwrap().to_owned();
+            let reply = lane
+                .request(&Method::POST, "/console/session")
+                .header("Sec-Fetch-Site", "same-origin");
+            let cookie = reply.send().await.unwrap().headers()["set-cookie"]
+                .to_str()
+                .unwrap()
+                .to_owned();
             prepared.id = cookie.split(';').next().unwrap().to_owned();
         }
         ("POST", "/recordings/{dispatch_id}/archive") => {
@@ -124,13 +155,20 @@ pub(super) async fn prepare(lane: &Lane, call: &Call, route: &str) -> Option<Pre
                 ..Default::default()
             };
             let calls = lane.stack.calls();
-            let stored = calls.record_twilio_recording(&call.call_sid(), &recording, Some(""), None).await;
+            let stored = calls
+                .record_twilio_recording(&call.call_sid(), &recording, Some(""), None)
+                .await;
             stored.unwrap();
         }
         ("POST", "/api/twilio/transcript") => call.twilio(lane),
         ("GET", "/api/twilio/transcript/{recording_sid}") => {
             call.twilio(lane);
-            lane.must(Method::POST, "/api/twilio/transcript", &json!({"recording_sid": call.sid()})).await;
+            lane.must(
+                Method::POST,
+                "/api/twilio/transcript",
+                &json!({"recording_sid": call.sid()}),
+            )
+            .await;
         }
         ("POST" | "GET", "/webhooks/twilio/recording") => call.twilio(lane),
         _ => return None,
@@ -154,14 +192,22 @@ pub(super) fn request(lane: &Lane, call: &Call, route: &str, prepared: &Prepared
         "/docs/{file}" => "/docs/swagger-ui.css".to_owned(),
         "/console/assets/{version}/{file}" => prepared.id.clone(),
         "" => "/".to_owned(),
-        "/recordings" => format!("{path}{}?interaction_id={}&has_recording=false", if has_slash { "/" } else { "" }, call.interaction()),
+        "/recordings" => format!(
+            "{path}{}?interaction_id={}&has_recording=false",
+            if has_slash { "/" } else { "" },
+            call.interaction()
+        ),
         "/reports/daily" => "/reports/daily?from=2026-01-01&to=2026-01-02".to_owned(),
         _ if has_slash => format!("{path}/"),
         _ => path,
     };
     let is_callback = template == "/webhooks/twilio/recording";
     if is_callback && method != Method::POST {
-        let query: Vec<_> = call.callback().iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let query: Vec<_> = call
+            .callback()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
         path = format!("{path}?{}", query.join("&"));
     }
     let request = lane.request(&method, &path);
@@ -213,7 +259,10 @@ fn twilio(request: RequestBuilder, call: &Call, method: &Method, path: &str) -> 
     let signed = format!("http://localhost:8000{path}{}", if is_post { &text } else { "" });
     let mut mac = Hmac::<Sha1>::new_from_slice(demo::AUTH_TOKEN.as_bytes()).unwrap();
     mac.update(signed.as_bytes());
-    let request = request.header("x-twilio-signature", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
+    let request = request.header(
+        "x-twilio-signature",
+        BASE64_STANDARD.encode(mac.finalize().into_bytes()),
+    );
     match is_post {
         true => request.form(&call.callback()),
         false => request,

@@ -57,7 +57,8 @@ pub(super) async fn prepare(lane: &Lane, call: &Call, source: (&str, &str)) -> S
             let path = format!("/recordings/{}", call.dispatch());
             lane.must(Method::GET, &path, &Value::Null).await;
             lane.must(Method::POST, &format!("{path}/transcript"), &json!({})).await;
-            lane.must(Method::POST, &format!("{path}/shares"), &json!({"expires_in": 600})).await;
+            lane.must(Method::POST, &format!("{path}/shares"), &json!({"expires_in": 600}))
+                .await;
             let asked = lane.must(Method::DELETE, &path, &Value::Null).await;
             json!({"erasure_id": asked["erasure_id"]})
         }
@@ -94,14 +95,22 @@ pub(super) async fn prepare(lane: &Lane, call: &Call, source: (&str, &str)) -> S
 pub(super) async fn deliver(lane: &Lane, function: &str, message: &str, time: u32) -> Reply {
     let event = match function {
         "reconcile-recordings" => json!({}),
-        _ => json!({"Records": [{"messageId": "m1", "body": message, "attributes": {"ApproximateReceiveCount": time.to_string()}}]}),
+        _ => {
+            json!({"Records": [{"messageId": "m1", "body": message, "attributes": {"ApproximateReceiveCount": time.to_string()}}]})
+        }
     };
     let began = Instant::now();
     let deadline = SystemTime::now() + margin(function) + TIME;
-    let answer = lane.functions.deliver(function, event, deadline).await.expect("the function exists");
+    let answer = lane
+        .functions
+        .deliver(function, event, deadline)
+        .await
+        .expect("the function exists");
     let (status, body) = match answer {
         Err(error) => (500, error.to_string()),
-        Ok(answer) if answer == json!({"batchItemFailures": []}) || answer == json!({"finished": true}) => (200, String::new()),
+        Ok(answer) if answer == json!({"batchItemFailures": []}) || answer == json!({"finished": true}) => {
+            (200, String::new())
+        }
         Ok(answer) => (500, answer.to_string()),
     };
     Reply {
@@ -116,9 +125,21 @@ pub(super) async fn end_leases(lane: &Lane, call: &Call) -> Duration {
     let client = lane.stack.aws().dynamodb();
     let table = account::TRANSCRIPTS_TABLE;
     let mut longest = Duration::ZERO;
-    let items = client.scan().table_name(table).send().await.unwrap().items.unwrap_or_default();
+    let items = client
+        .scan()
+        .table_name(table)
+        .send()
+        .await
+        .unwrap()
+        .items
+        .unwrap_or_default();
     for item in items {
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+        let text = |name: &str| {
+            item.get(name)
+                .and_then(|value| value.as_s().ok())
+                .cloned()
+                .unwrap_or_default()
+        };
         let id = text("id");
         let is_own = call.names().iter().any(|name| id.contains(name.as_str()));
         if !is_own || text("state") != "in_progress" {

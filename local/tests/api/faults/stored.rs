@@ -28,12 +28,19 @@ pub(super) async fn stored(lane: &Lane, call: &Call) -> Stored {
             if !call.names().iter().any(|name| text.contains(name.as_str())) {
                 continue;
             }
-            let id = item.get("id").or_else(|| item.get("token")).and_then(|id| id.as_s().ok());
+            let id = item
+                .get("id")
+                .or_else(|| item.get("token"))
+                .and_then(|id| id.as_s().ok());
             let id = call.anonymous(id.map_or("?", String::as_str));
             let state = item.get("state").and_then(|state| state.as_s().ok());
             let attributes: BTreeSet<&str> = item.keys().map(String::as_str).collect();
             let attributes: Vec<_> = attributes.into_iter().filter(|it| !INCIDENTAL.contains(it)).collect();
-            let shape = format!("{table} {id} {} {}", state.map_or("", String::as_str), attributes.join(","));
+            let shape = format!(
+                "{table} {id} {} {}",
+                state.map_or("", String::as_str),
+                attributes.join(",")
+            );
             *stored.entry(shape).or_default() += 1;
         }
     }
