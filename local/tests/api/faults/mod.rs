@@ -66,9 +66,15 @@ impl Subject {
 }
 
 impl Subject {
-    /// Whether each of its requests leaves all or nothing. Transcriptions and events are continued by the next one.
+    /// Whether each of its requests leaves all or nothing. Transcriptions and reports are continued by the next one or by the reconciler, and a
+    /// passcode is counted before the share opens.
     fn is_one_step(&self) -> bool {
-        matches!(self, Self::Route(_)) && !self.is_transcription()
+        match self {
+            Self::Route(route) => {
+                !self.is_transcription() && !route.contains("/webhooks") && !route.starts_with("POST /s/")
+            }
+            Self::Source(..) => false,
+        }
     }
 
     /// Whether each request makes another item.
