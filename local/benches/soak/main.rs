@@ -160,7 +160,9 @@ async fn main() -> Result<()> {
     let system = Arc::new(System::start(dir.path(), seed).await?);
     let deliveries = tokio::spawn(system.clone().deliver_messages());
     system.be_rough(seed);
-    system.loses_message.store(breaks == "message", Ordering::Relaxed);
+    system
+        .loses
+        .store(if breaks == "message" { 5 } else { 0 }, Ordering::Relaxed);
     let mut actors = Vec::new();
     for actor in 0..ACTORS {
         actors.push(tokio::spawn(

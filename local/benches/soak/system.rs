@@ -4,7 +4,7 @@ use std::{
     error::Error,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -40,8 +40,8 @@ pub(crate) struct System {
     pub(crate) api: String,
     /// Faults are injected and functions killed.
     pub(crate) is_rough: Arc<AtomicBool>,
-    /// The next message of the queue of interactions is lost, to show that the checker notices.
-    pub(crate) loses_message: AtomicBool,
+    /// So many batches of the queue of interactions are lost, to show that the checker notices.
+    pub(crate) loses: AtomicUsize,
     pub(crate) queues: Vec<(String, QueueSource)>,
     random: Arc<Mutex<fastrand::Rng>>,
 }
@@ -153,7 +153,7 @@ impl System {
             ledger,
             api,
             is_rough,
-            loses_message: AtomicBool::new(false),
+            loses: AtomicUsize::new(0),
             queues,
             random,
         })
@@ -228,7 +228,8 @@ impl System {
             return Ok(false);
         }
         self.ledger.count(format!("batches: {}", source.function));
-        if source.queue == "InteractionEventsQueue" && self.loses_message.swap(false, Ordering::Relaxed) {
+        if source.queue == "InteractionEventsQueue" && self.loses.load(Ordering::Relaxed) > 0 {
+            self.loses.fetch_sub(1, Ordering::Relaxed);
             for message in &messages {
                 let handle = message.receipt_handle.clone().unwrap_or_default();
                 client

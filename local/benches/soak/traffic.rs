@@ -280,8 +280,7 @@ impl Actor {
     async fn report_by_event(&mut self, call: &Record) {
         let status = format!("E{}", self.random.u32(..));
         let now = jiff::Timestamp::now().to_string();
-        let detail =
-            json!({"interaction_id": call.interaction(), "phone": format!("+{}", call.phone()), "status": status});
+        let detail = json!({"interaction_id": call.interaction(), "phone": format!("+{}", call.phone()), "start_time": call.began.to_string(), "status": status});
         let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "time": now, "detail": detail});
         self.ledger().change(call.number, |call| call.is_reported = true);
         if self.send("InteractionEventsQueue", &event).await.is_ok() {
