@@ -170,7 +170,7 @@ impl Checker {
             let is_gone = answer.as_ref().is_some_and(|(status, _)| [404, 410].contains(status));
             self.check("an erased recording is gone", call, is_gone, &answer);
         }
-        for (path, _) in &call.transcripts {
+        for path in call.transcripts.keys() {
             let answer = self.actor.get(path).await;
             let is_gone = answer.as_ref().is_some_and(|(status, _)| [404, 410].contains(status));
             self.check("an erased transcript is gone", call, is_gone, &answer);
@@ -196,6 +196,9 @@ impl Checker {
                     Some(call) if call.erasure.is_some() => self.wrong.push(format!("{key} was erased")),
                     Some(call) if call.key() == key && !call.is_uploaded => {
                         self.wrong.push(format!("{key} was not uploaded"))
+                    }
+                    Some(call) if call.copy_key() == key && !call.has_twilio => {
+                        self.wrong.push(format!("{key} is of no recording"))
                     }
                     Some(_) => {}
                 }

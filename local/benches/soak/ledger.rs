@@ -20,8 +20,6 @@ pub(crate) struct Record {
     /// The status of the interaction that was accepted last, and whether a later one has no known outcome.
     pub(crate) status: Option<String>,
     pub(crate) is_status_known: bool,
-    /// Somebody has tried to tell the index of this call.
-    pub(crate) is_reported: bool,
     /// Twilio's callback was accepted.
     pub(crate) is_called_back: bool,
     /// A copy was accepted.
@@ -50,7 +48,6 @@ impl Record {
             has_twilio: false,
             status: None,
             is_status_known: true,
-            is_reported: false,
             is_called_back: false,
             is_copy_accepted: false,
             transcripts: BTreeMap::new(),

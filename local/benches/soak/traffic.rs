@@ -262,7 +262,6 @@ impl Actor {
             "interaction_id": call.interaction(), "phone": format!("+{}", call.phone()), "start_time": call.began.to_string(), "status": status,
         });
         self.ledger().change(call.number, |call| {
-            call.is_reported = true;
             call.is_status_known = false;
         });
         let answer = self
@@ -282,7 +281,6 @@ impl Actor {
         let now = jiff::Timestamp::now().to_string();
         let detail = json!({"interaction_id": call.interaction(), "phone": format!("+{}", call.phone()), "start_time": call.began.to_string(), "status": status});
         let event = json!({"version": "0", "id": "1", "detail-type": "interaction.updated", "source": "crm", "time": now, "detail": detail});
-        self.ledger().change(call.number, |call| call.is_reported = true);
         if self.send("InteractionEventsQueue", &event).await.is_ok() {
             self.ledger().count("interaction events");
             self.ledger().change(call.number, |call| {
