@@ -11,6 +11,10 @@ run *options:
 test:
     cargo test --workspace
 
+# Mixed traffic with random faults and killed functions, and an account of every accepted request (options: --minutes 1 --seed 7)
+soak *options:
+    cargo bench --profile dev -p local --bench soak -- {{ options }}
+
 # Check formatting and lints
 check:
     cargo fmt --check

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clips;
 pub mod contract;
 pub mod demo;
+pub mod fault_proxy;
 pub mod gateway;
 pub mod hosts;
 pub mod serve;

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// The page size for requests to Twilio when filters exclude some of the recordings.
 const FILTERED_PAGE_SIZE: u64 = 200;
-/// The part of a request's time that is reserved for checking the media.
+/// The part of a request's time that is reserved for checking the media, but at most half of what is left.
 const PROBE_BUDGET: Duration = Duration::from_secs(8);
 /// Media checks that run concurrently. Twilio limits an account's concurrency, and each new TLS connection costs CPU time.
 const CONCURRENT_PROBES: usize = 16;
@@ -145,11 +145,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let start = filter.start(&request.query)?;
         let account = state.twilio.account_sid().await.map_err(upstream)?;
 
-        let paging_ends = Instant::now()
-            + request
-                .deadline
-                .saturating_duration_since(Instant::now())
-                .saturating_sub(PROBE_BUDGET);
+        let left = request.deadline.saturating_duration_since(Instant::now());
+        let paging_ends = request.deadline - PROBE_BUDGET.min(left / 2);
         let (found, next) = collect(&state.twilio, &filter, start, limit, paging_ends).await?;
         let probes_end = request.deadline.min(Instant::now() + PROBE_BUDGET);
         let recordings: Vec<Row> = stream::iter(

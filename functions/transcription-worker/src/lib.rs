@@ -30,7 +30,7 @@ use shared::{
         TranscriptState, Variant,
     },
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// The maximum number of attempts of a job.
 const ATTEMPTS: u32 = 5;
@@ -43,6 +43,8 @@ const WAIT_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// Time reserved before the invocation's deadline for storing the result.
 const MARGIN: Duration = Duration::from_secs(5);
+/// Time reserved before the invocation's deadline for returning the list of failed messages.
+const ANSWER_MARGIN: Duration = Duration::from_millis(1500);
 /// How long a job that is sent again counts as queued. This is longer than the maximum delay of SQS.
 const REQUEUED_VALID: Duration = Duration::from_secs(2 * 3600);
 
@@ -109,16 +111,14 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Processes the messages of an event until `deadline`.
 pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchResponse {
-    let budget = deadline
-        .duration_since(SystemTime::now())
-        .unwrap_or_default()
-        .saturating_sub(MARGIN);
-    let deadline = Instant::now() + budget;
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let last = Instant::now() + left.saturating_sub(ANSWER_MARGIN);
+    let deadline = Instant::now() + left.saturating_sub(MARGIN);
     let invocation_id = invocation::request_id();
     let mut response = BatchResponse::default();
     for message in event.records {
         let request_id = batch::request_id(&message.body, &message.message_id);
-        let done = process(state, &message, deadline);
+        let done = process(state, &message, deadline, last);
         if !on_behalf_of(&request_id, invocation_id.as_deref(), done).await {
             response.add_failure(message.message_id);
         }
@@ -126,10 +126,14 @@ pub async fn handle(state: &State, event: Event, deadline: SystemTime) -> BatchR
     response
 }
 
-/// Processes a message; `false` if SQS must deliver it again.
-async fn process(state: &State, message: &Message, deadline: Instant) -> bool {
+/// Processes a message until `deadline`, and stores the result before `last`; `false` if SQS must deliver it again.
+async fn process(state: &State, message: &Message, deadline: Instant, last: Instant) -> bool {
     let done = match serde_json::from_str::<Job>(&message.body) {
-        Ok(job) => work_or_wait(state, job, message.earlier_deliveries(), deadline).await,
+        Ok(job) => {
+            let done = work_or_wait(state, job, message.earlier_deliveries(), deadline);
+            let done = timeout_at(last, done).await;
+            done.unwrap_or_else(|_| Err("the result could not be stored before the deadline".into()))
+        }
         Err(error) => Err(json_error(&error).into()),
     };
     if let Err(error) = &done {

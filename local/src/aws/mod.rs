@@ -27,5 +27,5 @@ pub use identity::{
 pub use messages::StoredMessage;
 pub use permissions::{Permissions, Use};
 pub use server::Aws;
-pub use service::Service;
+pub use service::{Service, identify};
 pub use storage::{DatabaseKind, Lock, Storage};

@@ -40,6 +40,12 @@ pub(super) fn service_of(parts: &Parts) -> Result<Service, String> {
     }
 }
 
+/// The service and the operation of a request; `None` for an unknown service.
+pub fn identify(parts: &Parts) -> Option<(Service, String)> {
+    let service = service_of(parts).ok()?;
+    Some((service, operation_of(service, parts)))
+}
+
 /// The credential scope `KEY/DATE/REGION/SERVICE/aws4_request` of the signature in the header or the query string.
 pub(super) fn credential_scope(parts: &Parts) -> Option<String> {
     let header = parts

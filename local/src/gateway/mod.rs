@@ -46,6 +46,8 @@ const MAX_DURATION: Duration = Duration::from_secs(30);
 pub struct Gateway {
     routes: Vec<Route>,
     cors: Cors,
+    /// The time until the deadline of each invocation in place of the function's timeout.
+    time: Option<Duration>,
 }
 
 impl Gateway {
@@ -56,6 +58,7 @@ impl Gateway {
     pub fn from_template(yaml: &str) -> Result<Self, TemplateError> {
         Ok(Self {
             routes: template::routes(yaml)?,
+            time: None,
             cors: Cors {
                 origins: Vec::new(),
                 configuration: template::cors(yaml)?,
@@ -67,6 +70,13 @@ impl Gateway {
     #[must_use]
     pub fn with_cors_origins(mut self, origins: Vec<String>) -> Self {
         self.cors.origins = origins;
+        self
+    }
+
+    /// Gives each invocation a deadline after this time. A function that misses it is still waited for, until its own timeout.
+    #[must_use]
+    pub fn with_deadline(mut self, time: Duration) -> Self {
+        self.time = Some(time);
         self
     }
 
@@ -104,7 +114,7 @@ impl Gateway {
             .map_or_else(|| "-".to_owned(), |target| target.route.key());
 
         let result = match target {
-            Some(target) => forward(&parts, body, &target, &request_id, invoke).await,
+            Some(target) => forward(&parts, body, &target, &request_id, self.time, invoke).await,
             None => Err(Refusal::NotFound),
         };
         let mut response = result.unwrap_or_else(Refusal::into_response);
@@ -131,6 +141,7 @@ async fn forward<F, Fut>(
     body: Body,
     target: &Target<'_>,
     request_id: &str,
+    time: Option<Duration>,
     invoke: F,
 ) -> Result<Response, Refusal>
 where
@@ -157,7 +168,7 @@ where
     }
 
     let timeout = target.route.timeout.min(MAX_DURATION);
-    let context = context(request_id, timeout);
+    let context = context(request_id, time.unwrap_or(timeout));
     let function = target.route.function.clone();
     let invocation = tokio::spawn(tokio::time::timeout(timeout, async move {
         match lambda_http::request::from_str(&event) {

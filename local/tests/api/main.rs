@@ -16,6 +16,7 @@ mod deployment;
 mod egress_transcript;
 mod erasure;
 mod events;
+mod faults;
 mod files;
 mod foreign_pages;
 mod import;

@@ -50,10 +50,16 @@ impl CopyQueue {
     /// Queues a recording, unless it is in the queue. The table has it before the message is sent: in the other order, the worker could have ended the copy by then. What
     /// is in the table without a message is sent again when it is overdue.
     pub async fn enqueue(&self, sid: &RecordingSid) -> Result<(), CopyError> {
-        match self.lifecycle.begin_copying(sid).await? {
-            true => self.send(sid, 0, Duration::ZERO).await,
-            false => Ok(()),
+        if !self.lifecycle.begin_copying(sid).await? {
+            return Ok(());
         }
+        let sent = self.send(sid, 0, Duration::ZERO).await;
+        if sent.is_err()
+            && let Err(error) = self.lifecycle.make_due(sid, DueList::Copy, Timestamp::now()).await
+        {
+            tracing::warn!(%error, "a copy whose message was not sent is due only when it is overdue");
+        }
+        sent
     }
 
     /// Queues a recording, whatever its state.

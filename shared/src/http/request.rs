@@ -15,6 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
+use tracing::Instrument;
 
 use super::{error::ApiError, query::Query};
 use crate::limits::Allowance;
@@ -89,7 +90,7 @@ impl ApiRequest {
     /// Does something while the request is handled that its response does not depend on.
     pub(super) fn meanwhile(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut begun = self.noted.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
-        begun.push(tokio::spawn(work));
+        begun.push(tokio::spawn(work.in_current_span()));
     }
 
     /// The id of the request's API key, once it is checked.

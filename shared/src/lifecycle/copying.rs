@@ -95,7 +95,7 @@ impl Lifecycle {
     }
 
     /// Stores that a message to copy the recording is sent now. Returns `false` if the recording is being copied or waits for
-    /// that, or if it is copied and waits to be deleted at Twilio.
+    /// that and its message is not overdue, or if it is copied and waits to be deleted at Twilio.
     pub async fn begin_copying(&self, sid: &RecordingSid) -> Result<bool, LifecycleError> {
         let due = Timestamp::now() + OVERDUE;
         let begin = self
@@ -104,7 +104,11 @@ impl Lifecycle {
             .table_name(&self.table)
             .key("id", text(&id_of(sid.as_str())))
             .update_expression("SET due_list = :list, due_at = :at")
-            .condition_expression("attribute_not_exists(due_list)")
+            // The SDK retries a write whose response was lost, and then finds what it has written.
+            .condition_expression(
+                "attribute_not_exists(due_list) OR (due_list = :list AND (due_at = :at OR due_at <= :now))",
+            )
+            .expression_attribute_values(":now", number(Timestamp::now().as_millisecond()))
             .expression_attribute_values(":list", text(DueList::Copy.name()))
             .expression_attribute_values(":at", number(due.as_millisecond()));
         is_met(begin.send().await)
@@ -137,9 +141,10 @@ impl Lifecycle {
             .expression_attribute_values(":key", text(&upload.key))
             .expression_attribute_values(":id", text(&upload.id));
         let put = match known {
-            None => put.condition_expression("attribute_not_exists(upload_id)"),
+            // The same as in `begin_copying`.
+            None => put.condition_expression("attribute_not_exists(upload_id) OR upload_id = :id"),
             Some(known) => put
-                .condition_expression("upload_id = :known")
+                .condition_expression("upload_id = :known OR upload_id = :id")
                 .expression_attribute_values(":known", text(&known.id)),
         };
         is_met(put.send().await)

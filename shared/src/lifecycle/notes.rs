@@ -54,13 +54,19 @@ impl Lifecycle {
                 .item("due_list", text(list.name()))
                 .item("due_at", number(at.as_millisecond()));
         }
+        // The SDK retries a write whose response was lost, and then finds this very value.
+        let is_own = "#version = :next AND #value = :value";
         put = match changed.version {
-            0 => put.condition_expression("attribute_not_exists(id)"),
+            0 => put.condition_expression(format!("attribute_not_exists(id) OR ({is_own})")),
             version => put
-                .condition_expression("#version = :version")
-                .expression_attribute_names("#version", "version")
+                .condition_expression(format!("#version = :version OR ({is_own})"))
                 .expression_attribute_values(":version", number(version)),
         };
+        let put = put
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_names("#value", "value")
+            .expression_attribute_values(":next", number(changed.version + 1))
+            .expression_attribute_values(":value", text(&json));
         match put.send().await {
             Ok(_) => {
                 changed.version += 1;

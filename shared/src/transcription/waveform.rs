@@ -4,6 +4,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{error::TranscribeError, media::Spooled, source::RecordingSource, whole::analyze_file, work::peaks};
 use crate::{
+    clients::bucket::BucketError,
     retry::with_retries,
     split::Channels,
     transcripts::{Failure, Peaks, Transcripts},
@@ -34,7 +35,12 @@ async fn draw(source: &RecordingSource<'_>, deadline: Instant) -> Result<Peaks, 
         let kept = async { Spooled::keep(source.origin.open(false, deadline).await?).await };
         timeout_at(deadline, kept)
             .await
-            .unwrap_or(Err(TranscribeError::OutOfTime))
+            // The bucket is slow: decoding has not even begun.
+            .unwrap_or_else(|_| {
+                Err(TranscribeError::Bucket(BucketError::Unavailable(
+                    "the download took too long".into(),
+                )))
+            })
     })
     .await?;
     let analysis = analyze_file(&file, Channels::Separate, None, deadline).await?;

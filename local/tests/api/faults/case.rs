@@ -1,0 +1,230 @@
+//! A case of the matrix: what is done, and what is checked.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use local::fault_proxy::{Fault, Kind, Moment, Upstream};
+use serde_json::json;
+use shared::transcripts::LEASE_OVER;
+
+use super::{
+    call::Call,
+    lane::{Lane, Reply, TOLERANCE},
+    sources::{deliver, end_leases},
+    stored::{Stored, stored},
+    subject::{Subject, is_same, prepare, run},
+};
+
+/// How often a message is delivered again.
+const DELIVERIES: u32 = 5;
+
+/// What happens without a fault.
+#[derive(Clone, Debug)]
+pub(super) struct Clean {
+    pub(super) status: u16,
+    pub(super) requests: BTreeMap<Upstream, usize>,
+    pub(super) stored: Stored,
+    /// The same before the request.
+    pub(super) before: Stored,
+    /// Messages that it sends.
+    pub(super) sent: i64,
+}
+
+pub(super) async fn clean(lane: &Lane, call: &Call, subject: &Subject) -> Result<Clean, String> {
+    let ready = prepare(lane, call, subject).await;
+    let before = stored(lane, call).await;
+    let messages = lane.messages().await;
+    lane.proxy.take_log();
+    let reply = run(lane, call, subject, &ready, 1).await;
+    if !reply.is_success() {
+        return Err(format!("{subject:?} without a fault: {reply:?}"));
+    }
+    let mut requests = BTreeMap::new();
+    for exchange in lane.proxy.take_log() {
+        *requests.entry(exchange.asked.upstream).or_default() += 1;
+    }
+    Ok(Clean {
+        status: reply.status,
+        requests,
+        stored: stored(lane, call).await,
+        before,
+        sent: lane.messages().await - messages,
+    })
+}
+
+/// A case: who meets which fault, at all requests to the upstream or at one of them.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) subject: Subject,
+    pub(super) upstream: Upstream,
+    pub(super) only: Option<usize>,
+    pub(super) fault: Fault,
+}
+
+/// Runs a case, and returns what is wrong.
+pub(super) async fn problems(lane: &Lane, call: &Call, case: &Case, clean: &Clean) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let subject = &case.subject;
+    let ready = prepare(lane, call, subject).await;
+    let messages = match clean.requests.contains_key(&Upstream::Sqs) {
+        true => Some(lane.messages().await),
+        false => None,
+    };
+    lane.proxy.take_log();
+    let calls = lane.stack.stack.whisper.calls();
+    lane.inject(case.upstream, case.only, case.fault);
+    let met = run(lane, call, subject, &ready, 1).await;
+    lane.proxy.clear();
+    let time = subject.time();
+    if met.took > time + TOLERANCE {
+        wrong.push(format!("answered after {:?} of {time:?}", met.took));
+    }
+    if let Some(problem) = undocumented(&met) {
+        wrong.push(problem);
+    }
+    let mut now = stored(lane, call).await;
+    if subject.is_one_step() {
+        let is_whole = now == clean.before || is_same(subject, &now, &clean.stored);
+        if !is_whole {
+            wrong.push(format!("half stored: {}", difference(&clean.before, &now)));
+        }
+        if met.is_success() && now != clean.stored {
+            wrong.push(format!("a success, and stored is {}", difference(&clean.stored, &now)));
+        }
+    }
+    let is_done = met.is_success() && now == clean.stored;
+    let mut last = met.clone();
+    for delivery in 2..=DELIVERIES {
+        if subject.is_transcription() {
+            let left = end_leases(lane, call).await;
+            if left > time + LEASE_OVER + LEASE_OVER {
+                wrong.push(format!("a lease of {left:?}"));
+            }
+        }
+        last = run(lane, call, subject, &ready, delivery).await;
+        if is_done {
+            break;
+        }
+        if let (Subject::Route(_), 202, 200) = (subject, last.status, clean.status) {
+            // The request has handed over to the worker.
+            for job in [
+                json!({"recording_sid": call.sid()}),
+                json!({"dispatch_id": call.dispatch()}),
+            ] {
+                deliver(lane, "transcription-worker", &job.to_string(), 1).await;
+            }
+            continue;
+        }
+        now = stored(lane, call).await;
+        if last.is_success() && is_same(subject, &now, &clean.stored) || subject.is_one_step() {
+            break;
+        }
+    }
+    if !last.is_success() {
+        wrong.push(format!("the next request fails: {} {}", last.status, last.body));
+    }
+    if !is_same(subject, &now, &clean.stored) {
+        wrong.push(format!("stored afterwards: {}", difference(&clean.stored, &now)));
+    }
+    if let Some(before) = messages {
+        let sent = lane.messages().await - before;
+        if clean.sent > 0 && sent <= 0 {
+            wrong.push("no message was sent".to_owned());
+        }
+    }
+    // The answer is written to the log after it was sent.
+    tokio::task::yield_now().await;
+    let log = lane.proxy.take_log();
+    for (file, times, delivered) in lane.paid(&log, calls) {
+        if delivered > 1 || (case.upstream != Upstream::Whisper && times > 1) {
+            wrong.push(format!(
+                "{file} was paid for {times} times, {delivered} of which arrived"
+            ));
+        }
+    }
+    wrong
+}
+
+/// Why an answer is none of the contract, or none to a fault of an upstream.
+pub(super) fn undocumented(reply: &Reply) -> Option<String> {
+    let body = reply.json();
+    let is_gateways = body["message"].is_string() && body.get("code").is_none();
+    let is_fault = reply.status < 400 || reply.status >= 500 || reply.status == 429;
+    (reply.status == 501 || is_gateways || !is_fault).then(|| format!("{} {}", reply.status, reply.body))
+}
+
+pub(super) fn difference(expected: &Stored, found: &Stored) -> String {
+    let minus = |one: &Stored, other: &Stored| {
+        let more = one.iter().filter(|(shape, count)| other.get(*shape) != Some(count));
+        more.map(|(shape, count)| format!("{count}x {shape}"))
+            .collect::<Vec<_>>()
+    };
+    format!(
+        "without {:#?}, with {:#?}",
+        minus(expected, found),
+        minus(found, expected)
+    )
+}
+
+pub(super) fn kinds(upstream: Upstream) -> Vec<Fault> {
+    let before = |kind| Fault {
+        kind,
+        moment: Moment::Before,
+    };
+    let after = |kind| Fault {
+        kind,
+        moment: Moment::After,
+    };
+    let mut faults = vec![
+        before(Kind::Latency(Duration::from_secs(2))),
+        after(Kind::Latency(Duration::from_secs(5))),
+        before(Kind::Reset),
+        after(Kind::Reset),
+        after(Kind::Truncated),
+        before(Kind::Throttled { retry_after: None }),
+        before(Kind::ServerError),
+        after(Kind::ServerError),
+        after(Kind::SlowDrip),
+        after(Kind::Endless),
+    ];
+    if matches!(upstream, Upstream::Twilio | Upstream::Whisper) {
+        faults.push(before(Kind::Throttled { retry_after: Some(1) }));
+        faults.push(before(Kind::Throttled { retry_after: Some(600) }));
+    }
+    faults
+}
+
+/// The cases of a subject: each kind at all requests to each upstream, and each request whose answer alone is lost.
+pub(super) fn cases(subject: &Subject, clean: &Clean) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (upstream, requests) in &clean.requests {
+        let of = |only, fault| Case {
+            subject: subject.clone(),
+            upstream: *upstream,
+            only,
+            fault,
+        };
+        cases.extend(kinds(*upstream).into_iter().map(|fault| of(None, fault)));
+        let lost = Fault {
+            kind: Kind::Reset,
+            moment: Moment::After,
+        };
+        cases.extend((0..*requests).map(|number| of(Some(number), lost)));
+    }
+    cases
+}
+
+/// The part of the cases that `cargo test` runs: of each subject and upstream one kind and one lost answer, other ones for the next subject.
+pub(super) fn part(cases: Vec<Case>, turn: &mut usize) -> Vec<Case> {
+    let mut upstreams: BTreeMap<(Upstream, bool), Vec<Case>> = BTreeMap::new();
+    for case in cases {
+        upstreams
+            .entry((case.upstream, case.only.is_some()))
+            .or_default()
+            .push(case);
+    }
+    let chosen = upstreams.into_values().map(|mut cases| {
+        *turn += 1;
+        cases.swap_remove(*turn % cases.len())
+    });
+    chosen.collect()
+}
