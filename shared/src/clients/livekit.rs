@@ -99,39 +99,38 @@ impl LiveKit {
 
     /// Checks that `token`, the `Authorization` header, was signed with LiveKit's key for exactly these bytes.
     pub async fn verify(&self, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
-        match checked(&*self.0.get().await?, token, body) {
+        match self.0.get().await?.verify(token, body) {
             // The secret may have been rotated since it was read, and LiveKit does not send a rejected webhook again.
-            Err(LiveKitError::Unauthorized(_)) => checked(&*self.0.refresh(SECRET_REFRESH).await?, token, body),
-            checked => checked,
+            Err(LiveKitError::Unauthorized(_)) => self.0.refresh(SECRET_REFRESH).await?.verify(token, body),
+            verified => verified,
         }
     }
 }
 
-fn checked(secret: &LiveKitCredentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
-    match secret.api_key.is_empty() || secret.api_secret.is_empty() {
-        true => Err(LiveKitError::IncompleteSecret),
-        false => verify(secret, token, body),
-    }
-}
-
-fn verify(secret: &LiveKitCredentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
-    #[derive(Deserialize)]
-    struct Claims {
-        sha256: String,
-    }
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.leeway = LEEWAY;
-    validation.set_required_spec_claims(&["exp", "iss"]);
-    validation.set_issuer(&[&secret.api_key]);
-    validation.validate_nbf = true;
-    let token = token.strip_prefix("Bearer ").unwrap_or(token);
-    let key = DecodingKey::from_secret(secret.api_secret.as_bytes());
-    let claims = decode::<Claims>(token, &key, &validation)
-        .map_err(|error| LiveKitError::Unauthorized(token_error(&error)))?
-        .claims;
-    match claims.sha256 == STANDARD.encode(Sha256::digest(body)) {
-        true => Ok(()),
-        false => Err(LiveKitError::Unauthorized("it is for another body".into())),
+impl LiveKitCredentials {
+    /// Checks that `token`, the `Authorization` header, was signed with this key for exactly these bytes and has not expired.
+    pub fn verify(&self, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+        #[derive(Deserialize)]
+        struct Claims {
+            sha256: String,
+        }
+        if self.api_key.is_empty() || self.api_secret.is_empty() {
+            return Err(LiveKitError::IncompleteSecret);
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = LEEWAY;
+        validation.set_required_spec_claims(&["exp", "iss"]);
+        validation.set_issuer(&[&self.api_key]);
+        validation.validate_nbf = true;
+        let token = token.strip_prefix("Bearer ").unwrap_or(token);
+        let key = DecodingKey::from_secret(self.api_secret.as_bytes());
+        let claims = decode::<Claims>(token, &key, &validation)
+            .map_err(|error| LiveKitError::Unauthorized(token_error(&error)))?
+            .claims;
+        match claims.sha256 == STANDARD.encode(Sha256::digest(body)) {
+            true => Ok(()),
+            false => Err(LiveKitError::Unauthorized("it is for another body".into())),
+        }
     }
 }
 
@@ -277,10 +276,10 @@ mod tests {
             token(Algorithm::HS256, &secret().api_secret, &claims)
         };
         let token_of_good = with("iss", "APIkey".into());
-        assert!(verify(&secret(), &token_of_good, body).is_ok());
-        assert!(verify(&secret(), &format!("Bearer {token_of_good}"), body).is_ok());
+        assert!(secret().verify(&token_of_good, body).is_ok());
+        assert!(secret().verify(&format!("Bearer {token_of_good}"), body).is_ok());
         assert!(
-            verify(&secret(), &with("exp", (now - 30).into()), body).is_ok(),
+            secret().verify(&with("exp", (now - 30).into()), body).is_ok(),
             "within the leeway"
         );
         for (token, outcome) in [
@@ -303,11 +302,11 @@ mod tests {
             ("".into(), "no token"),
             ("eyJhbGciOiJub25lIn0.e30.".into(), "no algorithm"),
         ] {
-            assert!(verify(&secret(), &token, body).is_err(), "{outcome}");
+            assert!(secret().verify(&token, body).is_err(), "{outcome}");
         }
         let other = br#"{"event":"egress_ended"}"#;
         assert!(
-            verify(&secret(), &token_of_good, other).is_err(),
+            secret().verify(&token_of_good, other).is_err(),
             "the raw bytes are hashed"
         );
     }

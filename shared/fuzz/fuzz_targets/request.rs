@@ -1,0 +1,113 @@
+//! Requests, as API Gateway passes them on: path, query string, cookies and body. The first lines of an input are the method, the path parameter, the
+//! query string and the cookie; the rest is the body.
+
+#![no_main]
+#![allow(dead_code)]
+
+// The sessions are private to `shared`.
+#[path = "../../src/http/session.rs"]
+mod session;
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use lambda_http::{Body, Request, http::{HeaderMap, StatusCode, Uri, header}, request::from_str};
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
+use session::Session;
+use shared::{
+    calls::Interaction,
+    http::{ApiError, ApiRequest, ErrorFormat, respond, respond_leniently},
+    ids::DispatchId,
+    transcript_api::TranscriptOptions,
+};
+use tokio::runtime::{Builder, Runtime};
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
+const KEY: [u8; 32] = [7; 32];
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut lines = text.splitn(5, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (method, parameter, query, cookie, body) = (line(), line(), line(), line(), line());
+    cookies(cookie);
+    let event = |method: &str| {
+        json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": "/recordings/x", "rawQueryString": query,
+            "headers": {"host": "api.example.com", "content-type": "application/json", "accept-encoding": cookie, "prefer": cookie},
+            "cookies": [cookie], "pathParameters": {"dispatch_id": parameter, "proxy": parameter}, "body": body, "isBase64Encoded": false,
+            "requestContext": {"http": {"method": method, "path": "/recordings/x", "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7"},
+                "requestId": "id", "routeKey": "$default", "stage": "$default", "timeEpoch": 0},
+        })
+        .to_string()
+    };
+    // Other bytes are escaped before `lambda_http` sees them (`serve.rs`).
+    if format!("https://api.example.com/recordings/x?{query}").parse::<Uri>().is_err() {
+        return;
+    }
+    let request = || from_str(&event(method)).or_else(|_| from_str(&event("POST"))).expect("an event");
+    let strict = answer(respond(ErrorFormat::Recordings, request(), |request| async move { handle(&request, query, body) }));
+    let lenient = answer(respond_leniently(request(), |request| async move { handle(&request, query, body) }));
+    if strict == StatusCode::OK {
+        assert_eq!(lenient, StatusCode::OK, "the lenient reader accepts what the strict one does");
+    }
+});
+
+fn answer(answered: impl Future<Output = lambda_http::Response<Body>>) -> StatusCode {
+    let answer = RUNTIME.block_on(answered);
+    let status = answer.status();
+    assert!(!status.is_server_error(), "{answer:?}");
+    if let Body::Text(text) = answer.body() {
+        let value: Value = serde_json::from_str(text).expect("JSON");
+        assert!(status.is_success() || value["code"].is_string() && value["request_id"] == "id", "{value}");
+    }
+    status
+}
+
+fn handle(request: &ApiRequest, raw: &str, body: &str) -> Result<(StatusCode, Value), ApiError> {
+    for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
+        assert!(request.query.all(&name).any(|given| given == value), "{name} is {value}");
+    }
+    assert_eq!(request.body()?, body.as_bytes());
+    request.prefers("respond-async");
+    request.accepts_gzip();
+    request.query.only(&["limit", "offset", "page_token", "phone"])?;
+    assert!((1..=100).contains(&request.query.integer("limit", 10, 1..=100)?));
+    for segment in [request.last_segment("dispatch_id"), request.segment_before("dispatch_id", "audio")] {
+        if let Some(id) = DispatchId::parse(&segment?) {
+            assert!(!id.as_str().contains(['/', '%', '.']));
+        }
+    }
+    let options: TranscriptOptions = request.json_if_any()?;
+    options.options("recording_sid, ")?;
+    let object: serde_json::Map<String, Value> = request.json_if_any()?;
+    if let Ok(interaction) = Interaction::from_json(&object, Timestamp::UNIX_EPOCH) {
+        assert!(interaction.interaction_id.is_some() || interaction.dispatch_id.is_some());
+    }
+    Ok((StatusCode::OK, json!({})))
+}
+
+/// A session is accepted as it was made, and no other text is.
+fn cookies(cookie: &str) {
+    let now = Timestamp::from_second(1_790_000_000).expect("a time");
+    let presented = |text: &str| {
+        let headers = header::HeaderValue::from_str(text).ok().map(|value| HeaderMap::from_iter([(header::COOKIE, value)]));
+        headers.and_then(|headers| Session::presented(&headers, now))
+    };
+    if let Some(session) = presented(cookie) {
+        assert!(session.end > now && !session.is_of(&KEY), "a forged session");
+    }
+    let made = session::cookie(&KEY, now + session::LIFETIME, true).expect("a cookie");
+    let made = made.to_str().expect("text").split(';').next().expect("a pair");
+    assert!(presented(made).is_some_and(|session| session.is_of(&KEY) && !session.is_of(&[8; 32])));
+    // One byte of it is another one.
+    if let (Some(at), Some(byte)) = (cookie.len().checked_rem(made.len()), cookie.bytes().last()) {
+        let mut other = made.as_bytes().to_vec();
+        if !other[at].eq_ignore_ascii_case(&byte) {
+            other[at] = byte;
+            let other = String::from_utf8_lossy(&other).into_owned();
+            assert!(presented(&other).is_none_or(|session| !session.is_of(&KEY)), "{other}");
+        }
+    }
+}
