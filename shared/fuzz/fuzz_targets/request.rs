@@ -11,7 +11,7 @@ mod session;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use lambda_http::{Body, Request, http::{HeaderMap, StatusCode, Uri, header}, request::from_str};
+use lambda_http::{Body, http::{HeaderMap, StatusCode, Uri, header}, request::from_str};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use session::Session;
@@ -46,8 +46,10 @@ fuzz_target!(|data: &[u8]| {
     if format!("https://api.example.com/recordings/x?{query}").parse::<Uri>().is_err() {
         return;
     }
-    let request = || from_str(&event(method)).or_else(|_| from_str(&event("POST"))).expect("an event");
-    let strict = answer(respond(ErrorFormat::Recordings, request(), |request| async move { handle(&request, query, body) }));
+    // The gateway refuses other methods, and control characters in headers.
+    let Ok(first) = from_str(&event(method)) else { return };
+    let request = || from_str(&event(method)).expect("an event");
+    let strict = answer(respond(ErrorFormat::Recordings, first, |request| async move { handle(&request, query, body) }));
     let lenient = answer(respond_leniently(request(), |request| async move { handle(&request, query, body) }));
     if strict == StatusCode::OK {
         assert_eq!(lenient, StatusCode::OK, "the lenient reader accepts what the strict one does");

@@ -25,6 +25,10 @@ use crate::{
 
 /// The allowed clock difference in seconds.
 const LEEWAY: u64 = 60;
+/// The length of the longest key in S3, in bytes.
+const MAX_KEY_BYTES: usize = 1024;
+/// The length of the longest egress id in bytes. LiveKit's have 15.
+const MAX_ID_BYTES: usize = 256;
 /// An invalid token causes the secret to be read again, at most once in this time.
 const SECRET_REFRESH: Duration = Duration::from_secs(30);
 
@@ -80,6 +84,13 @@ pub struct FailedEgress {
     pub reason: String,
     /// When LiveKit sent the event.
     pub at: Timestamp,
+}
+
+impl FailedEgress {
+    /// Whether the egress has an id under which it can be stored.
+    pub fn has_id(&self) -> bool {
+        (1..=MAX_ID_BYTES).contains(&self.egress_id.len())
+    }
 }
 
 /// Verifies webhooks.
@@ -177,7 +188,8 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         let name = file["filename"].as_str().unwrap_or_default();
         name.trim_start_matches('/').to_owned()
     };
-    let files: Vec<&Value> = files.iter().filter(|file| !key_of(file).is_empty()).collect();
+    let is_key = |file: &&Value| (1..=MAX_KEY_BYTES).contains(&key_of(file).len());
+    let files: Vec<&Value> = files.iter().filter(is_key).collect();
     let is_audio = |file: &&&Value| media_type(&key_of(file)).is_some();
     let file = files.iter().find(is_audio).or(files.first()).copied();
     let key = file.map(key_of);
