@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 // The reader is private to `local`.
+#[path = "../../../local/src/cli/import/line_numbers.rs"]
+mod line_numbers;
 #[path = "../../../local/src/cli/import/lines.rs"]
 mod lines;
 
@@ -34,6 +36,11 @@ fn csv(file: &[u8], date_format: Option<&str>) {
     let Ok(Lines { header, lines }) = csv_lines(Cursor::new(file.to_vec()), columns(date_format)) else { return };
     let lines: Vec<Line> = lines.collect();
     increasing(&lines);
+    let text = String::from_utf8_lossy(file).replace("\r\n", "\n").replace('\r', "\n");
+    let text: Vec<&str> = text.split('\n').collect();
+    for line in &lines {
+        assert!(!text[line.number as usize - 1].is_empty(), "line {} is empty", line.number);
+    }
     let read: Vec<&Line> = lines.iter().filter(|line| line.object.is_ok()).collect();
     let rejects: String = read.iter().map(|line| line.text.as_str()).collect();
     let again = csv_lines(Cursor::new(format!("{header}{rejects}").into_bytes()), columns(date_format));
@@ -57,10 +64,9 @@ fn json(file: &[u8], date_format: Option<&str>) {
     }
 }
 
-/// In a file that ends some lines with `\r` and others with `\n`, two lines may have the same number.
 fn increasing(lines: &[Line]) {
     for pair in lines.windows(2) {
-        assert!(pair[0].number <= pair[1].number || pair[1].number == 0, "{} {}", pair[0].number, pair[1].number);
+        assert!(pair[0].number < pair[1].number, "{} {}", pair[0].number, pair[1].number);
     }
 }
 
