@@ -4,26 +4,36 @@
 #![no_main]
 #![allow(dead_code)]
 
-// The sessions are private to `shared`.
+// The sessions are private to `shared`, and the bodies to their functions.
+#[path = "../../../functions/request-erasure/src/request.rs"]
+mod erasure;
 #[path = "../../src/http/session.rs"]
 mod session;
+#[path = "../../../functions/share-recording/src/request.rs"]
+mod share;
 
 use std::sync::LazyLock;
 
+use erasure::NewErasure;
 use jiff::Timestamp;
 use lambda_http::{Body, http::{HeaderMap, StatusCode, Uri, header}, request::from_str};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use session::Session;
+use share::NewShare;
 use shared::{
     calls::Interaction,
+    config::Env,
+    erasure::Target,
     http::{ApiError, ApiRequest, ErrorFormat, respond, respond_leniently},
     ids::DispatchId,
+    phones::Phones,
     transcript_api::TranscriptOptions,
 };
 use tokio::runtime::{Builder, Runtime};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
+static PHONES: LazyLock<Phones> = LazyLock::new(|| Phones::from_env(&Env::from_iter([("DEFAULT_COUNTRY", "US")])).expect("a country"));
 const KEY: [u8; 32] = [7; 32];
 
 fuzz_target!(|data: &[u8]| {
@@ -73,6 +83,7 @@ fn handle(request: &ApiRequest, raw: &str, body: &str) -> Result<(StatusCode, Va
     }
     assert_eq!(request.body()?, body.as_bytes());
     request.prefers("respond-async");
+    bodies(request);
     request.accepts_gzip();
     request.query.only(&["limit", "offset", "page_token", "phone"])?;
     assert!((1..=100).contains(&request.query.integer("limit", 10, 1..=100)?));
@@ -88,6 +99,22 @@ fn handle(request: &ApiRequest, raw: &str, body: &str) -> Result<(StatusCode, Va
         assert!(interaction.interaction_id.is_some() || interaction.dispatch_id.is_some());
     }
     Ok((StatusCode::OK, json!({})))
+}
+
+/// What is valid is possible.
+fn bodies(request: &ApiRequest) {
+    if let Ok(share) = request.json::<NewShare>().and_then(|share| share.checked(2_592_000)) {
+        assert!((1..=2_592_000).contains(&share.expires_in));
+        assert!(share.from.unwrap_or_default() < share.to.unwrap_or(f64::INFINITY));
+        assert!(share.passcode.is_none_or(|passcode| passcode.chars().count() >= 4));
+    }
+    let now = Timestamp::from_second(1_790_000_000).expect("a time");
+    if let Ok(wanted) = request.json::<NewErasure>().and_then(|erasure| erasure.checked(&PHONES, now)) {
+        assert!(wanted.before.is_none_or(|before| before <= now));
+        if let Target::Phone(digits) = wanted.target {
+            assert!((5..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()));
+        }
+    }
 }
 
 /// A session is accepted as it was made, and no other text is.
