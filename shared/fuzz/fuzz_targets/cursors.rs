@@ -20,7 +20,8 @@ use shared::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -31,14 +32,25 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn cursor(received: &str, position: &str, phone: &str) {
-    let filters = [ListFilter::default(), ListFilter { phone: Some(phone.to_owned()), ..ListFilter::default() }];
-    let orders = [(ListOrder::Newest, ListOrder::Oldest), (ListOrder::Oldest, ListOrder::Newest)];
+    let filters = [
+        ListFilter::default(),
+        ListFilter {
+            phone: Some(phone.to_owned()),
+            ..ListFilter::default()
+        },
+    ];
+    let orders = [
+        (ListOrder::Newest, ListOrder::Oldest),
+        (ListOrder::Oldest, ListOrder::Newest),
+    ];
     for (filter, other) in [(&filters[0], &filters[1]), (&filters[1], &filters[0])] {
         for (order, reverse) in orders {
             if let Some(cursor) = Cursor::decode(received, filter, order) {
                 assert_eq!(cursor.encode(filter, order), received, "a cursor has one encoding");
             }
-            let Ok(cursor) = serde_json::from_value::<Cursor>(position.into()) else { return };
+            let Ok(cursor) = serde_json::from_value::<Cursor>(position.into()) else {
+                return;
+            };
             let text = cursor.encode(filter, order);
             if let Some(decoded) = Cursor::decode(&text, filter, order) {
                 assert_eq!(decoded, cursor);
@@ -54,9 +66,16 @@ fn page_token(query: &str) {
     let parameters = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "page_token");
     let mut again = form_urlencoded::Serializer::new(String::new());
     again.extend_pairs(parameters).append_pair("page_token", &token);
-    assert_eq!(read(&again.finish()), Some((position, token.clone())), "a token is read back");
+    assert_eq!(
+        read(&again.finish()),
+        Some((position, token.clone())),
+        "a token is read back"
+    );
     let other = format!("page_token={token}&status=completed");
-    assert!(read(&other).is_none() || query.contains("status"), "a token is bound to its filter");
+    assert!(
+        read(&other).is_none() || query.contains("status"),
+        "a token is bound to its filter"
+    );
 }
 
 /// The position in the query string of a request, and the token that would be made of it.
@@ -68,7 +87,11 @@ fn read(query: &str) -> Option<(Position, String)> {
     let answer = RUNTIME.block_on(respond(ErrorFormat::Twilio, request, |request| {
         let read = || {
             let filter = RecordingFilter::parse(&request.query)?;
-            Ok::<_, ApiError>(filter.start(&request.query)?.map(|position| (filter.token(&position), position)))
+            Ok::<_, ApiError>(
+                filter
+                    .start(&request.query)?
+                    .map(|position| (filter.token(&position), position)),
+            )
         };
         let result = read().map(|read| {
             found = read.map(|(token, position)| (position, token));

@@ -49,21 +49,27 @@ fn objects(text: &str) {
 
 /// A message that was read is sent as it was received.
 fn message<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(text: &str) {
-    let Ok(message) = serde_json::from_str::<T>(text) else { return };
+    let Ok(message) = serde_json::from_str::<T>(text) else {
+        return;
+    };
     let sent = serde_json::to_string(&message).expect("JSON");
     assert_eq!(serde_json::from_str::<T>(&sent).expect("a message"), message);
 }
 
 /// A report that was read says the same when it is written again.
 fn interaction(text: &str) {
-    let Ok(object) = serde_json::from_str::<Map<String, Value>>(text) else { return };
+    let Ok(object) = serde_json::from_str::<Map<String, Value>>(text) else {
+        return;
+    };
     let object = match object.get("detail") {
         Some(Value::Object(detail)) => detail.clone(),
         _ => object,
     };
     Interaction::unknown(&object);
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
-    let Ok(report) = Interaction::from_json(&object, now) else { return };
+    let Ok(report) = Interaction::from_json(&object, now) else {
+        return;
+    };
     assert!(report.interaction_id.is_some() || report.dispatch_id.is_some());
     let mut written = Map::new();
     written.insert("interaction_id".to_owned(), json!(report.interaction_id));
@@ -74,7 +80,10 @@ fn interaction(text: &str) {
         written.insert(field.name().to_owned(), value.clone().unwrap_or_default());
     }
     let again = Interaction::from_json(&written, now).expect("a report");
-    assert_eq!((&again.interaction_id, &again.dispatch_id, &again.fields), (&report.interaction_id, &report.dispatch_id, &report.fields));
+    assert_eq!(
+        (&again.interaction_id, &again.dispatch_id, &again.fields),
+        (&report.interaction_id, &report.dispatch_id, &report.fields)
+    );
     assert_eq!(to_millis(again.at), to_millis(report.at));
 }
 
@@ -86,5 +95,8 @@ fn twilio(text: &str) {
     assert_eq!(page.as_str(), text);
     let resource = "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings.json";
     let url = reqwest::Url::parse(&format!("{resource}?{}", page.as_str())).expect("a URL");
-    assert_eq!((url.host_str(), url.path(), url.fragment()), (Some("api.twilio.com"), "/2010-04-01/Accounts/AC1/Recordings.json", None));
+    assert_eq!(
+        (url.host_str(), url.path(), url.fragment()),
+        (Some("api.twilio.com"), "/2010-04-01/Accounts/AC1/Recordings.json", None)
+    );
 }

@@ -24,7 +24,10 @@ fn dispatch_id(text: &str) {
     let Some(id) = id else { return };
     assert_eq!((id.as_str(), id.to_string().as_str()), (text, text));
     // An id is a part of paths, of keys of the tables and of names, none of which it can leave.
-    assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)));
+    assert!(
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    );
     if let Some(pattern) = id.pattern() {
         let same = DispatchId::parse(&format!("dispatch_{}_{}", pattern.unix, pattern.phone));
         assert_eq!(same.and_then(|id| id.pattern()), Some(pattern));

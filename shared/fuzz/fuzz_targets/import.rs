@@ -28,22 +28,34 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn columns(date_format: Option<&str>) -> Columns {
-    Columns { map: Vec::new(), date_format: date_format.map(str::to_owned) }
+    Columns {
+        map: Vec::new(),
+        date_format: date_format.map(str::to_owned),
+    }
 }
 
 /// The lines of a file of rejects, which are imported again when they are mended, say the same, and so does a plain reading of the file.
 fn csv(file: &[u8], date_format: Option<&str>) {
-    let Ok(Lines { header, lines }) = csv_lines(Cursor::new(file.to_vec()), columns(date_format)) else { return };
+    let Ok(Lines { header, lines }) = csv_lines(Cursor::new(file.to_vec()), columns(date_format)) else {
+        return;
+    };
     let lines: Vec<Line> = lines.collect();
     increasing(&lines);
     let text = String::from_utf8_lossy(file).replace("\r\n", "\n").replace('\r', "\n");
     let text: Vec<&str> = text.split('\n').collect();
     for line in &lines {
-        assert!(!text[line.number as usize - 1].is_empty(), "line {} is empty", line.number);
+        assert!(
+            !text[line.number as usize - 1].is_empty(),
+            "line {} is empty",
+            line.number
+        );
     }
     let read: Vec<&Line> = lines.iter().filter(|line| line.object.is_ok()).collect();
     let rejects: String = read.iter().map(|line| line.text.as_str()).collect();
-    let again = csv_lines(Cursor::new(format!("{header}{rejects}").into_bytes()), columns(date_format));
+    let again = csv_lines(
+        Cursor::new(format!("{header}{rejects}").into_bytes()),
+        columns(date_format),
+    );
     let again: Vec<Line> = again.map(|lines| lines.lines.collect()).unwrap_or_default();
     assert_eq!(again.len(), read.len(), "{header:?} {rejects:?}");
     for (again, line) in again.iter().zip(&read) {
@@ -53,12 +65,17 @@ fn csv(file: &[u8], date_format: Option<&str>) {
 }
 
 fn json(file: &[u8], date_format: Option<&str>) {
-    let Ok(Lines { lines, .. }) = json_lines(Cursor::new(file.to_vec()), columns(date_format)) else { return };
+    let Ok(Lines { lines, .. }) = json_lines(Cursor::new(file.to_vec()), columns(date_format)) else {
+        return;
+    };
     let lines: Vec<Line> = lines.collect();
     increasing(&lines);
     for line in lines.iter().filter(|line| line.object.is_ok()) {
         if date_format.is_none() {
-            assert_eq!(serde_json::from_str::<Map<String, Value>>(&line.text).ok().as_ref(), line.object.as_ref().ok());
+            assert_eq!(
+                serde_json::from_str::<Map<String, Value>>(&line.text).ok().as_ref(),
+                line.object.as_ref().ok()
+            );
         }
         sendable(line);
     }

@@ -36,7 +36,9 @@ const STATUS: [&str; 7] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return };
+    let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
     let (token, body) = (&data[..end], &data[end + 1..]);
     if let Ok(token) = std::str::from_utf8(token) {
         tokens(token, body);
@@ -60,11 +62,15 @@ fuzz_target!(|data: &[u8]| {
 
 fn tokens(received: &str, body: &[u8]) {
     assert!(CREDENTIALS.verify(received, body).is_err(), "a forged token");
-    let claims = json!({"iss": "APIkey", "nbf": 0, "exp": 4_000_000_000_u64, "sha256": STANDARD.encode(Sha256::digest(body))});
+    let claims =
+        json!({"iss": "APIkey", "nbf": 0, "exp": 4_000_000_000_u64, "sha256": STANDARD.encode(Sha256::digest(body))});
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let token = encode(&Header::new(Algorithm::HS256), &claims, &key).expect("a token");
     assert!(CREDENTIALS.verify(&token, body).is_ok());
-    assert!(CREDENTIALS.verify(&token, &[body, b" "].concat()).is_err(), "another body");
+    assert!(
+        CREDENTIALS.verify(&token, &[body, b" "].concat()).is_err(),
+        "another body"
+    );
     let Some(byte) = received.bytes().last() else { return };
     let mut other = token.into_bytes();
     let at = received.len() % other.len();
@@ -97,13 +103,23 @@ fn possible(event: &EgressEvent) {
 /// The value with its fields in snake_case or, with `numbers`, with its times and statuses as numbers. `None` if a field is there twice.
 fn respelled(value: &Value, numbers: bool) -> Option<Value> {
     Some(match value {
-        Value::Array(values) => Value::Array(values.iter().map(|value| respelled(value, numbers)).collect::<Option<_>>()?),
+        Value::Array(values) => Value::Array(
+            values
+                .iter()
+                .map(|value| respelled(value, numbers))
+                .collect::<Option<_>>()?,
+        ),
         Value::Object(fields) => {
             let mut renamed = Map::new();
             for (name, value) in fields {
-                let spelled = NAMES.iter().find(|(camel, _)| camel == name).map_or(name.as_str(), |(_, snake)| snake);
+                let spelled = NAMES
+                    .iter()
+                    .find(|(camel, _)| camel == name)
+                    .map_or(name.as_str(), |(_, snake)| snake);
                 let value = match value {
-                    Value::String(text) if numbers && TIMES.contains(&name.as_str()) => text.parse::<i64>().map_or(value.clone(), Value::from),
+                    Value::String(text) if numbers && TIMES.contains(&name.as_str()) => {
+                        text.parse::<i64>().map_or(value.clone(), Value::from)
+                    }
                     Value::String(text) if numbers && name == "status" => {
                         let number = STATUS.iter().position(|status| status == text);
                         number.map_or(value.clone(), Value::from)
@@ -116,7 +132,9 @@ fn respelled(value: &Value, numbers: bool) -> Option<Value> {
                 }
             }
             // Where both spellings are there, protojson has no rule, and the reader takes the one in camel case.
-            let has_both = NAMES.iter().any(|(camel, snake)| fields.contains_key(*camel) && fields.contains_key(*snake));
+            let has_both = NAMES
+                .iter()
+                .any(|(camel, snake)| fields.contains_key(*camel) && fields.contains_key(*snake));
             if has_both {
                 return None;
             }

@@ -15,7 +15,8 @@ use shared::{
 static NAMES: LazyLock<RecordingNames> =
     LazyLock::new(|| RecordingNames::new(DEFAULT_PATTERNS, false).expect("the default patterns"));
 static PHONES: LazyLock<[Phones; 3]> = LazyLock::new(|| {
-    ["US", "DE", ""].map(|country| Phones::from_env(&Env::from_iter([("DEFAULT_COUNTRY", country)])).expect("a country"))
+    ["US", "DE", ""]
+        .map(|country| Phones::from_env(&Env::from_iter([("DEFAULT_COUNTRY", country)])).expect("a country"))
 });
 
 fuzz_target!(|data: &[u8]| {
@@ -42,7 +43,10 @@ fn possible(name: &RecordingName) {
     if let Some((phone, unix)) = name.place() {
         assert!(unix >= 0);
         let key = format!("2025/08/08/outbound-{phone}_{unix}.mp4");
-        assert_eq!(RecordingName::documented(&key).and_then(|name| name.place()), Some((phone, unix)));
+        assert_eq!(
+            RecordingName::documented(&key).and_then(|name| name.place()),
+            Some((phone, unix))
+        );
     }
 }
 

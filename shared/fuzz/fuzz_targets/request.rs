@@ -7,7 +7,7 @@
 // The sessions are private to `shared`, and the bodies to their functions.
 #[path = "../../../functions/request-erasure/src/request.rs"]
 mod erasure;
-#[path = "../../src/http/session.rs"]
+#[path = "../../src/http/access/session.rs"]
 mod session;
 #[path = "../../../functions/share-recording/src/request.rs"]
 mod share;
@@ -16,7 +16,11 @@ use std::sync::LazyLock;
 
 use erasure::NewErasure;
 use jiff::Timestamp;
-use lambda_http::{Body, http::{HeaderMap, StatusCode, Uri, header}, request::from_str};
+use lambda_http::{
+    Body,
+    http::{HeaderMap, StatusCode, Uri, header},
+    request::from_str,
+};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use session::Session;
@@ -25,15 +29,22 @@ use shared::{
     calls::Interaction,
     config::Env,
     erasure::Target,
-    http::{ApiError, ApiRequest, ErrorFormat, respond, respond_leniently},
+    http::{
+        ApiError, ApiRequest, ErrorFormat,
+        access::{ApiKey, is_mistyped},
+        respond, respond_leniently,
+    },
     ids::DispatchId,
     phones::Phones,
     transcript_api::TranscriptOptions,
 };
 use tokio::runtime::{Builder, Runtime};
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
-static PHONES: LazyLock<Phones> = LazyLock::new(|| Phones::from_env(&Env::from_iter([("DEFAULT_COUNTRY", "US")])).expect("a country"));
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
+static PHONES: LazyLock<Phones> =
+    LazyLock::new(|| Phones::from_env(&Env::from_iter([("DEFAULT_COUNTRY", "US")])).expect("a country"));
+static API_KEY: LazyLock<ApiKey> = LazyLock::new(|| ApiKey::random().expect("random bits"));
 const KEY: [u8; 32] = [7; 32];
 
 fuzz_target!(|data: &[u8]| {
@@ -53,16 +64,28 @@ fuzz_target!(|data: &[u8]| {
         .to_string()
     };
     // Other bytes are escaped before `lambda_http` sees them (`serve.rs`).
-    if query.contains('#') || format!("https://api.example.com/recordings/x?{query}").parse::<Uri>().is_err() {
+    if query.contains('#')
+        || format!("https://api.example.com/recordings/x?{query}")
+            .parse::<Uri>()
+            .is_err()
+    {
         return;
     }
     // The gateway refuses other methods, and control characters in headers.
     let Ok(first) = from_str(&event(method)) else { return };
     let request = || from_str(&event(method)).expect("an event");
-    let strict = answer(respond(ErrorFormat::Recordings, first, |request| async move { handle(&request, query, body) }));
-    let lenient = answer(respond_leniently(request(), |request| async move { handle(&request, query, body) }));
+    let strict = answer(respond(ErrorFormat::Recordings, first, |request| async move {
+        handle(&request, query, body)
+    }));
+    let lenient = answer(respond_leniently(request(), |request| async move {
+        handle(&request, query, body)
+    }));
     if strict == StatusCode::OK {
-        assert_eq!(lenient, StatusCode::OK, "the lenient reader accepts what the strict one does");
+        assert_eq!(
+            lenient,
+            StatusCode::OK,
+            "the lenient reader accepts what the strict one does"
+        );
     }
 });
 
@@ -72,14 +95,20 @@ fn answer(answered: impl Future<Output = lambda_http::Response<Body>>) -> Status
     assert!(!status.is_server_error(), "{answer:?}");
     if let Body::Text(text) = answer.body() {
         let value: Value = serde_json::from_str(text).expect("JSON");
-        assert!(status.is_success() || value["code"].is_string() && value["request_id"] == "id", "{value}");
+        assert!(
+            status.is_success() || value["code"].is_string() && value["request_id"] == "id",
+            "{value}"
+        );
     }
     status
 }
 
 fn handle(request: &ApiRequest, raw: &str, body: &str) -> Result<(StatusCode, Value), ApiError> {
     for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
-        assert!(request.query.all(&name).any(|given| given == value), "{name} is {value}");
+        assert!(
+            request.query.all(&name).any(|given| given == value),
+            "{name} is {value}"
+        );
     }
     assert_eq!(request.body()?, body.as_bytes());
     request.prefers("respond-async");
@@ -87,7 +116,10 @@ fn handle(request: &ApiRequest, raw: &str, body: &str) -> Result<(StatusCode, Va
     request.accepts_gzip();
     request.query.only(&["limit", "offset", "page_token", "phone"])?;
     assert!((1..=100).contains(&request.query.integer("limit", 10, 1..=100)?));
-    for segment in [request.last_segment("dispatch_id"), request.segment_before("dispatch_id", "audio")] {
+    for segment in [
+        request.last_segment("dispatch_id"),
+        request.segment_before("dispatch_id", "audio"),
+    ] {
         if let Some(id) = DispatchId::parse(&segment?) {
             assert!(!id.as_str().contains(['/', '%', '.']));
         }
@@ -109,7 +141,10 @@ fn bodies(request: &ApiRequest) {
         assert!(share.passcode.is_none_or(|passcode| passcode.chars().count() >= 4));
     }
     let now = Timestamp::from_second(1_790_000_000).expect("a time");
-    if let Ok(wanted) = request.json::<NewErasure>().and_then(|erasure| erasure.checked(&PHONES, now)) {
+    if let Ok(wanted) = request
+        .json::<NewErasure>()
+        .and_then(|erasure| erasure.checked(&PHONES, now))
+    {
         assert!(wanted.before.is_none_or(|before| before <= now));
         if let Target::Phone(digits) = wanted.target {
             assert!((5..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()));
@@ -121,7 +156,9 @@ fn bodies(request: &ApiRequest) {
 fn cookies(cookie: &str) {
     let now = Timestamp::from_second(1_790_000_000).expect("a time");
     let presented = |text: &str| {
-        let headers = header::HeaderValue::from_str(text).ok().map(|value| HeaderMap::from_iter([(header::COOKIE, value)]));
+        let headers = header::HeaderValue::from_str(text)
+            .ok()
+            .map(|value| HeaderMap::from_iter([(header::COOKIE, value)]));
         headers.and_then(|headers| Session::presented(&headers, now))
     };
     if let Some(session) = presented(cookie) {
@@ -130,7 +167,16 @@ fn cookies(cookie: &str) {
     let made = session::cookie(&KEY, now + session::LIFETIME, true).expect("a cookie");
     let made = made.to_str().expect("text").split(';').next().expect("a pair");
     assert!(presented(made).is_some_and(|session| session.is_of(&KEY) && !session.is_of(&[8; 32])));
-    // One byte of it is another one.
+    // The checksum notices one changed byte of an API key behind its prefix.
+    let key = API_KEY.as_str().as_bytes();
+    assert!(!is_mistyped(key));
+    if let (Some(at), Some(byte)) = (cookie.len().checked_rem(key.len() - 4), cookie.bytes().last()) {
+        let mut other = key.to_vec();
+        other[4 + at] = byte;
+        assert_eq!(is_mistyped(&other), other != key);
+    }
+    is_mistyped(cookie.as_bytes());
+    // One byte of the cookie is another one.
     if let (Some(at), Some(byte)) = (cookie.len().checked_rem(made.len()), cookie.bytes().last()) {
         let mut other = made.as_bytes().to_vec();
         if !other[at].eq_ignore_ascii_case(&byte) {

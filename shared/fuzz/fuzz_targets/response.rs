@@ -39,7 +39,10 @@ fuzz_target!(|data: &[u8]| {
     let is_plain = choice & 1 == 1;
     match read_transcription(body, is_plain, seconds) {
         Ok(read) => {
-            assert!(read.duration.is_none_or(|duration| duration > 0.0 && duration <= seconds * 2.0 + 60.0));
+            assert!(
+                read.duration
+                    .is_none_or(|duration| duration > 0.0 && duration <= seconds * 2.0 + 60.0)
+            );
             for segment in &read.segments {
                 assert!(segment.start.is_finite() && segment.start >= 0.0 && segment.end > segment.start);
                 assert!(!segment.text.trim().is_empty());
@@ -74,7 +77,10 @@ fn nothing_is_lost(body: &[u8], read: &speech::Transcription) {
     }
     let dropped: String = read.dropped.iter().map(|dropped| dropped.text.as_str()).collect();
     let (before, after) = (letters(text), letters(&format!("{}{dropped}", read.text)));
-    assert!(before.iter().all(|letter| after.contains(letter)), "{before:?} {after:?}");
+    assert!(
+        before.iter().all(|letter| after.contains(letter)),
+        "{before:?} {after:?}"
+    );
     // Dropped segments may repeat what the text has once, so there may be more afterwards, but never less.
     assert!(after.len() >= before.len(), "{before:?} {after:?}");
 }
@@ -113,12 +119,18 @@ fn captions_are_valid(read: &speech::Transcription) {
     let names = transcription::SpeakerNames::from_env(&Env::from_iter([("", "")]));
     for captions in [captions::srt(&segments, &names), captions::vtt(&segments, &names)] {
         let mut last = String::new();
-        for block in captions.split("\n\n").filter(|block| !block.is_empty() && *block != "WEBVTT") {
+        for block in captions
+            .split("\n\n")
+            .filter(|block| !block.is_empty() && *block != "WEBVTT")
+        {
             let mut lines = block.lines().skip_while(|line| !line.contains(" --> "));
             let (start, end) = lines.next().and_then(|line| line.split_once(" --> ")).expect("times");
             assert!(last.as_str() <= start && start < end, "{captions}");
             last = end.to_owned();
-            assert!(lines.clone().count() > 0 && lines.all(|line| !line.contains("-->")), "{captions}");
+            assert!(
+                lines.clone().count() > 0 && lines.all(|line| !line.contains("-->")),
+                "{captions}"
+            );
         }
     }
 }

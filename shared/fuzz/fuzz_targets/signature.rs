@@ -47,12 +47,17 @@ fuzz_target!(|data: &[u8]| {
     let form: Vec<(String, String)> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     media(url);
     assert!(!is_signed(received, TOKEN, url, &form), "a forged signature");
-    assert!(!is_signed_body(received, TOKEN, url, body.as_bytes()), "a forged signature");
+    assert!(
+        !is_signed_body(received, TOKEN, url, body.as_bytes()),
+        "a forged signature"
+    );
 
     let forms = signed_forms(url);
     assert!(forms.len() <= 4 && forms.iter().any(|form| form == url));
     // Twilio signs without the user, and `is_signed` then expects none.
-    let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let authority = url
+        .split_once("://")
+        .map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
     if authority.contains('@') {
         return;
     }
@@ -61,7 +66,10 @@ fuzz_target!(|data: &[u8]| {
     assert!(!is_signed(&signature, "54321", url, &form), "another account's");
     let mut repeated = form.clone();
     repeated.extend(form.iter().cloned().rev());
-    assert!(is_signed(&signature, TOKEN, url, &repeated), "order and repetition do not matter");
+    assert!(
+        is_signed(&signature, TOKEN, url, &repeated),
+        "order and repetition do not matter"
+    );
     changed(&signature, received, |other| !is_signed(other, TOKEN, url, &form));
     let mut more = form.clone();
     more.push(("Added".to_owned(), received.to_owned()));
@@ -72,7 +80,12 @@ fuzz_target!(|data: &[u8]| {
     let with_hash = format!("{url}{}bodySHA256={hash}", if url.contains('?') { "&" } else { "?" });
     let signature = signed(&with_hash, &[]);
     assert!(is_signed_body(&signature, TOKEN, &with_hash, body.as_bytes()));
-    assert!(!is_signed_body(&signature, TOKEN, &with_hash, format!("{body} ").as_bytes()));
+    assert!(!is_signed_body(
+        &signature,
+        TOKEN,
+        &with_hash,
+        format!("{body} ").as_bytes()
+    ));
 });
 
 /// The host that is asked is Twilio's or that of the deployment's list.
@@ -82,12 +95,20 @@ fn media(url: &str) {
         let asked = TWILIO.media_url(&account, sid.as_str());
         assert!(asked.starts_with("https://api.twilio.com/2010-04-01/Accounts/AC1234567890abcdef/Recordings/RE"));
         assert_eq!(TWILIO.recording_at(&asked, &account).as_ref(), Ok(&sid));
-        assert!(url.starts_with("https://api.twilio.com") || url.to_ascii_lowercase().starts_with("https:"), "{url}");
+        assert!(
+            url.starts_with("https://api.twilio.com") || url.to_ascii_lowercase().starts_with("https:"),
+            "{url}"
+        );
         assert!(url.contains(sid.as_str()), "{url}");
     }
-    let recording: Recording = serde_json::from_value(serde_json::json!({"sid": "RE1", "media_url": url})).expect("a recording");
+    let recording: Recording =
+        serde_json::from_value(serde_json::json!({"sid": "RE1", "media_url": url})).expect("a recording");
     if let MediaPlace::External(place) = TWILIO.media_place(&recording) {
-        assert_eq!(place.origin().ascii_serialization(), "https://media.example.com", "{url}");
+        assert_eq!(
+            place.origin().ascii_serialization(),
+            "https://media.example.com",
+            "{url}"
+        );
         assert!(place.username().is_empty() && place.password().is_none());
     }
 }
@@ -121,12 +142,20 @@ fn boundaries(value: &str) {
     for used in USED {
         assert!(!shifts_boundary(used, value, &USED));
         for end in 1..used.len() {
-            assert!(shifts_boundary(&used[..end], &format!("{}{value}", &used[end..]), &USED));
+            assert!(shifts_boundary(
+                &used[..end],
+                &format!("{}{value}", &used[end..]),
+                &USED
+            ));
         }
         // `CallSidReason` may be a name of Twilio's; a value that reads like one is none of `CallSid`.
         let is_word = value.bytes().next().is_some_and(|first| first.is_ascii_uppercase());
         for (end, _) in value.char_indices().skip(1).filter(|_| !is_word) {
-            assert!(shifts_boundary(&format!("{used}{}", &value[..end]), &value[end..], &USED));
+            assert!(shifts_boundary(
+                &format!("{used}{}", &value[..end]),
+                &value[end..],
+                &USED
+            ));
         }
     }
 }
