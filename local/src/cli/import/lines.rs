@@ -114,7 +114,10 @@ impl Columns {
     fn renamed(&self, object: Map<String, Value>) -> Result<Map<String, Value>, String> {
         let is_ignored = |name: &str| !name.is_empty() && self.field(name).is_empty();
         let kept = object.into_iter().filter(|(name, _)| !is_ignored(name));
-        self.with_dates(kept.map(|(name, value)| (self.field(&name).to_owned(), value)).collect())
+        self.with_dates(
+            kept.map(|(name, value)| (self.field(&name).to_owned(), value))
+                .collect(),
+        )
     }
 
     /// The object with its dates in ISO 8601.
@@ -286,7 +289,9 @@ mod tests {
         assert_eq!(numbers.collect::<Vec<_>>(), [(1, true), (3, false), (4, true)]);
         // A field without a name is refused as an unknown one; only a field that is mapped to nothing is ignored.
         let json = "{\"\": 6, \"Notes\": 1}\n";
-        let mut lines = json_lines(json.as_bytes(), columns(&[("Notes", "")], None)).unwrap().lines;
+        let mut lines = json_lines(json.as_bytes(), columns(&[("Notes", "")], None))
+            .unwrap()
+            .lines;
         assert_eq!(fields(&lines.next().unwrap()), serde_json::json!({"": 6}));
     }
 

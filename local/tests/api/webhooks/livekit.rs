@@ -180,7 +180,11 @@ async fn ids_and_keys_that_cannot_be_stored_are_ignored() {
         failed["egressInfo"]["egressId"] = id.into();
         failed["egressInfo"]["fileResults"] = json!([]);
         let ignored = livekit(&stack, &failed, &failed).await;
-        assert_eq!(ignored.body["reason"], "The webhook has no usable egress id.", "{}", ignored.status);
+        assert_eq!(
+            ignored.body["reason"], "The webhook has no usable egress id.",
+            "{}",
+            ignored.status
+        );
     }
     let mut stored = egress("EGRESS_COMPLETE");
     let key = format!("egress-recordings/{}.mp4", "k".repeat(1024));
