@@ -24,6 +24,11 @@ check:
 ci:
     .ci/run
 
+# Fuzz a parser for ten minutes: `just fuzz cursors` (targets and installation: shared/fuzz/README.md)
+fuzz target:
+    mkdir -p shared/fuzz/corpus/{{ target }}
+    cd shared/fuzz && cargo +nightly fuzz run {{ target }} corpus/{{ target }} seeds/{{ target }} -- -dict=dictionaries/{{ target }}.dict -max_len=4096 -timeout=30 -max_total_time=600
+
 # Build with SAM and deploy: `just deploy RecordingsBucket=your-bucket Architecture=x86_64`
 deploy *parameters:
     sam build {{ if parameters == "" { "" } else { "--parameter-overrides " + parameters } }}

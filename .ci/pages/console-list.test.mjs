@@ -30,6 +30,12 @@ test('the link signs in, nothing keeps the key, and the first view is small', as
   assert.ok(!page.url().includes(KEY));
 });
 
+test('a deployment takes no key from a link', async (t) => {
+  const page = await visit(t, FAILED_REQUEST);
+  await page.goto(`${API.replace('localhost', 'deployment.localhost')}/console#key=${KEY}`);
+  await page.waitForSelector('#key');
+});
+
 test('a wrong key is told, and the keyboard alone signs in, finds a call, plays it and signs out', async (t) => {
   const page = await visit(t, FAILED_REQUEST);
   await page.goto(`${API}/console`);

@@ -90,8 +90,9 @@ pub fn digits(phone: &str) -> String {
         true => String::new(),
         false => {
             let digits: String = number.chars().filter(char::is_ascii_digit).collect();
-            // "00" is how most of the world dials "+"; no country code begins with a zero.
-            digits.strip_prefix("00").map_or(digits.clone(), str::to_owned)
+            // "00" is how most of the world dials "+"; no country code begins with a zero. It is removed
+            // as often as it is there, so that the digits of digits are the same.
+            digits.trim_start_matches("00").to_owned()
         }
     }
 }
@@ -134,6 +135,8 @@ mod tests {
             ("tel:+44-114-272-6444;1234", "441142726444"),
             ("034116999#2405", "034116999"),
             ("+5493516315733 ext.", "5493516315733"),
+            ("00003 33902167", "333902167"),
+            ("000", "0"),
             ("sip:agent-7@example.com", ""),
             ("client:agent7", ""),
             ("anonymous", ""),
@@ -141,6 +144,7 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(digits(phone), expected, "{phone}");
+            assert_eq!(digits(expected), expected, "{phone}");
         }
     }
 
@@ -189,10 +193,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_parsers_never_panic(text in ".*") {
+        fn the_parsers_never_panic(text in prop_oneof![".*", "[0-9 +#x()a]{0,12}"]) {
             if let Some(id) = DispatchId::parse(&text) {
                 id.pattern();
             }
+            let plain = digits(&text);
+            prop_assert_eq!(digits(&plain), plain);
         }
     }
 }

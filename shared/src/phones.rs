@@ -1,6 +1,9 @@
 //! Phone numbers as people of a country write them, for functions that store what other systems report.
 
-use phonenumber::{Mode, PhoneNumber, country};
+use phonenumber::{
+    Mode, PhoneNumber,
+    country::{self, Source},
+};
 
 use crate::config::{ConfigError, Env};
 
@@ -32,16 +35,34 @@ impl Phones {
         if !phone.chars().all(is_plain) {
             return phone.to_owned();
         }
-        let valid = |country: Option<country::Id>, text: &str| {
-            let parsed = phonenumber::parse(country, text).ok();
-            parsed.filter(PhoneNumber::is_valid)
+        let international = || valid(None, &format!("+{}", phone.trim()));
+        let number = match phone.trim_start().starts_with('+') {
+            true => valid(None, phone),
+            false => dialed_in(country, phone).or_else(international),
         };
-        let number = valid(Some(country), phone).or_else(|| valid(None, &format!("+{}", phone.trim())));
         match number {
             Some(number) => number.format().mode(Mode::E164).to_string(),
             None => phone.to_owned(),
         }
     }
+}
+
+fn valid(country: Option<country::Id>, text: &str) -> Option<PhoneNumber> {
+    let parsed = phonenumber::parse(country, text).ok();
+    parsed.filter(PhoneNumber::is_valid)
+}
+
+/// The number that somebody in this country dials.
+fn dialed_in(country: country::Id, phone: &str) -> Option<PhoneNumber> {
+    let number = phonenumber::parse(Some(country), phone).ok()?;
+    if number.code().source() != Source::Idd {
+        return Some(number).filter(PhoneNumber::is_valid);
+    }
+    // Of a number in another country `parse` removes what a national number begins with in this one: of Vienna's, the 1 of the US.
+    let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+    let code = number.code().value().to_string();
+    let mut begins = digits.match_indices(&code);
+    begins.find_map(|(begin, _)| valid(None, &format!("+{}", &digits[begin..])))
 }
 
 #[cfg(test)]
@@ -61,6 +82,15 @@ mod tests {
             ("US", "+1 510 345 5686", "+15103455686"),
             ("US", "011 44 20 7946 0958", "+442079460958"),
             ("US", "442079460958", "+442079460958"),
+            // Vienna's numbers begin with the prefix of national numbers in the US, and those of Italy with that of Germany.
+            ("US", "+43 1 588580", "+431588580"),
+            ("US", "011 43 1 588580", "+431588580"),
+            ("US", "431741102033", "+431741102033"),
+            ("US", "011 1 510 345 5686", "+15103455686"),
+            ("RU", "+81 80 1234 5678", "+818012345678"),
+            ("DE", "+39 06 6982", "+39066982"),
+            ("DE", "0039 06 6982", "+39066982"),
+            ("DE", "+49 (0)30 901820", "+4930901820"),
             ("GB", "020 7946 0958", "+442079460958"),
             ("GB", "00 1 510 345 5686", "+15103455686"),
             ("GB", "15103455686", "+15103455686"),

@@ -8,12 +8,15 @@ import { ListPage } from './list.js';
 import { OperationPage } from './operation.js';
 import { KeysDialog } from './dialogs.js';
 
-/** The key behind `#key=` in the link that `cargo run` prints. Nothing keeps it: not even the address bar. */
+/**
+ * The key behind `#key=` in the link that `cargo run` prints. Nothing keeps it: not even the address bar. A deployment takes no key from a link:
+ * whoever sends one could sign people in with a key of their own, and what these do would count as done with it.
+ */
 function keyInLink() {
-  const match = /^#key=(.+)$/.exec(location.hash);
-  if (!match) return null;
+  const match = /^#key=([^%]+)$/.exec(location.hash);
+  if (!match || !['localhost', '127.0.0.1', '[::1]'].includes(location.hostname)) return null;
   history.replaceState(null, '', location.pathname + location.search);
-  return decodeURIComponent(match[1]);
+  return match[1];
 }
 
 function App() {

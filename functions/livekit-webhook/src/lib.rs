@@ -109,6 +109,10 @@ async fn record_failure(state: &State, failed: &FailedEgress) -> Result<Option<&
     let bucket = state.bucket.as_ref();
     let key = failed.key.as_deref();
     let name = bucket.zip(key).and_then(|(bucket, key)| bucket.name_of(key).ok());
+    // Without a name that can be parsed, the recording is stored under the egress's id.
+    if name.is_none() && !failed.has_id() {
+        return Ok(Some("The webhook has no usable egress id."));
+    }
     let is_stored = state.calls.record_failed_egress(failed, name.as_ref()).await?;
     Ok((!is_stored).then_some("Neither the file's name nor the webhook contains the phone number and the time."))
 }

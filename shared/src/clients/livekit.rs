@@ -25,6 +25,10 @@ use crate::{
 
 /// The allowed clock difference in seconds.
 const LEEWAY: u64 = 60;
+/// The length of the longest key in S3, in bytes.
+const MAX_KEY_BYTES: usize = 1024;
+/// The length of the longest egress id in bytes. LiveKit's have 15.
+const MAX_ID_BYTES: usize = 256;
 /// An invalid token causes the secret to be read again, at most once in this time.
 const SECRET_REFRESH: Duration = Duration::from_secs(30);
 
@@ -82,6 +86,13 @@ pub struct FailedEgress {
     pub at: Timestamp,
 }
 
+impl FailedEgress {
+    /// Whether the egress has an id under which it can be stored.
+    pub fn has_id(&self) -> bool {
+        (1..=MAX_ID_BYTES).contains(&self.egress_id.len())
+    }
+}
+
 /// Verifies webhooks.
 pub struct LiveKit(Secret<LiveKitCredentials>);
 
@@ -99,39 +110,38 @@ impl LiveKit {
 
     /// Checks that `token`, the `Authorization` header, was signed with LiveKit's key for exactly these bytes.
     pub async fn verify(&self, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
-        match checked(&*self.0.get().await?, token, body) {
+        match self.0.get().await?.verify(token, body) {
             // The secret may have been rotated since it was read, and LiveKit does not send a rejected webhook again.
-            Err(LiveKitError::Unauthorized(_)) => checked(&*self.0.refresh(SECRET_REFRESH).await?, token, body),
-            checked => checked,
+            Err(LiveKitError::Unauthorized(_)) => self.0.refresh(SECRET_REFRESH).await?.verify(token, body),
+            verified => verified,
         }
     }
 }
 
-fn checked(secret: &LiveKitCredentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
-    match secret.api_key.is_empty() || secret.api_secret.is_empty() {
-        true => Err(LiveKitError::IncompleteSecret),
-        false => verify(secret, token, body),
-    }
-}
-
-fn verify(secret: &LiveKitCredentials, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
-    #[derive(Deserialize)]
-    struct Claims {
-        sha256: String,
-    }
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.leeway = LEEWAY;
-    validation.set_required_spec_claims(&["exp", "iss"]);
-    validation.set_issuer(&[&secret.api_key]);
-    validation.validate_nbf = true;
-    let token = token.strip_prefix("Bearer ").unwrap_or(token);
-    let key = DecodingKey::from_secret(secret.api_secret.as_bytes());
-    let claims = decode::<Claims>(token, &key, &validation)
-        .map_err(|error| LiveKitError::Unauthorized(token_error(&error)))?
-        .claims;
-    match claims.sha256 == STANDARD.encode(Sha256::digest(body)) {
-        true => Ok(()),
-        false => Err(LiveKitError::Unauthorized("it is for another body".into())),
+impl LiveKitCredentials {
+    /// Checks that `token`, the `Authorization` header, was signed with this key for exactly these bytes and has not expired.
+    pub fn verify(&self, token: &str, body: &[u8]) -> Result<(), LiveKitError> {
+        #[derive(Deserialize)]
+        struct Claims {
+            sha256: String,
+        }
+        if self.api_key.is_empty() || self.api_secret.is_empty() {
+            return Err(LiveKitError::IncompleteSecret);
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = LEEWAY;
+        validation.set_required_spec_claims(&["exp", "iss"]);
+        validation.set_issuer(&[&self.api_key]);
+        validation.validate_nbf = true;
+        let token = token.strip_prefix("Bearer ").unwrap_or(token);
+        let key = DecodingKey::from_secret(self.api_secret.as_bytes());
+        let claims = decode::<Claims>(token, &key, &validation)
+            .map_err(|error| LiveKitError::Unauthorized(token_error(&error)))?
+            .claims;
+        match claims.sha256 == STANDARD.encode(Sha256::digest(body)) {
+            true => Ok(()),
+            false => Err(LiveKitError::Unauthorized("it is for another body".into())),
+        }
     }
 }
 
@@ -178,7 +188,8 @@ pub fn read(body: &[u8]) -> Option<EgressEvent> {
         let name = file["filename"].as_str().unwrap_or_default();
         name.trim_start_matches('/').to_owned()
     };
-    let files: Vec<&Value> = files.iter().filter(|file| !key_of(file).is_empty()).collect();
+    let is_key = |file: &&Value| (1..=MAX_KEY_BYTES).contains(&key_of(file).len());
+    let files: Vec<&Value> = files.iter().filter(is_key).collect();
     let is_audio = |file: &&&Value| media_type(&key_of(file)).is_some();
     let file = files.iter().find(is_audio).or(files.first()).copied();
     let key = file.map(key_of);
@@ -277,10 +288,10 @@ mod tests {
             token(Algorithm::HS256, &secret().api_secret, &claims)
         };
         let token_of_good = with("iss", "APIkey".into());
-        assert!(verify(&secret(), &token_of_good, body).is_ok());
-        assert!(verify(&secret(), &format!("Bearer {token_of_good}"), body).is_ok());
+        assert!(secret().verify(&token_of_good, body).is_ok());
+        assert!(secret().verify(&format!("Bearer {token_of_good}"), body).is_ok());
         assert!(
-            verify(&secret(), &with("exp", (now - 30).into()), body).is_ok(),
+            secret().verify(&with("exp", (now - 30).into()), body).is_ok(),
             "within the leeway"
         );
         for (token, outcome) in [
@@ -303,11 +314,11 @@ mod tests {
             ("".into(), "no token"),
             ("eyJhbGciOiJub25lIn0.e30.".into(), "no algorithm"),
         ] {
-            assert!(verify(&secret(), &token, body).is_err(), "{outcome}");
+            assert!(secret().verify(&token, body).is_err(), "{outcome}");
         }
         let other = br#"{"event":"egress_ended"}"#;
         assert!(
-            verify(&secret(), &token_of_good, other).is_err(),
+            secret().verify(&token_of_good, other).is_err(),
             "the raw bytes are hashed"
         );
     }

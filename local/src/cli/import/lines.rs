@@ -10,6 +10,8 @@ use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 use serde_json::{Map, Value};
 use shared::{calls::Interaction, time::to_millis};
 
+use super::line_numbers::Numbered;
+
 /// The fields that are dates.
 const DATES: [&str; 3] = ["start_time", "end_time", "updated_at"];
 
@@ -110,10 +112,12 @@ impl Columns {
     }
 
     fn renamed(&self, object: Map<String, Value>) -> Result<Map<String, Value>, String> {
-        let renamed = object
-            .into_iter()
-            .map(|(name, value)| (self.field(&name).to_owned(), value));
-        self.with_dates(renamed.filter(|(name, _)| !name.is_empty()).collect())
+        let is_ignored = |name: &str| !name.is_empty() && self.field(name).is_empty();
+        let kept = object.into_iter().filter(|(name, _)| !is_ignored(name));
+        self.with_dates(
+            kept.map(|(name, value)| (self.field(&name).to_owned(), value))
+                .collect(),
+        )
     }
 
     /// The object with its dates in ISO 8601.
@@ -151,6 +155,8 @@ pub(super) fn csv_lines(file: impl Read + Send + 'static, columns: Columns) -> R
         let written = writer.write_record(record).is_ok().then(|| writer.into_inner().ok());
         String::from_utf8(written.flatten().unwrap_or_default()).unwrap_or_default()
     };
+    let file = Numbered::new(file, before);
+    let starts = file.starts();
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .trim(csv::Trim::All)
@@ -159,7 +165,7 @@ pub(super) fn csv_lines(file: impl Read + Send + 'static, columns: Columns) -> R
     let header = reader.headers()?.clone();
     let of_file = columns.of(&header)?;
     let lines = reader.into_records().map(move |record| {
-        let at = |position: Option<&csv::Position>| position.map_or(0, |position| position.line() + before);
+        let at = |position: Option<&csv::Position>| position.map_or(0, |position| starts.number_at(position.byte()));
         match record {
             Ok(record) => Line {
                 number: at(record.position()),
@@ -227,12 +233,13 @@ fn without_byte_order_mark<R: Read>(file: R) -> Result<BufReader<R>, Fault> {
     Ok(file)
 }
 
-/// The delimiter, and what must be added to the line numbers of the CSV reader. Excel writes `sep=;` first, or uses the delimiter of the system's
+/// The delimiter, and the number of lines that were read to find it. Excel writes `sep=;` first, or uses the delimiter of the system's
 /// language.
 fn delimiter(file: &mut impl BufRead) -> io::Result<(u8, u64)> {
     let mut declared = None;
     let start = file.fill_buf()?;
-    if start.to_ascii_lowercase().starts_with(b"sep=") {
+    let has_declaration = start.to_ascii_lowercase().starts_with(b"sep=");
+    if has_declaration {
         declared = start.get(4).copied();
         file.read_until(b'\n', &mut Vec::new())?;
     }
@@ -241,10 +248,7 @@ fn delimiter(file: &mut impl BufRead) -> io::Result<(u8, u64)> {
     let count = |delimiter: &u8| header.iter().filter(|byte| *byte == delimiter).count();
     // Of equal counts, `max_by_key` returns the last one.
     let most = [b'\t', b';', b','].into_iter().max_by_key(count);
-    // The reader counts a line end when it reads the `\n`, and after `\r` it reads that with the next record.
-    let uncounted = u64::from(header.ends_with(b"\r"));
-    let skipped = u64::from(declared.is_some());
-    Ok((declared.or(most).unwrap_or(b','), skipped + uncounted))
+    Ok((declared.or(most).unwrap_or(b','), u64::from(has_declaration)))
 }
 
 #[cfg(test)]
@@ -283,6 +287,12 @@ mod tests {
         let lines = json_lines(json.as_bytes(), columns(&[], None)).unwrap().lines;
         let numbers = lines.map(|line| (line.number, line.object.is_ok()));
         assert_eq!(numbers.collect::<Vec<_>>(), [(1, true), (3, false), (4, true)]);
+        // A field without a name is refused as an unknown one; only a field that is mapped to nothing is ignored.
+        let json = "{\"\": 6, \"Notes\": 1}\n";
+        let mut lines = json_lines(json.as_bytes(), columns(&[("Notes", "")], None))
+            .unwrap()
+            .lines;
+        assert_eq!(fields(&lines.next().unwrap()), serde_json::json!({"": 6}));
     }
 
     #[test]
@@ -315,6 +325,19 @@ mod tests {
                 .unwrap_err()
                 .contains("does not have the format")
         );
+    }
+
+    #[test]
+    fn a_line_has_its_number_in_the_file_after_empty_lines_and_lines_within_a_cell() {
+        let file = "\n\ndispatch_id,status\nd,\n\n\nd,\"a\n\nb\"\nd,\n";
+        for end in ["\n", "\r\n", "\r"] {
+            for (declaration, before) in [("", 0), ("sep=,\n", 1)] {
+                let file = format!("{declaration}{}", file.replace('\n', end)).into_bytes();
+                let lines = csv_lines(io::Cursor::new(file), columns(&[], None)).unwrap().lines;
+                let numbers = lines.map(|line| line.number - before).collect::<Vec<_>>();
+                assert_eq!(numbers, [4, 7, 10], "{end:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cargo run -- import`: interactions from a CSV or JSON Lines file, through `POST /interactions`.
 
+mod line_numbers;
 mod lines;
 
 use std::{error::Error, fs::File, io::Write, path::PathBuf};

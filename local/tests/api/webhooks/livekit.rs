@@ -171,3 +171,25 @@ async fn a_failed_recording_that_was_restarted_is_not_a_separate_call() {
     assert_eq!(list(&stack, "").await[0]["dispatch_id"], ID);
     assert_eq!(list(&stack, "has_recording=false").await, Vec::<Value>::new());
 }
+
+#[tokio::test]
+async fn ids_and_keys_that_cannot_be_stored_are_ignored() {
+    let stack = TestStack::empty().await;
+    for id in [String::new(), "E".repeat(3000)] {
+        let mut failed = egress("EGRESS_FAILED");
+        failed["egressInfo"]["egressId"] = id.into();
+        failed["egressInfo"]["fileResults"] = json!([]);
+        let ignored = livekit(&stack, &failed, &failed).await;
+        assert_eq!(
+            ignored.body["reason"], "The webhook has no usable egress id.",
+            "{}",
+            ignored.status
+        );
+    }
+    let mut stored = egress("EGRESS_COMPLETE");
+    let key = format!("egress-recordings/{}.mp4", "k".repeat(1024));
+    stored["egressInfo"]["fileResults"] = json!([{"filename": key}]);
+    let ignored = livekit(&stack, &stored, &stored).await;
+    assert_eq!(ignored.body["indexed"], json!(false), "{}", ignored.status);
+    assert_eq!(list(&stack, "has_recording=false").await, Vec::<Value>::new());
+}

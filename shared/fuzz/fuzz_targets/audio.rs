@@ -11,7 +11,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use split::{Channels, Plan, AudioFile, split};
+use split::{AudioFile, Channels, Plan, split};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 static QUIET: Once = Once::new();
@@ -33,7 +33,11 @@ fuzz_target!(|data: &[u8]| {
     let plan = Plan {
         longest: Duration::from_secs(20),
         longest_span: None,
-        channels: if choice & 1 == 0 { Channels::Mixed } else { Channels::Separate },
+        channels: if choice & 1 == 0 {
+            Channels::Mixed
+        } else {
+            Channels::Separate
+        },
     };
     let mut sent = 0.0;
     let mut parts = 0;
