@@ -17,7 +17,7 @@ const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
     info(
         title = "Call Recordings",
         description = "List, play and transcribe the recordings of a voice operation.\n\n\
-            Every path also works with a trailing slash, except `/interactions`, `/openapi.json`, `/docs`, the shares and the waveform of a recording, `/reports/queues` and `/console`. Every `GET` also works \
+            Every path also works with a trailing slash, except `/interactions`, `/openapi.json`, `/docs`, the shares and the waveform of a recording, `/reports/queues`, `/audit` and `/console`. Every `GET` also works \
             as `HEAD`. An unknown parameter, a repeated one and a value out of range return 400; nothing is clamped or ignored. \
             Fields may be added to a response; no field is renamed, removed or changed to another type.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -56,6 +56,7 @@ const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
         get_completeness::handle,
         get_daily_report::handle,
         get_queues::handle,
+        get_audit::handle,
         list_twilio_recordings::handle,
         transcribe_recording::handle,
         get_transcript::handle,

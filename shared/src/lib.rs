@@ -2,6 +2,7 @@
 //! floors, and `tests/floors.rs` checks the imports.
 
 pub mod archive;
+pub mod audit;
 pub mod batch;
 pub mod calls;
 pub mod clients;

@@ -4,6 +4,7 @@ use lambda_http::{Body, Request, Response, http::StatusCode};
 #[cfg(feature = "openapi")]
 use shared::transcripts::Peaks;
 use shared::{
+    audit::Action,
     calls::{CallRecording, Resolver},
     clients::aws::Aws,
     config::{ConfigError, Env},
@@ -52,7 +53,7 @@ impl State {
         params(("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686")),
         responses((status = 200, description = "The waveform.", body = Peaks)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "storage", "archived", "not_archived", "database", "waveform"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "storage", "archived", "not_archived", "database", "waveform"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -69,6 +70,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let found = resolver.find_version(&id, state.access.search(&request)).await?;
         let found = found.ok_or_else(recording_not_found)?;
         let found = http::readable(found)?;
+        let event = http::about_recording(Action::DrawWaveform, &found, &id);
+        state.access.audit(&request, event).await?;
         let mut drawn = draw(&found).await;
         if drawn.as_ref().is_err_and(|failure| failure.code == OVERWRITTEN) {
             let found = resolver.find_overwritten(&id, &found.recording).await?;

@@ -3,6 +3,7 @@
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde_json::Value;
 use shared::{
+    audit::{Action, Event},
     calls::{Calls, ReconcilerState},
     clients::aws::Aws,
     config::{ConfigError, Env},
@@ -46,7 +47,7 @@ impl State {
         description = "The report of the reconciler's last finished round: calls without a recording, recordings without a call, and the reasons. Scope: `recordings:read`.",
         responses((status = 200, description = "The report.", body = shared::reconcile::Report)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "report", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "report", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -67,6 +68,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                     "There is no report yet. The reconciler writes one every hour.",
                 )
             })?;
+        state.access.audit(&request, Event::new(Action::ReadReport)).await?;
         Ok((StatusCode::OK, report))
     })
     .await

@@ -4,6 +4,7 @@ use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
 use shared::transcript_api::{StoredTranscript, Timestamps};
 use shared::{
+    audit::{Action, Event},
     calls::{ResolveError, Resolver},
     clients::{aws::Aws, queue::RecordingId},
     config::{ConfigError, Env},
@@ -70,7 +71,7 @@ impl State {
             (String = "text/vtt"),
         ))),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "stored_transcript", "database", "storage"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "value", "stored_transcript", "database", "storage"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -81,17 +82,23 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let query = TranscriptQuery::parse(&request.query, &state.vocabulary)?;
         let recording = RecordingId::Egress(id.clone());
         let resolver = state.resolver.as_ref().ok_or_else(http::s3_missing)?;
-        let known = match resolver.find_version(&id, state.access.search(&request)).await {
+        let event = Event::new(Action::ReadTranscript);
+        let (known, event) = match resolver.find_version(&id, state.access.search(&request)).await {
             Ok(Some(found)) => {
-                first_transcript_state(resolver, &state.transcripts, &id, &found, query.variants()).await?
+                let known = first_transcript_state(resolver, &state.transcripts, &id, &found, query.variants()).await?;
+                (known, http::about_recording(Action::ReadTranscript, &found, &id))
             }
             // What was transcribed at Twilio needs no copy.
             Err(ResolveError::NotCopied(missing)) => {
+                let event = event.about(id.as_str()).of_recording(Some(&missing.sid));
                 let audio = AudioId::Twilio(missing.sid);
-                state.transcripts.first(&audio, query.variants()).await?
+                (state.transcripts.first(&audio, query.variants()).await?, event)
             }
-            found => found.map(|_| TranscriptState::Absent)?,
+            found => (found.map(|_| TranscriptState::Absent)?, event),
         };
+        if known.stored().is_some() {
+            state.access.audit(&request, event).await?;
+        }
         let label = query.wants_json().then(|| RecordingLabel::egress(&id));
         query.answer(recording, known, label, &state.names, "POST to this path")
     })

@@ -2,6 +2,7 @@
 
 use lambda_http::{Body, Request, Response};
 use shared::{
+    audit::Action,
     http::{self, ApiError, ErrorFormat, Reply, access::Scope, invalid_parameter, recording_not_found},
     ids::DispatchId,
 };
@@ -32,7 +33,7 @@ pub(crate) fn stable_url(id: &DispatchId) -> String {
         ),
         responses((status = 302, description = "The recording is at `Location`.", headers(("Location" = String, description = "A presigned URL.")))),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "not_archived", "signer", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "value", "storage", "archived", "not_archived", "signer", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -52,6 +53,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let found = http::readable(found)?;
         let presigner = storage.presign.presigner(EXPIRES_IN).await?;
         let url = presigner.presign_for(request.method().as_str(), &found.recording.key, is_download)?;
+        let action = if is_download { Action::Download } else { Action::Play };
+        let event = http::about_recording(action, &found, &id);
+        state.access.audit(&request, event).await?;
         Reply::redirect(&url).map_err(|error| {
             ApiError::internal(
                 "signer_not_configured",

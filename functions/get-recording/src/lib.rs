@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use shared::{
+    audit::Action,
     calls::{Call, Hold, Resolver},
     clients::{
         aws::Aws,
@@ -143,7 +144,7 @@ impl From<Call> for KnownCall {
         ),
         responses((status = 200, description = "The URLs.", body = Recording)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "value", "storage", "archived", "not_archived", "signer", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "value", "storage", "archived", "not_archived", "signer", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -163,6 +164,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let found = storage.resolver.find(&id, state.access.search(&request)).await?;
         let found = found.ok_or_else(recording_not_found)?;
         let found = http::readable(found)?;
+        let event = http::about_recording(Action::GetUrls, &found, &id);
         let key = found.recording.key.clone();
         let presigner = storage.presign.presigner(expires_in).await?;
         let recording = Recording {
@@ -187,6 +189,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             s3_key: key,
             call: found.call.map(KnownCall::from),
         };
+        state.access.audit(&request, event).await?;
         Ok((StatusCode::OK, recording))
     })
     .await

@@ -4,6 +4,7 @@ use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
 use shared::transcript_api::{StoredTranscript, Timestamps};
 use shared::{
+    audit::{Action, Event},
     clients::{
         aws::Aws,
         queue::RecordingId,
@@ -68,7 +69,7 @@ impl State {
             (String = "text/vtt"),
         ))),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "recording_sid", "value", "stored_transcript", "database", "twilio"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "recording_sid", "value", "stored_transcript", "database", "twilio"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -87,6 +88,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             }
             false => None,
         };
+        if known.stored().is_some() {
+            let event = Event::new(Action::ReadTranscript).about(sid.as_str());
+            state.access.audit(&request, event.of_recording(Some(&sid))).await?;
+        }
         query.answer(
             recording,
             known,

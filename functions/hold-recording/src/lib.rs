@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use shared::{
+    audit::{Action, Event},
     calls::{Calls, Hold, KeepChange, ResolveError, Resolver},
     clients::aws::Aws,
     config::{ConfigError, Env},
@@ -98,7 +99,7 @@ struct KeptCall {
         request_body = Change,
         responses((status = 200, description = "How long the call is kept.", body = KeptCall)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "body", "missing", "value", "call", "keep", "storage", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "body", "missing", "value", "call", "keep", "storage", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -133,6 +134,16 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             let accepted = "a time in the future; DELETE erases the call now";
             return Err(invalid_parameter("retain_until", &until.to_string(), accepted));
         }
+        let action = match &hold {
+            Some(Some(_)) => Action::Hold,
+            Some(None) => Action::LiftHold,
+            None => Action::Retain,
+        };
+        let fields = [
+            ("hold", hold.is_some()),
+            ("retain_until", change.retain_until.is_some()),
+        ];
+        let fields = fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name);
         let change = KeepChange {
             hold,
             retain_until: change.retain_until,
@@ -154,6 +165,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             }
         }
         let item = item.ok_or_else(call_not_found)?;
+        let event = Event::new(action).about(id.as_str()).with(fields);
+        state.access.audit(&request, event).await?;
         let call = state.calls.keep(&item, &change).await?.ok_or_else(call_not_found)?;
         Ok((
             StatusCode::OK,

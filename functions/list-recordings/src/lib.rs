@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use shared::{
+    audit::{Action, Event},
     calls::{Call, Calls, Cursor, ListFilter, ListOrder, ListStart, TwilioRecording},
     clients::{
         aws::Aws,
@@ -178,7 +179,7 @@ struct ListedCopy {
         ),
         responses((status = 200, description = "A page of calls.", body = List)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "value", "list", "database", "signer"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "value", "list", "database", "signer"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -233,7 +234,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             total_as_of: to_millis(total.as_of),
         });
         let rows = page.calls.into_iter().map(|call| row(call, &presigner, &state.twilio));
-        let recordings = rows.collect::<Result<_, _>>()?;
+        let recordings = rows.collect::<Result<Vec<_>, _>>()?;
+        let event = Event::new(Action::List).with(request.query.names());
+        state.access.audit(&request, event.showing(recordings.len())).await?;
         let next_cursor = page.next.map(|cursor| cursor.encode(&filter, order));
         Ok((
             StatusCode::OK,

@@ -9,6 +9,7 @@ use lambda_http::{Body, Request, Response, http::StatusCode};
 use query::{Position, RecordingFilter};
 use serde::Serialize;
 use shared::{
+    audit::{Action, Event},
     clients::{
         aws::Aws,
         twilio::{AccountSid, Recording, RecordingStatus, StatusGroup, Twilio, TwilioError},
@@ -123,7 +124,7 @@ struct Summary {
         ),
         responses((status = 200, description = "A page of recordings.", body = List)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "value", "page_token", "twilio"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "value", "page_token", "twilio"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -158,6 +159,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         .collect()
         .await;
 
+        let event = Event::new(Action::ListTwilioRecordings).with(request.query.names());
+        state.access.audit(&request, event.showing(recordings.len())).await?;
         let [status, date_created_after, date_created_before] = filter.given().clone();
         let list = List {
             total_recordings: recordings.len(),

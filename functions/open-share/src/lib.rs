@@ -10,6 +10,7 @@ use lambda_http::{
     http::{Method, StatusCode},
 };
 use shared::{
+    audit::{Action, Actor, AuditLog},
     calls::{CallRecording, ResolveError, Resolver, Search},
     clients::{aws::Aws, presign::Presign},
     config::{ConfigError, Env},
@@ -25,6 +26,7 @@ const EXPIRES_IN: u64 = 60;
 /// The state that is created once and used for every request.
 pub struct State {
     shares: Shares,
+    audit: AuditLog,
     storage: Option<Storage>,
     transcripts: Transcripts,
     names: SpeakerNames,
@@ -49,6 +51,7 @@ impl State {
         }
         Ok(Self {
             shares: Shares::from_env(env, &aws)?,
+            audit: AuditLog::from_env(env, &aws)?,
             storage,
             transcripts: Transcripts::from_env(env, &aws)?,
             names: SpeakerNames::from_env(env),
@@ -192,6 +195,7 @@ async fn open(state: &State, request: &ApiRequest, token: &ShareToken, found: &F
     let opening = match request.method() {
         &Method::HEAD => None,
         _ => {
+            write(state, request, found, Action::OpenShare).await?;
             let opened = state.shares.open(share, &visitor(request), Timestamp::now()).await?;
             Some(opened.ok_or_else(ended)?)
         }
@@ -225,9 +229,17 @@ async fn audio(state: &State, request: &ApiRequest, found: &Found<'_>) -> Result
     }
     let presigner = found.storage.presign.presigner(EXPIRES_IN).await?;
     let url = presigner.presign_for(request.method().as_str(), &share.recording.key, false)?;
+    write(state, request, found, Action::Play).await?;
     Reply::redirect(&url).map_err(|error| {
         ApiError::internal("signer_not_configured", "The recording's URL can't be signed.").caused_by(error)
     })
+}
+
+/// Writes what somebody does with the link into the audit.
+async fn write(state: &State, request: &ApiRequest, found: &Found<'_>, action: Action) -> Result<(), ApiError> {
+    let event = http::about_recording(action, &found.recording, &found.share.dispatch_id);
+    let actor = Actor::Share(found.share.id.to_string());
+    Ok(state.audit.write(&event, &request.origin(actor)).await?)
 }
 
 /// The path of the audio, relative to the page's, which may end in a slash.

@@ -8,6 +8,7 @@ use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::{
+    audit::{Action, Event},
     calls::{Calls, Interaction},
     clients::aws::Aws,
     config::{ConfigError, Env},
@@ -87,7 +88,7 @@ struct InteractionReport {
         request_body = InteractionReport,
         responses((status = 200, description = "Stored.", body = Recorded)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "body", "interaction", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "body", "interaction", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -102,6 +103,12 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         }
         let reported = Interaction::from_json(&object, Timestamp::now()).map_err(invalid)?;
         let reported = reported.with_phone(|phone| state.phones.e164(phone));
+        let event = Event::new(Action::ReportInteraction).with(object.keys().map(String::as_str));
+        let event = match state.calls.subject_of(&reported).await? {
+            Some(subject) => event.about(subject),
+            None => event,
+        };
+        state.access.audit(&request, event).await?;
         state.calls.record_interaction(&reported).await?;
         let recorded = Recorded {
             interaction_id: reported.interaction_id,

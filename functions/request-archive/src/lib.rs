@@ -4,6 +4,7 @@ use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Serialize;
 use shared::{
     archive::CopyQueue,
+    audit::{Action, Event},
     calls::{ResolveError, Resolver},
     clients::{aws::Aws, twilio::RecordingSid},
     config::{ConfigError, Env},
@@ -69,7 +70,7 @@ struct ArchiveState {
             (status = 202, description = "The recording is being copied.", body = ArchiveState),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "storage", "database", "queue"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "storage", "database", "queue"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -83,6 +84,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             Ok(Some(found)) => (StatusCode::OK, found.recording.recording_sid),
             Err(ResolveError::NotCopied(missing)) => {
                 if !missing.is_copying {
+                    let event = Event::new(Action::Archive).about(id.as_str());
+                    let event = event.of_recording(Some(&missing.sid));
+                    state.access.audit(&request, event).await?;
                     state.queue.request(&missing.sid).await?;
                 }
                 (StatusCode::ACCEPTED, Some(missing.sid))

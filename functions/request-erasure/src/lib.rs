@@ -9,10 +9,11 @@ use lambda_http::{
     http::{Method, StatusCode, header},
 };
 use shared::{
+    audit::{Action, Event},
     calls::{Calls, Hold},
     clients::aws::Aws,
     config::{ConfigError, Env},
-    erasure::{Erasure, ErasureId, ErasureQueue, PREVIEWED, Preview},
+    erasure::{Erasure, ErasureId, ErasureQueue, PREVIEWED, Preview, Target},
     http::{
         self, ApiError, ApiRequest, ErrorFormat, Reply,
         access::{Access, Scope},
@@ -63,7 +64,7 @@ impl State {
             (status = 202, description = "The erasure has begun: poll `status_url`.", body = ErasureBody),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "body", "missing", "value", "dispatch_id", "recording_sid", "erase", "database", "queue"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "body", "missing", "value", "dispatch_id", "recording_sid", "erase", "database", "queue"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -100,7 +101,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         params(("dispatch_id" = String, Path, description = "The dispatch id of the call, or Twilio's SID of the call or a recording.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686")),
         responses((status = 202, description = "The erasure has begun: poll `status_url`.", body = ErasureBody)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "erase", "database", "queue"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "erase", "database", "queue"]))),
     )
 )]
 async fn erase(state: &State, request: &ApiRequest, wanted: request::Wanted) -> Result<Reply, ApiError> {
@@ -110,7 +111,18 @@ async fn erase(state: &State, request: &ApiRequest, wanted: request::Wanted) -> 
     if found.calls_total() == 0 && found.holds.is_empty() {
         return Err(call_not_found());
     }
+    let subject = match &wanted.target {
+        Target::Call(id) => Some(id.to_string()),
+        Target::Interaction(id) => Some(Calls::item_of_interaction(id)),
+        Target::Phone(_) | Target::Expired { .. } => None,
+    };
+    let about = |event: Event| match &subject {
+        Some(subject) => event.about(subject),
+        None => event.with(["phone"]),
+    };
     if wanted.dry_run {
+        let event = Event::new(Action::PreviewErasure).showing(found.calls.len());
+        state.access.audit(request, about(event)).await?;
         return Ok(Reply::from((StatusCode::OK, PreviewBody::of(found))));
     }
     // Of several calls, those that are held are named in the erasure; a single one can be refused at once.
@@ -123,6 +135,8 @@ async fn erase(state: &State, request: &ApiRequest, wanted: request::Wanted) -> 
         reason: wanted.reason,
         ..Erasure::new(ErasureId::random(), wanted.target, Timestamp::now())
     };
+    let event = Event::new(Action::Erase).of_erasure(erasure.id.as_str());
+    state.access.audit(request, about(event)).await?;
     state.queue.request(&erasure).await?;
     let body = ErasureBody::of(erasure);
     let location = body.status_url.clone();
@@ -146,12 +160,14 @@ async fn erase(state: &State, request: &ApiRequest, wanted: request::Wanted) -> 
         params(("erasure_id" = String, Path, description = "The id of the erasure.", pattern = "^([0-9a-f]{32}|retention-[0-9]{4}-[0-9]{2}-[0-9]{2})$", example = "9f86d081884c7d659a2feaa0c55ad015")),
         responses((status = 200, description = "The erasure.", body = ErasureBody)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "erasure", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "erasure", "database"]))),
     )
 )]
 async fn show(state: &State, request: &ApiRequest) -> Result<Reply, ApiError> {
     let id = ErasureId::parse(&request.last_segment("erasure_id")?).ok_or_else(erasure_not_found)?;
     let erasure = state.queue.get(&id).await?.ok_or_else(erasure_not_found)?;
+    let event = Event::new(Action::ReadErasure).of_erasure(id.as_str());
+    state.access.audit(request, event).await?;
     Ok(Reply::from((StatusCode::OK, ErasureBody::of(erasure))))
 }
 

@@ -9,6 +9,7 @@ use lambda_http::{
     http::{Method, StatusCode},
 };
 use shared::{
+    audit::{Action, Event},
     calls::Resolver,
     clients::aws::Aws,
     config::{ConfigError, Env},
@@ -83,7 +84,7 @@ impl State {
         request_body = NewShare,
         responses((status = 201, description = "The share.", body = CreatedShare)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "body", "missing", "value", "storage", "archived", "not_archived", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "body", "missing", "value", "storage", "archived", "not_archived", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -95,9 +96,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         request.query.only(&[])?;
         match (names_share, request.method()) {
             (false, &Method::POST) => create(state, &request, dispatch).await,
-            (false, _) => list(state, &dispatch).await,
-            (true, &Method::DELETE) => revoke(state, &dispatch, &share_id(&request)?).await,
-            (true, _) => details(state, &dispatch, &share_id(&request)?).await,
+            (false, _) => list(state, &request, &dispatch).await,
+            (true, &Method::DELETE) => revoke(state, &request, &dispatch, &share_id(&request)?).await,
+            (true, _) => details(state, &request, &dispatch, &share_id(&request)?).await,
         }
     })
     .await
@@ -111,6 +112,7 @@ async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Re
         .await?
         .ok_or_else(recording_not_found)?;
     let found = http::readable(found)?;
+    let event = http::about_recording(Action::Share, &found, &dispatch);
     let passcode = wanted.passcode.as_deref().map(PasscodeHash::new).transpose()?;
     let (token, now) = (ShareToken::random()?, Timestamp::now());
     let share = Share {
@@ -129,6 +131,7 @@ async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Re
         opened_count: 0,
         last_opened_at: None,
     };
+    state.access.audit(request, event.of_share(share.id.as_str())).await?;
     state.shares.create(&share).await?;
     let url = format!("{}/s/{}", base_url(state, request), token.as_str());
     let body = CreatedShare {
@@ -152,12 +155,19 @@ async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Re
         params(("dispatch_id" = String, Path, description = "The dispatch id of the call.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686")),
         responses((status = 200, description = "The shares.", body = ShareList)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "database"]))),
     )
 )]
-async fn list(state: &State, dispatch: &DispatchId) -> Result<Reply, ApiError> {
+async fn list(state: &State, request: &ApiRequest, dispatch: &DispatchId) -> Result<Reply, ApiError> {
     let now = Timestamp::now();
     let shares = state.shares.of_call(dispatch).await?;
+    let event = Event::new(Action::ReadShares).showing(shares.len());
+    let event = match shares.is_empty() {
+        // There may be no such call.
+        true => event,
+        false => event.about(dispatch.as_str()),
+    };
+    state.access.audit(request, event).await?;
     let shares = shares.into_iter().map(|share| ShareBody::of(share, now)).collect();
     Ok(Reply::from((StatusCode::OK, ShareList { shares })))
 }
@@ -178,14 +188,18 @@ async fn list(state: &State, dispatch: &DispatchId) -> Result<Reply, ApiError> {
         ),
         responses((status = 200, description = "The share.", body = ShareDetails)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "share", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "share", "database"]))),
     )
 )]
-async fn details(state: &State, dispatch: &DispatchId, id: &ShareId) -> Result<Reply, ApiError> {
+async fn details(state: &State, request: &ApiRequest, dispatch: &DispatchId, id: &ShareId) -> Result<Reply, ApiError> {
     let (share, openings) = tokio::try_join!(state.shares.get(id), state.shares.openings(id, OPENINGS))?;
     let share = share
         .filter(|share| share.dispatch_id == *dispatch)
         .ok_or_else(share_not_found)?;
+    let event = Event::new(Action::ReadShares)
+        .about(dispatch.as_str())
+        .of_share(id.as_str());
+    state.access.audit(request, event.showing(openings.len())).await?;
     let body = ShareDetails::of(share, openings, Timestamp::now());
     Ok(Reply::from((StatusCode::OK, body)))
 }
@@ -206,11 +220,19 @@ async fn details(state: &State, dispatch: &DispatchId, id: &ShareId) -> Result<R
         ),
         responses((status = 200, description = "The share.", body = ShareBody)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "dispatch_id", "share", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "dispatch_id", "share", "database"]))),
     )
 )]
-async fn revoke(state: &State, dispatch: &DispatchId, id: &ShareId) -> Result<Reply, ApiError> {
+async fn revoke(state: &State, request: &ApiRequest, dispatch: &DispatchId, id: &ShareId) -> Result<Reply, ApiError> {
     let now = Timestamp::now();
+    let known = state.shares.get(id).await?;
+    known
+        .filter(|share| share.dispatch_id == *dispatch)
+        .ok_or_else(share_not_found)?;
+    let event = Event::new(Action::RevokeShare)
+        .about(dispatch.as_str())
+        .of_share(id.as_str());
+    state.access.audit(request, event).await?;
     let share = state
         .shares
         .revoke(dispatch, id, now)

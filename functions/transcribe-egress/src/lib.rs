@@ -4,6 +4,7 @@ use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
 use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
+    audit::Action,
     calls::{CallRecording, Resolver},
     clients::{
         aws::Aws,
@@ -69,7 +70,7 @@ impl State {
             (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "body", "dispatch_id", "value", "storage", "archived", "not_archived", "database", "queue", "transcription"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "body", "dispatch_id", "value", "storage", "archived", "not_archived", "database", "queue", "transcription"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -87,6 +88,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let found = found.ok_or_else(recording_not_found)?;
         let job = Job::new(recording.clone(), options);
         let outcome = match outcome(state, resolver, &request, &wanted, &job, &id, &found).await {
+            // The audit has the request already.
             Err(error) if error.code() == OVERWRITTEN => {
                 let found = resolver.find_overwritten(&id, &found.recording).await?;
                 let found = found.ok_or_else(recording_not_found)?;
@@ -125,10 +127,22 @@ async fn outcome(
     };
     let audio = AudioId::Object(found.recording.clone());
     let post = TranscriptRequest::new(request, ErrorFormat::Recordings, wanted, job, audio);
+    let audit = async |action| {
+        let event = http::about_recording(action, found, id);
+        state.access.audit(request, event).await
+    };
     match post.stored(&state.transcriber, known).await? {
-        Stored::Answers(outcome) => Ok(outcome),
+        Stored::Answers(outcome) => {
+            if matches!(outcome, RequestOutcome::Completed(..)) {
+                audit(Action::ReadTranscript).await?;
+            }
+            Ok(outcome)
+        }
         Stored::Pending(_) if found.is_archived => Err(http::recording_archived()),
         Stored::Pending(known) => {
+            if !wanted.is_dry_run() {
+                audit(Action::MakeTranscript).await?;
+            }
             let source = RecordingSource::egress(&resolver.bucket, found);
             post.transcribe_or_enqueue(&state.transcriber, &source, &known).await
         }

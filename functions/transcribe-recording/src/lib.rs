@@ -7,6 +7,7 @@ use serde::Deserialize;
 #[cfg(feature = "openapi")]
 use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
+    audit::{Action, Event},
     clients::{
         aws::Aws,
         bucket::RecordingsBucket,
@@ -96,7 +97,7 @@ struct TranscribeBody {
             (status = 202, description = "Not ready yet: poll `status_url`.", body = AcceptedBody),
         ),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "body", "missing", "recording_sid", "value", "audio_url", "database", "queue", "twilio", "transcription"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "body", "missing", "recording_sid", "value", "audio_url", "database", "queue", "twilio", "transcription"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -141,29 +142,48 @@ async fn outcome(
         job,
         AudioId::Twilio(sid.clone()),
     );
+    let audit = async |action| {
+        let event = Event::new(action).about(sid.as_str()).of_recording(Some(sid));
+        state.access.audit(request, event).await
+    };
     let id = TranscriptId::new(&AudioId::Twilio(sid.clone()), &Variant::of(&options));
     let known = state.transcriber.transcripts.get(&id).await?;
     let known = match post.stored(&state.transcriber, known).await? {
-        Stored::Answers(outcome) => return Ok(outcome),
+        Stored::Answers(outcome) => {
+            if matches!(outcome, RequestOutcome::Completed(..)) {
+                audit(Action::ReadTranscript).await?;
+            }
+            return Ok(outcome);
+        }
         Stored::Pending(known) => known,
+    };
+    let making = async || match body.options.is_dry_run() {
+        true => Ok(()),
+        false => audit(Action::MakeTranscript).await,
     };
     if let Some(bucket) = &state.bucket
         && let Some(source) = RecordingSource::copied(bucket, &state.transcriber.calls, sid).await
     {
+        making().await?;
         return post.transcribe_or_enqueue(&state.transcriber, &source, &known).await;
     }
     let waits = body.wait == Some(true);
     let recording = match look_up(&state.twilio, sid, request).await {
-        Err(TwilioError::NotFound) if waits => return post.wait(&state.transcriber, None, &known).await,
+        Err(TwilioError::NotFound) if waits => {
+            making().await?;
+            return post.wait(&state.transcriber, None, &known).await;
+        }
         found => found.map_err(not_fetched)?,
     };
     match not_ready(&recording, &state.twilio) {
         None => {}
         Some(failure) if failure.retryable && waits => {
+            making().await?;
             return post.wait(&state.transcriber, recording.duration, &known).await;
         }
         Some(failure) => return Err(ApiError::not_transcribed(ErrorFormat::Twilio, failure)),
     }
+    making().await?;
     let source = RecordingSource::twilio(&state.twilio, sid, &recording, &options);
     post.transcribe_or_enqueue(&state.transcriber, &source, &known).await
 }

@@ -51,6 +51,7 @@ pub struct Functions {
     hold_recording: hold_recording::State,
     request_erasure: request_erasure::State,
     draw_waveform: draw_waveform::State,
+    get_audit: get_audit::State,
     get_completeness: completeness::State,
     get_daily_report: daily_report::State,
     get_docs: docs::State,
@@ -91,6 +92,7 @@ impl Functions {
             hold_recording: hold_recording::State::from_env(&of("hold-recording")).await?,
             request_erasure: request_erasure::State::from_env(&of("request-erasure")).await?,
             draw_waveform: draw_waveform::State::from_env(&of("draw-waveform")).await?,
+            get_audit: get_audit::State::from_env(&of("get-audit")).await?,
             get_completeness: completeness::State::from_env(&of("get-completeness")).await?,
             get_daily_report: daily_report::State::from_env(&of("get-daily-report")).await?,
             get_docs: docs::State::from_env(&of("get-docs")).await?,
@@ -143,6 +145,7 @@ impl Functions {
         Some(match function {
             "console" => console::handle(&self.console, request).await,
             "draw-waveform" => draw_waveform::handle(&self.draw_waveform, request).await,
+            "get-audit" => get_audit::handle(&self.get_audit, request).await,
             "get-completeness" => completeness::handle(&self.get_completeness, request).await,
             "get-daily-report" => daily_report::handle(&self.get_daily_report, request).await,
             "get-docs" => docs::handle(&self.get_docs, request).await,

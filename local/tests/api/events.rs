@@ -13,7 +13,8 @@ use shared::config::Env;
 use crate::stack::TestStack;
 
 /// Function, event, and a string that its response contains.
-pub(crate) const REQUESTS: [(&str, &str, &str); 22] = [
+pub(crate) const REQUESTS: [(&str, &str, &str); 23] = [
+    ("get-audit", include_str!("../../../events/get-audit.json"), "items"),
     ("get-queues", include_str!("../../../events/get-queues.json"), "queues"),
     (
         "console",
@@ -206,7 +207,7 @@ fn every_function_has_an_example_event() {
 }
 
 /// The variables that template.yaml gives to each function, by the folder of its crate.
-fn template_variables() -> BTreeMap<String, Vec<String>> {
+pub(crate) fn template_variables() -> BTreeMap<String, Vec<String>> {
     let documents = Yaml::load_from_str(TEMPLATE).unwrap();
     let template = &documents[0];
     let names = |function: Option<&Yaml>| -> Vec<String> {
@@ -341,6 +342,10 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
                 let state = transcribe_recording::State::from_env(&env).await.unwrap();
                 transcribe_recording::handle(&state, request).await
             }
+            "get-audit" => {
+                let state = get_audit::State::from_env(&env).await.unwrap();
+                get_audit::handle(&state, request).await
+            }
             "get-completeness" => {
                 let state = get_completeness::State::from_env(&env).await.unwrap();
                 get_completeness::handle(&state, request).await
@@ -412,6 +417,7 @@ async fn a_function_without_a_required_variable_names_it() {
         ("record-interaction", "API_KEYS_SECRET"),
         ("share-recording", "SHARES_TABLE"),
         ("twilio-callback", "TWILIO_SECRET"),
+        ("get-audit", "AUDIT_TABLE"),
         ("get-completeness", "CALLS_TABLE"),
         ("get-daily-report", "CALLS_TABLE"),
     ] {
@@ -440,6 +446,7 @@ async fn a_function_without_a_required_variable_names_it() {
             "record-interaction" => record_interaction::State::from_env(&env).await.err(),
             "share-recording" => share_recording::State::from_env(&env).await.err(),
             "twilio-callback" => twilio_callback::State::from_env(&env).await.err(),
+            "get-audit" => get_audit::State::from_env(&env).await.err(),
             "get-completeness" => get_completeness::State::from_env(&env).await.err(),
             "get-daily-report" => get_daily_report::State::from_env(&env).await.err(),
             _ => transcription_worker::State::from_env(&env).await.err(),

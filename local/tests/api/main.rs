@@ -5,6 +5,7 @@
 
 mod archive;
 mod archived;
+mod audit;
 mod auth;
 mod bound_transcripts;
 mod browsers;

@@ -55,6 +55,8 @@ pub struct CallContents {
     pub recordings: Vec<TwilioRecording>,
     /// The ids under which the call can be requested.
     pub ids: Vec<DispatchId>,
+    /// Everything by which the audit can have the call, now or before it was paired with others.
+    pub audited: Vec<String>,
     items: Items,
 }
 
@@ -69,6 +71,7 @@ impl CallContents {
             objects: Vec::new(),
             recordings: Vec::new(),
             ids: Vec::new(),
+            audited: Vec::new(),
             items: Items::new(),
         };
         for item in items.values() {
@@ -114,6 +117,22 @@ impl CallContents {
         contents.ids.extend(DispatchId::parse(&contents.call.dispatch_id));
         contents.ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         contents.ids.dedup();
+        let ids = contents.ids.iter().map(|id| id.as_str().to_owned());
+        // A recording without a reported dispatch is requested by the number and time in its name.
+        let objects = items.values().filter(|item| item.kind() == ItemKind::Object);
+        let derived = objects
+            .filter_map(|item| item.near())
+            .map(|(phone, unix)| format!("dispatch_{unix}_{phone}"));
+        let interactions = items.values().filter(|item| item.kind() == ItemKind::Interaction);
+        let interactions = interactions.map(|item| item.name().to_owned());
+        let interactions = interactions.chain(contents.call.interaction_id.clone());
+        let mut audited: Vec<String> = ids
+            .chain(derived)
+            .chain(interactions.map(|id| item_id::interaction(&id)))
+            .collect();
+        audited.sort_unstable();
+        audited.dedup();
+        contents.audited = audited;
         contents.items = items;
         Some(contents)
     }
@@ -174,6 +193,14 @@ impl Calls {
         let near = self.near(&pattern.phone, pattern.unix, pattern.unix).await?;
         let found = near.into_iter().map(|(item, _)| item);
         Ok(found.into_iter().find(|item| ItemKind::of(item) == ItemKind::Object))
+    }
+
+    /// Everything by which the audit can have the call with this id; `None` if the index does not know it.
+    pub async fn audited_as(&self, id: &DispatchId) -> Result<Option<Vec<String>>, CallsError> {
+        let Some(item) = self.item_of(id).await? else {
+            return Ok(None);
+        };
+        Ok(self.contents(&item).await?.map(|contents| contents.audited))
     }
 
     /// The items of the calls that these belong to, each once and in this order; those that do not exist are left out.

@@ -67,6 +67,16 @@ impl Calls {
         self.update(&reported.ids(), write).await.map(|_| ())
     }
 
+    /// The id under which the audit has the call of a report; `None` if the call was erased, and must not be named again.
+    pub async fn subject_of(&self, reported: &Interaction) -> Result<Option<String>, CallsError> {
+        let ids = reported.ids();
+        let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+        Ok(match self.has_erased(&names).await? {
+            true => None,
+            false => ids.into_iter().next(),
+        })
+    }
+
     /// Stores whether an object of the bucket exists, which `head` asks S3. `sequencer` belongs to the S3 event that triggered the call; an
     /// event that is older than the last processed one changes nothing.
     ///

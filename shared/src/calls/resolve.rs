@@ -60,6 +60,14 @@ pub struct NotCopied {
 }
 
 impl CallRecording {
+    /// The id under which the audit has the call: its dispatch id, or else Twilio's SID. `requested` is the id of the request.
+    pub fn subject(&self, requested: &DispatchId) -> String {
+        let call = self.call.as_ref();
+        let dispatch = call.map(|call| call.dispatch_id.clone()).filter(|id| !id.is_empty());
+        let sid = || call.and_then(|call| call.call_sid.clone());
+        dispatch.or_else(sid).unwrap_or_else(|| requested.to_string())
+    }
+
     /// The copy of a Twilio recording of this call.
     fn of_copy(call: &Call, recording: &TwilioRecording) -> Option<Self> {
         let copy = recording.copied()?;

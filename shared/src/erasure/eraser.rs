@@ -8,6 +8,7 @@ use super::{
     model::{Counts, ErasureScope, Kind, Problem},
 };
 use crate::{
+    audit::AuditLog,
     calls::{CallContents, Calls, Hold},
     clients::{
         aws::Aws,
@@ -31,6 +32,7 @@ pub(super) struct Eraser {
     pub(super) lifecycle: Lifecycle,
     transcripts: Transcripts,
     shares: Shares,
+    pub(super) audit: AuditLog,
     bucket: Option<RecordingsBucket>,
     twilio: Twilio,
     vocabulary: Vocabulary,
@@ -60,6 +62,8 @@ pub(super) struct Erased {
     pub(super) versions: Vec<String>,
     /// What the call was known by, for removing it from reports.
     pub(super) names: Vec<String>,
+    /// By which names the audit can have had the call.
+    pub(super) audited: Vec<String>,
 }
 
 impl Erased {
@@ -107,6 +111,7 @@ impl Eraser {
             lifecycle: Lifecycle::from_env(env, aws)?,
             transcripts: Transcripts::from_env(env, aws)?,
             shares: Shares::from_env(env, aws)?,
+            audit: AuditLog::from_env(env, aws)?,
             bucket: RecordingsBucket::from_env(env, aws)?,
             twilio: Twilio::from_env(env, aws)?,
             vocabulary: Vocabulary::from_env(env)?,
@@ -166,12 +171,14 @@ impl Eraser {
             problems.extend(self.erase_at_twilio(&contents, erased, deadline).await);
             problems.extend(self.erase_transcripts(&contents, erased).await);
             problems.extend(self.erase_shares(&contents, erased).await);
+            problems.extend(self.erase_audited(&contents, erased).await);
             if !problems.is_empty() {
                 return Ok(Outcome::Incomplete(problems));
             }
             if self.calls.remove(&contents).await? {
                 erased.add(Kind::Calls, 1);
                 erased.names = names(&contents);
+                erased.audited = contents.audited;
                 return Ok(Outcome::Erased);
             }
             // A late event has changed the call; what it added is erased as well.
@@ -321,6 +328,17 @@ impl Eraser {
             }
         }
         problems
+    }
+
+    /// Removes the call from the audit, which keeps what was done by whom and when.
+    async fn erase_audited(&self, contents: &CallContents, erased: &mut Erased) -> Option<Problem> {
+        match self.audit.erase(&contents.audited).await {
+            Ok(count) => {
+                erased.add(Kind::AuditItems, count);
+                None
+            }
+            Err(error) => Some(problem_from(&contents.call.item, Kind::AuditItems, &error.into())),
+        }
     }
 
     async fn erase_shares(&self, contents: &CallContents, erased: &mut Erased) -> Vec<Problem> {

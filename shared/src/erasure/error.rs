@@ -1,6 +1,7 @@
 //! Errors of erasures.
 
 use crate::{
+    audit::AuditError,
     calls::CallsError,
     clients::{bucket::BucketError, queue::QueueError, secrets::SecretError, twilio::TwilioError},
     lifecycle::LifecycleError,
@@ -23,6 +24,9 @@ pub enum ErasureError {
     /// A request to the shares table failed.
     #[error(transparent)]
     Shares(#[from] SharesError),
+    /// A request to the audit table failed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// S3 did not delete.
     #[error(transparent)]
     Bucket(#[from] BucketError),
@@ -52,7 +56,7 @@ impl ErasureError {
             Self::Twilio(error) => (error.code(), format!("{}.", error.user_message())),
             Self::Queue(_) => ("queue_unavailable", "The queue did not answer.".to_owned()),
             Self::Key(_) | Self::Invalid(_) => ("erasure_failed", "The erasure can't be continued.".to_owned()),
-            Self::Calls(_) | Self::Lifecycle(_) | Self::Transcripts(_) | Self::Shares(_) => {
+            Self::Calls(_) | Self::Lifecycle(_) | Self::Transcripts(_) | Self::Shares(_) | Self::Audit(_) => {
                 ("database_unavailable", "The database did not answer.".to_owned())
             }
         }

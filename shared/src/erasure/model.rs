@@ -120,18 +120,21 @@ pub enum Kind {
     Transcripts,
     /// Shares and their openings.
     Shares,
+    /// Items of the audit, from which the call is removed. Their time, action and key id remain.
+    AuditItems,
     /// Calls in the index, with their names, numbers and results.
     Calls,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are erased.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Recordings,
         Self::Copies,
         Self::TwilioRecordings,
         Self::Transcripts,
         Self::Shares,
+        Self::AuditItems,
         Self::Calls,
     ];
 }

@@ -49,7 +49,7 @@ fn signed_bytes(receipt: &Value) -> Vec<u8> {
 pub(super) fn receipt(
     erasure: &Erasure,
     completed_at: Timestamp,
-    log_days: i64,
+    (log_days, audit_days): (i64, i64),
     seed: &ReceiptSeed,
 ) -> Result<Receipt, ErasureError> {
     let until = |days: i64| {
@@ -72,6 +72,12 @@ pub(super) fn receipt(
         ),
         json!({"what": "keyed hashes of the erased ids, which keep late events from bringing them back", "until": null}),
     ];
+    if erasure.counts.contains_key(&Kind::AuditItems) {
+        remaining.push(remains(
+            "items of the audit, without the call: which key did what, and when (each ends AuditDays after it was written)",
+            audit_days,
+        ));
+    }
     if erasure.counts.contains_key(&Kind::TwilioRecordings) {
         remaining.push(remains("metadata of the deleted recordings at Twilio", TWILIO_DAYS));
     }
@@ -138,7 +144,7 @@ mod tests {
         erasure.counts.insert(Kind::TwilioRecordings, 2);
         erasure.versions = vec!["null".into()];
         let seed = ReceiptSeed { key: "seed".into() };
-        receipt(&erasure, Timestamp::UNIX_EPOCH, 30, &seed).unwrap()
+        receipt(&erasure, Timestamp::UNIX_EPOCH, (30, 90), &seed).unwrap()
     }
 
     #[test]

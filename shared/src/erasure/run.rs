@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     eraser::{CallTime, Erased, Eraser, Outcome, Rule},
     error::ErasureError,
-    model::{Erasure, ErasureId, ErasureScope, Problem, Target},
+    model::{Counts, Erasure, ErasureId, ErasureScope, Kind, Problem, Target},
     queue::ErasureQueue,
     receipt::{ReceiptSeed, receipt},
 };
@@ -96,12 +96,14 @@ impl ErasureWorker {
             queue: &self.queue,
             erasure,
             names: Vec::new(),
+            audited: Vec::new(),
             tried: HashSet::new(),
             deadline,
         };
         run.erasure.value.problems.clear();
         let end = run.erase_target(&target).await;
         run.remove_from_reports().await?;
+        run.erase_late_audit().await?;
         match end? {
             End::Overtaken => Ok(()),
             End::OutOfTime => {
@@ -126,7 +128,7 @@ impl ErasureWorker {
         let seed = self.seed.get().await?;
         let done = &mut erasure.value;
         done.attempts += 1;
-        done.receipt = Some(receipt(done, now, self.log_days, &seed)?);
+        done.receipt = Some(receipt(done, now, (self.log_days, self.eraser.audit.days()), &seed)?);
         done.completed_at = Some(now);
         done.target = None;
         done.reason = None;
@@ -162,6 +164,8 @@ struct Run<'a> {
     erasure: Versioned<Erasure>,
     /// What the erased calls were known by.
     names: Vec<String>,
+    /// By which names the audit can have the erased calls.
+    audited: Vec<String>,
     /// The calls that this run has tried.
     tried: HashSet<String>,
     deadline: Instant,
@@ -328,6 +332,7 @@ impl Run<'_> {
         let is_something = !erased.counts.is_empty();
         erasure.add(&erased.counts, erased.versions);
         self.names.extend(erased.names);
+        self.audited.extend(erased.audited);
         match outcome {
             Outcome::Erased => erasure.calls += u64::from(is_something),
             Outcome::Incomplete(problems) => {
@@ -344,6 +349,17 @@ impl Run<'_> {
             }),
             Outcome::Kept | Outcome::Absent => {}
         }
+    }
+
+    /// Removes the erased calls once more from the audit: requests that had found a call before its erasure may have written their items after it.
+    async fn erase_late_audit(&mut self) -> Result<(), ErasureError> {
+        let late = self.eraser.audit.erase(&self.audited).await?;
+        if late > 0 {
+            self.erasure
+                .value
+                .add(&Counts::from([(Kind::AuditItems, late)]), Vec::new());
+        }
+        Ok(())
     }
 
     /// Removes the erased calls from the reconciler's report, which lists calls without a recording and recordings without a call.

@@ -1,6 +1,7 @@
 //! Parses HTTP requests and builds HTTP responses.
 
 pub mod access;
+mod audit;
 #[cfg(feature = "openapi")]
 pub mod contract;
 mod convert;
@@ -12,6 +13,7 @@ mod request;
 mod response;
 mod serve;
 
+pub use audit::about_recording;
 pub use convert::SecretUse;
 pub use error::{
     ApiError, ErrorFormat, invalid_dispatch_id, invalid_parameter, invalid_recording_sid, readable, recording_archived,

@@ -48,6 +48,12 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The names of the parameters, without that of an API key.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.0.iter().map(|(name, _)| name.as_str());
+        names.filter(|name| *name != "api_key")
+    }
+
     /// The parameter's value; the first one of a repeated parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()

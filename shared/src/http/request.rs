@@ -1,7 +1,10 @@
 //! An HTTP request: its path, query string, headers and body.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,7 @@ pub struct ApiRequest {
     pub deadline: Instant,
     request: Request,
     noted: Arc<Noted>,
+    is_session: AtomicBool,
 }
 
 /// What becomes known of a request while it is handled, for its log line and the headers of its response.
@@ -74,6 +78,7 @@ impl ApiRequest {
             deadline,
             request,
             noted,
+            is_session: AtomicBool::new(false),
         }
     }
 
@@ -96,6 +101,21 @@ impl ApiRequest {
     /// The id of the request's API key, once it is checked.
     pub fn key_id(&self) -> Option<&str> {
         self.noted.key_id()
+    }
+
+    /// Notes that a session of the console stands for the key.
+    pub(super) fn set_session(&self) {
+        self.is_session.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a session of the console stands for the key.
+    pub(super) fn is_session(&self) -> bool {
+        self.is_session.load(Ordering::Relaxed)
+    }
+
+    /// The request's id, which its response and its log line have.
+    pub fn request_id(&self) -> String {
+        request_id(&self.request)
     }
 
     /// The client's IP address, as the gateway saw it.
@@ -255,6 +275,16 @@ pub fn route_ends_with(request: &Request, end: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// The id of a request: the gateway's, or that of the invocation.
+pub(super) fn request_id(request: &Request) -> String {
+    let of_gateway = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    let of_lambda = || request.lambda_context_ref().map(|context| context.request_id.clone());
+    of_gateway.or_else(of_lambda).unwrap_or_default()
 }
 
 /// The path below a greedy route, without slashes around it; `None` on other routes.

@@ -13,7 +13,7 @@ use super::{
     error::{ApiError, ErrorFormat, ErrorLog},
     query::Query,
     reply::Reply,
-    request::{ApiRequest, Noted},
+    request::{ApiRequest, Noted, request_id},
 };
 use crate::{
     invocation::on_behalf_of,
@@ -175,10 +175,9 @@ impl RequestLog {
         let route_key = context
             .and_then(|context| context.route_key.as_deref())
             .unwrap_or_default();
-        let request_id = context.and_then(|context| context.request_id.clone());
         let invocation_id = request.lambda_context_ref().map(|context| context.request_id.clone());
         Self {
-            request_id: request_id.or(invocation_id.clone()).unwrap_or_default(),
+            request_id: request_id(request),
             invocation_id,
             method: request.method().clone(),
             route: route_key.rsplit(' ').next().unwrap_or_default().to_owned(),

@@ -47,6 +47,11 @@ pub struct TranscriptOptions {
 }
 
 impl TranscriptOptions {
+    /// Whether the request only asks for the price.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run == Some(true)
+    }
+
     /// Validates the fields and converts them to the options for Whisper. `others` lists the request's other fields, for the error about an
     /// unknown field.
     pub fn options(&self, others: &str) -> Result<WhisperOptions, ApiError> {

@@ -22,6 +22,7 @@ fn every_function_has_its_documented_route_and_one_for_the_trailing_slash() {
         ("console", "GET /console/session"),
         ("console", "POST /console/session"),
         ("draw-waveform", "POST /recordings/{dispatch_id}/waveform"),
+        ("get-audit", "GET /audit"),
         ("get-completeness", "GET /reports/completeness"),
         ("get-completeness", "GET /reports/{proxy+}"),
         ("get-daily-report", "GET /reports/daily"),

@@ -200,6 +200,7 @@ async fn everything(stack: &TestStack) -> Vec<String> {
         account::TRANSCRIPTS_TABLE,
         account::SHARES_TABLE,
         account::LIFECYCLE_TABLE,
+        account::AUDIT_TABLE,
     ] {
         let mut items = dynamodb.scan().table_name(table).into_paginator().items().send();
         while let Some(item) = items.next().await {

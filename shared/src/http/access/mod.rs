@@ -23,6 +23,7 @@ pub use scope::Scope;
 use self::{key_set::Key, last_used::LastUsed, presented::Presented, quotas::Quotas, session::Session};
 use super::{convert::SecretUse, error::ApiError, request::ApiRequest};
 use crate::{
+    audit::AuditLog,
     calls::Search,
     clients::{
         aws::Aws,
@@ -36,12 +37,13 @@ use crate::{
 /// not cause calls to Secrets Manager.
 const UNKNOWN_KEY_REFRESH: Duration = Duration::from_secs(30);
 
-/// The access rule of an endpoint.
+/// The access rule of an endpoint, and the audit of what is done under it.
 pub struct Access {
     keys: Secret<KeySet>,
     is_open: bool,
     quotas: Quotas,
     last_used: Option<LastUsed>,
+    pub(super) audit: AuditLog,
 }
 
 impl Access {
@@ -52,6 +54,7 @@ impl Access {
             is_open: false,
             quotas: Quotas::from_env(env)?,
             last_used: LastUsed::from_env(env, aws),
+            audit: AuditLog::from_env(env, aws)?,
         })
     }
 
@@ -76,6 +79,11 @@ impl Access {
     /// Whether requests need no key.
     pub fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// The audit, for the function that lists it.
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.audit
     }
 
     /// Reads the keys before the first request.
@@ -114,6 +122,7 @@ impl Access {
         }
         if matches!(presented, Some(Presented::Session(_))) {
             from_own_origin(request)?;
+            request.set_session();
         }
         self.store_use(request, &key, now);
         Ok(())

@@ -5,6 +5,8 @@ use lambda_http::http::Method;
 /// The scopes that a key's `scopes` can list; `*` stands for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
+    /// `audit:read`: read the audit.
+    AuditRead,
     /// `recordings:archive`: copy Twilio recordings into the bucket.
     RecordingsArchive,
     /// `recordings:erase`: erase calls.
@@ -27,7 +29,8 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::AuditRead,
         Self::RecordingsArchive,
         Self::RecordingsErase,
         Self::RecordingsHold,
@@ -42,6 +45,7 @@ impl Scope {
     /// The scope's name in a key's `scopes`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::AuditRead => "audit:read",
             Self::RecordingsArchive => "recordings:archive",
             Self::RecordingsErase => "recordings:erase",
             Self::RecordingsHold => "recordings:hold",

@@ -14,11 +14,11 @@ use utoipa::{
 
 use self::{
     requests::{
-        ARCHIVED, BODY, CALL, CALLBACK, DISPATCH_ID, ERASE, ERASURE, INTERACTION, KEEP, KEY, KEYS, LIST, LIVEKIT,
-        MISSING, NOT_ARCHIVED, PAGE_TOKEN, RECORDING_SID, REPORT, REQUEST, SHARE, SHARE_PAGE, SHARE_PASSCODE,
+        ARCHIVED, AUDIT_LIST, BODY, CALL, CALLBACK, DISPATCH_ID, ERASE, ERASURE, INTERACTION, KEEP, KEY, KEYS, LIST,
+        LIVEKIT, MISSING, NOT_ARCHIVED, PAGE_TOKEN, RECORDING_SID, REPORT, REQUEST, SHARE, SHARE_PAGE, SHARE_PASSCODE,
         STORED_TRANSCRIPT, VALUE, WAVEFORM,
     },
-    services::{AUDIO_URL, DATABASE, QUEUE, SIGNER, STORAGE, TRANSCRIPTION, TWILIO},
+    services::{AUDIO_URL, AUDIT, DATABASE, QUEUE, SIGNER, STORAGE, TRANSCRIPTION, TWILIO},
 };
 use super::error::{RecordingsErrorBody, TwilioErrorBody};
 
@@ -28,6 +28,8 @@ pub const GROUPS: &[(&str, &[ErrorCode])] = &[
     ("key", KEY),
     ("keys", KEYS),
     ("archived", ARCHIVED),
+    ("audit", AUDIT),
+    ("audit_list", AUDIT_LIST),
     ("not_archived", NOT_ARCHIVED),
     ("call", CALL),
     ("keep", KEEP),

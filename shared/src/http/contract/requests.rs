@@ -153,6 +153,11 @@ pub(super) const SHARE_PAGE: &[ErrorCode] = &[
         "storage_unavailable",
         "S3, DynamoDB or Secrets Manager does not respond right now.",
     ),
+    transient(
+        503,
+        "audit_unavailable",
+        "The opening can't be written to the audit right now, so nothing is shown.",
+    ),
 ];
 
 /// Errors of requests for a call, whatever it has.
@@ -206,6 +211,9 @@ pub(super) const SHARE_PASSCODE: &[ErrorCode] = &[
         "Too many passcodes were tried. `Retry-After` says when the next one can be.",
     ),
 ];
+
+/// What can happen to a list of the audit.
+pub(super) const AUDIT_LIST: &[ErrorCode] = &[error(404, "audit_off", "The deployment stores no audit.")];
 
 /// What can happen to the report of the reconciler.
 pub(super) const REPORT: &[ErrorCode] = &[error(404, "no_report", "The reconciler has not finished a round yet.")];

@@ -9,6 +9,13 @@ pub(super) const DATABASE: &[ErrorCode] = &[transient(
     "DynamoDB does not respond right now.",
 )];
 
+/// What can happen in the audit.
+pub(super) const AUDIT: &[ErrorCode] = &[transient(
+    503,
+    "audit_unavailable",
+    "What the request does can't be written to the audit right now, so it was not done.",
+)];
+
 /// What can happen to a URL that has to be signed.
 pub(super) const SIGNER: &[ErrorCode] = &[
     error(

@@ -1,0 +1,150 @@
+//! `GET /audit`: who listed, played, downloaded, read, made, changed or erased what.
+
+mod response;
+
+use jiff::Timestamp;
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use shared::{
+    audit::{Action, AuditCursor, AuditFilter, Event},
+    calls::Calls,
+    clients::aws::Aws,
+    config::{ConfigError, Env},
+    http::{
+        self, ApiError, ErrorFormat, Query,
+        access::{Access, Scope},
+        invalid_parameter,
+    },
+    ids::DispatchId,
+    time::DateInput,
+};
+
+use response::{AuditItem, AuditList};
+
+const PARAMETERS: [&str; 7] = ["from", "to", "key_id", "action", "recording", "limit", "cursor"];
+
+/// The state that is created once and used for every request.
+pub struct State {
+    access: Access,
+    calls: Calls,
+}
+
+impl State {
+    /// Reads the environment and fetches the secret.
+    pub async fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env(env)?;
+        let state = Self {
+            // Who may play recordings without a key still must not read who plays them.
+            access: Access::required(env, &aws)?,
+            calls: Calls::from_env(env, &aws)?,
+        };
+        state.access.preload().await;
+        Ok(state)
+    }
+}
+
+/// Handles a request.
+#[cfg_attr(
+    feature = "openapi",
+    utoipa::path(
+        get,
+        path = "/audit",
+        operation_id = "getAudit",
+        tag = "Data protection",
+        summary = "Read who did what",
+        description = "What requests did with calls and recordings, newest first: one item for each request. A page can have fewer items than `limit`, even none, and a `next_cursor` nevertheless: a request reads a bounded part of the audit. Reading it writes an item, too. Always needs a key. Scope: `audit:read`.",
+        params(
+            ("from" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day. The default is all that is kept.", example = "2025-08-08"),
+            ("to" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2025-08-08"),
+            ("key_id" = Option<String>, Query, description = "The id of an API key.", min_length = 1, max_length = 256, example = "ops"),
+            ("action" = Option<String>, Query, description = "One action.", pattern = "^[a-z_]+$", example = "play"),
+            ("recording" = Option<String>, Query, description = "A dispatch id, or Twilio's SID of a call or a recording. All items of the call are found, whichever of its ids their requests had.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("limit" = Option<u64>, Query, description = "Items on a page.", minimum = 1, maximum = 100, example = 50),
+            ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page, with the same filters."),
+        ),
+        responses((status = 200, description = "A page of items.", body = AuditList)),
+        security(("api_key" = []), ("api_key_in_query" = [])),
+        extensions(("x-errors" = json!(["request", "key", "audit", "audit_list", "value", "dispatch_id", "database"]))),
+    )
+)]
+pub async fn handle(state: &State, request: Request) -> Response<Body> {
+    http::respond(ErrorFormat::Recordings, request, |request| async move {
+        state.access.check(&request, Scope::AuditRead).await?;
+        request.query.only(&PARAMETERS)?;
+        let limit = request.query.integer("limit", 50, 1..=100)? as usize;
+        let recording = request.query.get("recording");
+        let recording = recording.map(|id| DispatchId::parse(id).ok_or_else(http::invalid_dispatch_id));
+        let recording = recording.transpose()?;
+        let filter = filter(&request.query, recording.as_ref())?;
+        let start = match request.query.get("cursor") {
+            None => None,
+            Some(text) => {
+                let accepted = "the next_cursor of an earlier response for the same filters";
+                let cursor = AuditCursor::decode(text, &filter);
+                Some(cursor.ok_or_else(|| invalid_parameter("cursor", text, accepted))?)
+            }
+        };
+        let mut event = Event::new(Action::ReadAudit).with(request.query.names());
+        let subjects = match &recording {
+            None => None,
+            Some(id) => {
+                let known = state.calls.audited_as(id).await?;
+                if known.is_some() {
+                    event = event.about(id.as_str());
+                }
+                Some(known.unwrap_or_else(|| vec![id.to_string()]))
+            }
+        };
+        let log = state.access.audit_log();
+        let page = log
+            .list(&filter, subjects.as_deref(), start, limit, Timestamp::now())
+            .await?;
+        state.access.audit(&request, event.showing(page.items.len())).await?;
+        let list = AuditList {
+            next_cursor: page.next.map(|cursor| cursor.encode(&filter)),
+            items: page.items.into_iter().map(AuditItem::from).collect(),
+            limit,
+        };
+        Ok((StatusCode::OK, list))
+    })
+    .await
+}
+
+fn filter(query: &Query, recording: Option<&DispatchId>) -> Result<AuditFilter, ApiError> {
+    let moment = |name: &'static str| match query.get(name) {
+        None => Ok(None),
+        Some(text) => match DateInput::parse(text) {
+            Some(date) => Ok(Some(date)),
+            None => Err(invalid_parameter(name, text, "an ISO 8601 date or date-time")),
+        },
+    };
+    let from = moment("from")?.map(DateInput::start);
+    let to = moment("to")?.map(DateInput::end);
+    if let (Some(from), Some(to)) = (from, to)
+        && from >= to
+    {
+        return Err(ApiError::bad_request(
+            "invalid_parameter",
+            "from must be earlier than to.",
+        ));
+    }
+    let key_id = match query.get("key_id") {
+        Some(text) if text.is_empty() || text.len() > 256 => {
+            return Err(invalid_parameter("key_id", text, "1 to 256 bytes of text"));
+        }
+        given => given.map(str::to_owned),
+    };
+    let action = match query.get("action") {
+        None => None,
+        Some(word) => {
+            let words = Action::ALL.map(Action::name).join(", ");
+            Some(Action::parse(word).ok_or_else(|| invalid_parameter("action", word, &format!("one of {words}")))?)
+        }
+    };
+    Ok(AuditFilter {
+        from,
+        to,
+        key_id,
+        action,
+        recording: recording.map(DispatchId::to_string),
+    })
+}

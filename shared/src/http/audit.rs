@@ -1,0 +1,54 @@
+//! Writes into the audit what a request does.
+
+use super::{access::Access, error::ApiError, request::ApiRequest};
+use crate::{
+    audit::{Action, Actor, AuditError, Event, Origin},
+    calls::CallRecording,
+    ids::DispatchId,
+};
+
+/// An action on the recording of a call. `requested` is the id of the request.
+pub fn about_recording(action: Action, found: &CallRecording, requested: &DispatchId) -> Event {
+    Event::new(action)
+        .about(found.subject(requested))
+        .of_recording(found.recording.recording_sid.as_ref())
+}
+
+impl Access {
+    /// Writes what a request that was checked does. The request may disclose, change or pay for something only after this returns `Ok`.
+    pub async fn audit(&self, request: &ApiRequest, event: Event) -> Result<(), ApiError> {
+        let actor = match request.key_id() {
+            Some(id) if request.is_session() => Actor::Console(id.to_owned()),
+            Some(id) => Actor::Key(id.to_owned()),
+            None => Actor::Anyone,
+        };
+        Ok(self.audit.write(&event, &request.origin(actor)).await?)
+    }
+}
+
+impl ApiRequest {
+    /// Where the request came from.
+    pub fn origin(&self, actor: Actor) -> Origin {
+        Origin {
+            actor,
+            request_id: self.request_id(),
+            address: self.client_address().map(str::to_owned),
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Off => Self::not_found(
+                "audit_off",
+                "This deployment stores no audit: its AuditDays is 0. The functions' logs have a line for each action.",
+            ),
+            AuditError::Unavailable(_) | AuditError::Duplicate => Self::unavailable(
+                "audit_unavailable",
+                "The audit can't be reached right now, so nothing is disclosed or changed. Try again shortly.",
+            )
+            .caused_by(error),
+        }
+    }
+}
