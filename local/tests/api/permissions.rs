@@ -146,6 +146,9 @@ async fn use_everything(stack: &TestStack) {
         "/reports/daily?from=2026-01-01&to=2026-01-02",
         "/reports/completeness",
         "/reports/queues",
+        "/audit?action=list",
+        "/audit?recording=RE00000000000000000000000000000001",
+        "/audit?recording=dispatch_1_2",
     ] {
         assert_eq!(stack.get(path).await.status, 200, "{path}");
     }

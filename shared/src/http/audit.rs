@@ -2,7 +2,7 @@
 
 use super::{access::Access, error::ApiError, request::ApiRequest};
 use crate::{
-    audit::{Action, Actor, AuditError, Event, Origin},
+    audit::{Action, Actor, Event, Origin},
     calls::CallRecording,
     ids::DispatchId,
 };
@@ -33,22 +33,6 @@ impl ApiRequest {
             actor,
             request_id: self.request_id(),
             address: self.client_address().map(str::to_owned),
-        }
-    }
-}
-
-impl From<AuditError> for ApiError {
-    fn from(error: AuditError) -> Self {
-        match error {
-            AuditError::Off => Self::not_found(
-                "audit_off",
-                "This deployment stores no audit: its AuditDays is 0. The functions' logs have a line for each action.",
-            ),
-            AuditError::Unavailable(_) | AuditError::Duplicate => Self::unavailable(
-                "audit_unavailable",
-                "The audit can't be reached right now, so nothing is disclosed or changed. Try again shortly.",
-            )
-            .caused_by(error),
         }
     }
 }

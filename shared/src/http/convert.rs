@@ -5,6 +5,7 @@ use lambda_http::http::StatusCode;
 use super::error::{ApiError, ErrorFormat, recording_archived, recording_not_archived, s3_missing};
 use crate::{
     archive::CopyError,
+    audit::AuditError,
     calls::{CallsError, KeepError, ListError, MAX_OFFSET, ResolveError},
     clients::{
         bucket::BucketError, livekit::LiveKitError, presign::PresignError, queue::QueueError, secrets::SecretError,
@@ -128,6 +129,22 @@ impl From<LimitExceeded> for ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
             .retryable(Some(reset))
             .limited_by(exceeded.0)
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Off => Self::not_found(
+                "audit_off",
+                "This deployment stores no audit: its AuditDays is 0. The functions' logs have a line for each action.",
+            ),
+            AuditError::Unavailable(_) | AuditError::Duplicate => Self::unavailable(
+                "audit_unavailable",
+                "The audit can't be reached right now, so nothing is disclosed or changed. Try again shortly.",
+            )
+            .caused_by(error),
+        }
     }
 }
 

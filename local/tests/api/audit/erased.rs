@@ -78,7 +78,7 @@ async fn items_of_an_erased_call_keep_key_time_and_action_and_lose_the_call_unde
 }
 
 #[tokio::test]
-async fn an_erasure_by_one_id_finds_the_items_of_the_others_and_ends_without_days_too() {
+async fn an_erasure_by_one_id_finds_the_items_of_the_others_and_no_other_call() {
     let stack = TestStack::empty().await;
     record_at_twilio(&stack).await;
     let log = AuditLog::from_env(&stack.stack.environment, &stack.aws()).unwrap();

@@ -1,6 +1,6 @@
 //! `GET /audit`: filters, pages and cursors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
@@ -146,24 +146,20 @@ async fn all_items_of_a_call_are_found_by_each_of_its_ids() {
         &format!("/recordings/{}", super::CALL_SID),
     );
     assert_eq!(patch.json(&retained).send().await.unwrap().status(), 200);
-    let subjects: Vec<String> = items(&stack).await.iter().map(|item| item["subject"].clone()).collect();
-    assert_eq!(subjects, [super::AT_TWILIO, super::CALL_SID]);
+    let found = items(&stack).await;
+    let subjects: BTreeSet<&str> = found.iter().map(|item| item["subject"].as_str()).collect();
+    assert_eq!(subjects, BTreeSet::from([super::AT_TWILIO, super::CALL_SID]));
     for id in [super::AT_TWILIO, super::CALL_SID] {
-        let found = stack.get(&format!("/audit?recording={id}&limit=2&to=2099-01-01")).await;
-        let actions = found.body["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| item["action"].clone());
-        let actions: Vec<Value> = actions.filter(|action| action != "read_audit").collect();
-        assert!(
-            actions
-                .iter()
-                .all(|action| ["retain", "archive"].contains(&action.as_str().unwrap())),
-            "{}",
-            found.body
-        );
-        assert!(!found.body["items"].as_array().unwrap().is_empty());
+        for action in ["archive", "retain"] {
+            let found = stack.get(&format!("/audit?recording={id}&action={action}")).await;
+            assert_eq!(
+                found.body["items"].as_array().unwrap().len(),
+                1,
+                "{id} {action}: {}",
+                found.body
+            );
+            assert_eq!(found.body["next_cursor"], Value::Null);
+        }
     }
     assert_eq!(
         stack.get("/audit?recording=dispatch_1_2").await.body["items"],
@@ -203,7 +199,8 @@ async fn items_that_have_ended_are_not_shown_and_wrong_parameters_are_refused() 
         ("key_id=", "invalid_parameter"),
         ("recording=a%2Fb", "invalid_dispatch_id"),
         ("cursor=x", "invalid_parameter"),
-        (&format!("cursor={cursor}&key_id=demo"), "invalid_parameter"),
+        ("cursor=", "invalid_parameter"),
+        (format!("cursor={cursor}&key_id=demo").as_str(), "invalid_parameter"),
         ("user=demo", "unknown_parameter"),
         ("limit=1&limit=2", "repeated_parameter"),
     ] {

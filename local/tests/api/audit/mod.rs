@@ -298,8 +298,11 @@ async fn each_request_with_a_key_writes_one_item_with_its_action_key_and_call() 
     let stack = demo_with_keys().await;
     record_at_twilio(&stack).await;
     webhooks::round(&stack).await;
-    let (mut covered, mut known) = (BTreeSet::new(), items(&stack).await.len());
-    assert_eq!(known, 0, "what providers and schedules do is not in the audit");
+    let (mut covered, mut known) = (BTreeSet::new(), BTreeSet::<String>::new());
+    assert!(
+        items(&stack).await.is_empty(),
+        "what providers and schedules do is not in the audit"
+    );
     let (mut share, mut erasure) = (String::new(), String::new());
     for (route, path, body, action, subject) in requests() {
         let (method, _) = route.split_once(' ').unwrap();
@@ -317,9 +320,10 @@ async fn each_request_with_a_key_writes_one_item_with_its_action_key_and_call() 
         if action == "erase" {
             erasure = answer["erasure_id"].as_str().unwrap().to_owned();
         }
-        let items = items(&stack).await;
-        assert_eq!(items.len(), known + 1, "{route}");
-        let item = items.last().unwrap();
+        let mut new = items(&stack).await;
+        new.retain(|item| !known.contains(&item["order"]));
+        assert_eq!(new.len(), 1, "{route}");
+        let item = &new[0];
         // The worker may have removed the call from the item of its erasure by now.
         let expected = if item.contains_key("call_erased") {
             None
@@ -327,12 +331,11 @@ async fn each_request_with_a_key_writes_one_item_with_its_action_key_and_call() 
             subject
         };
         assert_eq!(done(item), (action, Some("demo"), expected), "{route}");
-        assert!(item["order"].ends_with(&format!("#{}", item["order"].split_once('#').unwrap().1)));
         let written = format!("{item:?}").replace(subject.unwrap_or("-"), "");
         for word in [NUMBER, "Louis Planted", "COMPLETED", "Complaint 17"] {
             assert!(!written.contains(word), "{route} writes {word}: {written}");
         }
-        known += 1;
+        known.insert(item["order"].clone());
         covered.insert(route.to_owned());
     }
 
@@ -349,7 +352,7 @@ async fn each_request_with_a_key_writes_one_item_with_its_action_key_and_call() 
     let silent = SILENT.iter().map(|(route, _)| (*route).to_owned());
     assert_eq!(
         routes.map(|route| route.key()).collect::<BTreeSet<_>>(),
-        covered.into_iter().chain(silent).collect(),
+        covered.into_iter().chain(silent).collect::<BTreeSet<_>>(),
         "a route has no row here and no reason in SILENT"
     );
 }
@@ -384,6 +387,10 @@ async fn nothing_is_disclosed_changed_or_paid_for_that_the_audit_cannot_have() {
     let share = answer(share.json(&json!({"expires_in": 600}))).await.body["id"].clone();
     let made = stack.post(&format!("/recordings/{CALL}/transcript"), &json!({})).await;
     assert_eq!(made.status, 200);
+    let made = stack
+        .post("/api/twilio/transcript", &json!({"recording_sid": SID}))
+        .await;
+    assert_eq!(made.status, 200);
     let tables = stack.aws().dynamodb();
     tables
         .delete_table()
@@ -415,11 +422,6 @@ async fn nothing_is_disclosed_changed_or_paid_for_that_the_audit_cannot_have() {
         }
         let (method, _) = route.split_once(' ').unwrap();
         let path = path.replace("{share_id}", share.as_str().unwrap());
-        let body = match action {
-            // Those of the other tests are stored here.
-            "make_transcript" => json!({"recording_sid": SID}),
-            _ => body,
-        };
         let body = if path.ends_with("/transcript") && method == "POST" && !path.starts_with("/api") {
             json!({"language": "de"})
         } else {
@@ -474,17 +476,12 @@ async fn a_list_of_many_rows_is_one_item_with_the_names_of_its_filters() {
         .len();
     assert!(rows >= 1 && all > 20, "{rows} {all}");
     let items = items(&stack).await;
-    let shown: Vec<(&str, &str)> = items
+    let shown: BTreeSet<(&str, String)> = items
         .iter()
-        .map(|item| (item["parameters"].as_str(), item["rows"].as_str()))
+        .map(|item| (item["parameters"].as_str(), item["rows"].clone()))
         .collect();
-    assert_eq!(
-        shown,
-        [
-            ("limit,order,phone", rows.to_string().as_str()),
-            ("limit", all.to_string().as_str())
-        ]
-    );
+    let expected = BTreeSet::from([("limit,order,phone", rows.to_string()), ("limit", all.to_string())]);
+    assert_eq!((items.len(), shown), (2, expected));
     assert!(!format!("{items:?}").contains(NUMBER));
     let days = items[0]["expires_at"].parse::<i64>().unwrap() - Timestamp::now().as_second();
     assert!((89 * 86_400..=90 * 86_400).contains(&days), "{days}");
@@ -516,25 +513,24 @@ async fn sessions_shares_and_requests_without_a_key_are_told_apart() {
         );
     }
     let found = items(&stack).await;
-    let who: Vec<(&str, &str, bool, bool)> = found
+    let who: BTreeSet<(&str, &str, bool, bool)> = found
         .iter()
         .map(|item| {
+            let has = |name: &str| item.contains_key(name);
             (
                 item["action"].as_str(),
                 item["actor"].as_str(),
-                item.contains_key("key_id"),
-                item.contains_key("share_id"),
+                has("key_id"),
+                has("share_id"),
             )
         })
         .collect();
-    assert_eq!(
-        who,
-        [
-            ("play", "console", true, false),
-            ("open_share", "share", false, true),
-            ("play", "share", false, true)
-        ]
-    );
+    let expected = [
+        ("play", "console", true, false),
+        ("open_share", "share", false, true),
+        ("play", "share", false, true),
+    ];
+    assert_eq!((found.len(), who), (3, BTreeSet::from(expected)));
     assert!(
         found
             .iter()
@@ -605,6 +601,7 @@ fn no_role_deletes_items_and_one_changes_them() {
         // Up to the next statement, or the end of the role.
         let lines: Vec<&str> = statement
             .lines()
+            .skip(1)
             .take_while(|line| line.is_empty() || line.starts_with("              "))
             .collect();
         let text = lines.join("\n");
