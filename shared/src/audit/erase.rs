@@ -1,6 +1,6 @@
 //! Removes erased calls from their items.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clients::dynamodb::{Item, get_text, text};
 
-/// Items that are changed at the same time.
+/// Subjects that are erased at the same time.
 const CONCURRENCY: usize = 8;
 
 impl AuditLog {
@@ -17,30 +17,12 @@ impl AuditLog {
     /// `AUDIT_DAYS` is, because there may be items of the time before it was 0.
     pub async fn erase(&self, subjects: &[String]) -> Result<u64, AuditError> {
         let Some(table) = self.table() else { return Ok(0) };
-        let mut erased = 0;
-        for subject in subjects {
-            let mut pages = table
-                .client
-                .query()
-                .table_name(&table.name)
-                .index_name("by-subject")
-                .key_condition_expression("subject = :subject")
-                .projection_expression("#day, #order")
-                .expression_attribute_names("#day", "day")
-                .expression_attribute_names("#order", "order")
-                .expression_attribute_values(":subject", text(subject))
-                .into_paginator()
-                .items()
-                .send();
-            let mut keys = Vec::new();
-            while let Some(item) = pages.next().await {
-                keys.push(key_of(&item?));
-            }
-            let changes = stream::iter(keys.into_iter().flatten().map(|key| table.erase(key, subject)));
-            let changed: Vec<bool> = changes.buffer_unordered(CONCURRENCY).try_collect().await?;
-            erased += changed.into_iter().filter(|changed| *changed).count() as u64;
-        }
-        Ok(erased)
+        let subjects: Vec<_> = subjects.iter().map(|subject| table.erase_subject(subject)).collect();
+        let erased: Vec<u64> = stream::iter(subjects)
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        Ok(erased.iter().sum())
     }
 }
 
@@ -50,6 +32,31 @@ fn key_of(item: &Item) -> Option<Item> {
 }
 
 impl Table {
+    async fn erase_subject(&self, subject: &str) -> Result<u64, AuditError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name("by-subject")
+            .key_condition_expression("subject = :subject")
+            .projection_expression("#day, #order")
+            .expression_attribute_names("#day", "day")
+            .expression_attribute_names("#order", "order")
+            .expression_attribute_values(":subject", text(subject))
+            .into_paginator()
+            .items()
+            .send();
+        let mut keys = Vec::new();
+        while let Some(item) = pages.next().await {
+            keys.extend(key_of(&item?));
+        }
+        let mut erased = 0;
+        for key in keys {
+            erased += u64::from(self.erase(key, subject).await?);
+        }
+        Ok(erased)
+    }
+
     /// Returns `false` if the item has ended meanwhile, or no longer has the subject.
     async fn erase(&self, key: Item, subject: &str) -> Result<bool, AuditError> {
         // The address of someone who opened a share may be the customer's.
@@ -61,7 +68,7 @@ impl Table {
             .update_expression("SET call_erased = :true REMOVE subject, recording_sid, address")
             .condition_expression("subject = :subject")
             .expression_attribute_values(":subject", text(subject))
-            .expression_attribute_values(":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
+            .expression_attribute_values(":true", AttributeValue::Bool(true));
         match update.send().await {
             Ok(_) => Ok(true),
             Err(error)

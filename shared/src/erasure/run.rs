@@ -96,14 +96,12 @@ impl ErasureWorker {
             queue: &self.queue,
             erasure,
             names: Vec::new(),
-            audited: Vec::new(),
             tried: HashSet::new(),
             deadline,
         };
         run.erasure.value.problems.clear();
         let end = run.erase_target(&target).await;
         run.remove_from_reports().await?;
-        run.erase_late_audit().await?;
         match end? {
             End::Overtaken => Ok(()),
             End::OutOfTime => {
@@ -164,8 +162,6 @@ struct Run<'a> {
     erasure: Versioned<Erasure>,
     /// What the erased calls were known by.
     names: Vec<String>,
-    /// By which names the audit can have the erased calls.
-    audited: Vec<String>,
     /// The calls that this run has tried.
     tried: HashSet<String>,
     deadline: Instant,
@@ -317,8 +313,16 @@ impl Run<'_> {
                 .map(|item| erase_call(eraser, item, rule, deadline))
                 .collect();
             let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
-            for (item, (erased, outcome)) in outcomes {
+            let mut audited = Vec::new();
+            for (item, (mut erased, outcome)) in outcomes {
+                audited.append(&mut erased.audited);
                 self.note(&item, erased, outcome);
+            }
+            // Requests that had found a call before its erasure may have written their items after it.
+            let late = eraser.audit.erase(&audited).await?;
+            if late > 0 {
+                let counts = Counts::from([(Kind::AuditItems, late)]);
+                self.erasure.value.add(&counts, Vec::new());
             }
             if !self.queue.save(&mut self.erasure, Some(OVERDUE)).await? {
                 return Ok(End::Overtaken);
@@ -332,7 +336,6 @@ impl Run<'_> {
         let is_something = !erased.counts.is_empty();
         erasure.add(&erased.counts, erased.versions);
         self.names.extend(erased.names);
-        self.audited.extend(erased.audited);
         match outcome {
             Outcome::Erased => erasure.calls += u64::from(is_something),
             Outcome::Incomplete(problems) => {
@@ -349,17 +352,6 @@ impl Run<'_> {
             }),
             Outcome::Kept | Outcome::Absent => {}
         }
-    }
-
-    /// Removes the erased calls once more from the audit: requests that had found a call before its erasure may have written their items after it.
-    async fn erase_late_audit(&mut self) -> Result<(), ErasureError> {
-        let late = self.eraser.audit.erase(&self.audited).await?;
-        if late > 0 {
-            self.erasure
-                .value
-                .add(&Counts::from([(Kind::AuditItems, late)]), Vec::new());
-        }
-        Ok(())
     }
 
     /// Removes the erased calls from the reconciler's report, which lists calls without a recording and recordings without a call.
