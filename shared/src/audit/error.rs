@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::clients::aws::reason;
+use crate::clients::aws::cause;
 
 /// Why the audit could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,6 @@ pub enum AuditError {
 
 impl<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static> From<SdkError<E, R>> for AuditError {
     fn from(error: SdkError<E, R>) -> Self {
-        Self::Unavailable(reason(&error))
+        Self::Unavailable(cause(&error))
     }
 }

@@ -19,7 +19,8 @@ use shared::audit::{Action, Actor, AuditError, AuditLog, Event, Origin};
 
 use crate::{
     events::template_variables,
-    stack::{TestStack, answer, log_of_this_thread},
+    logs::log_of_this_thread,
+    stack::{TestStack, answer},
     webhooks,
 };
 
