@@ -88,7 +88,6 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let found = found.ok_or_else(recording_not_found)?;
         let job = Job::new(recording.clone(), options);
         let outcome = match outcome(state, resolver, &request, &wanted, &job, &id, &found).await {
-            // The audit has the request already.
             Err(error) if error.code() == OVERWRITTEN => {
                 let found = resolver.find_overwritten(&id, &found.recording).await?;
                 let found = found.ok_or_else(recording_not_found)?;

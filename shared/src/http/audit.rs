@@ -15,14 +15,20 @@ pub fn about_recording(action: Action, found: &CallRecording, requested: &Dispat
 }
 
 impl Access {
-    /// Writes what a request that was checked does. The request may disclose, change or pay for something only after this returns `Ok`.
+    /// Writes what a request that was checked does. The request may disclose, change or pay for something only after this returns `Ok`. A request that
+    /// begins again, because its recording was overwritten meanwhile, has its item already.
     pub async fn audit(&self, request: &ApiRequest, event: Event) -> Result<(), ApiError> {
+        if request.is_audited() {
+            return Ok(());
+        }
         let actor = match request.key_id() {
             Some(id) if request.is_session() => Actor::Console(id.to_owned()),
             Some(id) => Actor::Key(id.to_owned()),
             None => Actor::Anyone,
         };
-        Ok(self.audit.write(&event, &request.origin(actor)).await?)
+        self.audit.write(&event, &request.origin(actor)).await?;
+        request.set_audited();
+        Ok(())
     }
 }
 

@@ -37,6 +37,7 @@ pub struct ApiRequest {
     request: Request,
     noted: Arc<Noted>,
     is_session: AtomicBool,
+    is_audited: AtomicBool,
 }
 
 /// What becomes known of a request while it is handled, for its log line and the headers of its response.
@@ -79,6 +80,7 @@ impl ApiRequest {
             request,
             noted,
             is_session: AtomicBool::new(false),
+            is_audited: AtomicBool::new(false),
         }
     }
 
@@ -111,6 +113,16 @@ impl ApiRequest {
     /// Whether a session of the console stands for the key.
     pub(super) fn is_session(&self) -> bool {
         self.is_session.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the audit has the request.
+    pub(super) fn set_audited(&self) {
+        self.is_audited.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the audit has the request.
+    pub(super) fn is_audited(&self) -> bool {
+        self.is_audited.load(Ordering::Relaxed)
     }
 
     /// The request's id, which its response and its log line have.

@@ -496,6 +496,8 @@ async fn sessions_shares_and_requests_without_a_key_are_told_apart() {
     let cookie = cookie.split(';').next().unwrap();
     let path = format!("/recordings/{CALL}/audio");
     let played = stack.request(Method::GET, &path).header(header::COOKIE, cookie);
+    // Anyone can send this header.
+    let played = played.header("X-Forwarded-For", "198.51.100.9");
     assert_eq!(played.send().await.unwrap().status(), 200);
     for path in [format!("/s/{SHARED}"), format!("/s/{SHARED}/audio")] {
         assert_eq!(
@@ -537,6 +539,8 @@ async fn sessions_shares_and_requests_without_a_key_are_told_apart() {
             .iter()
             .all(|item| item["subject"].starts_with("dispatch_") && item.contains_key("address"))
     );
+
+    assert!(found.iter().all(|item| item["address"] != "198.51.100.9"));
 
     let open = TestStack::demo().await;
     assert_eq!(open.get_without_key(&format!("/recordings/{CALL}")).await.status, 200);
