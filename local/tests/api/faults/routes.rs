@@ -72,7 +72,7 @@ pub(super) async fn prepare(lane: &Lane, call: &Call, route: &str) -> Option<Pre
             prepared.id = format!("/{}", path.trim_start_matches('/'));
         }
         ("GET", "" | "/console" | "/docs" | "/openapi.json" | "/docs/{file}")
-        | ("GET", "/reports/queues" | "/reports/daily" | "/api/twilio/usage")
+        | ("GET", "/audit" | "/reports/queues" | "/reports/daily" | "/api/twilio/usage")
         | ("POST", "/interactions" | "/console/session")
         | ("DELETE", "/console/session") => {}
         ("GET", "/recordings") => {
