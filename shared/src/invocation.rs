@@ -1,6 +1,6 @@
 //! The id of the request that is being processed: in every log line, and in every message that the request causes.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use tokio::task::futures::TaskLocalFuture;
 use tracing::{Instrument, instrument::Instrumented};
@@ -10,7 +10,7 @@ tokio::task_local! {
 }
 
 /// A future whose log lines and messages have a request's id.
-pub type OnBehalf<F> = TaskLocalFuture<Arc<str>, Instrumented<F>>;
+pub type OnBehalf<F> = TaskLocalFuture<Arc<str>, Instrumented<Pin<Box<F>>>>;
 
 /// Runs `work` for the request with this id. The log lines also have Lambda's id of the invocation if it is another one, as for a message of a
 /// batch.
@@ -18,7 +18,8 @@ pub fn on_behalf_of<F: Future>(request_id: &str, invocation_id: Option<&str>, wo
     let invocation_id = invocation_id.filter(|id| *id != request_id);
     // A span of the highest level, so that lines of every level are inside it.
     let span = tracing::error_span!("request", request_id, invocation_id);
-    REQUEST_ID.scope(request_id.into(), work.instrument(span))
+    // On the heap, because a future that is moved through each of these would need the stack several times.
+    REQUEST_ID.scope(request_id.into(), Box::pin(work).instrument(span))
 }
 
 /// The id of the request that is being processed; `None` outside of a request.
@@ -28,7 +29,7 @@ pub fn request_id() -> Option<String> {
 
 /// Whether a text that came with a message or an event can be a request's id. Anything else could be words of a customer.
 pub fn is_request_id(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+/".contains(&byte);
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);
     // A phone number has at most 15 digits, and an id has letters.
     (8..=64).contains(&text.len())
         && text.bytes().all(is_allowed)

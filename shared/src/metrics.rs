@@ -6,10 +6,10 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Map, Value, json};
-use tokio::task::futures::TaskLocalFuture;
 
 tokio::task_local! {
     static CURRENT: Figures;
@@ -179,9 +179,6 @@ pub struct Metrics {
     write: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-/// A future whose figures are collected.
-type Counted<F> = TaskLocalFuture<Figures, F>;
-
 impl Metrics {
     /// Writes lines for this namespace by calling `write`.
     pub fn new(namespace: &str, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
@@ -199,16 +196,19 @@ impl Metrics {
 }
 
 /// Runs an invocation and writes its figures at its end. Without metrics nothing is collected.
-pub async fn counted<F: Future>(metrics: Option<&Metrics>, invocation: F) -> F::Output {
-    let Some(metrics) = metrics else {
-        return invocation.await;
-    };
-    let figures = Figures::default();
-    let counted: Counted<F> = CURRENT.scope(figures.clone(), invocation);
-    let output = counted.await;
-    let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    if let Some(line) = figures.line(&metrics.namespace, at.unwrap_or_default().as_millis()) {
-        (metrics.write)(&line);
+pub fn counted<F: Future>(metrics: Option<&Metrics>, invocation: F) -> impl Future<Output = F::Output> {
+    // On the heap, because a future that is moved through each of these would need the stack several times.
+    let invocation = Box::pin(invocation);
+    async move {
+        let Some(metrics) = metrics else {
+            return invocation.await;
+        };
+        let figures = Figures::default();
+        let output = CURRENT.scope(figures.clone(), invocation).await;
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if let Some(line) = figures.line(&metrics.namespace, at.as_millis()) {
+            (metrics.write)(&line);
+        }
+        output
     }
-    output
 }

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use crate::{
     bound_transcripts::index,
     jobs::finished,
+    logs::invoked,
     stack::{Answer, TestStack, serve},
 };
 
@@ -177,7 +178,7 @@ async fn a_recording_that_was_archived_without_an_event_is_not_transcribed_and_s
         .await
         .unwrap();
     let in_an_hour = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
-    reconcile_recordings::handle(&state, in_an_hour).await.unwrap();
+    invoked(reconcile_recordings::handle(&state, in_an_hour)).await.unwrap();
     stack
         .get(&format!("/recordings/{ID}"))
         .await

@@ -10,7 +10,7 @@ use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
 use serde_json::{Value, json};
 use shared::config::Env;
 
-use crate::stack::TestStack;
+use crate::{logs::invoked, stack::TestStack};
 
 /// Function, event, and a string that its response contains.
 pub(crate) const REQUESTS: [(&str, &str, &str); 23] = [
@@ -278,7 +278,7 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     let env = Env::from_iter(given("reconcile-recordings", &stack));
     let reconcile = reconcile_recordings::State::from_env(&env).await.unwrap();
-    let done = reconcile_recordings::handle(&reconcile, in_a_quarter_of_an_hour()).await;
+    let done = invoked(reconcile_recordings::handle(&reconcile, in_a_quarter_of_an_hour())).await;
     assert!(done.unwrap().finished);
     let env = Env::from_iter(given("archive-recording", &stack));
     let archive = archive_recording::State::from_env(&env).await.unwrap();

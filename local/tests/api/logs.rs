@@ -9,7 +9,10 @@ use std::{
 
 use local::demo;
 use serde_json::Value;
-use shared::log;
+use shared::{
+    invocation::{OnBehalf, on_behalf_of},
+    log,
+};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::LevelFilter, filter::filter_fn, fmt, layer::SubscriberExt, registry,
     util::SubscriberInitExt,
@@ -67,6 +70,11 @@ pub(crate) fn watch() {
             .with(text.with_filter(EnvFilter::new(format!("{ours},{functions}"))))
             .init();
     });
+}
+
+/// Runs a handler that a test calls itself as one invocation.
+pub(crate) fn invoked<F: Future>(handler: F) -> OnBehalf<F> {
+    on_behalf_of("invocation-of-a-test", None, handler)
 }
 
 /// Lines of any test until now that contain what they must not, or belong to no request.

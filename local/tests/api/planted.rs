@@ -73,7 +73,10 @@ async fn what_a_request_contains_is_not_logged() {
     ];
     for (function, event, _) in REQUESTS {
         for body in &bodies {
-            let request = changed(event, |event| event["body"] = json!(body));
+            let request = changed(event, |event| {
+                event["body"] = json!(body);
+                event["isBase64Encoded"] = json!(false);
+            });
             functions.invoke(function, request).await.unwrap();
         }
         let secrets = [

@@ -18,7 +18,10 @@ use reconcile_recordings::{RoundLimits, handle};
 use serde_json::{Value, json};
 use shared::config::Env;
 
-use crate::stack::{TestStack, serve};
+use crate::{
+    logs::invoked,
+    stack::{TestStack, serve},
+};
 
 /// Small pages, and one page of each sweep per round.
 const SMALL: RoundLimits = RoundLimits {
@@ -29,7 +32,7 @@ const SMALL: RoundLimits = RoundLimits {
 
 async fn round_with(environment: &Env, limits: RoundLimits) {
     let state = reconcile_recordings::State::new(environment, limits).await.unwrap();
-    let done = handle(&state, SystemTime::now() + Duration::from_secs(900)).await;
+    let done = invoked(handle(&state, SystemTime::now() + Duration::from_secs(900))).await;
     assert!(done.unwrap().finished);
 }
 

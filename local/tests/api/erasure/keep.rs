@@ -1,6 +1,7 @@
 //! Holds, and how long calls and their transcripts are kept.
 
 use super::*;
+use crate::logs::invoked;
 
 #[tokio::test]
 async fn a_hold_stops_every_erasure_until_it_is_lifted() {
@@ -132,7 +133,8 @@ async fn transcripts_end_before_their_calls_if_the_deployment_says_so() {
     let reconcile = reconcile_recordings::State::from_env(&days).await.unwrap();
     for _ in 0..2 {
         let later = std::time::SystemTime::now() + Duration::from_secs(900);
-        assert!(reconcile_recordings::handle(&reconcile, later).await.unwrap().finished);
+        let round = invoked(reconcile_recordings::handle(&reconcile, later)).await;
+        assert!(round.unwrap().finished);
     }
     let today = Timestamp::now().strftime("%Y-%m-%d").to_string();
     let resent = Answer {

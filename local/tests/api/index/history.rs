@@ -1,6 +1,7 @@
 //! The index after any history equals the model.
 
 use super::*;
+use crate::logs::invoked;
 
 pub(super) fn row_of(call: Call) -> Row {
     let start_time = call.start_time.map(to_millis).unwrap_or_default();
@@ -364,7 +365,7 @@ impl Case {
     async fn reconcile(&self) -> Value {
         let deadline = SystemTime::now() + Duration::from_secs(900);
         assert!(
-            reconcile_recordings::handle(&self.reconcile, deadline)
+            invoked(reconcile_recordings::handle(&self.reconcile, deadline))
                 .await
                 .unwrap()
                 .finished
