@@ -274,10 +274,10 @@ impl Actor {
                 }
             }
             let sources = |source: &str| {
-                let listed = rows
+                let mut listed = rows
                     .iter()
                     .flat_map(|row| row["recordings"].as_array().into_iter().flatten());
-                listed.into_iter().any(|it| it["source"] == source)
+                listed.any(|it| it["source"] == source)
             };
             let has_status = |status: &String| rows.iter().any(|row| row["status"] == **status);
             let is_known = call.status.as_ref().is_none_or(has_status)
