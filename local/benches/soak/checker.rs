@@ -98,8 +98,8 @@ impl Checker {
             self.check("the hold", call, is_held, &answer);
         }
         if call.is_called_back || call.is_copy_accepted {
-            let listed = row["recordings"].as_array().into_iter().flatten();
-            let is_listed = listed.into_iter().any(|it| it["sid"] == call.sid());
+            let mut listed = row["recordings"].as_array().into_iter().flatten();
+            let is_listed = listed.any(|it| it["sid"] == call.sid());
             self.check("Twilio's recording is listed", call, is_listed, &row);
             let answer = self.actor.get(&format!("/recordings/{}", call.sid())).await;
             let is_right = match &answer {

@@ -243,6 +243,10 @@ impl Actor {
                 }
             }
             Action::Erase => {
+                if !self.is_all_known(&call).await {
+                    self.ledger().count("erasures that were not tried");
+                    return;
+                }
                 self.ledger().change(number, |call| call.is_erasure_tried = true);
                 let body = json!({"phone": format!("+{}", call.phone())});
                 let answer = self
@@ -254,6 +258,37 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// Waits until the index has everything that was reported of a call. An erasure is of what is known when it is asked for.
+    async fn is_all_known(&self, call: &Record) -> bool {
+        if call.has_twilio && !call.is_called_back || !call.is_status_known {
+            return false;
+        }
+        for _ in 0..40 {
+            let mut rows = Vec::new();
+            for has_recording in [true, false] {
+                let path = format!("/recordings?phone=%2B{}&has_recording={has_recording}", call.phone());
+                if let Some((200, body)) = self.get(&path).await {
+                    rows.extend(body["recordings"].as_array().cloned().unwrap_or_default());
+                }
+            }
+            let sources = |source: &str| {
+                let mut listed = rows
+                    .iter()
+                    .flat_map(|row| row["recordings"].as_array().into_iter().flatten());
+                listed.any(|it| it["source"] == source)
+            };
+            let has_status = |status: &String| rows.iter().any(|row| row["status"] == **status);
+            let is_known = call.status.as_ref().is_none_or(has_status)
+                && (!call.is_uploaded || sources("livekit"))
+                && (!call.has_twilio || sources("twilio"));
+            if is_known {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        false
     }
 
     async fn report(&mut self, call: &Record) {
