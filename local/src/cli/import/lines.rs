@@ -179,8 +179,13 @@ pub(super) fn csv_lines(file: impl Read + Send + 'static, columns: Columns) -> R
             },
         }
     });
+    // The header begins a file of rejected lines, which is read again when they are corrected.
+    let header = match text(&header) {
+        header if most_frequent(header.as_bytes()) == delimiter => header,
+        header => format!("sep={}\n{header}", char::from(delimiter)),
+    };
     Ok(Lines {
-        header: text(&header),
+        header,
         lines: Box::new(lines),
     })
 }
@@ -245,10 +250,20 @@ fn delimiter(file: &mut impl BufRead) -> io::Result<(u8, u64)> {
     }
     let start = file.fill_buf()?;
     let header = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    // A quotation mark or a character of several bytes can't delimit.
+    let declared = declared.filter(|byte| (b' '..=b'~').contains(byte) && *byte != b'"' || *byte == b'\t');
+    Ok((
+        declared.unwrap_or_else(|| most_frequent(header)),
+        u64::from(has_declaration),
+    ))
+}
+
+/// The delimiter that a header line has most often.
+fn most_frequent(header: &[u8]) -> u8 {
     let count = |delimiter: &u8| header.iter().filter(|byte| *byte == delimiter).count();
     // Of equal counts, `max_by_key` returns the last one.
     let most = [b'\t', b';', b','].into_iter().max_by_key(count);
-    Ok((declared.or(most).unwrap_or(b','), u64::from(has_declaration)))
+    most.unwrap_or(b',')
 }
 
 #[cfg(test)]
@@ -312,6 +327,15 @@ mod tests {
                     serde_json::json!({"customer_name": "Byrne; Ada", "phone": "+14155550123", "start_time": "2025-08-08T11:44:00.000Z"})
                 ),
             }
+        }
+        for (file, header) in [
+            ("sep=|\ndispatch_id|phone\nd|1\n", "sep=|\ndispatch_id|phone\n"),
+            ("sep=;\nphone\n1,2\n", "sep=;\nphone\n"),
+            ("sep=;\nphone;status\n1;2\n", "phone;status\n"),
+        ] {
+            let lines = csv_lines(file.as_bytes(), columns(&[], None)).unwrap();
+            assert_eq!(lines.header, header, "a file of rejected lines has the same delimiter");
+            assert!(lines.lines.map(|line| line.object).all(|object| object.is_ok()));
         }
         let lines = csv(
             "dispatch_id,start_time\nd,2025/08/08 11:44 +0200\nd,08.08.2025\n",
