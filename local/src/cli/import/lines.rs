@@ -246,7 +246,15 @@ fn delimiter(file: &mut impl BufRead) -> io::Result<(u8, u64)> {
     let has_declaration = start.to_ascii_lowercase().starts_with(b"sep=");
     if has_declaration {
         declared = start.get(4).copied();
-        file.read_until(b'\n', &mut Vec::new())?;
+        let end = start.iter().position(|byte| b"\r\n".contains(byte));
+        let rest = end.map_or_else(Default::default, |end| &start[end..]);
+        let line = start.len() - rest.len()
+            + if rest.starts_with(b"\r\n") {
+                2
+            } else {
+                rest.len().min(1)
+            };
+        file.consume(line);
     }
     let start = file.fill_buf()?;
     let header = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -355,7 +363,7 @@ mod tests {
     fn a_line_has_its_number_in_the_file_after_empty_lines_and_lines_within_a_cell() {
         let file = "\n\ndispatch_id,status\nd,\n\n\nd,\"a\n\nb\"\nd,\n";
         for end in ["\n", "\r\n", "\r"] {
-            for (declaration, before) in [("", 0), ("sep=,\n", 1)] {
+            for (declaration, before) in [(String::new(), 0), (format!("sep=,{end}"), 1)] {
                 let file = format!("{declaration}{}", file.replace('\n', end)).into_bytes();
                 let lines = csv_lines(io::Cursor::new(file), columns(&[], None)).unwrap().lines;
                 let numbers = lines.map(|line| line.number - before).collect::<Vec<_>>();
