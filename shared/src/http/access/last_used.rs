@@ -14,7 +14,7 @@ use super::{api_key::fingerprint, key_set::Key};
 use crate::{
     clients::{
         aws::Aws,
-        aws::causes,
+        aws::cause,
         dynamodb::{number, text},
     },
     config::Env,
