@@ -11,11 +11,12 @@ use lambda_http::tracing::subscriber::{
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 
 /// The crates of the functions and their common ones. Only their lines are written.
-const OWN_CRATES: [&str; 31] = [
+const OWN_CRATES: [&str; 32] = [
     "archive_recording",
     "console",
     "draw_waveform",
     "erase_recording",
+    "get_audit",
     "get_completeness",
     "get_daily_report",
     "get_docs",

@@ -140,14 +140,15 @@ pub fn reason<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + 'static
     match service.map(|service| (service.message(), service.code())) {
         Some((Some(message), Some(code))) => format!("{message} ({code})"),
         Some((None, Some(code))) => code.to_owned(),
-        _ => {
-            let mut cause: &dyn Error = error;
-            while let Some(source) = cause.source() {
-                cause = source;
-            }
-            cause.to_string()
-        }
+        _ => innermost(error),
     }
+}
+
+fn innermost(mut error: &dyn Error) -> String {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 /// Why a request to AWS failed, for the log: the service's code, or what broke if it did not answer. It has nothing else of the answer, because the
@@ -158,7 +159,7 @@ pub(crate) fn cause<E: Error + ProvideErrorMetadata + 'static, R: fmt::Debug + '
     match error {
         SdkError::ServiceError(answer) => code(answer.err()),
         SdkError::ResponseError(_) => "the answer could not be parsed".to_owned(),
-        other => causes(other),
+        other => innermost(other),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{api_key::fingerprint, key_set::Key};
 use crate::{
     clients::{
         aws::Aws,
-        aws::causes,
+        aws::cause,
         dynamodb::{number, text},
     },
     config::Env,
@@ -73,7 +73,7 @@ impl LastUsed {
                     if error
                         .as_service_error()
                         .is_some_and(|error| error.is_conditional_check_failed_exception()) => {}
-                Err(error) => tracing::warn!(error = causes(&error), "the last use of an API key was not stored"),
+                Err(error) => tracing::warn!(error = cause(&error), "the last use of an API key was not stored"),
             }
         })
     }
