@@ -184,9 +184,9 @@ async fn soak() -> Result<()> {
         tokio::time::sleep(Duration::from_secs(20).min(end.saturating_duration_since(Instant::now()))).await;
         system.reconcile().await?;
     }
+    system.is_over.store(true, Ordering::Relaxed);
     for actor in actors {
-        actor.abort();
-        let _ = actor.await;
+        actor.await?;
     }
     system.be_calm();
     // Answers that were late, slow or without end are over by then.

@@ -40,6 +40,8 @@ pub(crate) struct System {
     pub(crate) api: String,
     /// Faults are injected and functions killed.
     pub(crate) is_rough: Arc<AtomicBool>,
+    /// The traffic ends after what is being done.
+    pub(crate) is_over: AtomicBool,
     /// So many batches of the queue of interactions are lost, to show that the checker notices.
     pub(crate) loses: AtomicUsize,
     pub(crate) queues: Vec<(String, QueueSource)>,
@@ -153,6 +155,7 @@ impl System {
             ledger,
             api,
             is_rough,
+            is_over: AtomicBool::new(false),
             loses: AtomicUsize::new(0),
             queues,
             random,
