@@ -88,6 +88,9 @@ impl System {
             ("RECORDINGS_AUTH", "required"),
             ("ARCHIVE_TWILIO", "copy"),
             ("PUBLIC_BASE_URL", "http://localhost:8000"),
+            ("KEY_REQUESTS_PER_MINUTE", "1000000"),
+            ("KEY_PAID_REQUESTS_PER_MINUTE", "1000000"),
+            ("ADDRESS_REQUESTS_PER_MINUTE", "1000000"),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         settings.environment.extend(variables);
