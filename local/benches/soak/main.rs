@@ -150,8 +150,18 @@ async fn break_on_purpose(system: &System, what: &str) -> Result<()> {
     Ok(())
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Without optimization the futures of all functions are large.
+    let runtime = runtime
+        .worker_threads(2)
+        .thread_stack_size(32 << 20)
+        .enable_all()
+        .build()?;
+    runtime.block_on(soak())
+}
+
+async fn soak() -> Result<()> {
     let minutes: f64 = argument("--minutes").map_or(Ok(10.0), |text| text.parse())?;
     let seed = argument("--seed").map_or(Ok(fastrand::u64(..)), |text| text.parse())?;
     let breaks = argument("--break").unwrap_or_default();
@@ -174,9 +184,9 @@ async fn main() -> Result<()> {
         tokio::time::sleep(Duration::from_secs(20).min(end.saturating_duration_since(Instant::now()))).await;
         system.reconcile().await?;
     }
+    system.is_over.store(true, Ordering::Relaxed);
     for actor in actors {
-        actor.abort();
-        let _ = actor.await;
+        actor.await?;
     }
     system.be_calm();
     // Answers that were late, slow or without end are over by then.

@@ -40,6 +40,8 @@ pub(crate) struct System {
     pub(crate) api: String,
     /// Faults are injected and functions killed.
     pub(crate) is_rough: Arc<AtomicBool>,
+    /// The traffic ends after what is being done.
+    pub(crate) is_over: AtomicBool,
     /// So many batches of the queue of interactions are lost, to show that the checker notices.
     pub(crate) loses: AtomicUsize,
     pub(crate) queues: Vec<(String, QueueSource)>,
@@ -86,6 +88,9 @@ impl System {
             ("RECORDINGS_AUTH", "required"),
             ("ARCHIVE_TWILIO", "copy"),
             ("PUBLIC_BASE_URL", "http://localhost:8000"),
+            ("KEY_REQUESTS_PER_MINUTE", "1000000"),
+            ("KEY_PAID_REQUESTS_PER_MINUTE", "1000000"),
+            ("ADDRESS_REQUESTS_PER_MINUTE", "1000000"),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         settings.environment.extend(variables);
@@ -153,6 +158,7 @@ impl System {
             ledger,
             api,
             is_rough,
+            is_over: AtomicBool::new(false),
             loses: AtomicUsize::new(0),
             queues,
             random,

@@ -1,6 +1,9 @@
 //! What people, providers and other systems do, each call in an order of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -109,9 +112,9 @@ impl Actor {
             .map(|bytes| bytes.to_vec())
     }
 
-    /// Makes calls until this future is dropped.
+    /// Makes calls until the traffic is over.
     pub(crate) async fn make_calls(mut self) {
-        loop {
+        while !self.is_over() {
             let number = self.ledger().begin();
             let (has_egress, has_twilio) = match self.random.u8(0..3) {
                 0 => (true, false),
@@ -142,10 +145,17 @@ impl Actor {
                 _ => {}
             }
             for action in actions {
+                if self.is_over() {
+                    return;
+                }
                 self.act(number, action).await;
                 tokio::time::sleep(Duration::from_millis(self.random.u64(0..100))).await;
             }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.system.is_over.load(Ordering::Relaxed)
     }
 
     fn has_twilio(&self, number: u64) {

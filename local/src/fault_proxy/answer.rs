@@ -1,6 +1,6 @@
 //! Sends answers, whole or with a fault.
 
-use std::{fmt::Write as _, io, time::Duration};
+use std::{io, time::Duration};
 
 use axum::http::{StatusCode, header, response::Parts};
 use bytes::Bytes;
@@ -113,8 +113,6 @@ fn head(parts: &Parts, framing: &str) -> Vec<u8> {
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    let mut end = String::new();
-    let _ = write!(end, "{framing}\r\n");
-    head.extend_from_slice(end.as_bytes());
+    head.extend_from_slice(format!("{framing}\r\n").as_bytes());
     head
 }
