@@ -138,6 +138,12 @@ impl ApiRequest {
         }
     }
 
+    /// Whether the client uses TLS. API Gateway always does; only the local gateway says otherwise.
+    pub(super) fn is_secure(&self) -> bool {
+        let scheme = self.headers().get("x-forwarded-proto");
+        scheme.is_none_or(|scheme| scheme != "http")
+    }
+
     /// The method. A `HEAD` is answered like a `GET`, without the body.
     pub fn method(&self) -> &Method {
         self.request.method()

@@ -109,7 +109,10 @@ impl Access {
                 self.quotas.count_address(request)?;
                 return Err(unauthorized());
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.quotas.count_address(request)?;
+                return Err(error);
+            }
         };
         request.set_key_id(&key.id);
         self.quotas.count_key(request, &key.id, scope)?;
@@ -148,7 +151,7 @@ impl Access {
         };
         let end = now + session::LIFETIME;
         let end = key.expires_at.map_or(end, |expires| expires.min(end));
-        let cookie = session::cookie(&key.sha256, end, is_secure(request));
+        let cookie = session::cookie(&key.sha256, end, request.is_secure());
         let cookie = cookie.ok_or_else(|| ApiError::internal("internal_error", "Unexpected error occurred"))?;
         request.set_key_id(&key.id);
         self.store_use(request, &key, now);
@@ -158,7 +161,7 @@ impl Access {
     /// The request's session, if it has one that is valid.
     pub async fn session(&self, request: &ApiRequest) -> Result<Option<SignedIn>, ApiError> {
         let now = Timestamp::now();
-        let Some(session) = Session::presented(request.headers(), now) else {
+        let Some(session) = Session::presented(request.headers(), request.is_secure(), now) else {
             return Ok(None);
         };
         let end = session.end;
@@ -176,7 +179,7 @@ impl Access {
 
 /// The cookie by which the request's browser forgets its session.
 pub fn sign_out(request: &ApiRequest) -> Option<HeaderValue> {
-    session::no_cookie(is_secure(request))
+    session::no_cookie(request.is_secure())
 }
 
 /// Who is signed in to the console.
@@ -220,10 +223,11 @@ fn from_own_origin(request: &ApiRequest) -> Result<(), ApiError> {
         return Ok(());
     }
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let scheme = if request.is_secure() { "https" } else { "http" };
     let origin = header("origin").and_then(|origin| origin.split_once("://"));
     let is_own = match header("sec-fetch-site") {
         Some(site) => site == "same-origin",
-        None => origin.is_some_and(|(_, host)| header("host") == Some(host)),
+        None => origin.is_some_and(|(by, host)| by == scheme && header("host") == Some(host)),
     };
     match is_own {
         true => Ok(()),
@@ -233,14 +237,6 @@ fn from_own_origin(request: &ApiRequest) -> Result<(), ApiError> {
             "A session can change something only from the console itself. Send an API key in the X-API-Key header instead.",
         )),
     }
-}
-
-/// API Gateway always uses TLS; only the local gateway says otherwise.
-fn is_secure(request: &ApiRequest) -> bool {
-    request
-        .headers()
-        .get("x-forwarded-proto")
-        .is_none_or(|scheme| scheme != "http")
 }
 
 fn unauthorized() -> ApiError {

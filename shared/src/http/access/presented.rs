@@ -22,7 +22,7 @@ impl Presented {
     pub(super) fn of(request: &ApiRequest, now: Timestamp) -> Option<Self> {
         match presented_key(request.headers(), &request.query) {
             Some(key) => Self::key(key),
-            None => Session::presented(request.headers(), now).map(Self::Session),
+            None => Session::presented(request.headers(), request.is_secure(), now).map(Self::Session),
         }
     }
 

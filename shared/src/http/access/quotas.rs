@@ -1,5 +1,7 @@
 //! How many requests a key or an address may send within a minute to one instance of a function.
 
+use std::net::IpAddr;
+
 use super::scope::Scope;
 use crate::{
     calls::Search,
@@ -38,7 +40,11 @@ impl Quotas {
 
     /// Counts a request without a valid key.
     pub(super) fn count_address(&self, request: &ApiRequest) -> Result<(), ApiError> {
-        count(request, &self.addresses, request.client_address().unwrap_or_default())
+        count(
+            request,
+            &self.addresses,
+            &network(request.client_address().unwrap_or_default()),
+        )
     }
 
     /// Where a recording that the index does not know may be searched for this request. Listing the bucket costs money.
@@ -50,9 +56,29 @@ impl Quotas {
     }
 }
 
+/// Who has an address: an IPv4 address by itself, or the network of 64 bits that a provider gives to one customer.
+fn network(address: &str) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(address)) => hex::encode(&address.octets()[..8]),
+        _ => address.to_owned(),
+    }
+}
+
 fn count(request: &ApiRequest, limiter: &Limiter, name: &str) -> Result<(), ApiError> {
     if let Some(allowance) = limiter.take(name)? {
         request.set_allowance(allowance);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
 }

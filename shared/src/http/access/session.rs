@@ -10,7 +10,10 @@ use sha2::Sha256;
 
 /// The longest life of a session.
 pub(super) const LIFETIME: SignedDuration = SignedDuration::from_hours(12);
+/// The cookie's name without TLS, for `http://localhost`.
 const COOKIE: &str = "call_recordings_session";
+/// The name with TLS: browsers accept a cookie with this prefix only from the host itself, so that no other host of the domain can set one.
+const HOST_COOKIE: &str = "__Host-call_recordings_session";
 /// What the HMAC is made of begins with this, so that it can't be that of another text.
 const PURPOSE: &str = "call-recordings console session until ";
 
@@ -22,13 +25,13 @@ pub(super) struct Session {
 
 impl Session {
     /// The session in the request's cookies, unless it has ended.
-    pub(super) fn presented(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
+    pub(super) fn presented(headers: &HeaderMap, is_secure: bool, now: Timestamp) -> Option<Self> {
         let cookies = headers.get_all(header::COOKIE).iter();
         let cookies = cookies.filter_map(|value| value.to_str().ok());
         cookies
             .flat_map(|value| value.split(';'))
             .filter_map(|cookie| cookie.trim().split_once('='))
-            .filter(|(name, _)| *name == COOKIE)
+            .filter(|(name, _)| *name == cookie_name(is_secure))
             .find_map(|(_, value)| Self::parse(value))
             .filter(|session| now < session.end)
     }
@@ -53,7 +56,8 @@ pub(super) fn cookie(key_hash: &[u8; 32], end: Timestamp, is_secure: bool) -> Op
     let value = format!("{}.{}", end.as_second(), hex::encode(mac));
     let seconds = LIFETIME.as_secs();
     HeaderValue::try_from(format!(
-        "{COOKIE}={value}; {}; Max-Age={seconds}",
+        "{}={value}; {}; Max-Age={seconds}",
+        cookie_name(is_secure),
         attributes(is_secure)
     ))
     .ok()
@@ -61,7 +65,15 @@ pub(super) fn cookie(key_hash: &[u8; 32], end: Timestamp, is_secure: bool) -> Op
 
 /// The cookie that makes a browser forget its session.
 pub(super) fn no_cookie(is_secure: bool) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("{COOKIE}=; {}; Max-Age=0", attributes(is_secure))).ok()
+    let (name, attributes) = (cookie_name(is_secure), attributes(is_secure));
+    HeaderValue::try_from(format!("{name}=; {attributes}; Max-Age=0")).ok()
+}
+
+fn cookie_name(is_secure: bool) -> &'static str {
+    match is_secure {
+        true => HOST_COOKIE,
+        false => COOKIE,
+    }
 }
 
 fn attributes(is_secure: bool) -> &'static str {
@@ -97,10 +109,10 @@ mod tests {
     fn a_session_is_of_its_key_alone_and_ends() {
         let now: Timestamp = "2026-11-26T10:00:00Z".parse().unwrap();
         let cookie = headers(&format!("a=b; {}; c=d", value(now + LIFETIME)));
-        let session = Session::presented(&cookie, now).unwrap();
+        let session = Session::presented(&cookie, true, now).unwrap();
         assert!(session.is_of(&KEY));
         assert!(!session.is_of(&[8; 32]));
-        assert!(Session::presented(&cookie, now + LIFETIME).is_none());
+        assert!(Session::presented(&cookie, true, now + LIFETIME).is_none());
     }
 
     #[test]
@@ -109,7 +121,7 @@ mod tests {
         let end = now + SignedDuration::from_hours(1);
         let later = (end + SignedDuration::from_hours(1)).as_second().to_string();
         let forged = value(end).replace(&end.as_second().to_string(), &later);
-        assert!(!Session::presented(&headers(&forged), now).unwrap().is_of(&KEY));
+        assert!(!Session::presented(&headers(&forged), true, now).unwrap().is_of(&KEY));
     }
 
     #[test]
@@ -124,9 +136,19 @@ mod tests {
             "call_recordings_session=1790000000.xyz",
             "Call_Recordings_Session=1790000000.00",
         ] {
-            let session = Session::presented(&headers(cookie), now);
+            let session = Session::presented(&headers(cookie), false, now);
             assert!(session.is_none_or(|session| !session.is_of(&KEY)), "{cookie}");
         }
+    }
+
+    #[test]
+    fn with_tls_a_cookie_that_another_host_could_have_set_is_no_session() {
+        let now: Timestamp = "2026-11-26T10:00:00Z".parse().unwrap();
+        let own = value(now + LIFETIME);
+        let planted = own.replace("__Host-", "");
+        assert!(Session::presented(&headers(&planted), true, now).is_none());
+        let both = headers(&format!("call_recordings_session=junk; {own}"));
+        assert!(Session::presented(&both, true, now).unwrap().is_of(&KEY));
     }
 
     #[test]
