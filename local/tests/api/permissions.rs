@@ -227,6 +227,10 @@ async fn use_everything(stack: &TestStack) {
         }
     }
 
+    // A call of several items.
+    let of_call = format!("/audit?recording={}", dispatch(15_550_002_000, now));
+    assert_eq!(stack.get(&of_call).await.status, 200);
+
     // Jobs of the queue.
     let phone = 15_550_003_000;
     put(stack, phone, now, &sound(4), false).await;
