@@ -87,8 +87,9 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                     let event = Event::new(Action::Archive).about(id.as_str());
                     let event = event.of_recording(Some(&missing.sid));
                     state.access.audit(&request, event).await?;
-                    state.queue.request(&missing.sid).await?;
                 }
+                // A message that could not be sent before is due now.
+                state.queue.enqueue(&missing.sid).await?;
                 (StatusCode::ACCEPTED, Some(missing.sid))
             }
             found => return Err(found.err().map_or_else(recording_not_found, Into::into)),

@@ -50,20 +50,14 @@ impl CopyQueue {
     /// Queues a recording, unless it is in the queue. The table has it before the message is sent: in the other order, the worker could have ended the copy by then. What
     /// is in the table without a message is sent again when it is overdue.
     pub async fn enqueue(&self, sid: &RecordingSid) -> Result<(), CopyError> {
-        if !self.lifecycle.begin_copying(sid).await? {
-            return Ok(());
+        match self.lifecycle.begin_copying(sid).await? {
+            true => self.send(sid, 0, Duration::ZERO).await,
+            false => Ok(()),
         }
-        let sent = self.send(sid, 0, Duration::ZERO).await;
-        if sent.is_err()
-            && let Err(error) = self.lifecycle.make_due(sid, DueList::Copy, Timestamp::now()).await
-        {
-            tracing::warn!(%error, "a copy whose message was not sent is due only when it is overdue");
-        }
-        sent
     }
 
     /// Queues a recording, whatever its state.
-    pub async fn request(&self, sid: &RecordingSid) -> Result<(), CopyError> {
+    async fn request(&self, sid: &RecordingSid) -> Result<(), CopyError> {
         self.retry(sid, 0, Duration::ZERO).await
     }
 
@@ -80,7 +74,14 @@ impl CopyQueue {
             delete: false,
             request_id: invocation::request_id(),
         };
-        Ok(self.queue.send(&message, delay).await?)
+        let sent = self.queue.send(&message, delay).await;
+        // The next request or run of the reconciler sends it, and not only when it is overdue.
+        if sent.is_err()
+            && let Err(error) = self.lifecycle.make_due(sid, DueList::Copy, Timestamp::now()).await
+        {
+            tracing::warn!(%error, "a copy whose message was not sent is due only when it is overdue");
+        }
+        Ok(sent?)
     }
 
     /// Sends what is due to the queue, at most `limit` of each kind: copies whose messages may be lost, and copied recordings to delete at Twilio.

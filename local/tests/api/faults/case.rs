@@ -246,6 +246,7 @@ fn has_found(case: &Case) -> bool {
         Subject::Route(route) if route == "POST /webhooks/twilio/recording" => {
             is_lost || case.upstream == Upstream::Sqs
         }
+        Subject::Route(route) if route == "POST /recordings/{dispatch_id}/archive" => case.upstream == Upstream::Sqs,
         Subject::Route(route) if route == "POST /recordings/{dispatch_id}/waveform" => {
             is_slow && case.upstream == Upstream::S3
         }
