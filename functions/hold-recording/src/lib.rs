@@ -158,10 +158,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             };
             item = state.calls.item_of(&id).await?;
             if was_found && item.is_none() {
-                return Err(ApiError::unavailable(
-                    "database_unavailable",
-                    "The call was found and could not be written to the index. Try again.",
-                ));
+                return Err(ApiError::unindexed());
             }
         }
         let item = item.ok_or_else(call_not_found)?;

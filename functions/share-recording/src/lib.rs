@@ -112,6 +112,10 @@ async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Re
         .await?
         .ok_or_else(recording_not_found)?;
     let found = http::readable(found)?;
+    // The erasure of a call finds its shares by the ids that the index has.
+    if found.call.is_none() && resolver.calls.item_of(&dispatch).await?.is_none() {
+        return Err(ApiError::unindexed());
+    }
     let event = http::about_recording(Action::Share, &found, &dispatch);
     let passcode = wanted.passcode.as_deref().map(PasscodeHash::new).transpose()?;
     let (token, now) = (ShareToken::random()?, Timestamp::now());

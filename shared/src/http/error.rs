@@ -98,6 +98,14 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retryable(None)
     }
 
+    /// 503: a call was found by the name of its recording and could not be written to the index.
+    pub fn unindexed() -> Self {
+        Self::unavailable(
+            "database_unavailable",
+            "The call was found and could not be written to the index. Try again.",
+        )
+    }
+
     /// Adds the `details` of the Twilio format.
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
