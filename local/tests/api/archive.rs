@@ -27,6 +27,7 @@ use crate::{
     archived::behind,
     jobs::finished,
     killed::killed_after,
+    logs::invoked,
     stack::{Answer, TestStack},
     webhooks,
 };
@@ -430,7 +431,7 @@ async fn wherever_the_worker_is_killed_the_recording_is_copied_whole() {
             let batch = json!({"Records": [{"messageId": "m", "body": message}]});
             let batch = serde_json::from_value(batch).unwrap();
             let deadline = std::time::SystemTime::now() + Duration::from_secs(900);
-            serde_json::to_value(archive_recording::handle(&worker, batch, deadline).await).unwrap()
+            serde_json::to_value(invoked(archive_recording::handle(&worker, batch, deadline)).await).unwrap()
         };
         let finished = killed_after(waits, deliver(false)).await.is_some();
         assert_eq!(deliver(false).await, json!({"batchItemFailures": []}));
@@ -668,7 +669,7 @@ async fn process(stack: &TestStack, twilio: &str, attempts: u32) -> Value {
     let body = json!({"recording_sid": SID, "attempts": attempts}).to_string();
     let batch = serde_json::from_value(json!({"Records": [{"messageId": "m", "body": body}]})).unwrap();
     let deadline = std::time::SystemTime::now() + Duration::from_secs(900);
-    serde_json::to_value(archive_recording::handle(&worker, batch, deadline).await).unwrap()
+    serde_json::to_value(invoked(archive_recording::handle(&worker, batch, deadline)).await).unwrap()
 }
 
 /// xroche/httrack 840: a body that ends with the connection looks whole, wherever it ends.

@@ -133,7 +133,9 @@ async fn an_archived_recording_has_no_dead_link_and_is_played_once_it_is_restore
         let state = index_recording::State::from_env(&stack.stack.environment)
             .await
             .unwrap();
-        index_recording::index(&state, &event.to_string()).await.unwrap();
+        invoked(index_recording::index(&state, &event.to_string()))
+            .await
+            .unwrap();
         let found = stack.get(&format!("/recordings/{ID}")).await;
         let url = found.body["recording_url"].as_str().unwrap();
         assert_eq!(stack.fetch(url).send().await.unwrap().status(), 200);

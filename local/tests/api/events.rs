@@ -269,12 +269,12 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
     let env = Env::from_iter(given(WORKER, &stack));
     let worker = transcription_worker::State::from_env(&env).await.unwrap();
     let job = serde_json::from_str(JOB).unwrap();
-    let done = transcription_worker::handle(&worker, job, in_a_quarter_of_an_hour()).await;
+    let done = invoked(transcription_worker::handle(&worker, job, in_a_quarter_of_an_hour())).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     let env = Env::from_iter(given("index-recording", &stack));
     let index = index_recording::State::from_env(&env).await.unwrap();
     let batch = serde_json::from_str(EVENTS[0].1).unwrap();
-    let done = index_recording::handle(&index, batch, in_a_quarter_of_an_hour()).await;
+    let done = invoked(index_recording::handle(&index, batch, in_a_quarter_of_an_hour())).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     let env = Env::from_iter(given("reconcile-recordings", &stack));
     let reconcile = reconcile_recordings::State::from_env(&env).await.unwrap();
@@ -283,12 +283,12 @@ async fn each_function_works_with_only_its_variables_from_the_template() {
     let env = Env::from_iter(given("archive-recording", &stack));
     let archive = archive_recording::State::from_env(&env).await.unwrap();
     let batch = serde_json::from_str(EVENTS[4].1).unwrap();
-    let done = archive_recording::handle(&archive, batch, in_a_quarter_of_an_hour()).await;
+    let done = invoked(archive_recording::handle(&archive, batch, in_a_quarter_of_an_hour())).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     let env = Env::from_iter(given("erase-recording", &stack));
     let erase = erase_recording::State::from_env(&env).await.unwrap();
     let batch = serde_json::from_str(EVENTS[5].1).unwrap();
-    let done = erase_recording::handle(&erase, batch, in_a_quarter_of_an_hour()).await;
+    let done = invoked(erase_recording::handle(&erase, batch, in_a_quarter_of_an_hour())).await;
     assert_eq!(serde_json::to_value(done).unwrap(), json!({"batchItemFailures": []}));
     for (function, event, _) in transcribed_first() {
         let env = Env::from_iter(given(function, &stack));

@@ -47,7 +47,8 @@ const AT_START: [&str; 3] = [
     "using the last known value",
 ];
 
-static FAULTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Faulty lines with the name of the thread that wrote them, which is the name of its test.
+static FAULTS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 static FIELDS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -77,9 +78,14 @@ pub(crate) fn invoked<F: Future>(handler: F) -> OnBehalf<F> {
     on_behalf_of("invocation-of-a-test", None, handler)
 }
 
-/// Lines of any test until now that contain what they must not, or belong to no request.
+/// Lines of this test, and of threads that belong to none, that contain what they must not, or belong to no request.
 pub(crate) fn faults() -> Vec<String> {
-    FAULTS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    let here = std::thread::current().name().unwrap_or_default().to_owned();
+    let faults = FAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = faults
+        .iter()
+        .filter(|(thread, _)| *thread == here || !thread.contains("::"));
+    own.map(|(_, fault)| fault.clone()).collect()
 }
 
 /// The names of the fields in all lines until now, as CloudWatch Logs Insights names them, and the messages.
@@ -112,7 +118,7 @@ impl Write for Checked {
             let thread = std::thread::current().name().unwrap_or_default().to_owned();
             let what = secret.map_or("no request".to_owned(), |secret| format!("{secret:?}"));
             let mut faults = FAULTS.lock().unwrap_or_else(PoisonError::into_inner);
-            faults.push(format!("{what} in a line of {thread}: {line}"));
+            faults.push((thread, format!("{what}: {line}")));
         }
         Ok(bytes.len())
     }

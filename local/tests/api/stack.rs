@@ -172,7 +172,7 @@ impl TestStack {
 
 impl Drop for TestStack {
     /// No function may have made a request that its policy does not allow, even if the test did not see its error, nor have logged what the log must
-    /// not contain, in any test until now.
+    /// not contain.
     fn drop(&mut self) {
         let denied = self.stack.aws.permissions().map(Permissions::denied);
         if !std::thread::panicking() {

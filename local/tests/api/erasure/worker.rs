@@ -1,6 +1,7 @@
 //! The worker: what it is refused, where it is killed, and what it costs.
 
 use super::*;
+use crate::logs::invoked;
 
 fn status(status: u16) -> Fault {
     Fault::Status {
@@ -184,7 +185,7 @@ async fn deliver(worker: &erase_recording::State, id: &str) -> Value {
     let message = json!({"erasure_id": id}).to_string();
     let batch = serde_json::from_value(json!({"Records": [{"messageId": "m", "body": message}]})).unwrap();
     let deadline = std::time::SystemTime::now() + Duration::from_secs(900);
-    serde_json::to_value(erase_recording::handle(worker, batch, deadline).await).unwrap()
+    serde_json::to_value(invoked(erase_recording::handle(worker, batch, deadline)).await).unwrap()
 }
 
 #[tokio::test]

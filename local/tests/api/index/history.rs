@@ -239,7 +239,7 @@ impl Case {
                     "detail-type": if content.is_some() { "Object Created" } else { "Object Deleted" },
                     "detail": {"bucket": {"name": account::BUCKET}, "object": {"key": key, "sequencer": format!("{sequence:016X}")}},
                 });
-                let indexed = index_recording::index(&self.index, &event.to_string()).await;
+                let indexed = invoked(index_recording::index(&self.index, &event.to_string())).await;
                 // A second delivery of an event reads nothing.
                 let is_repeated = indexed.is_ok() && model.seen.contains(&key);
                 assert!(is_repeated || indexed.is_err() == is_denied, "{indexed:?}");
