@@ -4,7 +4,10 @@ use local::{demo, stack::account};
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::{clients::secrets, http::access};
+use shared::{
+    clients::secrets,
+    http::access::{self, Scope},
+};
 
 use crate::stack::{TestStack, answer, pass};
 
@@ -60,7 +63,7 @@ async fn a_key_is_exchanged_for_a_cookie_that_scripts_and_other_sites_do_not_get
     );
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["signed_in"]["key_id"], "demo");
-    assert_eq!(body["signed_in"]["scopes"].as_array().unwrap().len(), 9);
+    assert_eq!(body["signed_in"]["scopes"].as_array().unwrap().len(), Scope::ALL.len());
     assert_eq!(body["reading_is_open"], false);
 
     let pair = cookie.split(';').next().unwrap();

@@ -20,7 +20,8 @@ type Key = (&'static str, &'static str, &'static str);
 
 /// The logical name and the keys of each table. CloudFormation replaces a table if one of these changes, and all its data is lost: add entries
 /// here, but never change one.
-const TABLES: [(&str, &[Key]); 4] = [
+const TABLES: [(&str, &[Key]); 5] = [
+    ("AuditTable", &[("day", "S", "HASH"), ("order", "S", "RANGE")]),
     ("CallsTable", &[("id", "S", "HASH")]),
     ("LifecycleTable", &[("id", "S", "HASH")]),
     ("SharesTable", &[("id", "S", "HASH"), ("item", "S", "RANGE")]),

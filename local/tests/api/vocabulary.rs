@@ -71,6 +71,7 @@ async fn a_transcript_from_before_the_prompt_is_still_found() {
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_ENDPOINT_URL",
+        "AUDIT_TABLE",
         "CALLS_TABLE",
         "LIFECYCLE_TABLE",
         "TRANSCRIPTS_TABLE",
@@ -146,6 +147,7 @@ async fn a_prompt_that_can_not_be_filled_in_is_an_error_at_the_start() {
         "AWS_SECRET_ACCESS_KEY",
         "TRANSCRIPTS_TABLE",
         "CALLS_TABLE",
+        "AUDIT_TABLE",
         "API_KEYS_SECRET",
     ];
     let given = names.map(|name| (name, stack.stack.environment.required(name).unwrap()));

@@ -11,8 +11,8 @@ use crate::clients::aws::cause;
 /// How long a cached secret is used before it is read again. A rotated or revoked key takes effect after at most this time.
 pub const TTL: Duration = Duration::from_secs(300);
 
-/// How long it is remembered that a secret is missing or malformed. Requests in the meantime cause no further reads of it.
-const UNUSABLE_TTL: Duration = Duration::from_secs(30);
+/// How long it is remembered that a secret is malformed. Requests in the meantime cause no further reads of it.
+const MALFORMED_TTL: Duration = Duration::from_secs(30);
 
 /// How long the last known value is used while Secrets Manager does not respond.
 const STALE_LIMIT: Duration = Duration::from_secs(3600);
@@ -42,7 +42,7 @@ pub struct Secret<T> {
 struct State<T> {
     cached: Option<Cached<T>>,
     refreshed: Option<Instant>,
-    unusable: Option<(SecretError, Instant)>,
+    malformed: Option<(SecretError, Instant)>,
 }
 
 struct Cached<T> {
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned> Secret<T> {
             state: Mutex::new(State {
                 cached: None,
                 refreshed: None,
-                unusable: None,
+                malformed: None,
             }),
         }
     }
@@ -100,13 +100,13 @@ impl<T: DeserializeOwned> Secret<T> {
     }
 
     async fn load(&self, state: &mut State<T>) -> Result<Arc<T>, SecretError> {
-        if let Some((error, seen)) = &state.unusable
-            && Instant::now().duration_since(*seen) < UNUSABLE_TTL
+        if let Some((error, seen)) = &state.malformed
+            && Instant::now().duration_since(*seen) < MALFORMED_TTL
         {
             return Err(error.clone());
         }
         let read = self.read().await;
-        state.unusable = None;
+        state.malformed = None;
         let cached = &mut state.cached;
         match read {
             Ok(value) => {
@@ -128,7 +128,9 @@ impl<T: DeserializeOwned> Secret<T> {
             },
             Err(error) => {
                 *cached = None;
-                state.unusable = Some((error.clone(), Instant::now()));
+                if matches!(error, SecretError::Malformed(_)) {
+                    state.malformed = Some((error.clone(), Instant::now()));
+                }
                 Err(error)
             }
         }

@@ -37,17 +37,18 @@ pub struct ApiError {
     message: String,
     details: Option<String>,
     retry: Option<Option<Duration>>,
-    cause: Option<String>,
+    cause: Option<Box<str>>,
     expected: bool,
     archiving: Option<bool>,
-    allowance: Option<Allowance>,
+    // Boxed, because few errors have it, and errors are passed by value.
+    allowance: Option<Box<Allowance>>,
 }
 
 /// The fields of an error in the log line of its request.
 pub(super) struct ErrorLog {
     pub(super) status: StatusCode,
     pub(super) code: Cow<'static, str>,
-    pub(super) cause: Option<String>,
+    pub(super) cause: Option<Box<str>>,
     /// Whether the error is a fault of this deployment or of a service it depends on.
     pub(super) is_fault: bool,
 }
@@ -135,7 +136,7 @@ impl ApiError {
 
     /// Adds the cause for the log. It must not contain secrets, URLs or customer data.
     pub fn caused_by(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        self.cause = Some(cause.to_string().into());
         self
     }
 
@@ -147,13 +148,13 @@ impl ApiError {
 
     /// Adds what the limit says that the request exceeds.
     pub(super) fn limited_by(mut self, allowance: Allowance) -> Self {
-        self.allowance = Some(allowance);
+        self.allowance = Some(Box::new(allowance));
         self
     }
 
     /// What the limit says that the request exceeds.
     pub(super) fn allowance(&self) -> Option<Allowance> {
-        self.allowance
+        self.allowance.as_deref().copied()
     }
 
     /// The HTTP response in this format, and the fields for the log line.

@@ -66,7 +66,7 @@ impl LastUsed {
             .expression_attribute_values(":now", number(now.as_second()))
             .expression_attribute_values(":hour_ago", number((now - INTERVAL).as_second()))
             .expression_attribute_values(":end", number((now + KEPT).as_second()));
-        due.then(|| async move {
+        due.then_some(async move {
             match update.send().await {
                 Ok(_) => {}
                 Err(error)
