@@ -1,10 +1,8 @@
-//! An entry of the secret with the API keys, and the table that people read.
+//! An entry of the secret with the API keys.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::http::access::hash_key;
-
-use super::last_used::LastUsed;
 
 /// An entry of the secret, which functions read as `shared::http::access::KeySet`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,7 +14,7 @@ pub(super) struct Entry {
     pub(super) expires_at: Option<Timestamp>,
     /// Absent in entries that were written by hand or by version 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    created_at: Option<Timestamp>,
+    pub(super) created_at: Option<Timestamp>,
 }
 
 impl Entry {
@@ -48,37 +46,4 @@ impl Entry {
     pub(super) fn is_same_key(&self, other: &Self) -> bool {
         self.sha256.eq_ignore_ascii_case(&other.sha256)
     }
-}
-
-/// The keys as a table. Without `uses` it is not known when they were last used.
-pub(super) fn table(entries: &[Entry], uses: Option<&LastUsed>, now: Timestamp) -> String {
-    let time =
-        |time: Option<Timestamp>, absent: &str| time.map_or_else(|| absent.to_owned(), |time| format!("{time:.0}"));
-    let mut rows = vec![["ID", "FINGERPRINT", "CREATED", "EXPIRES", "LAST USED", "SCOPES"].map(str::to_owned)];
-    rows.extend(entries.iter().map(|entry| {
-        let expires = time(entry.expires_at, "never");
-        [
-            entry.id.clone(),
-            entry.fingerprint(),
-            time(entry.created_at, "unknown"),
-            match entry.is_live(now) {
-                true => expires,
-                false => format!("expired {expires}"),
-            },
-            uses.map_or_else(|| "unknown".into(), |uses| time(uses.of(entry), "never")),
-            entry.scopes.join(" "),
-        ]
-    }));
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }

@@ -3,6 +3,7 @@
 mod entry;
 mod last_used;
 mod store;
+mod table;
 
 use std::{error::Error, io::Read};
 
@@ -118,7 +119,7 @@ impl Keys {
                     Ok(uses) => (Some(uses), None),
                     Err(error) => (None, Some(format!("When keys were last used is not known: {error}."))),
                 };
-                Ok((entry::table(store.entries(), uses.as_ref(), now), problem))
+                Ok((table::of(store.entries(), uses.as_ref(), now), problem))
             }
             Command::Rotate {
                 id,
