@@ -159,7 +159,7 @@ fn cookies(cookie: &str) {
         let headers = header::HeaderValue::from_str(text)
             .ok()
             .map(|value| HeaderMap::from_iter([(header::COOKIE, value)]));
-        headers.and_then(|headers| Session::presented(&headers, now))
+        headers.and_then(|headers| Session::presented(&headers, true, now))
     };
     if let Some(session) = presented(cookie) {
         assert!(session.end > now && !session.is_of(&KEY), "a forged session");
