@@ -6,12 +6,14 @@
 
 mod eraser;
 mod error;
+mod found;
 mod model;
 mod preview;
 mod queue;
 mod receipt;
 mod retention;
 mod run;
+mod worker;
 
 pub use error::ErasureError;
 pub use model::{Counts, Erasure, ErasureId, Kind, Problem, Receipt, Step, StepState, Target};
@@ -19,4 +21,4 @@ pub use preview::{PREVIEWED, Preview};
 pub use queue::ErasureQueue;
 pub use receipt::{InvalidReceipt, verify};
 pub use retention::Retention;
-pub use run::ErasureWorker;
+pub use worker::ErasureWorker;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::{
     error::ErasureError,
+    found::{items_of_interaction, items_of_number},
     model::{Counts, Kind, Target},
-    run::{items_of_interaction, items_of_number},
 };
 use crate::calls::{CallContents, Calls, Hold};
 use jiff::Timestamp;

@@ -1,26 +1,20 @@
-//! Works on a requested erasure until its time is up or everything is erased.
+//! A run over what a requested erasure names, until its time is up or everything is erased.
 
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
 use super::{
     eraser::{CallTime, Erased, Eraser, Outcome, Rule},
     error::ErasureError,
-    model::{Counts, Erasure, ErasureId, ErasureScope, Kind, Problem, Target},
+    found::{PAGE, item_ids, items_of_interaction, items_of_number, list_error},
+    model::{Counts, Erasure, ErasureScope, Kind, Problem, Target},
     queue::ErasureQueue,
-    receipt::{ReceiptSeed, receipt},
 };
 use crate::{
-    calls::{Call, Calls, ListError, ListFilter, ListOrder, ListStart, ReconcilerState},
-    clients::{
-        aws::Aws,
-        queue::{ErasureMessage, MAX_DELAY},
-        secrets::Secret,
-    },
-    config::{ConfigError, Env},
+    calls::{ListFilter, ListOrder, ListStart, ReconcilerState},
     lifecycle::{OVERDUE, Versioned},
     reconcile::{Checkpoint, Days, Report, Subject},
     time::utc_day,
@@ -28,138 +22,24 @@ use crate::{
 
 /// Calls that are erased at the same time.
 const CONCURRENCY: usize = 8;
-/// Calls on a page, after which the progress is stored.
-const PAGE: usize = 100;
 /// Calls with a time of their own that one erasure reads.
 const OWN_TIMES: i32 = 1000;
-/// The pause before the second attempt, which doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
-/// The longest pause before the next attempt.
-const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// When a call that is held or locked is looked at again.
-const HELD_PAUSE: Duration = Duration::from_secs(24 * 3600);
-/// An erasure of what is past its time, of which something is left, ends after this time: that of the next day has taken over.
-const TAKEN_OVER: SignedDuration = SignedDuration::from_hours(20);
-
+pub(super) const HELD_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Complete,
     OutOfTime,
     /// Another worker works on the same erasure.
     Overtaken,
 }
 
-/// The worker of the queue of erasures.
-pub struct ErasureWorker {
-    eraser: Eraser,
-    queue: ErasureQueue,
-    seed: Secret<ReceiptSeed>,
-    /// The days that log lines are kept, which a receipt says.
-    log_days: i64,
-}
-
-impl ErasureWorker {
-    /// Reads the environment.
-    pub fn from_env(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
-        let log_days = env.optional("LOG_RETENTION_DAYS").unwrap_or("30").parse();
-        Ok(Self {
-            eraser: Eraser::from_env(env, aws)?,
-            queue: ErasureQueue::from_env(env, aws)?,
-            seed: Secret::new(aws.secrets_manager(), env.required("RECEIPT_SECRET")?),
-            log_days: log_days.map_err(|_| ConfigError::Invalid {
-                name: "LOG_RETENTION_DAYS",
-                expected: "a number of days",
-            })?,
-        })
-    }
-
-    /// Reads the secrets before the first message.
-    pub async fn preload(&self) {
-        tokio::join!(self.eraser.preload(), self.seed.preload());
-    }
-
-    /// Works on the erasure of a message. An error means that the message must be delivered again.
-    pub async fn process(&self, message: &ErasureMessage, deadline: Instant) -> Result<(), ErasureError> {
-        let Some(id) = ErasureId::parse(&message.erasure_id) else {
-            return Err(ErasureError::Invalid("the message names no erasure".to_owned()));
-        };
-        let lifecycle = &self.queue.lifecycle;
-        let Some(erasure) = lifecycle.read::<Erasure>(&id.item()).await? else {
-            return Ok(());
-        };
-        let Some(target) = erasure.value.target.clone().filter(|_| !erasure.value.is_done()) else {
-            return Ok(());
-        };
-        let mut run = Run {
-            eraser: &self.eraser,
-            queue: &self.queue,
-            erasure,
-            names: Vec::new(),
-            tried: HashSet::new(),
-            deadline,
-        };
-        run.erasure.value.problems.clear();
-        let end = run.erase_target(&target).await;
-        run.remove_from_reports().await?;
-        match end? {
-            End::Overtaken => Ok(()),
-            End::OutOfTime => {
-                run.queue.save(&mut run.erasure, Some(OVERDUE)).await?;
-                self.queue.send(&id, Duration::ZERO).await
-            }
-            End::Complete if is_over(&run.erasure.value, &target) => self.finish(run.erasure).await,
-            End::Complete => {
-                let pause = pause(&run.erasure.value);
-                run.erasure.value.attempts += 1;
-                if self.queue.save(&mut run.erasure, Some(pause)).await? && pause <= MAX_DELAY {
-                    self.queue.send(&id, pause).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Stores the receipt in place of what was to be erased.
-    async fn finish(&self, mut erasure: Versioned<Erasure>) -> Result<(), ErasureError> {
-        let now = Timestamp::now();
-        let seed = self.seed.get().await?;
-        let done = &mut erasure.value;
-        done.attempts += 1;
-        done.receipt = Some(receipt(done, now, (self.log_days, self.eraser.audit.days()), &seed)?);
-        done.completed_at = Some(now);
-        done.target = None;
-        done.reason = None;
-        tracing::info!(erasure_id = %done.id, calls = done.calls, "erasure done");
-        self.queue.save(&mut erasure, None).await?;
-        Ok(())
-    }
-}
-
-/// Whether nothing is left to do.
-fn is_over(erasure: &Erasure, target: &Target) -> bool {
-    let is_taken_over = || Timestamp::now().duration_since(erasure.requested_at) > TAKEN_OVER;
-    erasure.problems.is_empty() || matches!(target, Target::Expired { .. }) && is_taken_over()
-}
-
-/// The pause before the next attempt: until the first lock ends, a day if everything that is left is held, and otherwise growing.
-fn pause(erasure: &Erasure) -> Duration {
-    let growing = FIRST_PAUSE
-        .saturating_mul(1 << erasure.attempts.min(10))
-        .min(LONGEST_PAUSE);
-    let now = Timestamp::now();
-    let of_problem = |problem: &Problem| match (problem.kind, problem.until) {
-        (None, _) => HELD_PAUSE,
-        (Some(_), Some(until)) => until.duration_since(now).unsigned_abs().clamp(FIRST_PAUSE, HELD_PAUSE),
-        (Some(_), None) => growing,
-    };
-    erasure.problems.iter().map(of_problem).min().unwrap_or(growing)
-}
-
-struct Run<'a> {
+/// A run over an erasure.
+pub(super) struct Run<'a> {
     eraser: &'a Eraser,
-    queue: &'a ErasureQueue,
-    erasure: Versioned<Erasure>,
+    pub(super) queue: &'a ErasureQueue,
+    pub(super) erasure: Versioned<Erasure>,
     /// What the erased calls were known by.
     names: Vec<String>,
     /// The calls that this run has tried.
@@ -167,8 +47,24 @@ struct Run<'a> {
     deadline: Instant,
 }
 
-impl Run<'_> {
-    async fn erase_target(&mut self, target: &Target) -> Result<End, ErasureError> {
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        eraser: &'a Eraser,
+        queue: &'a ErasureQueue,
+        erasure: Versioned<Erasure>,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            eraser,
+            queue,
+            erasure,
+            names: Vec::new(),
+            tried: HashSet::new(),
+            deadline,
+        }
+    }
+
+    pub(super) async fn erase_target(&mut self, target: &Target) -> Result<End, ErasureError> {
         let calls = &self.eraser.calls;
         let before = self.erasure.value.before;
         let everything = Rule {
@@ -355,7 +251,7 @@ impl Run<'_> {
     }
 
     /// Removes the erased calls from the reconciler's report, which lists calls without a recording and recordings without a call.
-    async fn remove_from_reports(&self) -> Result<(), ErasureError> {
+    pub(super) async fn remove_from_reports(&self) -> Result<(), ErasureError> {
         if self.names.is_empty() {
             return Ok(());
         }
@@ -390,64 +286,4 @@ impl Run<'_> {
 async fn erase_call(eraser: &Eraser, item: String, rule: Rule, deadline: Instant) -> (String, (Erased, Outcome)) {
     let outcome = eraser.erase(&item, rule, deadline).await;
     (item, outcome)
-}
-
-fn item_ids(calls: Vec<Call>) -> Vec<String> {
-    calls.into_iter().map(|call| call.item).collect()
-}
-
-fn list_error(error: ListError) -> ErasureError {
-    match error {
-        ListError::Calls(error) => error.into(),
-        ListError::OffsetTooDeep => ErasureError::Invalid(error.to_string()),
-    }
-}
-
-/// The items of the calls of an interaction.
-pub(super) async fn items_of_interaction(calls: &Calls, id: &str) -> Result<Vec<String>, ErasureError> {
-    let mut items = vec![Calls::item_of_interaction(id)];
-    for missing in [false, true] {
-        let filter = ListFilter {
-            missing,
-            interaction_id: Some(id.to_owned()),
-            ..ListFilter::default()
-        };
-        items.extend(listed(calls, &filter).await?);
-    }
-    Ok(items)
-}
-
-/// The items of the calls of a phone number, some of them twice: those that are listed under it, and those that are known by it in another way.
-pub(super) async fn items_of_number(
-    calls: &Calls,
-    digits: &str,
-    before: Option<Timestamp>,
-) -> Result<Vec<String>, ErasureError> {
-    let mut items = Vec::new();
-    for missing in [false, true] {
-        let filter = ListFilter {
-            missing,
-            phone: Some(digits.to_owned()),
-            started_before: before,
-            ..ListFilter::default()
-        };
-        items.extend(listed(calls, &filter).await?);
-    }
-    items.extend(calls.items_of_number(digits, before).await?);
-    Ok(items)
-}
-
-async fn listed(calls: &Calls, filter: &ListFilter) -> Result<Vec<String>, ErasureError> {
-    let (mut items, mut start) = (Vec::new(), ListStart::Offset(0));
-    loop {
-        let page = calls
-            .list(filter, ListOrder::Oldest, start, PAGE)
-            .await
-            .map_err(list_error)?;
-        items.extend(item_ids(page.calls));
-        match page.next {
-            Some(next) => start = ListStart::After(next),
-            None => return Ok(items),
-        }
-    }
 }
