@@ -114,6 +114,11 @@ impl<'a> TranscriptRequest<'a> {
             return Ok(Stored::Answers(self.estimated(transcriber, recorded, None).await?));
         }
         transcriber.usage.count_avoided(Cost::of_stored(transcript)).await;
+        // The invocation that stored it may have ended before the index had it. Version 0.1 did not store the call of Twilio's recordings.
+        if matches!(self.audio, AudioId::Object(_)) || transcript.call_sid.is_some() {
+            let call_sid = transcript.call_sid.as_deref();
+            transcriber.mark_in_index(&self.audio, call_sid).await;
+        }
         Ok(Stored::Answers(RequestOutcome::Completed(
             Box::new(transcript.clone()),
             true,

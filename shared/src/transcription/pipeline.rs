@@ -26,6 +26,8 @@ const ATTEMPTS: u32 = 3;
 const RETRIES: u32 = 30;
 /// The lease expires this long after the invocation's deadline, so that no other worker claims it while the result is being stored.
 const LEASE_MARGIN: Duration = Duration::from_secs(2);
+/// A transcript that is stored does not wait longer for its mark in the index.
+const MARKING: Duration = Duration::from_secs(3);
 
 /// The outcome of an attempt to transcribe.
 #[derive(Debug)]
@@ -56,7 +58,7 @@ impl Transcriber {
         let lease = match self.transcripts.claim(&id, policy, lease_end).await? {
             ClaimResult::Granted(lease) => lease,
             ClaimResult::Refused(TranscriptState::Completed(transcript) | TranscriptState::Stale(transcript)) => {
-                self.mark_in_index(source).await;
+                self.mark_in_index(&source.audio, source.call_sid.as_deref()).await;
                 return Ok(PipelineOutcome::Completed(transcript, true));
             }
             ClaimResult::Refused(TranscriptState::InProgress { until, .. }) => return Ok(PipelineOutcome::Busy(until)),
@@ -123,7 +125,7 @@ impl Transcriber {
                 }
             }
         }
-        self.mark_in_index(source).await;
+        self.mark_in_index(&source.audio, source.call_sid.as_deref()).await;
         Ok(PipelineOutcome::Completed(Box::new(transcript), false))
     }
 
@@ -147,18 +149,24 @@ impl Transcriber {
         with_customer_name(options, name.as_deref())
     }
 
-    /// Marks the recording as transcribed in the index. A failure is only logged, because the transcript is stored.
-    async fn mark_in_index(&self, source: &RecordingSource<'_>) {
-        let marked = match &source.audio {
-            AudioId::Object(recording) => self.calls.mark_object_transcribed(recording).await,
-            AudioId::Twilio(sid) => {
-                let call = source.call_sid.as_deref().unwrap_or(sid.as_str());
-                self.calls.mark_twilio_transcribed(call, sid.as_str()).await
+    /// Marks the recording as transcribed in the index, unless it is already. A failure is only logged, because the transcript is stored; the
+    /// next request for it marks it.
+    pub async fn mark_in_index(&self, audio: &AudioId, call_sid: Option<&str>) {
+        let marking = async {
+            match audio {
+                AudioId::Object(recording) => self.calls.mark_object_transcribed(recording).await,
+                AudioId::Twilio(sid) => {
+                    let call = call_sid.unwrap_or(sid.as_str());
+                    self.calls.mark_twilio_transcribed(call, sid.as_str()).await
+                }
             }
         };
-        if let Err(error) = marked {
-            tracing::warn!(%error, "the index does not show that the call has a transcript");
-        }
+        let error = match tokio::time::timeout(MARKING, marking).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the calls table was too slow".to_owned(),
+        };
+        tracing::warn!(error, "the index does not show that the call has a transcript");
     }
 }
 

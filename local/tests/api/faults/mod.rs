@@ -28,7 +28,10 @@ use local::{
 use call::Call;
 use case::{Case, Clean, cases, clean, kinds, part, problems, undocumented};
 use lane::{Lane, TIME, TOLERANCE};
+use reqwest::Method;
+use serde_json::json;
 use sources::SOURCES;
+use stored::stored;
 use subject::{Subject, subjects};
 
 /// Stacks on which cases run at the same time.
@@ -145,6 +148,32 @@ async fn every_fault_of_an_upstream_has_a_documented_answer_in_time_and_leaves_n
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+#[tokio::test]
+async fn a_transcript_that_is_missing_in_the_index_is_there_after_the_next_request() {
+    let lane = Lane::start(None).await;
+    let call = another_call();
+    call.twilio(&lane);
+    let body = json!({"recording_sid": call.sid()});
+    let is_indexed = async || {
+        let stored = stored(&lane, &call).await;
+        stored.keys().any(|shape| shape.starts_with("calls "))
+    };
+    lane.proxy.inject(|asked| {
+        let fault = Fault {
+            kind: Kind::ServerError,
+            moment: Moment::Before,
+        };
+        // The index alone writes in transactions.
+        (asked.operation == "TransactWriteItems").then_some(fault)
+    });
+    let made = lane.must(Method::POST, "/api/twilio/transcript", &body).await;
+    assert_eq!((&made["status"], is_indexed().await), (&json!("completed"), false));
+    lane.proxy.clear();
+    let stored = lane.must(Method::POST, "/api/twilio/transcript", &body).await;
+    assert_eq!((&stored["transcript"], is_indexed().await), (&made["transcript"], true));
+    assert_eq!(lane.stack.stack.whisper.calls(), 1);
 }
 
 /// Functions that started without their secrets meet each kind of fault of Secrets Manager.
