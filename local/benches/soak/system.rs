@@ -10,7 +10,6 @@ use std::{
 };
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
-use axum::{Router, body::Body as AnyBody};
 use lambda_http::{Body, Response, http::StatusCode};
 use local::{
     fault_proxy::{Fault, FaultProxy, Kind, Moment, Upstream},
@@ -20,7 +19,7 @@ use local::{
     template::{self, QueueSource, TEMPLATE},
 };
 use serde_json::{Value, json};
-use shared::{clients::aws::Aws, config::Env};
+use shared::clients::aws::Aws;
 
 use crate::ledger::Ledger;
 
@@ -95,21 +94,7 @@ impl System {
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         settings.environment.extend(variables);
         let stack = Stack::start(settings).await?;
-        let upstreams = Router::new()
-            .route_service("/2010-04-01/{*rest}", stack.twilio.router().into_service::<AnyBody>())
-            .route_service("/v1/{*rest}", stack.whisper.router().into_service::<AnyBody>())
-            .fallback_service(stack.aws.router());
-        let proxy = FaultProxy::new(upstreams);
-        let listener = bind(0, Reach::Machine).await?;
-        let url = listener.url();
-        tokio::spawn(proxy.clone().serve(listener));
-        let whisper = format!("{url}/v1");
-        let through = [
-            ("AWS_ENDPOINT_URL", url.as_str()),
-            ("TWILIO_BASE_URL", &url),
-            ("WHISPER_BASE_URL", &whisper),
-        ];
-        let environment: Env = stack.environment.iter().chain(through).collect();
+        let (proxy, environment) = FaultProxy::before(&stack).await?;
         let functions = Arc::new(Functions::from_env(&environment).await?);
         let ledger: Arc<Ledger> = Arc::default();
         let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));

@@ -20,12 +20,16 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use lambda_http::tower::ServiceExt;
+use shared::config::Env;
 use tokio::{io::BufReader, net::TcpStream, task::JoinSet};
 
 pub use fault::{Fault, Kind, Moment};
 pub use upstream::{Asked, Upstream};
 
-use crate::serve::Listener;
+use crate::{
+    serve::{BindError, Listener, Reach, bind},
+    stack::Stack,
+};
 
 /// Decides which fault a request meets.
 type Decide = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
@@ -65,6 +69,26 @@ impl FaultProxy {
             decide: Mutex::default(),
             log: Mutex::default(),
         }))
+    }
+
+    /// Serves a proxy without faults for the upstreams of a stack, until the runtime ends. Also returns the environment of functions that reach
+    /// them only through it.
+    pub async fn before(stack: &Stack) -> Result<(Self, Env), BindError> {
+        let upstreams = Router::new()
+            .route_service("/2010-04-01/{*rest}", stack.twilio.router().into_service::<Body>())
+            .route_service("/v1/{*rest}", stack.whisper.router().into_service::<Body>())
+            .fallback_service(stack.aws.router());
+        let proxy = Self::new(upstreams);
+        let listener = bind(0, Reach::Machine).await?;
+        let url = listener.url();
+        tokio::spawn(proxy.clone().serve(listener));
+        let whisper = format!("{url}/v1");
+        let through = [
+            ("AWS_ENDPOINT_URL", url.as_str()),
+            ("TWILIO_BASE_URL", &url),
+            ("WHISPER_BASE_URL", &whisper),
+        ];
+        Ok((proxy, stack.environment.iter().chain(through).collect()))
     }
 
     /// From now on asks `decide` about each request.

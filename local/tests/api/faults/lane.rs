@@ -5,18 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::Router;
 use local::{
     demo,
     fault_proxy::{Exchange, Fault, FaultProxy, Upstream},
     gateway::Gateway,
-    serve::{Reach, bind},
     stack::functions::Functions,
     template::TEMPLATE,
 };
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
-use shared::config::Env;
 
 use crate::{
     contract,
@@ -72,25 +69,7 @@ impl Lane {
             settings.environment.extend(variables);
         })
         .await;
-        let inner = &stack.stack;
-        let upstreams = Router::new()
-            .route_service(
-                "/2010-04-01/{*rest}",
-                inner.twilio.router().into_service::<axum::body::Body>(),
-            )
-            .route_service("/v1/{*rest}", inner.whisper.router().into_service::<axum::body::Body>())
-            .fallback_service(inner.aws.router());
-        let proxy = FaultProxy::new(upstreams);
-        let listener = bind(0, Reach::Machine).await.unwrap();
-        let url = listener.url();
-        tokio::spawn(proxy.clone().serve(listener));
-        let whisper = format!("{url}/v1");
-        let through = [
-            ("AWS_ENDPOINT_URL", url.as_str()),
-            ("TWILIO_BASE_URL", &url),
-            ("WHISPER_BASE_URL", &whisper),
-        ];
-        let environment: Env = inner.environment.iter().chain(through).collect();
+        let (proxy, environment) = FaultProxy::before(&stack.stack).await.unwrap();
         if let Some((upstream, fault)) = during_start {
             proxy.inject(move |asked| (asked.upstream == upstream).then_some(fault));
         }
