@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::invocation::{self, is_request_id, on_behalf_of};
+use crate::{
+    invocation::{self, is_request_id, on_behalf_of},
+    panics::caught,
+};
 
 /// Time reserved before the invocation's deadline for returning the list of failed messages. If Lambda stops the function before that, SQS
 /// delivers the whole batch again.
@@ -53,8 +56,8 @@ impl BatchResponse {
     }
 }
 
-/// Processes all messages of a batch concurrently, until shortly before `deadline`. A message whose processing fails or does not finish in time
-/// is reported as failed: SQS delivers it again and, after the queue's `maxReceiveCount`, moves it to the dead-letter queue.
+/// Processes all messages of a batch concurrently, until shortly before `deadline`. A message whose processing fails, panics or does not finish
+/// in time is reported as failed: SQS delivers it again and, after the queue's `maxReceiveCount`, moves it to the dead-letter queue.
 pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(
     batch: &Batch,
     deadline: SystemTime,
@@ -66,9 +69,11 @@ pub async fn process<E: Display, F: Future<Output = Result<(), E>>>(
         .saturating_sub(MARGIN);
     let invocation_id = invocation::request_id();
     let one = async |message: &Message| {
-        let error = match timeout(time, process(message.body.clone())).await {
-            Ok(Ok(())) => return None,
-            Ok(Err(error)) => error.to_string(),
+        let processed = caught(async { process(message.body.clone()).await });
+        let error = match timeout(time, processed).await {
+            Ok(Ok(Ok(()))) => return None,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(panicked)) => panicked.to_string(),
             Err(_) => "it was not processed before the deadline".to_owned(),
         };
         tracing::warn!(
@@ -119,13 +124,19 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_messages_that_failed_are_delivered_again() {
-        let process_one = |body: String| async move { if body == "bad" { Err("it is bad") } else { Ok(()) } };
+        let process_one = |body: String| async move {
+            match body.as_str() {
+                "bad" => Err("it is bad"),
+                "panicking" => panic!("on purpose"),
+                _ => Ok(()),
+            }
+        };
         let deadline = SystemTime::now() + Duration::from_secs(60);
-        let response = process(&batch(["good", "bad", "good"]), deadline, process_one).await;
+        let response = process(&batch(["panicking", "bad", "good"]), deadline, process_one).await;
         let json = serde_json::to_value(response).unwrap();
         assert_eq!(
             json,
-            serde_json::json!({"batchItemFailures": [{"itemIdentifier": "m1"}]})
+            serde_json::json!({"batchItemFailures": [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]})
         );
     }
 

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod names;
+pub mod panics;
 #[cfg(feature = "phones")]
 pub mod phones;
 pub mod reconcile;

@@ -6,9 +6,18 @@
 use std::{env, panic};
 
 use lambda_http::tracing::subscriber::{
-    Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt,
+    Layer,
+    filter::filter_fn,
+    fmt::{
+        self,
+        format::{Format, Json, JsonFields},
+    },
+    layer::SubscriberExt,
+    registry,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
 };
-use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
 
 /// The crates of the functions and their common ones. Only their lines are written.
 const OWN_CRATES: [&str; 32] = [
@@ -54,18 +63,24 @@ pub fn start() {
     let level = level.ok().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     let filter = filter_fn(move |metadata| is_written(metadata, level));
-    let layer = fmt::layer().with_target(false).without_time();
     let is_json = env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"));
     match is_json {
-        true => registry()
-            .with(layer.json().with_span_list(false).with_filter(filter))
-            .init(),
-        false => registry().with(layer.with_filter(filter)).init(),
+        true => registry().with(json_layer().with_filter(filter)).init(),
+        false => {
+            let layer = fmt::layer().with_target(false).without_time();
+            registry().with(layer.with_filter(filter)).init();
+        }
     }
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "the function panicked");
     }));
+}
+
+/// The format of the lines of a deployed function: JSON objects with `level`, the fields of the line in `fields`, and those of the request in `span`.
+pub fn json_layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> fmt::Layer<S, JsonFields, Format<Json, ()>> {
+    let layer = fmt::layer().with_target(false).without_time();
+    layer.json().with_span_list(false)
 }
 
 /// Whether a line or a span is written at this level.

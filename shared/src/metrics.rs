@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -97,7 +98,7 @@ impl Figures {
     }
 
     /// The line for CloudWatch; `None` if nothing was counted.
-    fn line(&self, namespace: &str, at_millis: u128) -> Option<String> {
+    fn line(&self, namespace: &str, at_millis: u128, origin: &[(&'static str, String)]) -> Option<String> {
         let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let figures: Vec<_> = figures.iter().filter(|(_, value)| value.is_finite()).collect();
         if figures.is_empty() {
@@ -115,6 +116,11 @@ impl Figures {
             "_aws".to_owned(),
             json!({"Timestamp": at_millis as u64, "CloudWatchMetrics": [directive]}),
         )]);
+        root.extend(
+            origin
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.as_str().into())),
+        );
         root.extend(
             figures
                 .iter()
@@ -144,34 +150,6 @@ pub fn set(metric: Metric, value: f64) {
     let _ = CURRENT.try_with(|figures| figures.change(metric, |last| *last = value));
 }
 
-/// A request to another service. It counts as failed unless [`Attempt::end`] says otherwise: also if it is given up before the service answered.
-pub struct Attempt {
-    failures: Option<Metric>,
-}
-
-impl Attempt {
-    /// Counts a request in `calls`, and in `failures` if it fails.
-    pub fn begin(calls: Metric, failures: Metric) -> Self {
-        count(calls);
-        Self {
-            failures: Some(failures),
-        }
-    }
-
-    /// Ends the request.
-    pub fn end(mut self, has_failed: bool) {
-        self.failures = self.failures.filter(|_| has_failed);
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if let Some(failures) = self.failures {
-            count(failures);
-        }
-    }
-}
-
 /// Writes the figures of invocations.
 #[derive(Clone)]
 pub struct Metrics {
@@ -191,24 +169,87 @@ impl Metrics {
     /// The metrics of a function, on stdout; `None` without a namespace.
     pub fn on_stdout(namespace: Option<&str>) -> Option<Self> {
         // CloudWatch reads only lines that are the JSON object itself, so the line does not go through the log.
-        namespace.map(|namespace| Self::new(namespace, |line| println!("{line}")))
+        namespace.map(|namespace| {
+            Self::new(namespace, |line| {
+                // A panic of `println!` while another one unwinds would end the process.
+                let _ = writeln!(io::stdout(), "{line}");
+            })
+        })
     }
 }
 
-/// Runs an invocation and writes its figures at its end. Without metrics nothing is collected.
-pub fn counted<F: Future>(metrics: Option<&Metrics>, invocation: F) -> impl Future<Output = F::Output> {
+/// Runs an invocation of a function and writes its figures at its end, also if it panics or is given up. The line has the id of its request and the
+/// function's name. Without metrics nothing is collected.
+pub fn counted<'a, F: Future>(
+    metrics: Option<&'a Metrics>,
+    function: &str,
+    request_id: &str,
+    invocation: F,
+) -> impl Future<Output = F::Output> + use<'a, F> {
+    let figures = metrics.map(|metrics| WrittenOnDrop {
+        metrics,
+        figures: Figures::default(),
+        origin: [("function", function.to_owned()), ("request_id", request_id.to_owned())],
+    });
     // On the heap, because a future that is moved through each of these would need the stack several times.
     let invocation = Box::pin(invocation);
     async move {
-        let Some(metrics) = metrics else {
-            return invocation.await;
-        };
-        let figures = Figures::default();
-        let output = CURRENT.scope(figures.clone(), invocation).await;
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(line) = figures.line(&metrics.namespace, at.as_millis()) {
-            (metrics.write)(&line);
+        match &figures {
+            Some(written) => CURRENT.scope(written.figures.clone(), invocation).await,
+            None => invocation.await,
         }
-        output
+    }
+}
+
+/// The figures of an invocation, which are written when it has ended, however it ended.
+struct WrittenOnDrop<'a> {
+    metrics: &'a Metrics,
+    figures: Figures,
+    /// Members of the line that are no metrics.
+    origin: [(&'static str, String); 2],
+}
+
+impl Drop for WrittenOnDrop<'_> {
+    fn drop(&mut self) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if let Some(line) = self.figures.line(&self.metrics.namespace, at.as_millis(), &self.origin) {
+            (self.metrics.write)(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panics::caught;
+
+    #[tokio::test]
+    async fn an_invocation_that_panics_or_is_given_up_writes_its_figures() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = lines.clone();
+        let metrics = Metrics::new("test", move |line| written.lock().unwrap().push(line.to_owned()));
+        let panicking = async {
+            count(Metric::Requests);
+            panic!("planted");
+        };
+        let panicked = caught(counted(Some(&metrics), "console", "r1", panicking)).await;
+        assert!(panicked.map(|()| ()).is_err());
+        let endless = async {
+            count(Metric::Requests);
+            std::future::pending::<()>().await;
+        };
+        let endless = counted(Some(&metrics), "console", "r2", endless);
+        tokio::time::timeout(std::time::Duration::ZERO, endless)
+            .await
+            .unwrap_err();
+        let lines = lines.lock().unwrap();
+        for (line, id) in lines.iter().zip(["r1", "r2"]) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                (&line["request_id"], &line["function"], &line["Requests"]),
+                (&json!(id), &json!("console"), &json!(1.0))
+            );
+        }
+        assert_eq!(lines.len(), 2);
     }
 }

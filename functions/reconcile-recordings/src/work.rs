@@ -11,6 +11,7 @@ use shared::{
     archive::CopyError,
     calls::{CallsError, ResolveError},
     clients::{bucket::BucketError, twilio::TwilioError},
+    panics::{Panicked, caught},
     reconcile::{Checkpoint, Subject},
     transcription::EnqueueError,
 };
@@ -33,6 +34,8 @@ pub(crate) enum Fault {
     Copy(#[from] CopyError),
     #[error("Twilio does not find the call of the recording yet, so its number is not known")]
     CallNotFound,
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl From<ResolveError> for Fault {
@@ -53,7 +56,7 @@ impl Fault {
             Self::Calls(error) => error.is_outage(),
             Self::Bucket(error) => error.is_outage(),
             Self::Twilio(error) => error.is_outage(),
-            Self::Enqueue(_) | Self::Copy(_) | Self::CallNotFound => false,
+            Self::Enqueue(_) | Self::Copy(_) | Self::CallNotFound | Self::Panicked(_) => false,
         }
     }
 
@@ -67,6 +70,7 @@ impl Fault {
             Self::Twilio(error) => error.code(),
             Self::Enqueue(_) | Self::Copy(_) => "queue_unavailable",
             Self::CallNotFound => "twilio_call_not_found",
+            Self::Panicked(_) => "internal_error",
         }
     }
 }
@@ -83,7 +87,10 @@ pub(crate) async fn process_all<T, F: Future<Output = Result<(), Fault>>>(
         if is_over.load(Ordering::Relaxed) {
             return (subject, transcribe, None);
         }
-        let done = process(item).await;
+        let done = caught(async { process(item).await })
+            .await
+            .map_err(Fault::from)
+            .flatten();
         if done.as_ref().is_err_and(Fault::is_outage) {
             is_over.store(true, Ordering::Relaxed);
         }

@@ -24,6 +24,7 @@ use shared::{
     ids::DispatchId,
     invocation::{self, on_behalf_of},
     log::json_error,
+    panics::caught,
     transcription::{OVERWRITTEN, PartLimits, PipelineOutcome, RecordingSource, Transcriber, not_ready},
     transcripts::{
         AudioId, ClaimPolicy, ClaimResult, Failure, GIVEN_UP, INTERRUPTED, LEASE_OVER, Lease, Transcript, TranscriptId,
@@ -131,8 +132,12 @@ async fn process(state: &State, message: &Message, deadline: Instant, last: Inst
     let done = match serde_json::from_str::<Job>(&message.body) {
         Ok(job) => {
             let done = work_or_wait(state, job, message.earlier_deliveries(), deadline);
-            let done = timeout_at(last, done).await;
-            done.unwrap_or_else(|_| Err("the result could not be stored before the deadline".into()))
+            match timeout_at(last, caught(done)).await {
+                Ok(Ok(done)) => done,
+                // The lease check continues, as after a worker that was killed.
+                Ok(Err(panicked)) => Err(panicked.into()),
+                Err(_) => Err("the result could not be stored before the deadline".into()),
+            }
         }
         Err(error) => Err(json_error(&error).into()),
     };

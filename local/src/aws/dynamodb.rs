@@ -8,6 +8,7 @@ use axum::response::Response;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::panics::blocking;
 
 use super::{
     error::Error,
@@ -34,16 +35,16 @@ impl DynamoDb {
 
     pub(super) async fn answer(&self, operation: String, body: Bytes) -> Response {
         let database = self.0.clone();
-        match tokio::task::spawn_blocking(move || dispatch(&database, &operation, &body)).await {
+        match blocking(move || dispatch(&database, &operation, &body)).await {
             Ok(Ok(json)) => json_response(StatusCode::OK, json),
             Ok(Err(error)) => {
                 let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 json_response(status, error.to_json())
             }
-            Err(panic) => json_error(
+            Err(panicked) => json_error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",
-                &panic.to_string(),
+                &panicked.to_string(),
             ),
         }
     }

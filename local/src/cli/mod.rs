@@ -115,7 +115,7 @@ enum Auth {
 }
 
 /// Variables of this process that are passed on to the functions.
-const PASSED_ON: [&str; 23] = [
+const PASSED_ON: [&str; 24] = [
     "ADDRESS_REQUESTS_PER_MINUTE",
     "ARCHIVE_FORMAT",
     "ARCHIVE_TWILIO",
@@ -125,6 +125,7 @@ const PASSED_ON: [&str; 23] = [
     "INDEX_UNMATCHED_AUDIO",
     "KEY_PAID_REQUESTS_PER_MINUTE",
     "KEY_REQUESTS_PER_MINUTE",
+    "METRICS_NAMESPACE",
     "MOVE_AFTER_HOURS",
     "RETENTION_DAYS",
     "MONTHLY_BUDGET_USD",

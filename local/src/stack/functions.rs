@@ -20,6 +20,7 @@ use record_interaction as interaction;
 use serde_json::Value;
 use shared::{
     config::{ConfigError, Env},
+    http::request_id,
     invocation::on_behalf_of,
     metrics::{Metrics, counted},
 };
@@ -130,7 +131,8 @@ impl Functions {
 
     /// Invokes a function by the name of its crate; `None` if there is no such function.
     pub async fn invoke(&self, function: &str, request: Request) -> Option<Response<Body>> {
-        counted(self.metrics.as_ref(), self.answer(function, request)).await
+        let id = request_id(&request);
+        counted(self.metrics.as_ref(), function, &id, self.answer(function, request)).await
     }
 
     /// Delivers an event of a queue or a schedule to its function; `None` if there is no such function. The response of a queue's function lists
@@ -138,7 +140,7 @@ impl Functions {
     pub async fn deliver(&self, function: &str, event: Value, deadline: SystemTime) -> Option<Delivered> {
         let invocation_id = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let done = on_behalf_of(&invocation_id, None, self.process(function, event, deadline));
-        counted(self.metrics.as_ref(), done).await
+        counted(self.metrics.as_ref(), function, &invocation_id, done).await
     }
 
     async fn answer(&self, function: &str, request: Request) -> Option<Response<Body>> {

@@ -57,9 +57,15 @@ pub(crate) fn watch() {
     // One subscriber for all threads: with one per thread, tracing could permanently disable a callsite that another test reaches first.
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
-        let all = filter_fn(|metadata| log::is_written(metadata, LevelFilter::TRACE));
-        // As `log::start` formats them.
-        let checked = fmt::layer().json().with_span_list(false).with_writer(|| Checked);
+        // A deployed line does not say which crate wrote it.
+        let written_by = |is_function: bool| {
+            filter_fn(move |metadata| {
+                let is_local = metadata.target().split("::").next() == Some("local");
+                log::is_written(metadata, LevelFilter::TRACE) && (metadata.is_span() || is_local != is_function)
+            })
+        };
+        let of_functions = log::json_layer().with_writer(|| Checked { is_function: true });
+        let of_local = log::json_layer().with_writer(|| Checked { is_function: false });
         let ours = "info,s3s=off,s3s_fs=off,shared=trace,local=trace";
         let functions =
             "get_recording=trace,list_recordings=trace,list_twilio_recordings=trace,transcribe_recording=trace";
@@ -67,7 +73,8 @@ pub(crate) fn watch() {
             .with_writer(|| LOG.with_borrow(Log::clone))
             .with_ansi(false);
         registry()
-            .with(checked.with_filter(all))
+            .with(of_functions.with_filter(written_by(true)))
+            .with(of_local.with_filter(written_by(false)))
             .with(text.with_filter(EnvFilter::new(format!("{ours},{functions}"))))
             .init();
     });
@@ -104,27 +111,49 @@ fn note_fields(line: &Value) {
 }
 
 /// Receives each line as a whole.
-struct Checked;
+struct Checked {
+    is_function: bool,
+}
 
 impl Write for Checked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
-        note_fields(&serde_json::from_str(&line).expect("a line is a JSON object"));
-        let secret = SECRETS.into_iter().find(|secret| line.contains(secret));
+        let fields: Value = serde_json::from_str(&line).expect("a line is a JSON object");
+        note_fields(&fields);
         let is_at_start = AT_START.into_iter().any(|words| line.contains(words));
-        let is_of_function = !line.contains(r#""target":"local"#);
-        let has_no_request = is_of_function && !is_at_start && !line.contains(r#""request_id":"#);
-        if secret.is_some() || has_no_request {
-            let thread = std::thread::current().name().unwrap_or_default().to_owned();
-            let what = secret.map_or("no request".to_owned(), |secret| format!("{secret:?}"));
-            let mut faults = FAULTS.lock().unwrap_or_else(PoisonError::into_inner);
-            faults.push((thread, format!("{what}: {line}")));
-        }
+        let has_request = is_id(&fields["span"]["request_id"]) && fields["fields"].get("request_id").is_none();
+        check(&line, !self.is_function || is_at_start || has_request);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Checks a line of metrics.
+pub(crate) fn check_figures(line: &str) {
+    let mut line: Value = serde_json::from_str(line).expect("a line is a JSON object");
+    note_fields(&line);
+    // A time has the digits of every number at some time.
+    line["_aws"]["Timestamp"].take();
+    check(
+        &line.to_string(),
+        is_id(&line["request_id"]) && is_id(&line["function"]),
+    );
+}
+
+fn is_id(value: &Value) -> bool {
+    value.as_str().is_some_and(|id| !id.is_empty())
+}
+
+fn check(line: &str, has_request: bool) {
+    let secret = SECRETS.into_iter().find(|secret| line.contains(secret));
+    if secret.is_some() || !has_request {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        let what = secret.map_or("no request".to_owned(), |secret| format!("{secret:?}"));
+        let mut faults = FAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.push((thread, format!("{what}: {line}")));
     }
 }
 

@@ -45,6 +45,7 @@ mod reconcile;
 mod reconcile_faults;
 mod recordings;
 mod request_ids;
+mod runtime;
 mod servers;
 mod shares;
 mod stack;

@@ -3,14 +3,20 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use local::standins::{twilio, whisper};
+use lambda_http::{Context, RequestExt};
+use local::{
+    stack::functions::Functions,
+    standins::{twilio, whisper},
+};
 use reqwest::Client;
 use serde_json::{Value, json};
-use shared::metrics::{Metric, Metrics};
+use shared::metrics::{Metric, Metrics, counted};
 
 use crate::{
+    logs::{self, log_of_this_thread},
     stack::TestStack,
     worker::{SID, mono, recording, talk},
 };
@@ -50,12 +56,17 @@ const UNITS: [&str; 27] = [
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
-    async fn stack(&self, budget: &str) -> TestStack {
+    fn metrics(&self) -> Metrics {
         let lines = self.0.clone();
+        Metrics::new("call-recordings/test", move |line| {
+            logs::check_figures(line);
+            lines.lock().unwrap().push(line.to_owned());
+        })
+    }
+
+    async fn stack(&self, budget: &str) -> TestStack {
         TestStack::with(|settings| {
-            settings.metrics = Some(Metrics::new("call-recordings/test", move |line| {
-                lines.lock().unwrap().push(line.to_owned());
-            }));
+            settings.metrics = Some(self.metrics());
             settings.environment.push(("MONTHLY_BUDGET_USD".into(), budget.into()));
         })
         .await
@@ -82,7 +93,10 @@ fn checked(line: &str) -> Value {
     );
     let directives = root["_aws"]["CloudWatchMetrics"].as_array().unwrap();
     assert_eq!(directives.len(), 1);
-    let mut named = BTreeSet::from(["_aws"]);
+    for name in ["function", "request_id"] {
+        assert!(members[name].as_str().is_some_and(|text| !text.is_empty()), "{line}");
+    }
+    let mut named = BTreeSet::from(["_aws", "function", "request_id"]);
     for directive in directives {
         assert!((1..=1024).contains(&directive["Namespace"].as_str().unwrap().len()));
         let sets = directive["Dimensions"].as_array().expect("an array of sets");
@@ -117,10 +131,15 @@ async fn an_invocation_writes_one_line_with_what_it_did() {
         duration: Some(20),
         ..recording(SID, mono(&talk(20.0, 3)))
     });
-    stack.get("/recordings").await;
+    let answer = stack.get("/recordings").await;
     let listed = lines.take();
     assert_eq!((listed.len(), sum(&listed, Metric::Requests)), (1, 1.0));
-    assert_eq!(listed[0].as_object().unwrap().len(), 2, "{listed:?}");
+    assert_eq!(listed[0].as_object().unwrap().len(), 4, "{listed:?}");
+    assert_eq!(listed[0]["function"], "list-recordings");
+    assert_eq!(
+        listed[0]["request_id"].as_str().unwrap(),
+        answer.headers["apigw-requestid"]
+    );
 
     let answer = stack
         .post("/api/twilio/transcript/", &json!({"recording_sid": SID}))
@@ -148,7 +167,13 @@ async fn an_invocation_writes_one_line_with_what_it_did() {
 }
 
 #[tokio::test]
-async fn each_attempt_that_fails_counts_and_what_is_wrong_with_one_recording_does_not() {
+async fn each_attempt_that_fails_counts_and_has_a_line_and_what_is_wrong_with_one_request_does_not() {
+    let log = log_of_this_thread();
+    let failed = || -> Vec<String> {
+        let text = log.text();
+        let failed = text.lines().filter(|line| line.contains("an attempt failed"));
+        failed.map(str::to_owned).collect()
+    };
     let lines = Lines::default();
     let stack = lines.stack("").await;
     stack.stack.twilio.add(twilio::Recording {
@@ -169,6 +194,14 @@ async fn each_attempt_that_fails_counts_and_what_is_wrong_with_one_recording_doe
         (sum(&done, Metric::WhisperCalls), sum(&done, Metric::WhisperFailures)),
         (3.0, 2.0)
     );
+    let written = failed();
+    assert_eq!(written.len(), 2, "{written:?}");
+    for line in &written {
+        assert!(
+            line.contains(r#"service="Whisper" status=503 code="whisper_unavailable""#),
+            "{line}"
+        );
+    }
 
     let corrupted = whisper::Fault::Status {
         status: 400,
@@ -182,11 +215,78 @@ async fn each_attempt_that_fails_counts_and_what_is_wrong_with_one_recording_doe
     assert!(sum(&done, Metric::WhisperCalls) >= 1.0);
     assert_eq!(sum(&done, Metric::WhisperFailures), 0.0);
 
+    // A model that the caller made up.
+    let no_model = whisper::Fault::Status {
+        status: 404,
+        headers: vec![],
+        body: r#"{"error":{"message":"The model does not exist","code":"model_not_found"}}"#.into(),
+    };
+    stack.stack.whisper.fault(no_model, Some(2));
+    let own = json!({"recording_sid": SID, "force": true, "model": "whisper-9"});
+    assert_eq!(stack.post("/api/twilio/transcript/", &own).await.status, 400);
+    let done = lines.take();
+    assert_eq!(
+        (sum(&done, Metric::WhisperCalls), sum(&done, Metric::WhisperFailures)),
+        (1.0, 0.0)
+    );
+    // The model of the deployment.
+    assert_eq!(stack.post("/api/twilio/transcript/", &again).await.status, 500);
+    assert_eq!(sum(&lines.take(), Metric::WhisperFailures), 1.0);
+    assert_eq!(failed().len(), 3);
+
     let missing = json!({"recording_sid": "RE00000000000000000000000000000000"});
     stack.post("/api/twilio/transcript/", &missing).await;
     let done = lines.take();
     assert!(sum(&done, Metric::TwilioCalls) >= 1.0);
     assert_eq!(sum(&done, Metric::TwilioFailures), 0.0);
+    assert_eq!(failed().len(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_of_twilio_that_breaks_or_stalls_is_a_failed_attempt() {
+    let log = log_of_this_thread();
+    let lines = Lines::default();
+    let stack = lines.stack("").await;
+    stack.stack.twilio.add(twilio::Recording {
+        duration: Some(5),
+        ..recording(SID, mono(&talk(5.0, 3)))
+    });
+    stack.stack.twilio.fault(".mp3", twilio::Fault::Truncate, Some(1));
+    let body = json!({"recording_sid": SID});
+    assert_eq!(stack.post("/api/twilio/transcript/", &body).await.status, 200);
+    let broken = lines.take();
+    assert_eq!(sum(&broken, Metric::TwilioFailures), 1.0);
+
+    let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
+    let metrics = lines.metrics();
+    let list = include_str!("../../../events/list-twilio-recordings.json");
+    let transcribe = include_str!("../../../events/transcribe-recording.json");
+    let mut transcribe: Value = serde_json::from_str(transcribe).unwrap();
+    transcribe["body"] = json!(json!({"recording_sid": SID, "force": true}).to_string());
+    for (function, event, stalled) in [
+        ("list-twilio-recordings", list.to_owned(), "Recordings.json"),
+        ("transcribe-recording", transcribe.to_string(), ".mp3"),
+    ] {
+        stack.stack.twilio.fault(stalled, twilio::Fault::Stall, None);
+        let mut context = Context::default();
+        // A second and a half are for the response.
+        let deadline = SystemTime::now() + Duration::from_millis(2500);
+        context.deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let request = lambda_http::request::from_str(&event)
+            .unwrap()
+            .with_lambda_context(context);
+        let invocation = functions.invoke(function, request);
+        let response = counted(Some(&metrics), function, "r1", invocation).await.unwrap();
+        assert!(response.status().is_server_error(), "{function}: {response:?}");
+        assert_eq!(sum(&lines.take(), Metric::TwilioFailures), 1.0, "{function}");
+    }
+    let text = log.text();
+    let failed: Vec<_> = text.lines().filter(|line| line.contains("an attempt failed")).collect();
+    let codes = ["twilio_unavailable", "given_up", "twilio_timeout"];
+    assert_eq!(failed.len(), codes.len(), "{failed:?}");
+    for (line, code) in failed.iter().zip(codes) {
+        assert!(line.contains(&format!(r#"service="Twilio" code="{code}""#)), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use local::{
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
-use shared::{calls::Calls, clients::aws::Aws};
+use shared::{calls::Calls, clients::aws::Aws, metrics::Metrics};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,6 +53,7 @@ impl TestStack {
         let dir = TempDir::new().expect("a temporary directory");
         let mut settings = Settings::new(dir.path().to_owned());
         settings.around_api = Some(contract::validated);
+        settings.metrics = Some(Metrics::new("call-recordings/test", logs::check_figures));
         // Tests sign Twilio's callbacks for it.
         let public_url = "http://localhost:8000".to_owned();
         settings.environment.push(("PUBLIC_BASE_URL".into(), public_url));

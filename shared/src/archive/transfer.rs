@@ -115,7 +115,7 @@ pub(super) async fn transfer(
                 Some(Ok(chunk)) => chunk,
                 Some(Err(error)) => match (error, validator) {
                     (error @ TwilioError::Connection(_), Some(validator)) if continuations < CONTINUATIONS => {
-                        tracing::warn!(%error, size, "the download broke and is continued");
+                        tracing::info!(%error, size, "the broken download is continued");
                         continuations += 1;
                         rest = Some(Rest { from: size, validator });
                         continue 'connections;

@@ -87,7 +87,6 @@ impl AuditLog {
             share_id = event.share_id.as_deref().or(origin.actor.share_id()),
             recording_sid = event.recording_sid,
             rows = event.rows,
-            request_id = origin.request_id,
             "audit"
         );
         Ok(())

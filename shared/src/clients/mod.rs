@@ -1,6 +1,7 @@
 //! Clients for external services. Each module contains the wire format, errors and retry rules of one service and does not depend on HTTP
 //! routes.
 
+mod attempt;
 pub mod aws;
 mod body;
 pub mod bucket;

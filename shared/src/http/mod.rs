@@ -22,6 +22,6 @@ pub use error::{
 pub use page::Page;
 pub use query::Query;
 pub use reply::Reply;
-pub use request::{ApiRequest, route_ends_with, tail};
+pub use request::{ApiRequest, request_id, route_ends_with, tail};
 pub use response::{respond, respond_leniently, respond_with_page};
 pub use serve::{serve, serve_events};

@@ -296,7 +296,7 @@ pub fn route_ends_with(request: &Request, end: &str) -> bool {
 }
 
 /// The id of a request: the gateway's, or that of the invocation.
-pub(super) fn request_id(request: &Request) -> String {
+pub fn request_id(request: &Request) -> String {
     let of_gateway = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
         _ => None,

@@ -19,6 +19,7 @@ use crate::{
     invocation::on_behalf_of,
     limits::Allowance,
     metrics::{self, Metric},
+    panics::caught,
 };
 
 /// The maximum size of a response body in bytes. Lambda's limit of 6 MB applies to the JSON that contains the body with its quotes escaped.
@@ -28,14 +29,14 @@ const RESPONSE_MARGIN: Duration = Duration::from_millis(1500);
 /// The time for a response if the invocation has no deadline, which happens only outside Lambda.
 const DEFAULT_BUDGET: Duration = Duration::from_secs(26);
 
-/// Responds to a request: parses it, calls `handler`, converts an error to `format`, and writes the log line.
+/// Responds to a request: parses it, calls `handler`, converts an error to `format`, and writes the log line. A panic of the handler is a 500 as
+/// any other error.
 pub fn respond<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     format: ErrorFormat,
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> impl Future<Output = Response<Body>> {
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    respond_with(query, format, request, handler)
+    respond_with(Query::parse, format, request, handler)
 }
 
 /// The same for a sender whose query string this API does not define: a provider's signed webhook, or a link that people pass on. It may have
@@ -44,8 +45,12 @@ pub fn respond_leniently<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> impl Future<Output = Response<Body>> {
-    let query = Query::lenient(request.uri().query().unwrap_or_default());
-    respond_with(Ok(query), ErrorFormat::Recordings, request, handler)
+    respond_with(
+        |query| Ok(Query::lenient(query)),
+        ErrorFormat::Recordings,
+        request,
+        handler,
+    )
 }
 
 /// The same for a page that people open, whose errors are pages as well. Mail programs and messengers add parameters to links, which are ignored.
@@ -53,25 +58,24 @@ pub fn respond_with_page<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> impl Future<Output = Response<Body>> {
-    let query = Query::lenient(request.uri().query().unwrap_or_default());
-    respond_with(Ok(query), ErrorFormat::Page, request, handler)
+    respond_with(|query| Ok(Query::lenient(query)), ErrorFormat::Page, request, handler)
 }
 
 fn respond_with<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
-    query: Result<Query, ApiError>,
+    parse: impl FnOnce(&str) -> Result<Query, ApiError>,
     format: ErrorFormat,
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
 ) -> impl Future<Output = Response<Body>> {
     let log = RequestLog::new(&request);
     let (request_id, invocation_id) = (log.request_id.clone(), log.invocation_id.clone());
-    let answer = answer(log, query, format, request, handler);
+    let answer = answer(log, parse, format, request, handler);
     on_behalf_of(&request_id, invocation_id.as_deref(), answer)
 }
 
 async fn answer<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     log: RequestLog,
-    query: Result<Query, ApiError>,
+    parse: impl FnOnce(&str) -> Result<Query, ApiError>,
     format: ErrorFormat,
     request: Request,
     handler: impl FnOnce(ApiRequest) -> F,
@@ -79,17 +83,21 @@ async fn answer<R: Into<Reply>, F: Future<Output = Result<R, ApiError>>>(
     let deadline = deadline(&request);
     let is_head = request.method() == Method::HEAD;
     let noted = log.noted.clone();
-    let result = async { handler(ApiRequest::new(request, query?, deadline, noted)).await };
-    let result = tokio::time::timeout_at(deadline + RESPONSE_MARGIN / 2, result)
-        .await
-        .unwrap_or_else(|_| {
-            Err(ApiError::unavailable(
-                "timeout",
-                "The request took too long. Try again, or request less at once.",
-            ))
-        });
+    let result = async {
+        let query = parse(request.uri().query().unwrap_or_default())?;
+        let reply = handler(ApiRequest::new(request, query, deadline, noted)).await?;
+        within_limit(reply.into())
+    };
+    let result = match tokio::time::timeout_at(deadline + RESPONSE_MARGIN / 2, caught(result)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => Err(ApiError::internal("internal_error", "Unexpected error occurred").caused_by(panicked)),
+        Err(_) => Err(ApiError::unavailable(
+            "timeout",
+            "The request took too long. Try again, or request less at once.",
+        )),
+    };
     metrics::count(Metric::Requests);
-    let mut response = match result.map(R::into).and_then(within_limit) {
+    let mut response = match result {
         Ok(reply) => {
             log.log_success(reply.status);
             reply.into()

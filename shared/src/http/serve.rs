@@ -8,11 +8,13 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::request::request_id;
 use crate::{
     config::{ConfigError, Env},
     invocation::on_behalf_of,
     log::{self, json_error},
     metrics::{Metrics, counted},
+    panics::caught,
 };
 
 /// Runs a function for HTTP requests: creates the state once and then calls `handle` for each request.
@@ -20,9 +22,14 @@ pub async fn serve<S: Sync + 'static, F: Future<Output = Response<Body>> + Send>
     state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
     handle: impl Fn(&'static S, Request) -> F,
 ) -> Result<(), Error> {
-    let (state, metrics) = start(state).await?;
+    let Started {
+        state,
+        metrics,
+        function,
+    } = start(state).await?;
     let service = service_fn(move |request| {
-        let answer = counted(metrics, handle(state, request));
+        let id = request_id(&request);
+        let answer = counted(metrics, function, &id, handle(state, request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     lambda_runtime::run(Adapter::from(service).map_request(with_valid_uri)).await
@@ -40,7 +47,11 @@ pub async fn serve_events<
     state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
     handle: impl Fn(&'static S, T, Context) -> F,
 ) -> Result<(), Error> {
-    let (state, metrics) = start(state).await?;
+    let Started {
+        state,
+        metrics,
+        function,
+    } = start(state).await?;
     let service = service_fn(move |event: LambdaEvent<Value>| {
         let id = event.context.request_id.clone();
         // The runtime would log and return the parser's message, which quotes values.
@@ -48,27 +59,42 @@ pub async fn serve_events<
         let done = payload.map(|payload| handle(state, payload, event.context));
         let done = async move {
             let done = match done {
-                Ok(done) => done.await.map_err(|error| error.into().to_string()),
+                Ok(done) => match caught(done).await {
+                    Ok(done) => done.map_err(|error| error.into().to_string()),
+                    // The runtime would return the message of the panic.
+                    Err(panicked) => Err(panicked.to_string()),
+                },
                 Err(error) => Err(error),
             };
             // The runtime logs an error outside of the request's span.
             done.inspect_err(|error| tracing::error!(error, "the event was not processed"))
         };
-        let done = counted(metrics, on_behalf_of(&id, None, done));
+        let done = counted(metrics, function, &id, on_behalf_of(&id, None, done));
         async move { done.await.map_err(Error::from) }
     });
     lambda_runtime::run(service).await
 }
 
-/// Creates the state, which lives as long as the process. Reads `METRICS_NAMESPACE`.
-async fn start<S: 'static>(
-    state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>,
-) -> Result<(&'static S, Option<&'static Metrics>), ConfigError> {
+/// What lives as long as the process.
+struct Started<S: 'static> {
+    state: &'static S,
+    metrics: Option<&'static Metrics>,
+    /// The function's name.
+    function: &'static str,
+}
+
+/// Creates the state. Reads `METRICS_NAMESPACE`, and `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
+async fn start<S: 'static>(state: impl AsyncFnOnce(&Env) -> Result<S, ConfigError>) -> Result<Started<S>, ConfigError> {
     log::start();
     let env = Env::process();
     let metrics = Metrics::on_stdout(env.optional("METRICS_NAMESPACE"));
     let metrics = metrics.map(|metrics| &*Box::leak(Box::new(metrics)));
-    Ok((Box::leak(Box::new(state(&env).await?)), metrics))
+    let function = env.optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default().to_owned();
+    Ok(Started {
+        state: Box::leak(Box::new(state(&env).await?)),
+        metrics,
+        function: function.leak(),
+    })
 }
 
 /// Percent-encodes the characters that API Gateway passes on in `rawPath` and `rawQueryString` and that `http::Uri` rejects. `lambda_http` would

@@ -12,12 +12,16 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use reqwest::Url;
-use tokio::{fs::File, io::AsyncWriteExt, task::spawn_blocking, time::Instant};
+use tokio::{fs::File, io::AsyncWriteExt, time::Instant};
+use tracing::Span;
 
 use super::error::TranscribeError;
-use crate::clients::{
-    bucket::{RecordingRef, RecordingsBucket},
-    twilio::{RecordingSid, Twilio, TwilioError},
+use crate::{
+    clients::{
+        bucket::{RecordingRef, RecordingsBucket},
+        twilio::{RecordingSid, Twilio, TwilioError},
+    },
+    panics::blocking,
 };
 
 /// The number of bytes that are read from a file in one step.
@@ -209,17 +213,22 @@ impl Spooled {
         &self,
     ) -> Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static, TranscribeError> {
         let file = Arc::new(self.file.try_clone().map_err(TranscribeError::Disk)?);
-        Ok(stream::try_unfold((file, 0), |(file, at)| async move {
+        // The task of the connection reads the stream, outside of the request's span.
+        let span = Span::current();
+        Ok(stream::try_unfold((file, 0), move |(file, at)| {
             let source = file.clone();
-            let chunk = spawn_blocking(move || {
+            let read = move || {
                 let mut chunk = vec![0; CHUNK];
                 let read = read_at(&source, &mut chunk, at)?;
                 chunk.truncate(read);
                 Ok::<_, io::Error>(chunk)
-            });
-            let chunk = chunk.await.map_err(io::Error::other)??;
-            let next = (file, at + chunk.len() as u64);
-            Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), next)))
+            };
+            let chunk = span.in_scope(|| blocking(read));
+            async move {
+                let chunk = chunk.await??;
+                let next = (file, at + chunk.len() as u64);
+                Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), next)))
+            }
         }))
     }
 }

@@ -15,7 +15,6 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::mpsc,
-    task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 
@@ -29,6 +28,7 @@ use super::{
 };
 use crate::{
     clients::whisper::{Dropped, KnownSpeaker, Segment, Transcription, WhisperError, Word},
+    panics::blocking,
     retry::with_budget,
     split::{Analysis, AudioFile, Channels, Part, Plan, SplitError, split},
     transcripts::{Lease, Progress, Speech, StoredPart},
@@ -123,7 +123,7 @@ impl Transcriber {
         let (cut, mut parts) = mpsc::channel(1);
         let cancel = CancelOnDrop::new();
         let (cancelled, promised_seconds) = (cancel.flag(), work.promised_seconds());
-        let splitting = spawn_blocking(move || {
+        let splitting = blocking(move || {
             let recording = AudioFile {
                 file: &file.file,
                 extension: Some(file.format.extension),
@@ -183,7 +183,7 @@ impl Transcriber {
         let analysis = match splitting.await {
             Ok(Ok(analysis)) => analysis,
             Ok(Err(error)) => return (Err(error.into()), added),
-            Err(panic) => return (Err(TranscribeError::Disk(io::Error::other(panic))), added),
+            Err(panicked) => return (Err(TranscribeError::Disk(panicked.into())), added),
         };
         (Ok(joined(transcribed, &analysis, channels)), added)
     }

@@ -6,11 +6,10 @@
 
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
-use tokio::task::spawn_blocking;
-
 use super::media::Spooled;
 use crate::{
     clients::whisper::{KnownSpeaker, MAX_KNOWN_SPEAKERS, Segment},
+    panics::blocking,
     split::{AudioFile, Part, clip},
     transcripts::StoredPart,
 };
@@ -98,7 +97,7 @@ pub(super) async fn references(stored: &StoredPart, part: &Part, file: &Spooled)
         return Vec::new();
     };
     let extension = file.format.extension;
-    let cutting = spawn_blocking(move || {
+    let cutting = blocking(move || {
         let cancelled = AtomicBool::new(false);
         let recording = AudioFile {
             file: &handle,

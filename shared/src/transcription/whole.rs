@@ -10,17 +10,13 @@
 
 use std::{
     fs::File,
-    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::TranscribeError,
@@ -30,6 +26,7 @@ use super::{
 };
 use crate::{
     clients::whisper::{Limits, WhisperError},
+    panics::blocking,
     retry::{with_budget, with_retries},
     split::{Analysis, AudioFile, Channels, LONGEST, Plan, SplitError, analyze},
     transcripts::{Coverage, Lease, Peaks, Speech},
@@ -277,7 +274,7 @@ pub(crate) async fn analyze_audio(
     };
     let cancel = CancelOnDrop::new();
     let cancelled = cancel.flag();
-    let analyzing = spawn_blocking(move || {
+    let analyzing = blocking(move || {
         let recording = AudioFile {
             file: &file,
             extension: Some(extension),
@@ -288,5 +285,5 @@ pub(crate) async fn analyze_audio(
     });
     let analyzed = timeout_at(deadline, analyzing).await;
     let analyzed = analyzed.map_err(|_| SplitError::Cancelled)?;
-    analyzed.map_err(|panic| SplitError::Io(io::Error::other(panic)))?
+    analyzed.map_err(|panicked| SplitError::Io(panicked.into()))?
 }

@@ -31,6 +31,8 @@ pub enum Fault {
     Redirect(String),
     /// Send the right headers and half of the body, and then break the connection.
     Truncate,
+    /// Send the right headers and half of the body, and then nothing.
+    Stall,
     /// Send the right response without `Content-Length` (chunked).
     NoContentLength,
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -279,7 +279,8 @@ async fn serve(State(twilio): State<Twilio>, request: Request) -> Response<Body>
             .header(header::LOCATION, url)
             .body(Body::empty())
             .unwrap_or_else(|_| status_error(StatusCode::INTERNAL_SERVER_ERROR, path)),
-        Some(Fault::Truncate) => truncated(intended()),
+        Some(Fault::Truncate) => half(intended(), cut()),
+        Some(Fault::Stall) => half(intended(), stream::pending()),
         Some(Fault::NoContentLength) => {
             let (mut head, body) = intended().into_parts();
             head.headers.remove(header::CONTENT_LENGTH);
@@ -288,8 +289,20 @@ async fn serve(State(twilio): State<Twilio>, request: Request) -> Response<Body>
     }
 }
 
-/// The same response with the full length in its headers and only half of the body.
-fn truncated(response: Response<Body>) -> Response<Body> {
+/// The end of a body whose connection breaks.
+fn cut() -> impl Stream<Item = Result<Bytes, axum::Error>> + Send + 'static {
+    stream::once(async {
+        // Lets the server send the first half before it drops the connection.
+        tokio::task::yield_now().await;
+        Err(axum::Error::new(std::io::Error::other("cut by a fault")))
+    })
+}
+
+/// The same response with the full length in its headers, half of the body, and `end` in place of the rest.
+fn half(
+    response: Response<Body>,
+    end: impl Stream<Item = Result<Bytes, axum::Error>> + Send + 'static,
+) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     let declared = head
         .headers
@@ -305,10 +318,5 @@ fn truncated(response: Response<Body>) -> Response<Body> {
         });
         std::future::ready(Some(chunk).filter(|chunk| chunk.as_ref().map_or(true, |chunk| !chunk.is_empty())))
     });
-    let cut = stream::once(async {
-        // Lets the server send the first half before it drops the connection.
-        tokio::task::yield_now().await;
-        Err(axum::Error::new(std::io::Error::other("cut by a fault")))
-    });
-    Response::from_parts(head, Body::from_stream(half.chain(cut)))
+    Response::from_parts(head, Body::from_stream(half.chain(end)))
 }

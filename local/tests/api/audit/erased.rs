@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use shared::audit::{Action, Actor, AuditLog, Event, Origin};
 
 use super::{AT_TWILIO, CALL, CALL_SID, Item, NUMBER, SHARED, demo_with_keys, items, record_at_twilio, send};
-use crate::stack::{TestStack, answer};
+use crate::{
+    logs::invoked,
+    stack::{TestStack, answer},
+};
 
 async fn erase(stack: &TestStack, body: &Value) -> Value {
     let requested = stack.post("/erasures", body).await;
@@ -88,7 +91,7 @@ async fn an_erasure_by_one_id_finds_the_items_of_the_others_and_no_other_call() 
             request_id: format!("r-{number}"),
             address: Some("192.0.2.1".into()),
         };
-        log.write_at(&Event::new(Action::Play).about(id), &origin, Timestamp::now())
+        invoked(log.write_at(&Event::new(Action::Play).about(id), &origin, Timestamp::now()))
             .await
             .unwrap();
     }

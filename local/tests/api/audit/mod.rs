@@ -19,7 +19,7 @@ use shared::audit::{Action, Actor, AuditError, AuditLog, Event, Origin};
 
 use crate::{
     events::template_variables,
-    logs::log_of_this_thread,
+    logs::{invoked, log_of_this_thread},
     stack::{TestStack, answer},
     webhooks,
 };
@@ -588,9 +588,9 @@ async fn an_item_is_added_once_and_never_overwritten() {
     let play = Event::new(Action::Play).about(CALL);
     // The SDK repeats a request whose response was lost.
     for _ in 0..2 {
-        log.write_at(&play, &origin, at).await.unwrap();
+        invoked(log.write_at(&play, &origin, at)).await.unwrap();
     }
-    let other = log.write_at(&Event::new(Action::List), &origin, at).await;
+    let other = invoked(log.write_at(&Event::new(Action::List), &origin, at)).await;
     assert!(matches!(other, Err(AuditError::Duplicate)), "{other:?}");
     let items = items(&stack).await;
     assert_eq!(

@@ -13,11 +13,16 @@ use super::{
     sid::{AccountSid, RecordingSid, is_sid},
 };
 use crate::{
-    clients::{aws::Aws, body::read_up_to, secrets::Secret, tls},
+    clients::{
+        attempt::{Attempt, Upstream},
+        aws::Aws,
+        body::read_up_to,
+        secrets::Secret,
+        tls,
+    },
     config::{ConfigError, Env},
     ids::digits,
     log::json_error,
-    metrics::{self, Attempt, Metric},
     retry::with_retries,
 };
 
@@ -40,13 +45,10 @@ pub struct Rest {
     pub validator: String,
 }
 
-/// Whether an answer is a fault of Twilio or of the credentials, and not of the one resource.
-fn is_failure(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
-        )
+/// A response whose body is not read yet. The attempt lasts until it is.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) attempt: Attempt,
 }
 
 /// The digits of a phone number or of the user part of a SIP address; `None` if that is not a number.
@@ -214,11 +216,11 @@ impl Twilio {
         let url = self.url(&format!("/2010-04-01/Accounts/{account}/Recordings/{sid}.json"))?;
         let deleted = with_retries(ATTEMPTS, deadline, || {
             let end = deadline.min(Instant::now() + JSON_TIMEOUT);
-            let sent = timeout_at(end, self.send(Method::DELETE, url.clone(), None));
-            async move { accepted(sent.await.map_err(|_| TwilioError::Timeout)??).await }
+            let opened = timeout_at(end, self.open(Method::DELETE, url.clone(), None));
+            async move { Ok(opened.await.map_err(|_| TwilioError::Timeout)??.attempt.succeed()) }
         });
         match deleted.await {
-            Ok(_) => Ok(true),
+            Ok(()) => Ok(true),
             Err(TwilioError::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
@@ -234,7 +236,7 @@ impl Twilio {
     }
 
     async fn json_once<T: DeserializeOwned>(&self, url: Url) -> Result<T, TwilioError> {
-        let response = accepted(self.send(Method::GET, url, None).await?).await?;
+        let Answer { response, mut attempt } = self.open(Method::GET, url, None).await?;
         let read = async {
             let (body, whole) = read_up_to(response, MAX_JSON_BYTES).await.map_err(connection)?;
             if !whole {
@@ -242,21 +244,42 @@ impl Twilio {
             }
             serde_json::from_slice(&body).map_err(|error| TwilioError::Unexpected(json_error(&error)))
         };
-        // The request has counted as answered when the headers came.
-        read.await.inspect_err(|_| metrics::count(Metric::TwilioFailures))
+        match read.await {
+            Ok(value) => {
+                attempt.succeed();
+                Ok(value)
+            }
+            Err(error) => {
+                attempt.fail(None, error.code(), &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a request, and returns the response if it is a success. Of any other, the body is read.
+    pub(super) async fn open(&self, method: Method, url: Url, rest: Option<&Rest>) -> Result<Answer, TwilioError> {
+        let Answer { response, attempt } = self.send(method, url, rest).await?;
+        match accepted(response).await {
+            Ok(response) => Ok(Answer { response, attempt }),
+            Err(error) => {
+                // What is a failure by its status has failed before.
+                attempt.succeed();
+                Err(error)
+            }
+        }
     }
 
     /// Sends a request without a body, for all bytes or the rest of them. If Twilio refuses the credentials, they are read again, because they may
     /// have been rotated.
-    pub(super) async fn send(&self, method: Method, url: Url, rest: Option<&Rest>) -> Result<Response, TwilioError> {
+    pub(super) async fn send(&self, method: Method, url: Url, rest: Option<&Rest>) -> Result<Answer, TwilioError> {
         let secret = self.secret.get().await?;
-        let response = self.send_as(&secret, method.clone(), url.clone(), rest).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        let answer = self.send_as(&secret, method.clone(), url.clone(), rest).await?;
+        if answer.response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
         }
         match self.secret.refresh(TOKEN_REFRESH).await {
             Ok(newer) if newer.basic() != secret.basic() => self.send_as(&newer, method, url, rest).await,
-            _ => Ok(response),
+            _ => Ok(answer),
         }
     }
 
@@ -266,7 +289,7 @@ impl Twilio {
         method: Method,
         url: Url,
         rest: Option<&Rest>,
-    ) -> Result<Response, TwilioError> {
+    ) -> Result<Answer, TwilioError> {
         let (user, password) = secret.basic().ok_or(TwilioError::IncompleteSecret)?;
         let mut request: RequestBuilder = self.client.request(method, url).basic_auth(user, Some(password));
         if let Some(rest) = rest {
@@ -274,10 +297,18 @@ impl Twilio {
                 .header(header::RANGE, format!("bytes={}-", rest.from))
                 .header(header::IF_RANGE, &rest.validator);
         }
-        let attempt = Attempt::begin(Metric::TwilioCalls, Metric::TwilioFailures);
+        let mut attempt = Attempt::begin(Upstream::Twilio);
         let sent = request.header(header::ACCEPT_ENCODING, "identity").send().await;
-        attempt.end(sent.as_ref().map_or(true, |response| is_failure(response.status())));
-        sent.map_err(connection)
+        let response = sent.map_err(connection).inspect_err(|error| {
+            attempt.fail(None, error.code(), error);
+        })?;
+        let status = response.status();
+        match TwilioError::of_status(status, None) {
+            // That there is no such resource is an answer.
+            None | Some(TwilioError::NotFound) => {}
+            Some(error) => attempt.fail(Some(status.as_u16()), error.code(), &error),
+        }
+        Ok(Answer { response, attempt })
     }
 
     fn url(&self, path_and_query: &str) -> Result<Url, TwilioError> {

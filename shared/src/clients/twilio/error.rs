@@ -68,6 +68,17 @@ impl Classify for TwilioError {
 }
 
 impl TwilioError {
+    /// The error that a status means, whatever the body is.
+    pub(super) fn of_status(status: StatusCode, after: Option<Duration>) -> Option<Self> {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(Self::Unauthorized(status.as_u16())),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Some(Self::NotFound),
+            StatusCode::TOO_MANY_REQUESTS => Some(Self::RateLimited(after)),
+            _ if status.is_server_error() => Some(Self::Server(status.as_u16(), after)),
+            _ => None,
+        }
+    }
+
     /// Whether a later request may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Secret(SecretError::Unavailable(..)) | Self::Timeout) || self.retry() != Retry::Never
@@ -127,24 +138,20 @@ pub(super) async fn accepted(response: Response) -> Result<Response, TwilioError
         code: Option<i64>,
     }
     let status = response.status();
-    let after = retry_after(response.headers());
-    match status {
-        _ if status.is_success() => Ok(response),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TwilioError::Unauthorized(status.as_u16())),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(TwilioError::NotFound),
-        StatusCode::TOO_MANY_REQUESTS => Err(TwilioError::RateLimited(after)),
-        _ if status.is_server_error() => Err(TwilioError::Server(status.as_u16(), after)),
-        _ => {
-            let (body, _) = read_up_to(response, MAX_ERROR_BYTES).await.unwrap_or_default();
-            let code = serde_json::from_slice::<Problem>(&body)
-                .ok()
-                .and_then(|problem| problem.code);
-            Err(TwilioError::Rejected {
-                status: status.as_u16(),
-                code,
-            })
-        }
+    if status.is_success() {
+        return Ok(response);
     }
+    if let Some(error) = TwilioError::of_status(status, retry_after(response.headers())) {
+        return Err(error);
+    }
+    let (body, _) = read_up_to(response, MAX_ERROR_BYTES).await.unwrap_or_default();
+    let code = serde_json::from_slice::<Problem>(&body)
+        .ok()
+        .and_then(|problem| problem.code);
+    Err(TwilioError::Rejected {
+        status: status.as_u16(),
+        code,
+    })
 }
 
 pub(super) fn connection(error: reqwest::Error) -> TwilioError {

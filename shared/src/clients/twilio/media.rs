@@ -6,12 +6,12 @@ use reqwest::{Method, Response, StatusCode, Url, Version, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client::{Rest, Twilio},
+    client::{Answer, Rest, Twilio},
     error::{TwilioError, accepted, connection},
     recording::{Recording, media_url},
     sid::{AccountSid, RecordingSid},
 };
-use crate::retry::with_retries;
+use crate::{clients::attempt::Attempt, retry::with_retries};
 
 /// Where a recording's media is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,13 +145,19 @@ impl Twilio {
         let address = format!("{}{}", mp3.trim_end_matches("mp3"), format.extension());
         if both_channels {
             let url = self.parse_url(&format!("{address}?RequestedChannels=2"))?;
-            match self.open(self.send(Method::GET, url, rest), deadline).await {
+            match self.open_media(url, rest, deadline).await {
                 Err(TwilioError::Rejected { status: 400, .. }) => {}
                 opened => return opened,
             }
         }
         let url = self.parse_url(&address)?;
-        self.open(self.send(Method::GET, url, rest), deadline).await
+        self.open_media(url, rest, deadline).await
+    }
+
+    async fn open_media(&self, url: Url, rest: Option<&Rest>, deadline: Instant) -> Result<Media, TwilioError> {
+        let opened = timeout_at(deadline, self.open(Method::GET, url, rest));
+        let Answer { response, attempt } = opened.await.map_err(|_| TwilioError::Timeout)??;
+        Media::new(response, Some(attempt), deadline)
     }
 
     /// Opens a recording in the customer's storage, without credentials and without following redirects.
@@ -160,28 +166,12 @@ impl Twilio {
             .external_client
             .get(url)
             .header(header::ACCEPT_ENCODING, "identity");
-        let sent = async { request.send().await.map_err(connection) };
-        self.open(sent, deadline).await.map_err(|error| match error {
-            TwilioError::Timeout => TwilioError::Timeout,
-            error => TwilioError::ExternalStorage(Box::new(error)),
-        })
-    }
-
-    async fn open(
-        &self,
-        sent: impl Future<Output = Result<Response, TwilioError>>,
-        deadline: Instant,
-    ) -> Result<Media, TwilioError> {
-        let response = timeout_at(deadline, async { accepted(sent.await?).await });
-        let response = response.await.map_err(|_| TwilioError::Timeout)??;
-        Ok(Media {
-            length: response.content_length(),
-            validator: validator(&response),
-            has_end: has_end(&response),
-            begins_at: begins_at(&response)?,
-            response,
-            deadline,
-        })
+        let opened = timeout_at(deadline, async {
+            accepted(request.send().await.map_err(connection)?).await
+        });
+        let response = opened.await.map_err(|_| TwilioError::Timeout)?;
+        let media = response.and_then(|response| Media::new(response, None, deadline));
+        media.map_err(|error| TwilioError::ExternalStorage(Box::new(error)))
     }
 
     /// The HTTP status of a recording's MP3, without downloading it. An error means that there was no response.
@@ -204,15 +194,20 @@ impl Twilio {
     }
 
     async fn probe_once(&self, url: Url) -> Result<u16, TwilioError> {
-        let head = self.send(Method::HEAD, url.clone(), None).await?.status();
-        let status = match head {
-            StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::GONE => head,
-            _ => self.send(Method::GET, url, None).await?.status(),
+        let status = match self.status(Method::HEAD, url.clone()).await? {
+            head @ (StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::GONE) => head,
+            _ => self.status(Method::GET, url).await?,
         };
         match status {
             StatusCode::TOO_MANY_REQUESTS => Err(TwilioError::RateLimited(None)),
             _ => Ok(status.as_u16()),
         }
+    }
+
+    async fn status(&self, method: Method, url: Url) -> Result<StatusCode, TwilioError> {
+        let Answer { response, attempt } = self.send(method, url, None).await?;
+        attempt.succeed();
+        Ok(response.status())
     }
 }
 
@@ -253,22 +248,48 @@ pub struct Media {
     /// Whether a body that ends too early is noticed.
     pub has_end: bool,
     response: Response,
+    /// The request to Twilio; there is none to the customer's storage.
+    attempt: Option<Attempt>,
     deadline: Instant,
 }
 
 impl Media {
+    fn new(response: Response, mut attempt: Option<Attempt>, deadline: Instant) -> Result<Self, TwilioError> {
+        let begins_at = begins_at(&response).inspect_err(|error| fail(&mut attempt, error))?;
+        if let Some(attempt) = &mut attempt {
+            attempt.answered();
+        }
+        Ok(Self {
+            length: response.content_length(),
+            validator: validator(&response),
+            has_end: has_end(&response),
+            begins_at,
+            response,
+            attempt,
+            deadline,
+        })
+    }
+
     /// The audio's bytes. The stream ends with an error if the connection breaks or the deadline passes.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, TwilioError>> + Send + 'static {
         let deadline = self.deadline;
         let chunks = Box::pin(self.response.bytes_stream());
-        futures_util::stream::unfold(Some(chunks), move |chunks| async move {
-            let mut chunks = chunks?;
-            match timeout_at(deadline, chunks.next()).await {
-                Ok(None) => None,
-                Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(chunks))),
-                Ok(Some(Err(error))) => Some((Err(connection(error)), None)),
-                Err(_) => Some((Err(TwilioError::Timeout), None)),
-            }
+        futures_util::stream::unfold(Some((chunks, self.attempt)), move |download| async move {
+            let (mut chunks, mut attempt) = download?;
+            let error = match timeout_at(deadline, chunks.next()).await {
+                Ok(None) => return None,
+                Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((chunks, attempt)))),
+                Ok(Some(Err(error))) => connection(error),
+                Err(_) => TwilioError::Timeout,
+            };
+            fail(&mut attempt, &error);
+            Some((Err(error), None))
         })
+    }
+}
+
+fn fail(attempt: &mut Option<Attempt>, error: &TwilioError) {
+    if let Some(attempt) = attempt {
+        attempt.fail(None, error.code(), error);
     }
 }

@@ -31,13 +31,13 @@ use super::{
 };
 use crate::{
     clients::{
+        attempt::{Attempt, Upstream},
         aws::Aws,
         body::{MAX_ERROR_BYTES, read_up_to},
         secrets::Secret,
         tls,
     },
     config::{ConfigError, Env},
-    metrics::{Attempt, Metric},
     retry::retry_after,
 };
 
@@ -251,9 +251,12 @@ impl Whisper {
             let response = request.send().await.map_err(connection)?;
             self.read_answer(response, model, &sent, options).await
         });
-        let attempt = Attempt::begin(Metric::WhisperCalls, Metric::WhisperFailures);
+        let mut attempt = Attempt::begin(Upstream::Whisper);
         let answer = answer.await.map_err(|_| WhisperError::Timeout).flatten();
-        attempt.end(answer.as_ref().is_err_and(WhisperError::is_failure));
+        match &answer {
+            Err(error) if error.is_failure(*model != self.model) => attempt.fail(error.status(), error.code(), error),
+            _ => attempt.succeed(),
+        }
         answer
     }
 

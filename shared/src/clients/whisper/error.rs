@@ -76,12 +76,25 @@ impl Classify for WhisperError {
 }
 
 impl WhisperError {
-    /// Whether the API is at fault, the connection or the credentials, and not this audio. A parameter that the API does not take is learned.
-    pub(super) fn is_failure(&self) -> bool {
-        !matches!(
-            self,
-            Self::TooLarge | Self::TooLong(_) | Self::TooShort | Self::UnsupportedAudio(_) | Self::Adapted(_)
-        )
+    /// Whether the API is at fault, the connection or the deployment's settings, and not this audio or what the caller asked for. A parameter
+    /// that the API does not take is learned.
+    pub(super) fn is_failure(&self, is_model_of_caller: bool) -> bool {
+        match self {
+            Self::TooLarge | Self::TooLong(_) | Self::TooShort | Self::UnsupportedAudio(_) => false,
+            Self::Adapted(_) | Self::Rejected(..) => false,
+            Self::ModelNotFound(_) => !is_model_of_caller,
+            _ => true,
+        }
+    }
+
+    /// The HTTP status by which it failed, where the error has it.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Unauthorized(status) | Self::Server(status, _) | Self::Rejected(status, _) => Some(*status),
+            Self::RateLimited(_) => Some(StatusCode::TOO_MANY_REQUESTS.as_u16()),
+            Self::Final(error) => error.status(),
+            _ => None,
+        }
     }
 
     /// Whether a later request may succeed.

@@ -14,6 +14,11 @@ pub(super) const REQUEST: &[ErrorCode] = &[
         "answer_too_large",
         "The response would have more than 5,000,000 bytes. Request less.",
     ),
+    error(
+        500,
+        "internal_error",
+        "The function panicked, and its log has the place.",
+    ),
     transient(
         503,
         "timeout",

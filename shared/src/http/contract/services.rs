@@ -186,7 +186,7 @@ pub(super) const TRANSCRIPTION: &[ErrorCode] = &[
     perhaps_transient(
         500,
         "internal_error",
-        "The function could not store the audio on its disk.",
+        "The function could not store the audio on its disk, or it panicked.",
     ),
     perhaps_transient(
         500,
