@@ -53,7 +53,7 @@ async fn function() {
 
 async fn handle(request: Request) -> Response<Body> {
     http::respond(ErrorFormat::Recordings, request, |request| async move {
-        match request.uri().path() {
+        match request.path() {
             "/panic" => panic!("{PLANTED}"),
             "/blocking" => {
                 let panicked = blocking::<(), _>(|| panic!("{PLANTED}")).await.unwrap_err();
