@@ -29,6 +29,7 @@ pub fn blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
     work: F,
 ) -> impl Future<Output = Result<T, Panicked>> {
     let span = Span::current();
+    #[expect(clippy::disallowed_methods, reason = "this is the replacement")]
     let working = spawn_blocking(move || span.in_scope(work));
     working.map(|done| done.map_err(|_| Panicked))
 }

@@ -195,7 +195,7 @@ async fn a_request_to_aws_that_fails_is_reported_with_its_reason_in_one_line() {
         String::from_utf8(output.unwrap().stderr).unwrap()
     };
     let url = stack.stack.aws_url.clone();
-    let answers = tokio::task::spawn_blocking(move || {
+    let answers = shared::panics::blocking(move || {
         let closed = "http://127.0.0.1:1";
         [
             refused(&["keys", "create", "ops", "--secret-id", "none"], &url),

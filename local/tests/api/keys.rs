@@ -21,7 +21,7 @@ async fn keys(stack: &TestStack, arguments: &[&str], input: &str) -> (String, St
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         command_line::keys(&url, &arguments, &input)
     };
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let output = shared::panics::blocking(run).await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
     (text(output.stdout), text(output.stderr), output.status.success())
 }

@@ -11,7 +11,7 @@ use local::{
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
-use shared::{calls::Calls, clients::aws::Aws, metrics::Metrics};
+use shared::{calls::Calls, clients::aws::Aws, metrics::Metrics, panics::blocking};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -252,7 +252,7 @@ impl StoppedClock {
         // A paused clock jumps to the next timer whenever the runtime is idle, even while it waits for a socket, but not while a blocking task
         // runs.
         let (blocks, released) = mpsc::channel::<()>();
-        tokio::task::spawn_blocking(move || released.recv());
+        drop(blocking(move || released.recv()));
         Self { _blocks: blocks }
     }
 }

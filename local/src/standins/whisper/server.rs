@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, Method, Response, StatusCode, header},
     routing::post,
 };
+use shared::panics::blocking;
 use tokio::sync::watch;
 
 use super::{
@@ -164,7 +165,7 @@ async fn handle(State(whisper): State<Whisper>, request: Request) -> Response<Bo
     let fault = whisper.take_fault(call, None);
     let worker = whisper.clone();
     let transcribed = match authorization.and(read) {
-        Ok(()) => tokio::task::spawn_blocking(move || {
+        Ok(()) => blocking(move || {
             let hallucinates = worker.inner.hallucinates.load(Ordering::Relaxed);
             let log_seconds = |seconds| worker.update_log(call, |logged| logged.seconds = Some(seconds));
             transcribe(form, hallucinates, log_seconds)

@@ -153,6 +153,11 @@ pub(super) const SHARE_PAGE: &[ErrorCode] = &[
         "s3_not_configured",
         "The deployment can't read its bucket or sign URLs.",
     ),
+    error(
+        500,
+        "internal_error",
+        "The function panicked, and its log has the place.",
+    ),
     transient(
         503,
         "storage_unavailable",
