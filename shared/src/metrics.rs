@@ -232,8 +232,8 @@ mod tests {
             count(Metric::Requests);
             panic!("planted");
         };
-        let panicked = caught(counted(Some(&metrics), "console", "r1", panicking)).await;
-        assert!(panicked.map(|()| ()).is_err());
+        let panicked: Result<(), _> = caught(counted(Some(&metrics), "console", "r1", panicking)).await;
+        assert!(panicked.is_err());
         let endless = async {
             count(Metric::Requests);
             std::future::pending::<()>().await;

@@ -40,9 +40,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_becomes_an_error_without_its_message() {
-        let panicked = caught(async { panic!("planted") }).await.map(|()| ());
+        let panicked: Result<(), _> = caught(async { panic!("planted") }).await;
         assert_eq!(panicked, Err(Panicked));
-        let panicked = blocking(|| panic!("planted")).await.map(|()| ());
+        let panicked: Result<(), _> = blocking(|| panic!("planted")).await;
         let error = io::Error::from(panicked.unwrap_err());
         assert_eq!(
             (error.to_string().as_str(), caught(async { 1 }).await),

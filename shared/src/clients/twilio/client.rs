@@ -217,7 +217,10 @@ impl Twilio {
         let deleted = with_retries(ATTEMPTS, deadline, || {
             let end = deadline.min(Instant::now() + JSON_TIMEOUT);
             let opened = timeout_at(end, self.open(Method::DELETE, url.clone(), None));
-            async move { Ok(opened.await.map_err(|_| TwilioError::Timeout)??.attempt.succeed()) }
+            async move {
+                opened.await.map_err(|_| TwilioError::Timeout)??.attempt.succeed();
+                Ok(())
+            }
         });
         match deleted.await {
             Ok(()) => Ok(true),
