@@ -289,6 +289,7 @@ async fn while_another_worker_holds_the_lease_nothing_is_paid_and_the_response_h
         .await
         .unwrap();
     let mut context = lambda_http::Context::default();
+    context.request_id = "invocation-of-a-test".into();
     // 1.5 s of this are the margin for the response.
     context.deadline = (Timestamp::now() + SignedDuration::from_millis(1800)).as_millisecond() as u64;
     let request = lambda_http::http::Request::post("https://api.example/api/twilio/transcript")
