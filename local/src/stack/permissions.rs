@@ -51,7 +51,6 @@ fn values(environment: &Env, tables: &[(Table, &str)]) -> Result<Values, Templat
         ("HasBucket", environment.optional("RECORDINGS_BUCKET").is_some()),
         ("HasSigner", true),
         ("HasBucketAccount", false),
-        ("HasTracing", false),
         // The local bucket is not encrypted.
         ("HasRecordingsKey", false),
     ];

@@ -1,5 +1,7 @@
 //! Usage counters and the monthly budget.
 
+use std::sync::{Arc, Mutex};
+
 use futures_util::future::join_all;
 use local::{
     demo,
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use shared::{
     config::{ConfigError, Env},
     http::access,
+    metrics::Metrics,
 };
 
 use crate::{
@@ -382,6 +385,25 @@ async fn a_dry_run_of_a_livekit_recording_has_its_format_and_works_above_the_bud
         .post(EGRESS, &json!({}))
         .await
         .recordings_error(402, "budget_exceeded");
+}
+
+#[tokio::test]
+async fn a_budget_of_zero_counts_as_used_so_that_its_alarm_fires() {
+    let figures = Arc::new(Mutex::new(Vec::<String>::new()));
+    let written = figures.clone();
+    let stack = TestStack::with(|settings| {
+        let write = move |line: &str| written.lock().unwrap().push(line.to_owned());
+        settings.metrics = Some(Metrics::new("call-recordings/test", write));
+        settings.environment.push(("MONTHLY_BUDGET_USD".into(), "0".into()));
+    })
+    .await;
+    // The reconciler reads it every hour, in the same way.
+    usage(&stack).await;
+    let figures = figures.lock().unwrap();
+    assert!(
+        figures.iter().any(|line| line.contains(r#""BudgetUsed":100.0"#)),
+        "{figures:?}"
+    );
 }
 
 #[tokio::test]

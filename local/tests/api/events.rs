@@ -136,7 +136,7 @@ const WORKER: &str = "transcription-worker";
 const JOB: &str = include_str!("../../../events/transcription-worker.json");
 
 /// The requests, with those that transcribe first, so that there are transcripts to get.
-fn transcribed_first() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+pub(crate) fn transcribed_first() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let is_first = |(function, ..): &(&str, &str, &str)| function.starts_with("transcribe");
     let rest = REQUESTS.into_iter().filter(move |request| !is_first(request));
     REQUESTS.into_iter().filter(is_first).chain(rest)

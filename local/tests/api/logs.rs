@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
     io::{self, Write},
     sync::{Arc, Mutex, Once, PoisonError},
 };
@@ -50,8 +49,6 @@ const AT_START: [&str; 3] = [
 /// Faulty lines with the name of the thread that wrote them, which is the name of its test.
 static FAULTS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-static FIELDS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-
 /// Checks every line from here on.
 pub(crate) fn watch() {
     // One subscriber for all threads: with one per thread, tracing could permanently disable a callsite that another test reaches first.
@@ -95,19 +92,23 @@ pub(crate) fn faults() -> Vec<String> {
     own.map(|(_, fault)| fault.clone()).collect()
 }
 
-/// The names of the fields in all lines until now, as CloudWatch Logs Insights names them, and the messages.
-pub(crate) fn fields() -> BTreeSet<String> {
-    FIELDS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// Keeps the lines of this thread from here on, as they are in a deployment, for [`kept_lines`].
+pub(crate) fn keep_lines() {
+    watch();
+    LINES.set(Some(Vec::new()));
 }
 
-fn note_fields(line: &Value) {
-    let mut known = FIELDS.lock().unwrap_or_else(PoisonError::into_inner);
-    known.extend(line["fields"]["message"].as_str().map(str::to_owned));
-    for group in ["fields", "span"] {
-        let names = line[group].as_object().into_iter().flat_map(|fields| fields.keys());
-        known.extend(names.map(|name| format!("{group}.{name}")));
-    }
-    known.extend(line.as_object().into_iter().flat_map(|line| line.keys().cloned()));
+/// The lines that were kept since the last call.
+pub(crate) fn kept_lines() -> Vec<Value> {
+    LINES.with_borrow_mut(|lines| lines.as_mut().map(std::mem::take).unwrap_or_default())
+}
+
+fn keep(line: Value) {
+    LINES.with_borrow_mut(|lines| {
+        if let Some(lines) = lines {
+            lines.push(line);
+        }
+    });
 }
 
 /// Receives each line as a whole.
@@ -119,10 +120,10 @@ impl Write for Checked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
         let fields: Value = serde_json::from_str(&line).expect("a line is a JSON object");
-        note_fields(&fields);
         let is_at_start = AT_START.into_iter().any(|words| line.contains(words));
         let has_request = is_id(&fields["span"]["request_id"]) && fields["fields"].get("request_id").is_none();
         check(&line, !self.is_function || is_at_start || has_request);
+        keep(fields);
         Ok(bytes.len())
     }
 
@@ -134,7 +135,6 @@ impl Write for Checked {
 /// Checks a line of metrics.
 pub(crate) fn check_figures(line: &str) {
     let mut line: Value = serde_json::from_str(line).expect("a line is a JSON object");
-    note_fields(&line);
     // A time has the digits of every number at some time.
     line["_aws"]["Timestamp"].take();
     check(
@@ -168,6 +168,7 @@ pub(crate) fn log_of_this_thread() -> Log {
 
 thread_local! {
     static LOG: RefCell<Log> = const { RefCell::new(Log(None)) };
+    static LINES: RefCell<Option<Vec<Value>>> = const { RefCell::new(None) };
 }
 
 /// The log of one test; without a buffer, the log is discarded.

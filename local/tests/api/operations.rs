@@ -1,21 +1,18 @@
 //! `docs/operations.md` and the alarms, the dashboard and the saved queries of `template.yaml`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use local::{stack::functions::Functions, template::TEMPLATE};
+use local::template::{self, TEMPLATE};
 use saphyr::{LoadableYamlNode, SafelyIndex, Yaml};
-use serde_json::json;
+use serde_json::Value;
 use shared::metrics::Metric;
 
-use crate::{events::process_every_example_event, logs, stack::TestStack};
+use crate::saved_queries;
 
 const PAGE: &str = include_str!("../../../docs/operations.md");
 
 /// Calls `read` with the name and the node of each resource of this type.
-fn each(kind: &str, mut read: impl FnMut(&str, &Yaml<'_>)) {
+pub(crate) fn each(kind: &str, mut read: impl FnMut(&str, &Yaml<'_>)) {
     let documents = Yaml::load_from_str(TEMPLATE).unwrap();
     let resources = documents[0].get("Resources").and_then(Yaml::as_mapping).unwrap();
     for (name, resource) in resources {
@@ -34,7 +31,7 @@ fn names(kind: &str) -> BTreeSet<String> {
 }
 
 /// All texts below a node, behind tags, too.
-fn texts(node: &Yaml<'_>, found: &mut Vec<String>) {
+pub(crate) fn texts(node: &Yaml<'_>, found: &mut Vec<String>) {
     match node {
         Yaml::Mapping(mapping) => mapping.values().for_each(|value| texts(value, found)),
         Yaml::Sequence(items) => items.iter().for_each(|item| texts(item, found)),
@@ -54,19 +51,60 @@ fn texts_of(kind: &str) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// The saved queries, by name, with their log groups first and their text last.
-fn queries() -> BTreeMap<String, (String, Vec<String>, String)> {
-    let mut all = BTreeMap::new();
-    each("AWS::Logs::QueryDefinition", |name, resource| {
-        let properties = resource.get("Properties").unwrap();
-        let (mut title, mut groups, mut query) = (Vec::new(), Vec::new(), Vec::new());
-        texts(properties.get("Name").unwrap(), &mut title);
-        texts(properties.get("LogGroupNames").unwrap(), &mut groups);
-        texts(properties.get("QueryString").unwrap(), &mut query);
-        let title = title[0].trim_start_matches("${AWS::StackName}/").to_owned();
-        all.insert(name.to_owned(), (title, groups, query.concat()));
+/// The functions that process messages, by their names in the template.
+fn functions_of_queues() -> BTreeSet<String> {
+    let folders: BTreeSet<String> = template::queues(TEMPLATE)
+        .unwrap()
+        .into_iter()
+        .map(|source| format!("functions/{}/", source.function))
+        .collect();
+    let mut found = BTreeSet::new();
+    each("AWS::Serverless::Function", |name, resource| {
+        let folder = resource.get("Properties").unwrap().get("CodeUri").unwrap();
+        if folders.contains(folder.as_str().unwrap()) {
+            found.insert(name.to_owned());
+        }
     });
-    all
+    found
+}
+
+/// The dashboard of a deployment with or without a bucket. References in it are left as they are.
+fn dashboard(has_bucket: bool) -> Value {
+    let mut body = String::new();
+    each("AWS::CloudWatch::Dashboard", |_, resource| {
+        let node = resource.get("Properties").unwrap().get("DashboardBody").unwrap();
+        let Yaml::Tagged(_, node) = node else {
+            panic!("the body is a !Sub");
+        };
+        let [text, values] = node.as_sequence().unwrap().as_slice() else {
+            panic!("the body is a text and its values");
+        };
+        body = text.as_str().unwrap().to_owned();
+        for (name, value) in values.as_mapping().unwrap() {
+            let mut branches = Vec::new();
+            texts(value, &mut branches);
+            let [condition, with_bucket, without] = branches.as_slice() else {
+                panic!("{branches:?}");
+            };
+            assert_eq!((condition.as_str(), without.as_str()), ("HasBucket", ""));
+            let value = if has_bucket { with_bucket } else { without };
+            body = body.replace(&format!("${{{}}}", name.as_str().unwrap()), value);
+        }
+    });
+    serde_json::from_str(&body).unwrap()
+}
+
+/// The metrics of the dashboard: namespace, name, and value of the dimension if it has one.
+fn dashboard_metrics(has_bucket: bool) -> BTreeSet<(String, String, String)> {
+    let dashboard = dashboard(has_bucket);
+    let widgets = dashboard["widgets"].as_array().unwrap();
+    let metrics = widgets
+        .iter()
+        .flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    metrics
+        .map(|metric| (text(&metric[0]), text(&metric[1]), text(&metric[3])))
+        .collect()
 }
 
 #[test]
@@ -84,7 +122,7 @@ fn every_alarm_has_a_section_of_the_runbook_and_every_section_an_alarm() {
         .map(|section| section.lines().next().unwrap().to_owned())
         .collect();
     assert_eq!(titles, names("AWS::CloudWatch::Alarm"));
-    let saved: BTreeSet<String> = queries().into_values().map(|(title, ..)| title).collect();
+    let saved: BTreeSet<String> = saved_queries::all().into_iter().map(|query| query.title).collect();
     for section in sections {
         for part in ["**What it means.**", "**Query.**", "**What to do.**"] {
             assert_eq!(section.matches(part).count(), 1, "{part} {section}");
@@ -108,8 +146,8 @@ fn every_alarm_has_a_section_of_the_runbook_and_every_section_an_alarm() {
 
 #[test]
 fn every_saved_query_is_in_the_runbooks_table() {
-    for (title, ..) in queries().into_values() {
-        assert!(PAGE.contains(&format!("| `{title}` |")), "{title}");
+    for query in saved_queries::all() {
+        assert!(PAGE.contains(&format!("| `{}` |", query.title)), "{}", query.title);
     }
 }
 
@@ -129,7 +167,11 @@ fn every_queue_and_every_dead_letter_queue_has_an_alarm() {
 
 #[test]
 fn a_deployment_without_parameters_pays_for_no_alarm_dashboard_metric_or_trace() {
-    for kind in ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard"] {
+    for kind in [
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::Logs::MetricFilter",
+    ] {
         each(kind, |name, resource| {
             assert!(resource.get("Condition").is_some(), "{name}")
         });
@@ -155,19 +197,13 @@ fn alarms_and_dashboard_show_metrics_that_the_functions_write() {
                 .map(|pair| pair[1].clone()),
         );
     }
-    let body = texts_of("AWS::CloudWatch::Dashboard")["Dashboard"].concat();
-    let body = body.split_once("{\"widgets\"").unwrap().1;
-    let body: serde_json::Value = serde_json::from_str(&format!("{{\"widgets\"{}", body.replace("${", "{"))).unwrap();
-    for metric in body["widgets"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap())
-    {
-        if metric[0].as_str().unwrap().starts_with("call-recordings/") {
-            shown.push(metric[1].as_str().unwrap().to_owned());
-        }
-    }
+    let of_dashboard = dashboard_metrics(true);
+    shown.extend(
+        of_dashboard
+            .into_iter()
+            .filter(|(namespace, ..)| namespace.starts_with("call-recordings/"))
+            .map(|(_, name, _)| name),
+    );
     shown.retain(|name| name != "ExpectedServerErrors");
     let shown: BTreeSet<&str> = shown.iter().map(String::as_str).collect();
     let written: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
@@ -175,60 +211,86 @@ fn alarms_and_dashboard_show_metrics_that_the_functions_write() {
 }
 
 #[test]
-fn one_request_is_found_in_the_logs_of_all_functions_and_of_the_gateway() {
-    let groups: BTreeSet<String> = queries()["OneRequestQuery"].1.iter().cloned().collect();
-    assert_eq!(groups, names("AWS::Logs::LogGroup"));
-    assert!(TEMPLATE.contains(r#"{"requestId":"$context.requestId","#));
+fn the_dashboard_shows_every_queue_and_every_function_that_processes_messages() {
+    let with_bucket = dashboard_metrics(true);
+    let has = |namespace: &str, name: &str, value: String| {
+        let metric = (namespace.to_owned(), name.to_owned(), value);
+        assert!(with_bucket.contains(&metric), "{metric:?}");
+    };
+    for queue in names("AWS::SQS::Queue") {
+        let name = match queue.ends_with("DeadLetters") {
+            true => "ApproximateNumberOfMessagesVisible",
+            false => "ApproximateAgeOfOldestMessage",
+        };
+        has("AWS/SQS", name, format!("${{{queue}.QueueName}}"));
+    }
+    for function in functions_of_queues() {
+        for name in ["Errors", "Throttles"] {
+            has("AWS/Lambda", name, format!("${{{function}}}"));
+        }
+    }
+    // A deployment without a bucket does not have these resources.
+    let mut conditional = BTreeSet::new();
+    for kind in ["AWS::SQS::Queue", "AWS::Serverless::Function"] {
+        each(kind, |name, resource| {
+            if resource.get("Condition").is_some() {
+                conditional.insert(name.to_owned());
+            }
+        });
+    }
+    assert_eq!(conditional.len(), 4);
+    for (_, metric, value) in dashboard_metrics(false) {
+        let resource = value.trim_start_matches("${").split(['.', '}']).next().unwrap();
+        assert!(!conditional.contains(resource), "{metric} of {resource}");
+    }
 }
 
-#[tokio::test]
-async fn every_saved_query_uses_fields_that_are_in_the_lines() {
-    let stack = TestStack::demo().await;
-    process_every_example_event(&stack).await;
-    stack
-        .post(
-            "/api/twilio/transcript/",
-            &json!({"recording_sid": "RE00000000000000000000000000000000"}),
-        )
-        .await;
-    stack.put_secret(local::stack::account::TWILIO_SECRET, "broken").await;
-    let functions = Functions::from_env(&stack.stack.environment).await.unwrap();
-    let deadline = SystemTime::now() + Duration::from_secs(60);
-    for function in ["transcription-worker", "index-interaction"] {
-        let event = json!({"Records": [{"messageId": "message", "body": "broken"}]});
-        functions.deliver(function, event, deadline).await.unwrap().unwrap();
-    }
-    let event = include_str!("../../../events/list-twilio-recordings.json");
-    let failed = functions
-        .invoke("list-twilio-recordings", lambda_http::request::from_str(event).unwrap())
-        .await;
-    assert!(failed.unwrap().status().is_server_error());
+/// SQS leaves a message out of the metric after its third delivery, which is two visibility timeouts after the first.
+#[test]
+fn an_alarm_for_an_age_fires_before_a_message_that_keeps_failing_leaves_the_metric() {
+    let mut timeouts = BTreeMap::new();
+    each("AWS::SQS::Queue", |name, resource| {
+        let timeout = resource.get("Properties").unwrap().get("VisibilityTimeout");
+        timeouts.extend(timeout.map(|timeout| (format!("{name}.QueueName"), timeout.as_integer().unwrap())));
+    });
+    let mut checked = 0;
+    each("AWS::CloudWatch::Alarm", |name, resource| {
+        let properties = resource.get("Properties").unwrap();
+        if properties.get("MetricName").and_then(Yaml::as_str) == Some("ApproximateAgeOfOldestMessage") {
+            let mut dimensions = Vec::new();
+            texts(properties.get("Dimensions").unwrap(), &mut dimensions);
+            let timeout = dimensions.iter().find_map(|text| timeouts.get(text)).unwrap();
+            let number = |property: &str| properties.get(property).unwrap().as_integer().unwrap();
+            // The metric's last figure before the third delivery is up to a minute older.
+            assert!(number("Threshold") < 2 * timeout - 60, "{name}");
+            // It may stand in one period only.
+            assert_eq!(number("EvaluationPeriods"), 1, "{name}");
+            checked += 1;
+        }
+    });
+    assert_eq!(checked, timeouts.len());
+}
 
-    let written = logs::fields();
-    let access_log = TEMPLATE.split("Format: >-").nth(1).unwrap().lines().nth(1).unwrap();
-    let access_log: serde_json::Value = serde_json::from_str(access_log).unwrap();
-    for (name, (_, groups, query)) in queries() {
-        let (quoted, plain): (Vec<_>, Vec<_>) = query
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .flat_map(|line| line.split('"').enumerate())
-            .partition(|(position, _)| position % 2 == 1);
-        for (_, message) in quoted.iter().filter(|(_, text)| text.contains(' ')) {
-            assert!(written.contains(*message), "{name}: {message}");
+#[test]
+fn the_alarms_of_functions_watch_all_that_they_are_about() {
+    let alarms = texts_of("AWS::CloudWatch::Alarm");
+    let mut allowed = BTreeSet::new();
+    let mut functions = BTreeSet::new();
+    each("AWS::Serverless::Function", |name, resource| {
+        functions.insert(name.to_owned());
+        if resource.get("Properties").unwrap().get("RecursiveLoop").is_some() {
+            allowed.insert(name.to_owned());
         }
-        let is_part = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '_' | '@');
-        let words = plain.iter().flat_map(|(_, text)| text.split(|letter| !is_part(letter)));
-        for field in words.filter(|word| word.contains('.')) {
-            assert!(written.contains(field), "{name}: {field}");
-        }
-        if groups == ["AccessLog"] {
-            for field in ["status", "routeKey", "ip", "integrationStatus"] {
-                assert!(
-                    query.contains(field) && access_log[field].is_string(),
-                    "{name}: {field}"
-                );
-            }
-        }
+    });
+    for (alarm, expected) in [
+        ("ThrottlesAlarm", functions_of_queues()),
+        ("DroppedRecursionAlarm", allowed),
+    ] {
+        let watched: BTreeSet<String> = alarms[alarm]
+            .iter()
+            .filter(|text| functions.contains(*text))
+            .cloned()
+            .collect();
+        assert_eq!(watched, expected, "{alarm}");
     }
-    assert!(access_log["requestId"].is_string() && written.contains("level"));
 }

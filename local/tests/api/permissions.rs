@@ -22,7 +22,17 @@ use crate::{
 };
 
 /// Permissions that no request of the local stack needs, and those for what other tests do.
-const OTHERS: [(&str, &str, &str); 18] = [
+const OTHERS: [(&str, &str, &str); 20] = [
+    (
+        "SendTraces",
+        "xray:PutTraceSegments",
+        "Lambda itself, in a deployment with XrayTracing",
+    ),
+    (
+        "SendTraces",
+        "xray:PutTelemetryRecords",
+        "Lambda itself, in a deployment with XrayTracing",
+    ),
     (
         "ReadUsedBudget",
         "dynamodb:GetItem",

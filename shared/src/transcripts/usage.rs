@@ -241,8 +241,8 @@ impl Usage {
 
     /// Notes how much of the budget is used.
     fn note_used(&self, paid_micro_usd: i64) {
-        if let Some(budget) = self.budget.filter(|budget| *budget > 0) {
-            metrics::set(Metric::BudgetUsed, 100.0 * paid_micro_usd.max(0) as f64 / budget as f64);
+        if let Some(budget) = self.budget {
+            metrics::set(Metric::BudgetUsed, percent_used(paid_micro_usd, budget));
         }
     }
 
@@ -262,6 +262,14 @@ impl Usage {
     }
 }
 
+/// The used part of a budget in per cent. Nothing is left of a budget of 0.
+fn percent_used(paid_micro_usd: i64, budget: u64) -> f64 {
+    match budget {
+        0 => 100.0,
+        budget => 100.0 * paid_micro_usd.max(0) as f64 / budget as f64,
+    }
+}
+
 fn current_month() -> String {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     format!("{:04}-{:02}", today.year(), today.month())
@@ -274,6 +282,13 @@ fn id(month: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_of_zero_is_used_completely() {
+        assert_eq!(percent_used(0, 0), 100.0);
+        assert_eq!(percent_used(80, 100), 80.0);
+        assert_eq!(percent_used(-1, 100), 0.0);
+    }
 
     #[test]
     fn started_seconds_are_billed_and_no_number_turns_a_sum_around() {
