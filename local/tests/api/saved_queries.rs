@@ -202,8 +202,9 @@ async fn every_saved_query_finds_what_it_is_for_and_shows_fields_that_the_lines_
         let id = format!("request-of-{function}");
         runs.invoke(&functions, function, event, &id).await;
     }
-    let event = json!({});
-    let done = functions.deliver("reconcile-recordings", event, Runs::deadline()).await;
+    let done = functions
+        .deliver("reconcile-recordings", json!({}), Runs::deadline())
+        .await;
     done.unwrap().unwrap();
     let is_round = |line: &Value| field(line, "fields.message").as_deref() == Some("round finished");
     assert_eq!(runs.keep("reconcile-recordings", is_round), 1);
@@ -225,6 +226,13 @@ async fn every_saved_query_finds_what_it_is_for_and_shows_fields_that_the_lines_
     event["body"] = r#"{"recording_sid": "RE00000000000000000000000000000000"}"#.into();
     runs.invoke(&functions, "transcribe-recording", event, "request-that-queued-a-job")
         .await;
+    let done = functions
+        .deliver("reconcile-recordings", json!({}), Runs::deadline())
+        .await;
+    done.unwrap().unwrap();
+    let is_problem =
+        |line: &Value| field(line, "fields.message").as_deref() == Some("Twilio's recordings could not be listed");
+    assert!(runs.keep("reconcile-recordings", is_problem) > 0);
     runs.add("GetRecordingLog", report("run-that-took-too-long", "timeout"));
     runs.add("GetRecordingLog", report("run-that-was-good", "success"));
     let panicked = json!({
