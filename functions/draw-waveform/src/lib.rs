@@ -69,15 +69,16 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         };
         let found = resolver.find_version(&id, state.access.search(&request)).await?;
         let found = found.ok_or_else(recording_not_found)?;
-        let found = http::readable(found)?;
-        let event = http::about_recording(Action::DrawWaveform, &found, &id);
-        state.access.audit(&request, event).await?;
+        let mut found = http::readable(found)?;
         let mut drawn = draw(&found).await;
         if drawn.as_ref().is_err_and(|failure| failure.code == OVERWRITTEN) {
-            let found = resolver.find_overwritten(&id, &found.recording).await?;
-            drawn = draw(&found.ok_or_else(recording_not_found)?).await;
+            let now = resolver.find_overwritten(&id, &found.recording).await?;
+            found = now.ok_or_else(recording_not_found)?;
+            drawn = draw(&found).await;
         }
-        Ok((StatusCode::OK, drawn.map_err(not_drawn)?))
+        let event = http::about_recording(Action::DrawWaveform, &found, &id);
+        let reply = (StatusCode::OK, drawn.map_err(not_drawn)?);
+        state.access.disclose(&request, event, reply).await
     })
     .await
 }

@@ -98,13 +98,13 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let page = log
             .list(&filter, subjects.as_deref(), start, limit, Timestamp::now())
             .await?;
-        state.access.audit(&request, event.showing(page.items.len())).await?;
+        let event = event.showing(page.items.len());
         let list = AuditList {
             next_cursor: page.next.map(|cursor| cursor.encode(&filter)),
             items: page.items.into_iter().map(AuditItem::from).collect(),
             limit,
         };
-        Ok((StatusCode::OK, list))
+        state.access.disclose(&request, event, (StatusCode::OK, list)).await
     })
     .await
 }

@@ -68,8 +68,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
                     "There is no report yet. The reconciler writes one every hour.",
                 )
             })?;
-        state.access.audit(&request, Event::new(Action::ReadReport)).await?;
-        Ok((StatusCode::OK, report))
+        let event = Event::new(Action::ReadReport);
+        state.access.disclose(&request, event, (StatusCode::OK, report)).await
     })
     .await
 }

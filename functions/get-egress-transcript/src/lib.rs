@@ -96,11 +96,13 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             }
             found => (found.map(|_| TranscriptState::Absent)?, event),
         };
-        if known.stored().is_some() {
-            state.access.audit(&request, event).await?;
-        }
+        let is_stored = known.stored().is_some();
         let label = query.wants_json().then(|| RecordingLabel::egress(&id));
-        query.answer(recording, known, label, &state.names, "POST to this path")
+        let reply = query.answer(recording, known, label, &state.names, "POST to this path")?;
+        match is_stored {
+            true => state.access.disclose(&request, event, reply).await,
+            false => Ok(reply),
+        }
     })
     .await
 }

@@ -55,14 +55,14 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let url = presigner.presign_for(request.method().as_str(), &found.recording.key, is_download)?;
         let action = if is_download { Action::Download } else { Action::Play };
         let event = http::about_recording(action, &found, &id);
-        state.access.audit(&request, event).await?;
-        Reply::redirect(&url).map_err(|error| {
+        let redirect = Reply::redirect(&url).map_err(|error| {
             ApiError::internal(
                 "signer_not_configured",
                 "Recording URLs can't be signed: this deployment's bucket has no valid address.",
             )
             .caused_by(error)
-        })
+        })?;
+        state.access.disclose(&request, event, redirect).await
     })
     .await
 }

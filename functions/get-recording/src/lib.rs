@@ -189,8 +189,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             s3_key: key,
             call: found.call.map(KnownCall::from),
         };
-        state.access.audit(&request, event).await?;
-        Ok((StatusCode::OK, recording))
+        state.access.disclose(&request, event, (StatusCode::OK, recording)).await
     })
     .await
 }

@@ -88,17 +88,20 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             }
             false => None,
         };
-        if known.stored().is_some() {
-            let event = Event::new(Action::ReadTranscript).about(sid.as_str());
-            state.access.audit(&request, event.of_recording(Some(&sid))).await?;
-        }
-        query.answer(
+        let is_stored = known.stored().is_some();
+        let reply = query.answer(
             recording,
             known,
             label,
             &state.names,
             "POST its recording_sid to /api/twilio/transcript/",
-        )
+        )?;
+        if !is_stored {
+            return Ok(reply);
+        }
+        let event = Event::new(Action::ReadTranscript).about(sid.as_str());
+        let event = event.of_recording(Some(&sid));
+        state.access.disclose(&request, event, reply).await
     })
     .await
 }

@@ -236,18 +236,15 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let rows = page.calls.into_iter().map(|call| row(call, &presigner, &state.twilio));
         let recordings = rows.collect::<Result<Vec<_>, _>>()?;
         let event = Event::new(Action::List).with(request.query.names());
-        state.access.audit(&request, event.showing(recordings.len())).await?;
-        let next_cursor = page.next.map(|cursor| cursor.encode(&filter, order));
-        Ok((
-            StatusCode::OK,
-            List {
-                recordings,
-                limit,
-                offset,
-                next_cursor,
-                total,
-            },
-        ))
+        let event = event.showing(recordings.len());
+        let list = List {
+            recordings,
+            limit,
+            offset,
+            next_cursor: page.next.map(|cursor| cursor.encode(&filter, order)),
+            total,
+        };
+        state.access.disclose(&request, event, (StatusCode::OK, list)).await
     })
     .await
 }

@@ -160,7 +160,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         .await;
 
         let event = Event::new(Action::ListTwilioRecordings).with(request.query.names());
-        state.access.audit(&request, event.showing(recordings.len())).await?;
+        let event = event.showing(recordings.len());
         let [status, date_created_after, date_created_before] = filter.given().clone();
         let list = List {
             total_recordings: recordings.len(),
@@ -174,7 +174,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             recordings,
             next_page_token: next.map(|position| filter.token(&position)),
         };
-        Ok((StatusCode::OK, list))
+        state.access.disclose(&request, event, (StatusCode::OK, list)).await
     })
     .await
 }

@@ -229,10 +229,11 @@ async fn audio(state: &State, request: &ApiRequest, found: &Found<'_>) -> Result
     }
     let presigner = found.storage.presign.presigner(EXPIRES_IN).await?;
     let url = presigner.presign_for(request.method().as_str(), &share.recording.key, false)?;
-    write(state, request, found, Action::Play).await?;
-    Reply::redirect(&url).map_err(|error| {
+    let redirect = Reply::redirect(&url).map_err(|error| {
         ApiError::internal("signer_not_configured", "The recording's URL can't be signed.").caused_by(error)
-    })
+    })?;
+    write(state, request, found, Action::Play).await?;
+    Ok(redirect)
 }
 
 /// Writes what somebody does with the link into the audit.

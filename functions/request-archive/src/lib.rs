@@ -83,11 +83,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let (status, recording_sid) = match resolver.find(&id, state.access.search(&request)).await {
             Ok(Some(found)) => (StatusCode::OK, found.recording.recording_sid),
             Err(ResolveError::NotCopied(missing)) => {
-                if !missing.is_copying {
-                    let event = Event::new(Action::Archive).about(id.as_str());
-                    let event = event.of_recording(Some(&missing.sid));
-                    state.access.audit(&request, event).await?;
-                }
+                // Also of a recording that is being copied: its message is sent again.
+                let event = Event::new(Action::Archive).about(id.as_str());
+                let event = event.of_recording(Some(&missing.sid));
+                state.access.audit(&request, event).await?;
                 // A message that could not be sent before is due now.
                 state.queue.enqueue(&missing.sid).await?;
                 (StatusCode::ACCEPTED, Some(missing.sid))

@@ -10,7 +10,7 @@ use lambda_http::{
 };
 use shared::{
     audit::{Action, Event},
-    calls::{Calls, Hold},
+    calls::Calls,
     clients::aws::Aws,
     config::{ConfigError, Env},
     erasure::{Erasure, ErasureId, ErasureQueue, PREVIEWED, Preview, Target},
@@ -122,12 +122,12 @@ async fn erase(state: &State, request: &ApiRequest, wanted: request::Wanted) -> 
     };
     if wanted.dry_run {
         let event = Event::new(Action::PreviewErasure).showing(found.calls.len());
-        state.access.audit(request, about(event)).await?;
-        return Ok(Reply::from((StatusCode::OK, PreviewBody::of(found))));
+        let reply = (StatusCode::OK, PreviewBody::of(found));
+        return state.access.disclose(request, about(event), reply).await;
     }
     // Of several calls, those that are held are named in the erasure; a single one can be refused at once.
-    if let ([hold], 0, false) = (&found.holds[..], found.calls_total(), found.is_partial) {
-        return Err(held(hold));
+    if let ([_], 0, false) = (&found.holds[..], found.calls_total(), found.is_partial) {
+        return Err(held());
     }
     let erasure = Erasure {
         requested_by: request.key_id().map(str::to_owned),
@@ -167,8 +167,8 @@ async fn show(state: &State, request: &ApiRequest) -> Result<Reply, ApiError> {
     let id = ErasureId::parse(&request.last_segment("erasure_id")?).ok_or_else(erasure_not_found)?;
     let erasure = state.queue.get(&id).await?.ok_or_else(erasure_not_found)?;
     let event = Event::new(Action::ReadErasure).of_erasure(id.as_str());
-    state.access.audit(request, event).await?;
-    Ok(Reply::from((StatusCode::OK, ErasureBody::of(erasure))))
+    let reply = (StatusCode::OK, ErasureBody::of(erasure));
+    state.access.disclose(request, event, reply).await
 }
 
 /// What the contract is derived from.
@@ -188,7 +188,8 @@ fn erasure_not_found() -> ApiError {
     ApiError::not_found("erasure_not_found", "There is no erasure with this id.")
 }
 
-fn held(hold: &Hold) -> ApiError {
-    let message = format!("The call is held and can't be erased: {}", hold.reason);
+/// The reason of the hold may name people, and a refused request is not in the audit.
+fn held() -> ApiError {
+    let message = "The call is held and can't be erased. GET /recordings/{dispatch_id} has the hold.";
     ApiError::new(StatusCode::CONFLICT, "recording_held", message)
 }

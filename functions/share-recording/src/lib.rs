@@ -165,15 +165,20 @@ async fn create(state: &State, request: &ApiRequest, dispatch: DispatchId) -> Re
 async fn list(state: &State, request: &ApiRequest, dispatch: &DispatchId) -> Result<Reply, ApiError> {
     let now = Timestamp::now();
     let shares = state.shares.of_call(dispatch).await?;
-    let event = Event::new(Action::ReadShares).showing(shares.len());
-    let event = match shares.is_empty() {
-        // There may be no such call.
-        true => event,
-        false => event.about(dispatch.as_str()),
+    let is_known = match (&state.resolver, shares.is_empty()) {
+        (_, false) => true,
+        (Some(resolver), true) => resolver.calls.item_of(dispatch).await?.is_some(),
+        (None, true) => false,
     };
-    state.access.audit(request, event).await?;
+    let event = Event::new(Action::ReadShares).about(dispatch.as_str());
+    let event = event.showing(shares.len());
     let shares = shares.into_iter().map(|share| ShareBody::of(share, now)).collect();
-    Ok(Reply::from((StatusCode::OK, ShareList { shares })))
+    let reply = (StatusCode::OK, ShareList { shares });
+    match is_known {
+        true => state.access.disclose(request, event, reply).await,
+        // Nothing is disclosed of a call that does not exist, and nobody would erase its item.
+        false => Ok(reply.into()),
+    }
 }
 
 /// `GET /recordings/{dispatch_id}/shares/{share_id}`.
@@ -203,9 +208,9 @@ async fn details(state: &State, request: &ApiRequest, dispatch: &DispatchId, id:
     let event = Event::new(Action::ReadShares)
         .about(dispatch.as_str())
         .of_share(id.as_str());
-    state.access.audit(request, event.showing(openings.len())).await?;
+    let event = event.showing(openings.len());
     let body = ShareDetails::of(share, openings, Timestamp::now());
-    Ok(Reply::from((StatusCode::OK, body)))
+    state.access.disclose(request, event, (StatusCode::OK, body)).await
 }
 
 /// `DELETE /recordings/{dispatch_id}/shares/{share_id}`.

@@ -4,7 +4,7 @@ use lambda_http::{Body, Request, Response};
 #[cfg(feature = "openapi")]
 use shared::transcript_api::{AcceptedBody, TranscriptOrEstimate};
 use shared::{
-    audit::Action,
+    audit::{Action, Event},
     calls::{CallRecording, Resolver},
     clients::{
         aws::Aws,
@@ -21,7 +21,7 @@ use shared::{
         RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
     },
     transcription::{OVERWRITTEN, RecordingSource, SpeakerNames, Transcriber, Vocabulary, transcript_state},
-    transcripts::{AudioId, Variant},
+    transcripts::{AudioId, Variant, usage::Cost},
 };
 
 /// The state that is created once and used for every request.
@@ -87,7 +87,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let found = resolver.find_version(&id, state.access.search(&request)).await?;
         let found = found.ok_or_else(recording_not_found)?;
         let job = Job::new(recording.clone(), options);
-        let outcome = match outcome(state, resolver, &request, &wanted, &job, &id, &found).await {
+        let (outcome, read) = match outcome(state, resolver, &request, &wanted, &job, &id, &found).await {
             Err(error) if error.code() == OVERWRITTEN => {
                 let found = resolver.find_overwritten(&id, &found.recording).await?;
                 let found = found.ok_or_else(recording_not_found)?;
@@ -103,12 +103,17 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             waveform: false,
         };
         let label = RecordingLabel::egress(&id);
-        Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
+        let reply = post_reply(recording, label, &variant, outcome, &state.names, shown);
+        let Some((event, cost)) = read else { return Ok(reply) };
+        let reply = state.access.disclose(&request, event, reply).await?;
+        state.transcriber.usage.count_avoided(cost).await;
+        Ok(reply)
     })
     .await
 }
 
-/// What a request gets for the recording that its call has now.
+/// What a request gets for the recording that its call has now. A transcript that was stored before comes with the item of its read and what it would
+/// have cost.
 async fn outcome(
     state: &State,
     resolver: &Resolver,
@@ -117,7 +122,7 @@ async fn outcome(
     job: &Job,
     id: &DispatchId,
     found: &CallRecording,
-) -> Result<RequestOutcome, ApiError> {
+) -> Result<(RequestOutcome, Option<(Event, Cost)>), ApiError> {
     let Transcriber { transcripts, .. } = &state.transcriber;
     let known = transcript_state(resolver, transcripts, id, found, &Variant::of(&job.options)).await?;
     let job = Job {
@@ -126,24 +131,20 @@ async fn outcome(
     };
     let audio = AudioId::Object(found.recording.clone());
     let post = TranscriptRequest::new(request, ErrorFormat::Recordings, wanted, job, audio);
-    let audit = async |action| {
-        let event = http::about_recording(action, found, id);
-        state.access.audit(request, event).await
-    };
+    let event = |action| http::about_recording(action, found, id);
     match post.stored(&state.transcriber, known).await? {
-        Stored::Answers(outcome) => {
-            if matches!(outcome, RequestOutcome::Completed(..)) {
-                audit(Action::ReadTranscript).await?;
-            }
-            Ok(outcome)
+        Stored::Completed(transcript) => {
+            let cost = Cost::of_stored(&transcript);
+            let read = (event(Action::ReadTranscript), cost);
+            Ok((RequestOutcome::Completed(transcript, true), Some(read)))
         }
+        Stored::Estimated(outcome) => Ok((outcome, None)),
         Stored::Pending(_) if found.is_archived => Err(http::recording_archived()),
         Stored::Pending(known) => {
-            if !wanted.is_dry_run() {
-                audit(Action::MakeTranscript).await?;
-            }
             let source = RecordingSource::egress(&resolver.bucket, found);
-            post.transcribe_or_enqueue(&state.transcriber, &source, &known).await
+            let audit = state.access.audit(request, event(Action::MakeTranscript));
+            let outcome = post.transcribe_or_enqueue(&state.transcriber, &source, &known, audit);
+            Ok((outcome.await?, None))
         }
     }
 }

@@ -23,7 +23,7 @@ use shared::{
         RecordingLabel, RequestOutcome, ResponseOptions, Stored, TranscriptOptions, TranscriptRequest, post_reply,
     },
     transcription::{RecordingSource, SpeakerNames, Transcriber, Vocabulary, not_ready},
-    transcripts::{AudioId, TranscriptId, Variant},
+    transcripts::{AudioId, TranscriptId, Variant, usage::Cost},
 };
 
 /// The pause before a second request for a recording that Twilio did not find: a new recording may take a moment to appear.
@@ -113,7 +113,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let variant = Variant::of(&options);
         let recording = RecordingId::Twilio(sid.clone());
         let job = Job::new(recording.clone(), options);
-        let outcome = outcome(state, &request, &sid, &body, job).await?;
+        let (outcome, read) = outcome(state, &request, &sid, &body, job).await?;
         let shown = ResponseOptions {
             details: body.recording_sid.as_deref().is_some_and(|text| !text.is_empty()),
             timestamps: body.options.timestamps,
@@ -122,18 +122,23 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             waveform: false,
         };
         let label = RecordingLabel::twilio(&state.twilio, &account, &sid);
-        Ok(post_reply(recording, label, &variant, outcome, &state.names, shown))
+        let reply = post_reply(recording, label, &variant, outcome, &state.names, shown);
+        let Some((event, cost)) = read else { return Ok(reply) };
+        let reply = state.access.disclose(&request, event, reply).await?;
+        state.transcriber.usage.count_avoided(cost).await;
+        Ok(reply)
     })
     .await
 }
 
+/// What a request gets. A transcript that was stored before comes with the item of its read and what it would have cost.
 async fn outcome(
     state: &State,
     request: &ApiRequest,
     sid: &RecordingSid,
     body: &TranscribeBody,
     job: Job,
-) -> Result<RequestOutcome, ApiError> {
+) -> Result<(RequestOutcome, Option<(Event, Cost)>), ApiError> {
     let options = job.options.clone();
     let post = TranscriptRequest::new(
         request,
@@ -142,50 +147,44 @@ async fn outcome(
         job,
         AudioId::Twilio(sid.clone()),
     );
-    let audit = async |action| {
-        let event = Event::new(action).about(sid.as_str()).of_recording(Some(sid));
-        state.access.audit(request, event).await
-    };
+    let event = |action| Event::new(action).about(sid.as_str()).of_recording(Some(sid));
     let id = TranscriptId::new(&AudioId::Twilio(sid.clone()), &Variant::of(&options));
     let known = state.transcriber.transcripts.get(&id).await?;
     let known = match post.stored(&state.transcriber, known).await? {
-        Stored::Answers(outcome) => {
-            if matches!(outcome, RequestOutcome::Completed(..)) {
-                audit(Action::ReadTranscript).await?;
-            }
-            return Ok(outcome);
+        Stored::Completed(transcript) => {
+            let cost = Cost::of_stored(&transcript);
+            let read = (event(Action::ReadTranscript), cost);
+            return Ok((RequestOutcome::Completed(transcript, true), Some(read)));
         }
+        Stored::Estimated(outcome) => return Ok((outcome, None)),
         Stored::Pending(known) => known,
     };
-    let making = async || match body.options.is_dry_run() {
-        true => Ok(()),
-        false => audit(Action::MakeTranscript).await,
-    };
+    let audit = state.access.audit(request, event(Action::MakeTranscript));
     if let Some(bucket) = &state.bucket
         && let Some(source) = RecordingSource::copied(bucket, &state.transcriber.calls, sid).await
     {
-        making().await?;
-        return post.transcribe_or_enqueue(&state.transcriber, &source, &known).await;
+        let outcome = post.transcribe_or_enqueue(&state.transcriber, &source, &known, audit);
+        return Ok((outcome.await?, None));
     }
     let waits = body.wait == Some(true);
     let recording = match look_up(&state.twilio, sid, request).await {
         Err(TwilioError::NotFound) if waits => {
-            making().await?;
-            return post.wait(&state.transcriber, None, &known).await;
+            let outcome = post.wait(&state.transcriber, None, &known, audit);
+            return Ok((outcome.await?, None));
         }
         found => found.map_err(not_fetched)?,
     };
     match not_ready(&recording, &state.twilio) {
         None => {}
         Some(failure) if failure.retryable && waits => {
-            making().await?;
-            return post.wait(&state.transcriber, recording.duration, &known).await;
+            let outcome = post.wait(&state.transcriber, recording.duration, &known, audit);
+            return Ok((outcome.await?, None));
         }
         Some(failure) => return Err(ApiError::not_transcribed(ErrorFormat::Twilio, failure)),
     }
-    making().await?;
     let source = RecordingSource::twilio(&state.twilio, sid, &recording, &options);
-    post.transcribe_or_enqueue(&state.transcriber, &source, &known).await
+    let outcome = post.transcribe_or_enqueue(&state.transcriber, &source, &known, audit);
+    Ok((outcome.await?, None))
 }
 
 async fn look_up(twilio: &Twilio, sid: &RecordingSid, request: &ApiRequest) -> Result<Recording, TwilioError> {

@@ -1,6 +1,8 @@
 //! Writes into the audit what a request does.
 
-use super::{access::Access, error::ApiError, request::ApiRequest};
+use lambda_http::http::Method;
+
+use super::{access::Access, error::ApiError, reply::Reply, request::ApiRequest, response::within_limit};
 use crate::{
     audit::{Action, Actor, Event, Origin},
     calls::CallRecording,
@@ -29,6 +31,21 @@ impl Access {
         self.audit.write(&event, &request.origin(actor)).await?;
         request.set_audited();
         Ok(())
+    }
+
+    /// Writes what a read does whose response is ready, and returns the response. One that is too large is not sent and discloses nothing. Of the
+    /// response to a `HEAD` only the headers are sent, which disclose something only if they lead to a recording.
+    pub async fn disclose(
+        &self,
+        request: &ApiRequest,
+        event: Event,
+        reply: impl Into<Reply>,
+    ) -> Result<Reply, ApiError> {
+        let reply = within_limit(reply.into())?;
+        if *request.method() != Method::HEAD || reply.has_location() {
+            self.audit(request, event).await?;
+        }
+        Ok(reply)
     }
 }
 

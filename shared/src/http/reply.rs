@@ -53,6 +53,11 @@ impl Reply {
         })
     }
 
+    /// Whether the headers lead to something.
+    pub(super) fn has_location(&self) -> bool {
+        self.headers.contains_key(header::LOCATION)
+    }
+
     /// Sets a header, in place of one that there is.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);

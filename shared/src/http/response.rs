@@ -150,7 +150,8 @@ fn size(body: &Body) -> usize {
     body.as_ref().len()
 }
 
-fn within_limit(reply: Reply) -> Result<Reply, ApiError> {
+/// The response, unless it is too large to be sent.
+pub(super) fn within_limit(reply: Reply) -> Result<Reply, ApiError> {
     match size(&reply.body) <= MAX_RESPONSE_BODY {
         true => Ok(reply),
         false => Err(ApiError::new(

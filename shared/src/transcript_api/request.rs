@@ -41,8 +41,10 @@ pub struct TranscriptRequest<'a> {
 
 /// The result of looking up a stored transcript.
 pub enum Stored {
-    /// The stored transcript answers the request.
-    Answers(RequestOutcome),
+    /// The stored transcript answers the request, and costs nothing. What it would have cost counts as avoided when it is sent.
+    Completed(Box<Transcript>),
+    /// The request asks for the price of the stored transcript.
+    Estimated(RequestOutcome),
     /// The request must transcribe or wait. Contains the state of the transcript.
     Pending(TranscriptState),
 }
@@ -108,31 +110,29 @@ impl<'a> TranscriptRequest<'a> {
         let (Some(transcript), None) = (known.stored(), self.job.again_since) else {
             return Ok(Stored::Pending(known));
         };
-        if self.options.dry_run == Some(true) {
+        if self.options.is_dry_run() {
             let recorded = transcript.recording_duration;
             let recorded = recorded.or(transcript.audio_seconds.map(|seconds| seconds.ceil() as u64));
-            return Ok(Stored::Answers(self.estimated(transcriber, recorded, None).await?));
+            return Ok(Stored::Estimated(self.estimated(transcriber, recorded, None).await?));
         }
-        transcriber.usage.count_avoided(Cost::of_stored(transcript)).await;
         // The invocation that stored it may have ended before the index had it. Version 0.1 did not store the call of Twilio's recordings.
         if matches!(self.audio, AudioId::Object(_)) || transcript.call_sid.is_some() {
             let call_sid = transcript.call_sid.as_deref();
             transcriber.mark_in_index(&self.audio, call_sid).await;
         }
-        Ok(Stored::Answers(RequestOutcome::Completed(
-            Box::new(transcript.clone()),
-            true,
-        )))
+        Ok(Stored::Completed(Box::new(transcript.clone())))
     }
 
-    /// Transcribes within the request if there is time, and otherwise sends the job to the queue.
+    /// Transcribes within the request if there is time, and otherwise sends the job to the queue. `audit` is awaited when nothing refuses the request
+    /// any more, and before anything is paid for or sent.
     pub async fn transcribe_or_enqueue(
         &self,
         transcriber: &Transcriber,
         source: &RecordingSource<'_>,
         known: &TranscriptState,
+        audit: impl Future<Output = Result<(), ApiError>>,
     ) -> Result<RequestOutcome, ApiError> {
-        if self.options.dry_run == Some(true) {
+        if self.options.is_dry_run() {
             return self.estimated(transcriber, source.seconds, Some(source.channels)).await;
         }
         let accepted = Ok(RequestOutcome::Accepted {
@@ -146,6 +146,7 @@ impl<'a> TranscriptRequest<'a> {
             let is_of_other = dispatch
                 .as_ref()
                 .is_some_and(|dispatch| dispatch != self.job.dispatch());
+            audit.await?;
             if is_of_other || self.sends_again(*is_overdue) {
                 self.enqueue(transcriber, QUEUED_VALID).await?;
             }
@@ -158,6 +159,7 @@ impl<'a> TranscriptRequest<'a> {
         if leased_until.is_none() {
             self.check_budget(transcriber, source).await?;
         }
+        audit.await?;
         let time_left = self.request.deadline.saturating_duration_since(Instant::now());
         // A recording of unknown length goes to the queue, because it would have to be decoded to measure it.
         let seconds = source.seconds.map(|seconds| estimated_seconds(Some(seconds)));
@@ -180,16 +182,19 @@ impl<'a> TranscriptRequest<'a> {
         is_overdue || self.job.again_since.is_some()
     }
 
-    /// Queues a recording whose call has not ended (for up to a day) or that Twilio does not have yet (for up to ten minutes).
+    /// Queues a recording whose call has not ended (for up to a day) or that Twilio does not have yet (for up to ten minutes). `audit` is awaited
+    /// before that.
     pub async fn wait(
         mut self,
         transcriber: &Transcriber,
         seconds: Option<u64>,
         known: &TranscriptState,
+        audit: impl Future<Output = Result<(), ApiError>>,
     ) -> Result<RequestOutcome, ApiError> {
-        if self.options.dry_run == Some(true) {
+        if self.options.is_dry_run() {
             return self.estimated(transcriber, seconds, Some(2)).await;
         }
+        audit.await?;
         let is_pending = match known {
             TranscriptState::Queued { is_overdue, .. } => !self.sends_again(*is_overdue),
             TranscriptState::InProgress { .. } => true,
