@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Attempts while other writers keep changing the call.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 /// Erases calls.
 pub(super) struct Eraser {
@@ -41,6 +41,8 @@ pub(super) struct Eraser {
 /// What became of a call.
 #[derive(Debug)]
 pub(super) enum Outcome {
+    /// Everything is erased but what the index has, which leads to the rest until then: see [`Eraser::remove`].
+    Ready(Box<CallContents>),
     /// Everything is erased.
     Erased,
     /// Something is left, for these reasons. The index still has the call, so that the next attempt finds it.
@@ -60,14 +62,10 @@ pub(super) struct Erased {
     pub(super) counts: Counts,
     /// The versions of objects.
     pub(super) versions: Vec<String>,
-    /// What the call was known by, for removing it from reports.
-    pub(super) names: Vec<String>,
-    /// By which names the audit can have had the call.
-    pub(super) audited: Vec<String>,
 }
 
 impl Erased {
-    fn add(&mut self, kind: Kind, count: u64) {
+    pub(super) fn add(&mut self, kind: Kind, count: u64) {
         if count > 0 {
             *self.counts.entry(kind).or_default() += count;
         }
@@ -123,8 +121,8 @@ impl Eraser {
         tokio::join!(self.twilio.preload(), self.calls.preload());
     }
 
-    /// Erases the call that this item of the index belongs to, unless it is held, and says what was erased now. It can be called again after any
-    /// failure or interruption: what the index has of the call is deleted last.
+    /// Erases the call that this item of the index belongs to, unless it is held, except for what the index has, and says what was erased now. It can
+    /// be called again after any failure or interruption.
     pub(super) async fn erase(&self, item: &str, rule: Rule, deadline: Instant) -> (Erased, Outcome) {
         let mut erased = Erased::default();
         let outcome = self.erase_into(&mut erased, item, rule, deadline).await;
@@ -175,16 +173,16 @@ impl Eraser {
             if !problems.is_empty() {
                 return Ok(Outcome::Incomplete(problems));
             }
-            if self.calls.remove(&contents).await? {
-                erased.add(Kind::Calls, 1);
-                erased.names = names(&contents);
-                erased.audited = contents.audited;
-                return Ok(Outcome::Erased);
-            }
-            // A late event has changed the call; what it added is erased as well.
+            return Ok(Outcome::Ready(Box::new(contents)));
         }
-        let problem = problem_of(item, Kind::Calls, "call_changed", "Events keep changing the call.");
-        Ok(Outcome::Incomplete(vec![problem]))
+        Ok(Outcome::Incomplete(vec![call_changed(item)]))
+    }
+
+    /// Deletes what the index has of a call, of which everything else is erased. Returns `false` if a late event has changed the call: what it added
+    /// must be erased as well.
+    pub(super) async fn remove(&self, contents: &CallContents) -> Result<bool, Problem> {
+        let removed = self.calls.remove(contents).await;
+        removed.map_err(|error| problem_from(&contents.call.item, Kind::Calls, &error.into()))
     }
 
     /// The recordings in the bucket and the copies of Twilio's, in all versions.
@@ -353,13 +351,18 @@ impl Eraser {
     }
 }
 
-fn names(contents: &CallContents) -> Vec<String> {
+/// What a call is known by in reports.
+pub(super) fn names(contents: &CallContents) -> Vec<String> {
     let ids = contents.ids.iter().map(|id| id.as_str().to_owned());
     // An interaction, a key or a SID is the id of its item without the kind.
     let items = contents
         .item_ids()
         .filter_map(|id| Some(id.split_once('#')?.1.to_owned()));
     ids.chain(items).chain(contents.call.interaction_id.clone()).collect()
+}
+
+pub(super) fn call_changed(item: &str) -> Problem {
+    problem_of(item, Kind::Calls, "call_changed", "Events keep changing the call.")
 }
 
 fn problem_of(item: &str, kind: Kind, code: &str, reason: &str) -> Problem {

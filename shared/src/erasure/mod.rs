@@ -16,7 +16,7 @@ mod run;
 mod worker;
 
 pub use error::ErasureError;
-pub use model::{Counts, Erasure, ErasureId, Kind, Problem, Receipt, Step, StepState, Target};
+pub use model::{Counts, Erasure, ErasureId, Kind, Problem, Receipt, Step, StepState, Target, Traces};
 pub use preview::{PREVIEWED, Preview};
 pub use queue::ErasureQueue;
 pub use receipt::{InvalidReceipt, verify};

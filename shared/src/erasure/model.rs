@@ -1,6 +1,9 @@
 //! An erasure as it is stored.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,8 @@ use crate::{ids::DispatchId, time::millis};
 const MAX_VERSIONS: usize = 5000;
 /// Problems that an erasure lists. All of its calls are tried again.
 const MAX_PROBLEMS: usize = 500;
+/// Traces that are kept of erased calls. A call usually has up to eight.
+const MAX_TRACES: usize = 1500;
 
 /// A signed receipt. The signature is of the JSON of `receipt` without white space, with the names of each object in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,6 +209,28 @@ pub struct Step {
     pub until: Option<Timestamp>,
 }
 
+/// What erased calls were known by. Requests and rounds of the reconciler that began before a call was erased may write it once more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traces {
+    /// The names that reports can have.
+    #[serde(default)]
+    pub(super) reported: BTreeSet<String>,
+    /// The subjects that items of the audit can have.
+    #[serde(default)]
+    pub(super) audited: BTreeSet<String>,
+}
+
+impl Traces {
+    pub(super) fn is_empty(&self) -> bool {
+        self.reported.is_empty() && self.audited.is_empty()
+    }
+
+    /// Whether there is no room for those of another page of calls.
+    pub(super) fn is_full(&self) -> bool {
+        self.reported.len() + self.audited.len() > MAX_TRACES
+    }
+}
+
 /// A requested erasure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Erasure {
@@ -234,6 +261,9 @@ pub struct Erasure {
     /// What is not erased yet.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// The traces of the calls that were erased last, until the erasure is done. They are stored before the index loses the calls.
+    #[serde(default, skip_serializing_if = "Traces::is_empty")]
+    pub traces: Traces,
     /// Attempts that left problems.
     #[serde(default)]
     pub attempts: u32,
@@ -258,6 +288,7 @@ impl Erasure {
             versions: Vec::new(),
             versions_total: 0,
             problems: Vec::new(),
+            traces: Traces::default(),
             attempts: 0,
             completed_at: None,
             receipt: None,
@@ -271,7 +302,7 @@ impl Erasure {
 
     /// The number of calls that are held, or of which something is left.
     pub fn calls_left(&self) -> u64 {
-        let items: std::collections::BTreeSet<&str> =
+        let items: BTreeSet<&str> =
             self.problems.iter().map(|problem| problem.item.as_str()).collect();
         items.len() as u64
     }

@@ -7,14 +7,14 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
 use super::{
-    eraser::{CallTime, Erased, Eraser, Outcome, Rule},
+    eraser::{CallTime, Erased, Eraser, Outcome, Rule, TRIES, call_changed, names},
     error::ErasureError,
     found::{PAGE, item_ids, items_of_interaction, items_of_number, list_error},
-    model::{Counts, Erasure, ErasureScope, Kind, Problem, Target},
+    model::{Counts, Erasure, ErasureScope, Kind, Problem, Target, Traces},
     queue::ErasureQueue,
 };
 use crate::{
-    calls::{ListFilter, ListOrder, ListStart, ReconcilerState},
+    calls::{CallContents, ListFilter, ListOrder, ListStart, ReconcilerState},
     lifecycle::{OVERDUE, Versioned},
     reconcile::{Checkpoint, Days, Report, Subject},
     time::utc_day,
@@ -40,8 +40,6 @@ pub(super) struct Run<'a> {
     eraser: &'a Eraser,
     pub(super) queue: &'a ErasureQueue,
     pub(super) erasure: Versioned<Erasure>,
-    /// What the erased calls were known by.
-    names: Vec<String>,
     /// The calls that this run has tried.
     tried: HashSet<String>,
     deadline: Instant,
@@ -58,7 +56,6 @@ impl<'a> Run<'a> {
             eraser,
             queue,
             erasure,
-            names: Vec::new(),
             tried: HashSet::new(),
             deadline,
         }
@@ -204,21 +201,28 @@ impl<'a> Run<'a> {
             // A call that is found by several of its items is erased once.
             let mut roots = eraser.calls.roots(page).await?;
             roots.retain(|root| self.tried.insert(root.clone()));
-            let calls: Vec<_> = roots
-                .into_iter()
-                .map(|item| erase_call(eraser, item, rule, deadline))
-                .collect();
-            let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
-            let mut audited = Vec::new();
-            for (item, (mut erased, outcome)) in outcomes {
-                audited.append(&mut erased.audited);
-                self.note(&item, erased, outcome);
+            for _ in 0..TRIES {
+                let calls: Vec<_> = roots
+                    .drain(..)
+                    .map(|item| erase_call(eraser, item, rule, deadline))
+                    .collect();
+                let mut outcomes = stream::iter(calls).buffer_unordered(CONCURRENCY);
+                let mut ready = Vec::new();
+                while let Some((item, (erased, outcome))) = outcomes.next().await {
+                    ready.extend(self.note(&item, erased, outcome));
+                }
+                drop(outcomes);
+                if ready.is_empty() {
+                    break;
+                }
+                self.keep_traces(&ready).await?;
+                if !self.queue.save(&mut self.erasure, Some(OVERDUE)).await? {
+                    return Ok(End::Overtaken);
+                }
+                roots = self.remove(&ready).await;
             }
-            // Requests that had found a call before its erasure may have written their items after it.
-            let late = eraser.audit.erase(&audited).await?;
-            if late > 0 {
-                let counts = Counts::from([(Kind::AuditItems, late)]);
-                self.erasure.value.add(&counts, Vec::new());
+            for item in roots {
+                self.erasure.value.add_problem(call_changed(&item));
             }
             if !self.queue.save(&mut self.erasure, Some(OVERDUE)).await? {
                 return Ok(End::Overtaken);
@@ -227,12 +231,48 @@ impl<'a> Run<'a> {
         Ok(End::Complete)
     }
 
-    fn note(&mut self, item: &str, erased: Erased, outcome: Outcome) {
+    /// Removes calls from the index. Returns those that were changed meanwhile.
+    async fn remove(&mut self, ready: &[CallContents]) -> Vec<String> {
+        let calls: Vec<_> = ready.iter().map(|contents| remove_call(self.eraser, contents)).collect();
+        let removed: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
+        let mut changed = Vec::new();
+        for (item, removed) in removed {
+            let mut erased = Erased::default();
+            match removed {
+                Ok(true) => {
+                    erased.add(Kind::Calls, 1);
+                    self.note(item, erased, Outcome::Erased);
+                }
+                Ok(false) => changed.push(item.to_owned()),
+                Err(problem) => {
+                    self.note(item, erased, Outcome::Incomplete(vec![problem]));
+                }
+            }
+        }
+        changed
+    }
+
+    /// Keeps what these calls are known by, so that it is known after an interruption, too.
+    async fn keep_traces(&mut self, ready: &[CallContents]) -> Result<(), ErasureError> {
+        if self.erasure.value.traces.is_full() {
+            self.clear_traces().await?;
+            self.erasure.value.traces = Traces::default();
+        }
+        let traces = &mut self.erasure.value.traces;
+        for contents in ready {
+            traces.reported.extend(names(contents));
+            traces.audited.extend(contents.audited.iter().cloned());
+        }
+        Ok(())
+    }
+
+    /// Adds what was erased of a call. Returns the call if the index still has it.
+    fn note(&mut self, item: &str, erased: Erased, outcome: Outcome) -> Option<CallContents> {
         let erasure = &mut self.erasure.value;
         let is_something = !erased.counts.is_empty();
         erasure.add(&erased.counts, erased.versions);
-        self.names.extend(erased.names);
         match outcome {
+            Outcome::Ready(contents) => return Some(*contents),
             Outcome::Erased => erasure.calls += u64::from(is_something),
             Outcome::Incomplete(problems) => {
                 for problem in problems {
@@ -248,15 +288,29 @@ impl<'a> Run<'a> {
             }),
             Outcome::Kept | Outcome::Absent => {}
         }
+        None
+    }
+
+    /// Removes what the erased calls were known by from reports and from items of the audit that were written meanwhile.
+    pub(super) async fn clear_traces(&mut self) -> Result<(), ErasureError> {
+        if self.erasure.value.traces.is_empty() {
+            return Ok(());
+        }
+        self.remove_from_reports().await?;
+        let audited: Vec<String> = self.erasure.value.traces.audited.iter().cloned().collect();
+        let late = self.eraser.audit.erase(&audited).await?;
+        if late > 0 {
+            let counts = Counts::from([(Kind::AuditItems, late)]);
+            self.erasure.value.add(&counts, Vec::new());
+        }
+        Ok(())
     }
 
     /// Removes the erased calls from the reconciler's report, which lists calls without a recording and recordings without a call.
-    pub(super) async fn remove_from_reports(&self) -> Result<(), ErasureError> {
-        if self.names.is_empty() {
-            return Ok(());
-        }
+    async fn remove_from_reports(&self) -> Result<(), ErasureError> {
         let calls = &self.eraser.calls;
-        let is_erased = |name: &str| self.names.iter().any(|erased| erased == name);
+        let names = &self.erasure.value.traces.reported;
+        let is_erased = |name: &str| names.contains(name);
         if let Some(mut days) = calls.reconciler_state::<Days>(ReconcilerState::Days).await?
             && days.forget(is_erased)
         {
@@ -272,7 +326,7 @@ impl<'a> Run<'a> {
             .await?
         {
             let known = at.failures.entries().len();
-            for name in &self.names {
+            for name in names {
                 at.failures.remove(&Subject::S3Key(name.clone()));
             }
             if at.report.forget(is_erased) || at.failures.entries().len() < known {
@@ -286,4 +340,8 @@ impl<'a> Run<'a> {
 async fn erase_call(eraser: &Eraser, item: String, rule: Rule, deadline: Instant) -> (String, (Erased, Outcome)) {
     let outcome = eraser.erase(&item, rule, deadline).await;
     (item, outcome)
+}
+
+async fn remove_call<'a>(eraser: &Eraser, contents: &'a CallContents) -> (&'a str, Result<bool, Problem>) {
+    (&contents.call.item, eraser.remove(contents).await)
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     eraser::Eraser,
     error::ErasureError,
-    model::{Erasure, ErasureId, Problem, Target},
+    model::{Erasure, ErasureId, Problem, Target, Traces},
     queue::ErasureQueue,
     receipt::{ReceiptSeed, receipt},
     run::{End, HELD_PAUSE, Run},
@@ -74,7 +74,8 @@ impl ErasureWorker {
         let mut run = Run::new(&self.eraser, &self.queue, erasure, deadline);
         run.erasure.value.problems.clear();
         let end = run.erase_target(&target).await;
-        run.remove_from_reports().await?;
+        // Also those of an attempt that was interrupted.
+        run.clear_traces().await?;
         match end? {
             End::Overtaken => Ok(()),
             End::OutOfTime => {
@@ -103,6 +104,7 @@ impl ErasureWorker {
         done.completed_at = Some(now);
         done.target = None;
         done.reason = None;
+        done.traces = Traces::default();
         tracing::info!(erasure_id = %done.id, calls = done.calls, "erasure done");
         self.queue.save(&mut erasure, None).await?;
         Ok(())

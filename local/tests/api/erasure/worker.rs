@@ -1,5 +1,7 @@
 //! The worker: what it is refused, where it is killed, and what it costs.
 
+use shared::audit::{Action, Actor, AuditLog, Event, Origin};
+
 use super::*;
 use crate::logs::invoked;
 
@@ -181,6 +183,18 @@ async fn store(stack: &TestStack, target: shared::erasure::Target) -> String {
     erasure.id.to_string()
 }
 
+/// What a request writes that had found the call before.
+async fn write_late(stack: &TestStack, dispatch: &str, request_id: &str) {
+    let log = AuditLog::from_env(&stack.stack.environment, &stack.aws()).unwrap();
+    let origin = Origin {
+        actor: Actor::Key("ops".into()),
+        request_id: request_id.to_owned(),
+        address: None,
+    };
+    let play = Event::new(Action::Play).about(dispatch);
+    log.write(&play, &origin).await.unwrap();
+}
+
 async fn deliver(worker: &erase_recording::State, id: &str) -> Value {
     let message = json!({"erasure_id": id}).to_string();
     let batch = serde_json::from_value(json!({"Records": [{"messageId": "m", "body": message}]})).unwrap();
@@ -199,13 +213,18 @@ async fn wherever_the_worker_is_killed_the_call_is_erased_whole() {
         let (dispatch, key) = plant_quietly(&stack, waits as u64).await;
         let target = shared::erasure::Target::Call(shared::ids::DispatchId::parse(&dispatch).unwrap());
         let id = store(&stack, target).await;
+        write_late(&stack, &dispatch, &format!("before-{waits}")).await;
         let finished = killed_after(waits, deliver(&worker, &id)).await.is_some();
+        let parsed = shared::erasure::ErasureId::parse(&id).unwrap();
+        if !queue.get(&parsed).await.unwrap().unwrap().is_done() {
+            write_late(&stack, &dispatch, &format!("during-{waits}")).await;
+        }
         for _ in 0..3 {
             assert_eq!(deliver(&worker, &id).await, json!({"batchItemFailures": []}));
         }
-        let parsed = shared::erasure::ErasureId::parse(&id).unwrap();
         let erasure = queue.get(&parsed).await.unwrap().unwrap();
         assert!(erasure.is_done(), "not done after a kill at wait {waits}: {erasure:?}");
+        assert!(!serde_json::to_string(&erasure).unwrap().contains(&dispatch), "{erasure:?}");
         let left = everything(&stack)
             .await
             .into_iter()
