@@ -27,6 +27,12 @@ pub struct DispatchPattern {
     pub phone: String,
 }
 
+impl fmt::Display for DispatchPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dispatch_{}_{}", self.unix, self.phone)
+    }
+}
+
 impl DispatchId {
     /// The format of a dispatch id, for error messages.
     pub const EXPECTED: &str = "1 to 128 letters, digits, underscores or hyphens, like dispatch_1754653479_15103455686";

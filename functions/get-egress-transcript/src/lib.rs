@@ -90,7 +90,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             }
             // What was transcribed at Twilio needs no copy.
             Err(ResolveError::NotCopied(missing)) => {
-                let event = event.about(id.as_str()).of_recording(Some(&missing.sid));
+                let event = event.about(missing.sid.as_str()).of_call(id.as_str());
+                let event = event.of_recording(Some(&missing.sid));
                 let audio = AudioId::Twilio(missing.sid);
                 (state.transcripts.first(&audio, query.variants()).await?, event)
             }

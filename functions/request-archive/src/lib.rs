@@ -84,8 +84,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             Ok(Some(found)) => (StatusCode::OK, found.recording.recording_sid),
             Err(ResolveError::NotCopied(missing)) => {
                 // Also of a recording that is being copied: its message is sent again.
-                let event = Event::new(Action::Archive).about(id.as_str());
-                let event = event.of_recording(Some(&missing.sid));
+                let event = Event::new(Action::Archive).about(missing.sid.as_str());
+                let event = event.of_call(id.as_str()).of_recording(Some(&missing.sid));
                 state.access.audit(&request, event).await?;
                 // A message that could not be sent before is due now.
                 state.queue.enqueue(&missing.sid).await?;

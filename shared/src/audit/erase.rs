@@ -65,7 +65,8 @@ impl Table {
             .update_item()
             .table_name(&self.name)
             .set_key(Some(key))
-            .update_expression("SET call_erased = :true REMOVE subject, recording_sid, address")
+            .update_expression("SET call_erased = :true REMOVE subject, #call, recording_sid, address")
+            .expression_attribute_names("#call", "call")
             .condition_expression("subject = :subject")
             .expression_attribute_values(":subject", text(subject))
             .expression_attribute_values(":true", AttributeValue::Bool(true));

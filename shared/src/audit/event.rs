@@ -11,8 +11,10 @@ const MAX_PARAMETERS: usize = 20;
 pub struct Event {
     /// The action.
     pub action: Action,
-    /// The call, by one of its ids, or an interaction.
+    /// The call or its recording, by an id by which the index finds it, or an interaction.
     pub(super) subject: Option<String>,
+    /// The call, if the subject is its recording.
+    pub(super) call: Option<String>,
     pub(super) recording_sid: Option<String>,
     pub(super) share_id: Option<String>,
     pub(super) erasure_id: Option<String>,
@@ -26,6 +28,7 @@ impl Event {
         Self {
             action,
             subject: None,
+            call: None,
             recording_sid: None,
             share_id: None,
             erasure_id: None,
@@ -34,10 +37,16 @@ impl Event {
         }
     }
 
-    /// The call that it is about, by its dispatch id or Twilio's SID, or an interaction by the id of its item in the index.
-    /// The index must know it, so that its erasure finds the item.
+    /// What it is about: a call, by its dispatch id or Twilio's SID, a recording, by its SID or the number and time of its name, or an interaction, by
+    /// the id of its item in the index. The index must know it, so that its erasure finds the item.
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
+        self
+    }
+
+    /// The call that has the recording now, as the item shows it. The item is found by what it is about, which must be given before.
+    pub fn of_call(mut self, id: impl Into<String>) -> Self {
+        self.call = Some(id.into()).filter(|id| self.subject.as_ref() != Some(id));
         self
     }
 

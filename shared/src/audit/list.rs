@@ -41,7 +41,7 @@ pub struct AuditItem {
     pub key_id: Option<String>,
     /// The share.
     pub share_id: Option<String>,
-    /// The call, by one of its ids, or an interaction (`interaction#…`).
+    /// The call, or only its recording, by one of its ids, or an interaction (`interaction#…`).
     pub subject: Option<String>,
     /// The Twilio recording.
     pub recording_sid: Option<String>,
@@ -263,7 +263,7 @@ impl AuditItem {
             actor: get_text(item, "actor").ok_or_else(invalid)?,
             key_id: get_text(item, "key_id"),
             share_id: get_text(item, "share_id"),
-            subject: get_text(item, "subject"),
+            subject: get_text(item, "call").or(get_text(item, "subject")),
             recording_sid: get_text(item, "recording_sid"),
             erasure_id: get_text(item, "erasure_id"),
             address: get_text(item, "address"),

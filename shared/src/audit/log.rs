@@ -133,6 +133,7 @@ fn item_of(event: &Event, origin: &Origin, at: Timestamp, days: i64) -> Item {
         ("key_id", origin.actor.key_id()),
         ("share_id", event.share_id.as_deref().or(origin.actor.share_id())),
         ("subject", event.subject.as_deref()),
+        ("call", event.call.as_deref()),
         ("recording_sid", event.recording_sid.as_deref()),
         ("erasure_id", event.erasure_id.as_deref()),
         ("address", origin.address.as_deref()),

@@ -41,6 +41,7 @@ fn insert_row(attributes: &mut dynamodb::Item, call: &Call) -> Result<(), CallsE
     let texts = [
         ("shown_id", &Some(call.dispatch_id.clone()).filter(|id| !id.is_empty())),
         ("s3_key", &call.s3_key),
+        ("recording_id", &call.recording_id),
         ("etag", &call.etag),
         ("interaction_id", &call.interaction_id),
         ("customer_name", &call.customer_name),
@@ -118,6 +119,7 @@ pub(super) fn call_from(mut item: dynamodb::Item) -> Call {
         item: text("id").unwrap_or_default(),
         dispatch_id: text("shown_id").unwrap_or_default(),
         s3_key: text("s3_key"),
+        recording_id: text("recording_id"),
         etag: text("etag"),
         interaction_id: text("interaction_id"),
         customer_name: text("customer_name"),
@@ -148,6 +150,7 @@ mod tests {
         let call = Call {
             dispatch_id: "dispatch_1754653479_15103455686".into(),
             s3_key: Some("egress-recordings/2025/08/08/x.mp4".into()),
+            recording_id: Some("dispatch_1754653481_15103455686".into()),
             size: Some(12),
             etag: Some("abc".into()),
             interaction_id: Some("i".into()),

@@ -18,7 +18,7 @@ use crate::{
         dynamodb::{number, pause, text},
         twilio::{RecordingSid, is_call_sid},
     },
-    ids::DispatchId,
+    ids::{DispatchId, DispatchPattern},
 };
 
 /// Attempts while other writers keep changing the call.
@@ -118,11 +118,11 @@ impl CallContents {
         contents.ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         contents.ids.dedup();
         let ids = contents.ids.iter().map(|id| id.as_str().to_owned());
-        // A recording without a reported dispatch is requested by the number and time in its name.
+        // What is done with a recording has the number and time in its name, whichever dispatch it was paired with.
         let objects = items.values().filter(|item| item.kind() == ItemKind::Object);
         let derived = objects
             .filter_map(|item| item.near())
-            .map(|(phone, unix)| format!("dispatch_{unix}_{phone}"));
+            .map(|(phone, unix)| DispatchPattern { unix, phone }.to_string());
         let interactions = items.values().filter(|item| item.kind() == ItemKind::Interaction);
         let interactions = interactions.map(|item| item.name().to_owned());
         let interactions = interactions.chain(contents.call.interaction_id.clone());

@@ -15,6 +15,9 @@ pub struct Call {
     pub dispatch_id: String,
     /// Key of the recording in the bucket.
     pub s3_key: Option<String>,
+    /// The number and time of the recording, as a dispatch id. The recording keeps it when it is paired with another dispatch. The list indexes do not
+    /// contain it.
+    pub recording_id: Option<String>,
     /// Size of the recording in bytes. The list indexes do not contain it.
     pub size: Option<i64>,
     /// ETag of the recording, without quotes. The list indexes do not contain it.

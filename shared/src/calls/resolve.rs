@@ -46,6 +46,8 @@ pub struct CallRecording {
     pub is_archived: bool,
     /// What is known of it if it is the copy of a Twilio recording.
     pub copy: Option<TwilioCopy>,
+    /// See [`Call::recording_id`].
+    recording_id: Option<String>,
 }
 
 /// A Twilio recording of which the bucket has no copy.
@@ -60,8 +62,16 @@ pub struct NotCopied {
 }
 
 impl CallRecording {
-    /// The id under which the audit has the call: its dispatch id, or else Twilio's SID. `requested` is the id of the request.
+    /// The id under which the audit has what is done with the recording: Twilio's SID, or the number and time in the recording's name. It stays the
+    /// same when the recording is paired with another call, and is found by every id of the call that has the recording.
     pub fn subject(&self, requested: &DispatchId) -> String {
+        let sid = self.recording.recording_sid.as_ref().map(ToString::to_string);
+        sid.or_else(|| self.recording_id.clone())
+            .unwrap_or_else(|| self.call_id(requested))
+    }
+
+    /// The call's dispatch id, or else Twilio's SID. `requested` is the id of the request.
+    pub fn call_id(&self, requested: &DispatchId) -> String {
         let call = self.call.as_ref();
         let dispatch = call.map(|call| call.dispatch_id.clone()).filter(|id| !id.is_empty());
         let sid = || call.and_then(|call| call.call_sid.clone());
@@ -81,6 +91,7 @@ impl CallRecording {
             },
             is_archived: copy.in_glacier,
             copy: Some(copy.clone()),
+            recording_id: None,
         })
     }
 
@@ -94,6 +105,7 @@ impl CallRecording {
         Some(Self {
             copy: None,
             is_archived: call.is_archived(),
+            recording_id: call.recording_id.clone(),
             call: Some(call),
             recording,
         })
@@ -227,6 +239,10 @@ impl Resolver {
             Ok(Err(error)) => tracing::warn!(%error, "recording found but not written to the index"),
             Err(_) => tracing::warn!("recording found but not written to the index in time"),
         }
+        let named = DispatchPattern {
+            unix: found.unix,
+            phone: dispatch.phone,
+        };
         Ok(Some(CallRecording {
             copy: None,
             is_archived: found.is_archived,
@@ -237,6 +253,7 @@ impl Resolver {
                 size: Some(found.size),
                 recording_sid: None,
             },
+            recording_id: Some(named.to_string()),
         }))
     }
 

@@ -7,7 +7,7 @@ use super::{
     item_id::{self, ItemKind},
     model::Call,
 };
-use crate::ids::DispatchId;
+use crate::ids::{DispatchId, DispatchPattern};
 
 /// Why a recording that exists can't be played.
 const ARCHIVED: &str = "The recording is archived in S3 Glacier and must be restored before it can be played.";
@@ -54,10 +54,15 @@ impl CallItem {
                 } else {
                     failure = failure.or(Some("The recording was deleted."));
                 }
-                if let (Some(phone), Some(unix)) = (&phone, unix) {
+                let named = phone.clone().zip(unix);
+                let named = named.map(|(phone, unix)| DispatchPattern { unix, phone }.to_string());
+                if object.usable {
+                    call.recording_id.clone_from(&named);
+                }
+                if let Some(named) = named {
                     let is_unnamed = call.dispatch_id.contains('#');
                     if self.kind() != ItemKind::Dispatch && (object.usable || is_unnamed) {
-                        call.dispatch_id = format!("dispatch_{unix}_{phone}");
+                        call.dispatch_id = named;
                     }
                 }
                 began = began.or(unix);

@@ -13,6 +13,7 @@ use crate::{
 pub fn about_recording(action: Action, found: &CallRecording, requested: &DispatchId) -> Event {
     Event::new(action)
         .about(found.subject(requested))
+        .of_call(found.call_id(requested))
         .of_recording(found.recording.recording_sid.as_ref())
 }
 
