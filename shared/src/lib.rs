@@ -7,6 +7,7 @@ pub mod batch;
 pub mod calls;
 pub mod clients;
 pub mod config;
+mod cursor;
 pub mod erasure;
 pub mod http;
 pub mod ids;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use shared::{
     audit::{Action, AuditCursor, AuditFilter, Event},
-    calls::Calls,
+    calls::{Calls, CallsError},
     clients::aws::Aws,
     config::{ConfigError, Env},
     http::{
@@ -18,9 +18,18 @@ use shared::{
     time::DateInput,
 };
 
-use response::{AuditItem, AuditList};
+use response::{AuditList, ShownItem};
 
-const PARAMETERS: [&str; 7] = ["from", "to", "key_id", "action", "recording", "limit", "cursor"];
+const PARAMETERS: [&str; 8] = [
+    "from",
+    "to",
+    "key_id",
+    "action",
+    "recording",
+    "interaction_id",
+    "limit",
+    "cursor",
+];
 
 /// The state that is created once and used for every request.
 pub struct State {
@@ -53,17 +62,18 @@ impl State {
         summary = "Read who did what",
         description = "What requests did with calls and recordings, newest first: one item for each request. A page can have fewer items than `limit`, even none, and a `next_cursor` nevertheless: a request reads a bounded part of the audit. Reading it writes an item, too. Always needs a key. Scope: `audit:read`.",
         params(
-            ("from" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day. The default is all that is kept.", example = "2025-08-08"),
+            ("from" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day. The default is all that `AUDIT_DAYS` keeps, and with `recording` or `interaction_id` all that there is.", example = "2025-08-08"),
             ("to" = Option<String>, Query, description = "ISO 8601 date or date-time. A date covers its whole UTC day.", example = "2025-08-08"),
             ("key_id" = Option<String>, Query, description = "The id of an API key.", min_length = 1, max_length = 256, example = "ops"),
             ("action" = Option<String>, Query, description = "One action.", pattern = "^[a-z_]+$", example = "play"),
-            ("recording" = Option<String>, Query, description = "A dispatch id, or Twilio's SID of a call or a recording. All items of the call are found, whichever of its ids their requests had.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("recording" = Option<String>, Query, description = "A dispatch id, or Twilio's SID of a call or a recording. All items of the call and its recordings are found, whichever id their requests had.", pattern = "^[A-Za-z0-9_-]{1,128}$", example = "dispatch_1754653479_15103455686"),
+            ("interaction_id" = Option<String>, Query, description = "The id of an interaction: all items of its call. Not together with `recording`.", min_length = 1, max_length = 256, example = "crm-1001"),
             ("limit" = Option<u64>, Query, description = "Items on a page.", minimum = 1, maximum = 100, example = 50),
             ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page, with the same filters."),
         ),
         responses((status = 200, description = "A page of items.", body = AuditList)),
         security(("api_key" = []), ("api_key_in_query" = [])),
-        extensions(("x-errors" = json!(["request", "key", "audit", "audit_list", "value", "dispatch_id", "database"]))),
+        extensions(("x-errors" = json!(["request", "key", "audit", "audit_list", "value", "database"]))),
     )
 )]
 pub async fn handle(state: &State, request: Request) -> Response<Body> {
@@ -71,10 +81,8 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         state.access.check(&request, Scope::AuditRead).await?;
         request.query.only(&PARAMETERS)?;
         let limit = request.query.integer("limit", 50, 1..=100)? as usize;
-        let recording = request.query.get("recording");
-        let recording = recording.map(|id| DispatchId::parse(id).ok_or_else(http::invalid_dispatch_id));
-        let recording = recording.transpose()?;
-        let filter = filter(&request.query, recording.as_ref())?;
+        let named = named(&request.query)?;
+        let filter = filter(&request.query)?;
         let start = match request.query.get("cursor") {
             None => None,
             Some(text) => {
@@ -84,14 +92,14 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             }
         };
         let mut event = Event::new(Action::ReadAudit).with(request.query.names());
-        let subjects = match &recording {
+        let subjects = match &named {
             None => None,
-            Some(id) => {
-                let known = state.calls.audited_as(id).await?;
+            Some(named) => {
+                let known = named.subjects(&state.calls).await?;
                 if known.is_some() {
-                    event = event.about(id.as_str());
+                    event = event.about(named.subject());
                 }
-                Some(known.unwrap_or_else(|| vec![id.to_string()]))
+                Some(known.unwrap_or_else(|| vec![named.subject()]))
             }
         };
         let log = state.access.audit_log();
@@ -101,7 +109,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
         let event = event.showing(page.items.len());
         let list = AuditList {
             next_cursor: page.next.map(|cursor| cursor.encode(&filter)),
-            items: page.items.into_iter().map(AuditItem::from).collect(),
+            items: page.items.into_iter().map(ShownItem::from).collect(),
             limit,
         };
         state.access.disclose(&request, event, (StatusCode::OK, list)).await
@@ -109,16 +117,51 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
     .await
 }
 
-fn filter(query: &Query, recording: Option<&DispatchId>) -> Result<AuditFilter, ApiError> {
-    let moment = |name: &'static str| match query.get(name) {
-        None => Ok(None),
-        Some(text) => match DateInput::parse(text) {
-            Some(date) => Ok(Some(date)),
-            None => Err(invalid_parameter(name, text, "an ISO 8601 date or date-time")),
-        },
-    };
-    let from = moment("from")?.map(DateInput::start);
-    let to = moment("to")?.map(DateInput::end);
+/// The call whose items are listed.
+enum Named {
+    Call(DispatchId),
+    Interaction(String),
+}
+
+impl Named {
+    fn subject(&self) -> String {
+        match self {
+            Self::Call(id) => id.to_string(),
+            Self::Interaction(id) => Calls::item_of_interaction(id),
+        }
+    }
+
+    /// Everything by which the audit can have the call; `None` if the index does not know it.
+    async fn subjects(&self, calls: &Calls) -> Result<Option<Vec<String>>, CallsError> {
+        match self {
+            Self::Call(id) => calls.audited_as(id).await,
+            Self::Interaction(id) => {
+                let contents = calls.contents(&Calls::item_of_interaction(id)).await?;
+                Ok(contents.map(|contents| contents.audited))
+            }
+        }
+    }
+}
+
+fn named(query: &Query) -> Result<Option<Named>, ApiError> {
+    match (query.get("recording"), query.text("interaction_id")?) {
+        (None, None) => Ok(None),
+        (Some(id), None) => {
+            let accepted = "a dispatch id, or Twilio's SID of a call or a recording";
+            let id = DispatchId::parse(id).ok_or_else(|| invalid_parameter("recording", id, accepted))?;
+            Ok(Some(Named::Call(id)))
+        }
+        (None, Some(id)) => Ok(Some(Named::Interaction(id))),
+        (Some(_), Some(_)) => Err(ApiError::bad_request(
+            "invalid_parameter",
+            "Give recording or interaction_id, not both.",
+        )),
+    }
+}
+
+fn filter(query: &Query) -> Result<AuditFilter, ApiError> {
+    let from = query.date("from")?.map(DateInput::start);
+    let to = query.date("to")?.map(DateInput::end);
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
     {
@@ -127,12 +170,6 @@ fn filter(query: &Query, recording: Option<&DispatchId>) -> Result<AuditFilter, 
             "from must be earlier than to.",
         ));
     }
-    let key_id = match query.get("key_id") {
-        Some(text) if text.is_empty() || text.len() > 256 => {
-            return Err(invalid_parameter("key_id", text, "1 to 256 bytes of text"));
-        }
-        given => given.map(str::to_owned),
-    };
     let action = match query.get("action") {
         None => None,
         Some(word) => {
@@ -143,8 +180,9 @@ fn filter(query: &Query, recording: Option<&DispatchId>) -> Result<AuditFilter, 
     Ok(AuditFilter {
         from,
         to,
-        key_id,
+        key_id: query.text("key_id")?,
         action,
-        recording: recording.map(DispatchId::to_string),
+        recording: query.get("recording").map(str::to_owned),
+        interaction_id: query.get("interaction_id").map(str::to_owned),
     })
 }

@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::{audit, time::millis};
+use shared::{audit::AuditItem, time::millis};
 
 /// A page of the audit.
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(crate) struct AuditList {
     /// Newest first.
-    pub(crate) items: Vec<AuditItem>,
+    pub(crate) items: Vec<ShownItem>,
     pub(crate) limit: usize,
     /// `null` if there is no further page.
     pub(crate) next_cursor: Option<String>,
@@ -17,8 +17,8 @@ pub(crate) struct AuditList {
 
 /// What one request did.
 #[derive(Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub(crate) struct AuditItem {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = AuditItem))]
+pub(crate) struct ShownItem {
     #[serde(with = "millis")]
     at: Timestamp,
     /// What, as a stable word.
@@ -62,8 +62,8 @@ pub(crate) struct AuditItem {
     address: Option<String>,
 }
 
-impl From<audit::AuditItem> for AuditItem {
-    fn from(item: audit::AuditItem) -> Self {
+impl From<AuditItem> for ShownItem {
+    fn from(item: AuditItem) -> Self {
         let interaction = |subject: &str| subject.strip_prefix("interaction#").map(str::to_owned);
         let interaction_id = item.subject.as_deref().and_then(interaction);
         Self {

@@ -250,20 +250,7 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
 }
 
 fn filter(query: &Query) -> Result<ListFilter, ApiError> {
-    let text = |name: &'static str| match query.get(name) {
-        Some(text) if text.is_empty() || text.len() > 256 => {
-            Err(invalid_parameter(name, text, "1 to 256 bytes of text"))
-        }
-        given => Ok(given.map(str::to_owned)),
-    };
-    let moment = |name: &'static str| match query.get(name) {
-        None => Ok(None),
-        Some(text) => match DateInput::parse(text) {
-            Some(date) => Ok(Some(date)),
-            None => Err(invalid_parameter(name, text, "an ISO 8601 date or date-time")),
-        },
-    };
-    let phone = text("phone")?;
+    let phone = query.text("phone")?;
     if let Some(phone) = &phone
         && !phone.bytes().any(|byte| byte.is_ascii_digit())
     {
@@ -275,12 +262,12 @@ fn filter(query: &Query) -> Result<ListFilter, ApiError> {
     };
     Ok(ListFilter {
         missing: boolean(query, "has_recording")? == Some(false),
-        status: text("status")?,
-        outcome: text("outcome")?,
+        status: query.text("status")?,
+        outcome: query.text("outcome")?,
         phone,
-        interaction_id: text("interaction_id")?,
-        started_after: moment("started_after")?.map(DateInput::start),
-        started_before: moment("started_before")?.map(DateInput::end),
+        interaction_id: query.text("interaction_id")?,
+        started_after: query.date("started_after")?.map(DateInput::start),
+        started_before: query.date("started_before")?.map(DateInput::end),
         min_duration,
         has_transcript: boolean(query, "has_transcript")?,
     })

@@ -1,76 +1,56 @@
 //! Cursors of the list. They are opaque to callers and valid for one filter only.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jiff::Timestamp;
-use sha2::{Digest, Sha256};
-
 use super::filter::AuditFilter;
-use crate::time::to_millis;
+use crate::cursor::{after_time, decode, encode};
 
 /// The version of the format. A cursor of another version is rejected.
-const VERSION: u8 = 1;
-const FILTER_BYTES: usize = 8;
-/// The length of a time such as `2025-08-08T11:44:39.000Z`.
-const TIME_BYTES: usize = 24;
-/// DynamoDB's limit for a sort key.
-const MAX_POSITION_BYTES: usize = 1024;
+const VERSION: [u8; 1] = [1];
 
 /// A position in the list: everything before it is on later pages. It is the sort key of an item, or a time.
-///
-/// It is not signed: a caller who changes it only moves to another position in a list that the caller may read anyway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditCursor(pub(super) String);
 
 impl AuditCursor {
     /// Decodes the result of [`AuditCursor::encode`] for the same filter; `None` for any other text.
     pub fn decode(text: &str, filter: &AuditFilter) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let position = bytes.strip_prefix(&prefix(filter)[..])?;
-        let position = std::str::from_utf8(position).ok()?;
-        is_position(position).then(|| Self(position.to_owned()))
+        decode(&VERSION, filter, text)
+            .filter(|text| is_position(text))
+            .map(Self)
     }
 
     /// The base64 text of version, a hash of the filter, and the position.
     pub fn encode(&self, filter: &AuditFilter) -> String {
-        URL_SAFE_NO_PAD.encode([&prefix(filter)[..], self.0.as_bytes()].concat())
+        encode(&VERSION, filter, &self.0)
     }
 }
 
-fn prefix(filter: &AuditFilter) -> [u8; 1 + FILTER_BYTES] {
-    // The filter has only plain fields, whose serialization can't fail.
-    let hash = Sha256::digest(serde_json::to_vec(filter).unwrap_or_default());
-    let mut prefix = [VERSION; 1 + FILTER_BYTES];
-    prefix[1..].copy_from_slice(&hash[..FILTER_BYTES]);
-    prefix
-}
-
 fn is_position(text: &str) -> bool {
-    let Some((time, id)) = text.split_at_checked(TIME_BYTES) else {
-        return false;
-    };
-    let is_time = time.parse::<Timestamp>().is_ok_and(|parsed| to_millis(parsed) == time);
-    is_time && (id.is_empty() || id.starts_with('#')) && text.len() <= MAX_POSITION_BYTES
+    after_time(text).is_some_and(|id| id.is_empty() || id.starts_with('#'))
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::audit::Action;
+    use crate::{audit::Action, time::to_millis};
 
     fn filters() -> impl Strategy<Value = AuditFilter> {
         let text = || proptest::option::of("[a-z0-9_]{1,9}");
         let time =
             || proptest::option::of((0_i64..4_000_000_000).prop_map(|unix| Timestamp::from_second(unix).unwrap()));
         let action = proptest::option::of((0..Action::ALL.len()).prop_map(|at| Action::ALL[at]));
-        (time(), time(), text(), action, text()).prop_map(|(from, to, key_id, action, recording)| AuditFilter {
-            from,
-            to,
-            key_id,
-            action,
-            recording,
-        })
+        (time(), time(), text(), action, text(), text()).prop_map(
+            |(from, to, key_id, action, recording, interaction_id)| AuditFilter {
+                from,
+                to,
+                key_id,
+                action,
+                recording,
+                interaction_id,
+            },
+        )
     }
 
     fn positions() -> impl Strategy<Value = String> {

@@ -18,4 +18,6 @@ pub struct AuditFilter {
     pub action: Option<Action>,
     /// An id of the call, as the request has it.
     pub recording: Option<String>,
+    /// The id of an interaction.
+    pub interaction_id: Option<String>,
 }

@@ -70,7 +70,7 @@ impl AuditLog {
 
     /// Writes what a request does, and its log line. Unless this returns `Ok`, the request must not disclose, change or pay for anything.
     ///
-    /// A log line never contains the call, because a dispatch id contains the customer's number.
+    /// The log line never contains the call, because a dispatch id contains the customer's number. Its request is that of the span that it is written in.
     pub async fn write(&self, event: &Event, origin: &Origin) -> Result<(), AuditError> {
         self.write_at(event, origin, Timestamp::now()).await
     }
@@ -86,6 +86,8 @@ impl AuditLog {
             key_id = origin.actor.key_id(),
             share_id = event.share_id.as_deref().or(origin.actor.share_id()),
             recording_sid = event.recording_sid,
+            erasure_id = event.erasure_id,
+            parameters = Some(event.parameters.join(",")).filter(|names| !names.is_empty()),
             rows = event.rows,
             "audit"
         );

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::error::{ApiError, invalid_parameter, quoted};
+use crate::time::DateInput;
 
 /// The parameters of a query string. Those of the API's callers have no duplicates.
 #[derive(Debug, Default)]
@@ -57,6 +58,24 @@ impl Query {
     /// The parameter's value; the first one of a repeated parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
+    }
+
+    /// The parameter as text of 1 to 256 bytes.
+    pub fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        match self.get(name) {
+            Some(text) if text.is_empty() || text.len() > 256 => {
+                Err(invalid_parameter(name, text, "1 to 256 bytes of text"))
+            }
+            given => Ok(given.map(str::to_owned)),
+        }
+    }
+
+    /// The parameter as a date or a date-time.
+    pub fn date(&self, name: &'static str) -> Result<Option<DateInput>, ApiError> {
+        let parse = |text| {
+            DateInput::parse(text).ok_or_else(|| invalid_parameter(name, text, "an ISO 8601 date or date-time"))
+        };
+        self.get(name).map(parse).transpose()
     }
 
     /// Rejects parameters that are not in `accepted`. `api_key` is always accepted.
