@@ -189,7 +189,10 @@ pub async fn handle(state: &State, request: Request) -> Response<Body> {
             s3_key: key,
             call: found.call.map(KnownCall::from),
         };
-        state.access.disclose(&request, event, (StatusCode::OK, recording)).await
+        state
+            .access
+            .disclose(&request, event, (StatusCode::OK, recording))
+            .await
     })
     .await
 }

@@ -100,6 +100,11 @@ async fn a_response_too_large_for_lambda_is_an_error_that_explains_how_to_get_th
     let refused = stack.get(&format!("{path}?timestamps=word")).await;
     let sentence = refused.twilio_error(413, "answer_too_large");
     assert!(sentence.contains("format=text"), "{sentence}");
+    let body = serde_json::json!({"recording_sid": SID, "timestamps": "word"});
+    let refused = stack.post("/api/twilio/transcript/", &body).await;
+    refused.twilio_error(413, "answer_too_large");
+    let read = stack.get("/audit?action=read_transcript").await;
+    assert_eq!(read.body["items"], serde_json::json!([]), "nothing was read");
     assert_eq!(
         stack.get(&path).await.body["transcript"],
         transcript.speech.text.as_str()

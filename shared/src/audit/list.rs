@@ -231,11 +231,7 @@ impl Walk<'_> {
         let is_kept = |item: &AuditItem, ends: Option<i64>| {
             item.order.as_str() < high && ends.is_none_or(|ends| ends > self.now.as_second())
         };
-        found.extend(
-            items
-                .filter(|(item, ends)| is_kept(item, *ends))
-                .map(|(item, _)| item),
-        );
+        found.extend(items.filter(|(item, ends)| is_kept(item, *ends)).map(|(item, _)| item));
         Ok(answer.last_evaluated_key.and_then(|key| get_text(&key, "order")))
     }
 }

@@ -302,8 +302,7 @@ impl Erasure {
 
     /// The number of calls that are held, or of which something is left.
     pub fn calls_left(&self) -> u64 {
-        let items: BTreeSet<&str> =
-            self.problems.iter().map(|problem| problem.item.as_str()).collect();
+        let items: BTreeSet<&str> = self.problems.iter().map(|problem| problem.item.as_str()).collect();
         items.len() as u64
     }
 

@@ -233,7 +233,10 @@ impl<'a> Run<'a> {
 
     /// Removes calls from the index. Returns those that were changed meanwhile.
     async fn remove(&mut self, ready: &[CallContents]) -> Vec<String> {
-        let calls: Vec<_> = ready.iter().map(|contents| remove_call(self.eraser, contents)).collect();
+        let calls: Vec<_> = ready
+            .iter()
+            .map(|contents| remove_call(self.eraser, contents))
+            .collect();
         let removed: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
         let mut changed = Vec::new();
         for (item, removed) in removed {

@@ -72,9 +72,8 @@ impl Query {
 
     /// The parameter as a date or a date-time.
     pub fn date(&self, name: &'static str) -> Result<Option<DateInput>, ApiError> {
-        let parse = |text| {
-            DateInput::parse(text).ok_or_else(|| invalid_parameter(name, text, "an ISO 8601 date or date-time"))
-        };
+        let parse =
+            |text| DateInput::parse(text).ok_or_else(|| invalid_parameter(name, text, "an ISO 8601 date or date-time"));
         self.get(name).map(parse).transpose()
     }
 

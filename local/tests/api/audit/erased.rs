@@ -109,3 +109,31 @@ async fn an_erasure_by_one_id_finds_the_items_of_the_others_and_no_other_call() 
     let again = answer(send(&stack, Method::DELETE, &format!("/recordings/{AT_TWILIO}"))).await;
     again.recordings_error(404, "call_not_found");
 }
+
+/// A recording that is played under an id that nobody reported, and then belongs to a call that is reported.
+#[tokio::test]
+async fn a_play_under_another_id_is_found_and_erased_with_the_call_that_has_the_recording() {
+    let stack = TestStack::empty().await;
+    let (phone, unix) = ("15550002222", Timestamp::now().as_second() - 7200);
+    let day = Timestamp::from_second(unix).unwrap().strftime("%Y/%m/%d").to_string();
+    let key = format!("egress-recordings/{day}/outbound-{phone}_{unix}.mp4");
+    stack.put_object(&key, b"sound");
+    let guessed = format!("dispatch_{}_{phone}", unix - 30);
+    let reported = format!("dispatch_{}_{phone}", unix - 2);
+    let played = send(&stack, Method::GET, &format!("/recordings/{guessed}/audio"));
+    assert_eq!(played.send().await.unwrap().status(), 200);
+    let interaction = json!({"dispatch_id": reported, "interaction_id": "i-re", "phone": format!("+{phone}")});
+    assert!(stack.post("/interactions", &interaction).await.status.is_success());
+    let found = stack.get(&format!("/recordings/{reported}")).await;
+    assert_eq!(found.body["s3_key"], json!(key));
+
+    for by in [format!("recording={reported}"), "interaction_id=i-re".to_owned()] {
+        let listed = stack.get(&format!("/audit?{by}&action=play")).await;
+        let shown: Vec<&Value> = listed.body["items"].as_array().unwrap().iter().collect();
+        assert_eq!(shown.len(), 1, "{by}: {}", listed.body);
+        assert_eq!(shown[0]["recording"], json!(guessed), "as the request named it");
+    }
+    erase(&stack, &json!({"dispatch_id": reported})).await;
+    let left = format!("{:?}", items(&stack).await);
+    assert!(!left.contains(phone), "{left}");
+}

@@ -197,7 +197,9 @@ async fn items_that_have_ended_are_not_shown_and_wrong_parameters_are_refused() 
         ("from=yesterday", "invalid_parameter"),
         ("from=2026-01-02&to=2026-01-01", "invalid_parameter"),
         ("key_id=", "invalid_parameter"),
-        ("recording=a%2Fb", "invalid_dispatch_id"),
+        ("recording=a%2Fb", "invalid_parameter"),
+        ("interaction_id=", "invalid_parameter"),
+        ("recording=dispatch_1_2&interaction_id=i", "invalid_parameter"),
         ("cursor=x", "invalid_parameter"),
         ("cursor=", "invalid_parameter"),
         (format!("cursor={cursor}&key_id=demo").as_str(), "invalid_parameter"),
@@ -206,4 +208,33 @@ async fn items_that_have_ended_are_not_shown_and_wrong_parameters_are_refused() 
     ] {
         stack.get(&format!("/audit?{query}")).await.recordings_error(400, code);
     }
+}
+
+#[tokio::test]
+async fn all_items_of_a_call_are_found_after_the_days_were_lowered_and_one_that_cannot_be_read_is_left_out() {
+    let stack = crate::stack::TestStack::with(|settings| {
+        settings.empty = false;
+        settings.environment.push(("RECORDINGS_AUTH".into(), "required".into()));
+        settings.environment.push(("AUDIT_DAYS".into(), "1".into()));
+    })
+    .await;
+    let written = write(&stack, 60, 7).await;
+    let of_call: Vec<String> = written
+        .iter()
+        .filter(|item| item.call == Some(CALLS[0]))
+        .map(|item| item.id.clone())
+        .collect();
+    let oldest = written.iter().rfind(|item| item.call == Some(CALLS[0])).unwrap();
+    assert!(Timestamp::now().duration_since(oldest.at) > SignedDuration::from_hours(72));
+    assert_eq!(all(&stack, &format!("&recording={}", CALLS[0]), 7).await, of_call);
+
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let update = stack.aws().dynamodb().update_item().table_name(account::AUDIT_TABLE);
+    let update = update.key("day", text(&format!("{:.3}", oldest.at)[..10]));
+    let update = update.key("order", text(&oldest.order()));
+    let update = update.update_expression("REMOVE #action");
+    let update = update.expression_attribute_names("#action", "action");
+    update.send().await.unwrap();
+    let readable = &of_call[..of_call.len() - 1];
+    assert_eq!(all(&stack, &format!("&recording={}", CALLS[0]), 7).await, readable);
 }

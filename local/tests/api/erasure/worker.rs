@@ -224,7 +224,10 @@ async fn wherever_the_worker_is_killed_the_call_is_erased_whole() {
         }
         let erasure = queue.get(&parsed).await.unwrap().unwrap();
         assert!(erasure.is_done(), "not done after a kill at wait {waits}: {erasure:?}");
-        assert!(!serde_json::to_string(&erasure).unwrap().contains(&dispatch), "{erasure:?}");
+        assert!(
+            !serde_json::to_string(&erasure).unwrap().contains(&dispatch),
+            "{erasure:?}"
+        );
         let left = everything(&stack)
             .await
             .into_iter()
