@@ -91,9 +91,8 @@ async fn an_erasure_by_one_id_finds_the_items_of_the_others_and_no_other_call() 
             request_id: format!("r-{number}"),
             address: Some("192.0.2.1".into()),
         };
-        invoked(log.write_at(&Event::new(Action::Play).about(id), &origin, Timestamp::now()))
-            .await
-            .unwrap();
+        let play = Event::new(Action::Play).about(id);
+        invoked(log.write(&play, &origin)).await.unwrap();
     }
     // Other calls keep theirs.
     let other = json!({"interaction_id": "i-other", "status": "NEW"});

@@ -109,15 +109,16 @@ async fn the_refusal_to_erase_a_held_call_does_not_say_why_it_is_held() {
 #[tokio::test]
 async fn the_empty_list_of_shares_is_an_item_of_a_known_call_only() {
     let stack = demo_with_keys().await;
+    record_at_twilio(&stack).await;
     let listed = stack.get("/recordings/dispatch_1_2/shares").await;
     assert_eq!(listed.body, json!({"shares": []}));
     assert_eq!(items(&stack).await, Vec::<Item>::new());
-    let listed = stack.get(&format!("/recordings/{CALL}/shares")).await;
+    let listed = stack.get(&format!("/recordings/{AT_TWILIO}/shares")).await;
     assert_eq!(listed.body, json!({"shares": []}));
     let items = items(&stack).await;
     assert_eq!(
         items.iter().map(done).collect::<Vec<_>>(),
-        [("read_shares", Some("demo"), Some(CALL))]
+        [("read_shares", Some("demo"), Some(AT_TWILIO))]
     );
 }
 

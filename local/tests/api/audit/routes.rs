@@ -282,6 +282,9 @@ async fn nothing_is_disclosed_changed_or_paid_for_that_the_audit_cannot_have() {
         .post("/api/twilio/transcript", &json!({"recording_sid": SID}))
         .await;
     assert_eq!(made.status, 200);
+    // A waveform is stored when it is drawn, before the item of the response that discloses it.
+    let drawn = stack.post(&format!("/recordings/{CALL}/waveform"), &json!({})).await;
+    assert_eq!(drawn.status, 200);
     let tables = stack.aws().dynamodb();
     tables
         .delete_table()

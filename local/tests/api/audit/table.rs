@@ -8,7 +8,10 @@ use reqwest::Method;
 use shared::audit::{Action, Actor, AuditError, AuditLog, Event, Origin};
 
 use super::{CALL, Item, NUMBER, done, items, send};
-use crate::{logs::log_of_this_thread, stack::TestStack};
+use crate::{
+    logs::{invoked, log_of_this_thread},
+    stack::TestStack,
+};
 
 #[tokio::test]
 async fn without_days_nothing_is_stored_and_a_log_line_says_it_without_a_number() {
@@ -60,9 +63,9 @@ async fn an_item_is_added_once_and_never_overwritten() {
     let play = Event::new(Action::Play).about(CALL);
     // The SDK repeats a request whose response was lost.
     for _ in 0..2 {
-        log.write_at(&play, &origin, at).await.unwrap();
+        invoked(log.write_at(&play, &origin, at)).await.unwrap();
     }
-    let other = log.write_at(&Event::new(Action::List), &origin, at).await;
+    let other = invoked(log.write_at(&Event::new(Action::List), &origin, at)).await;
     assert!(matches!(other, Err(AuditError::Duplicate)), "{other:?}");
     let items = items(&stack).await;
     assert_eq!(

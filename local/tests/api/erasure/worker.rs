@@ -192,7 +192,7 @@ async fn write_late(stack: &TestStack, dispatch: &str, request_id: &str) {
         address: None,
     };
     let play = Event::new(Action::Play).about(dispatch);
-    log.write(&play, &origin).await.unwrap();
+    invoked(log.write(&play, &origin)).await.unwrap();
 }
 
 async fn deliver(worker: &erase_recording::State, id: &str) -> Value {
