@@ -11,8 +11,11 @@ use crate::clients::aws::cause;
 /// How long a cached secret is used before it is read again. A rotated or revoked key takes effect after at most this time.
 pub const TTL: Duration = Duration::from_secs(300);
 
-/// How long it is remembered that a secret is malformed. Requests in the meantime cause no further reads of it.
-const MALFORMED_TTL: Duration = Duration::from_secs(30);
+/// How long it is remembered that a secret is missing or malformed. Requests in the meantime cause no further reads of it.
+const UNUSABLE_TTL: Duration = Duration::from_secs(30);
+
+/// The same if it could not be read. It is short, because a key must work soon after an outage of Secrets Manager.
+const UNAVAILABLE_TTL: Duration = Duration::from_secs(3);
 
 /// How long the last known value is used while Secrets Manager does not respond.
 const STALE_LIMIT: Duration = Duration::from_secs(3600);
@@ -42,7 +45,8 @@ pub struct Secret<T> {
 struct State<T> {
     cached: Option<Cached<T>>,
     refreshed: Option<Instant>,
-    malformed: Option<(SecretError, Instant)>,
+    // Why there is no usable value, and until when that is remembered.
+    failed: Option<(SecretError, Instant)>,
 }
 
 struct Cached<T> {
@@ -60,7 +64,7 @@ impl<T: DeserializeOwned> Secret<T> {
             state: Mutex::new(State {
                 cached: None,
                 refreshed: None,
-                malformed: None,
+                failed: None,
             }),
         }
     }
@@ -72,7 +76,7 @@ impl<T: DeserializeOwned> Secret<T> {
         }
     }
 
-    /// The secret, at most [`TTL`] old, or up to an hour while Secrets Manager does not respond.
+    /// The secret, at most [`TTL`] old, or up to an hour more while Secrets Manager does not respond.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
         let mut state = self.state.lock().await;
         match state
@@ -100,40 +104,49 @@ impl<T: DeserializeOwned> Secret<T> {
     }
 
     async fn load(&self, state: &mut State<T>) -> Result<Arc<T>, SecretError> {
-        if let Some((error, seen)) = &state.malformed
-            && Instant::now().duration_since(*seen) < MALFORMED_TTL
+        if let Some((error, until)) = &state.failed
+            && Instant::now() < *until
         {
             return Err(error.clone());
         }
         let read = self.read().await;
-        state.malformed = None;
-        let cached = &mut state.cached;
-        match read {
+        let now = Instant::now();
+        state.failed = None;
+        let error = match read {
             Ok(value) => {
-                let (value, now) = (Arc::new(value), Instant::now());
-                *cached = Some(Cached {
+                let value = Arc::new(value);
+                state.cached = Some(Cached {
                     value: value.clone(),
                     loaded: now,
                     checked: now,
                 });
-                Ok(value)
+                return Ok(value);
             }
-            Err(error @ SecretError::Unavailable(..)) => match cached.as_mut() {
-                Some(known) if Instant::now().duration_since(known.loaded) < STALE_LIMIT => {
-                    tracing::warn!(%error, "using the last known value");
-                    known.checked = Instant::now();
-                    Ok(known.value.clone())
+            Err(error) => error,
+        };
+        if let Some(known) = &mut state.cached {
+            // A secret that was just damaged is used until the known value is old, so that there is time to repair it.
+            let is_usable = match error {
+                SecretError::Unavailable(..) => now.duration_since(known.loaded) < STALE_LIMIT,
+                SecretError::Missing(_) | SecretError::Malformed(_) => now.duration_since(known.checked) < TTL,
+            };
+            if is_usable {
+                tracing::warn!(%error, "using the last known value");
+                if matches!(error, SecretError::Unavailable(..)) {
+                    known.checked = now;
                 }
-                _ => Err(error),
-            },
-            Err(error) => {
-                *cached = None;
-                if matches!(error, SecretError::Malformed(_)) {
-                    state.malformed = Some((error.clone(), Instant::now()));
-                }
-                Err(error)
+                return Ok(known.value.clone());
             }
         }
+        if !matches!(error, SecretError::Unavailable(..)) {
+            state.cached = None;
+        }
+        let remembered = match error {
+            SecretError::Unavailable(..) => UNAVAILABLE_TTL,
+            SecretError::Missing(_) | SecretError::Malformed(_) => UNUSABLE_TTL,
+        };
+        state.failed = Some((error.clone(), now + remembered));
+        Err(error)
     }
 
     async fn read(&self) -> Result<T, SecretError> {
