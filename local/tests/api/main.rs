@@ -46,6 +46,7 @@ mod reconcile_faults;
 mod recordings;
 mod request_ids;
 mod runtime;
+mod routes;
 mod servers;
 mod shares;
 mod stack;
