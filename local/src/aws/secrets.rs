@@ -1,4 +1,5 @@
-//! Secrets Manager: a winterbaume service that also refuses to move a label from a version that does not have it, as AWS does.
+//! Secrets Manager: a winterbaume service that also refuses to move a label from a version that does not have it, or to one that does not exist, as
+//! AWS does.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -61,15 +62,20 @@ impl Secrets {
         self.service.save().await
     }
 
-    /// AWS's refusal if another version than the one in `RemoveFromVersionId` has the label.
+    /// AWS's refusal if another version than the one in `RemoveFromVersionId` has the label, or if the other version does not exist.
     async fn refuse_move(&self, parts: &Parts, body: &[u8]) -> Option<(StatusCode, Bytes)> {
         let wanted: Move = serde_json::from_slice(body).ok()?;
         let described = self.describe(parts, &wanted.secret_id).await?;
-        let versions = described.version_ids_to_stages.into_iter();
+        let target = wanted.move_to_version_id.as_ref();
+        if target.is_some_and(|version| !described.version_ids_to_stages.contains_key(version)) {
+            let message = "Secrets Manager can't find the specified secret version.";
+            return Some(refusal("ResourceNotFoundException", message));
+        }
+        let versions = described.version_ids_to_stages;
         let holder = versions
-            .filter(|(_, labels)| labels.contains(&wanted.version_stage))
-            .map(|(version, _)| version)
-            .next();
+            .into_iter()
+            .find(|(_, labels)| labels.contains(&wanted.version_stage))
+            .map(|(version, _)| version);
         if holder == wanted.remove_from_version_id || (holder.is_some() && holder == wanted.move_to_version_id) {
             return None;
         }
@@ -78,8 +84,7 @@ impl Secrets {
             wanted.version_stage,
             holder.unwrap_or_default()
         );
-        let body = serde_json::json!({"__type": "InvalidParameterException", "message": message});
-        Some((StatusCode::BAD_REQUEST, body.to_string().into()))
+        Some(refusal("InvalidParameterException", &message))
     }
 
     async fn describe(&self, parts: &Parts, secret_id: &str) -> Option<Described> {
@@ -90,4 +95,9 @@ impl Secrets {
         let (_, body) = self.service.answer(&parts, body.into(), "DescribeSecret").await;
         serde_json::from_slice(&body).ok()
     }
+}
+
+fn refusal(code: &str, message: &str) -> (StatusCode, Bytes) {
+    let body = serde_json::json!({"__type": code, "message": message});
+    (StatusCode::BAD_REQUEST, body.to_string().into())
 }
