@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
 use serde::de::DeserializeOwned;
 use tokio::{sync::Mutex, time::Instant};
 
@@ -14,8 +14,9 @@ pub const TTL: Duration = Duration::from_secs(300);
 /// How long it is remembered that a secret is missing or malformed. Requests in the meantime cause no further reads of it.
 const UNUSABLE_TTL: Duration = Duration::from_secs(30);
 
-/// The same if it could not be read. It is short, because a key must work soon after an outage of Secrets Manager.
-const UNAVAILABLE_TTL: Duration = Duration::from_secs(3);
+/// The same if AWS denies the access. It is short, because a key must work soon after the permission is repaired. An outage is not remembered: the
+/// next request may succeed.
+const DENIED_TTL: Duration = Duration::from_secs(3);
 
 /// How long the last known value is used while Secrets Manager does not respond.
 const STALE_LIMIT: Duration = Duration::from_secs(3600);
@@ -69,10 +70,11 @@ impl<T: DeserializeOwned> Secret<T> {
         }
     }
 
-    /// Reads the secret before its first use. A failure is only logged, because each request reads the secret again and reports the failure.
+    /// Reads the secret before its first use. A failure is only logged, because the first request reads the secret again and reports the failure.
     pub async fn preload(&self) {
         if let Err(error) = self.get().await {
             tracing::warn!(%error, "secret not available during INIT");
+            self.state.lock().await.failed = None;
         }
     }
 
@@ -112,7 +114,7 @@ impl<T: DeserializeOwned> Secret<T> {
         let read = self.read().await;
         let now = Instant::now();
         state.failed = None;
-        let error = match read {
+        let (error, remembered) = match read {
             Ok(value) => {
                 let value = Arc::new(value);
                 state.cached = Some(Cached {
@@ -122,7 +124,7 @@ impl<T: DeserializeOwned> Secret<T> {
                 });
                 return Ok(value);
             }
-            Err(error) => error,
+            Err(failure) => failure,
         };
         if let Some(known) = &mut state.cached {
             // A secret that was just damaged is used until the known value is old, so that there is time to repair it.
@@ -141,29 +143,28 @@ impl<T: DeserializeOwned> Secret<T> {
         if !matches!(error, SecretError::Unavailable(..)) {
             state.cached = None;
         }
-        let remembered = match error {
-            SecretError::Unavailable(..) => UNAVAILABLE_TTL,
-            SecretError::Missing(_) | SecretError::Malformed(_) => UNUSABLE_TTL,
-        };
         state.failed = Some((error.clone(), now + remembered));
         Err(error)
     }
 
-    async fn read(&self) -> Result<T, SecretError> {
-        let answer = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.id)
-            .send()
-            .await
-            .map_err(|error| match error.as_service_error() {
-                Some(service) if service.is_resource_not_found_exception() => SecretError::Missing(self.id.clone()),
-                _ => SecretError::Unavailable(self.id.clone(), cause(&error)),
-            })?;
-        let text = answer
-            .secret_string()
-            .ok_or_else(|| SecretError::Missing(self.id.clone()))?;
+    /// Reads the secret. An error comes with the time for which it is remembered.
+    async fn read(&self) -> Result<T, (SecretError, Duration)> {
+        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
+        let answer = answer.map_err(|error| {
+            let unavailable = || SecretError::Unavailable(self.id.clone(), cause(&error));
+            match error.as_service_error() {
+                Some(service) if service.is_resource_not_found_exception() => {
+                    (SecretError::Missing(self.id.clone()), UNUSABLE_TTL)
+                }
+                Some(service) if matches!(service.code(), Some("AccessDeniedException" | "DecryptionFailure")) => {
+                    (unavailable(), DENIED_TTL)
+                }
+                _ => (unavailable(), Duration::ZERO),
+            }
+        })?;
+        let text = answer.secret_string();
+        let text = text.ok_or_else(|| (SecretError::Missing(self.id.clone()), UNUSABLE_TTL))?;
         // The parser's message could quote the secret.
-        serde_json::from_str(text).map_err(|_| SecretError::Malformed(self.id.clone()))
+        serde_json::from_str(text).map_err(|_| (SecretError::Malformed(self.id.clone()), UNUSABLE_TTL))
     }
 }
