@@ -98,7 +98,8 @@ pub fn document() -> Value {
     }
     schemas.finish(&mut paths);
     document["paths"] = paths;
-    document["components"] = json!({"schemas": schemas.into_value(), "securitySchemes": security_schemes()});
+    document["components"] =
+        json!({"schemas": schemas.into_value(), "headers": limit_headers(), "securitySchemes": security_schemes()});
     document
 }
 
@@ -143,6 +144,7 @@ fn finish(operation: &mut Value, is_change: bool, error_schema: Option<&str>, ex
         .and_then(|operation| operation.remove("x-errors"))
         .unwrap_or_default();
     let groups = groups.as_array().into_iter().flatten();
+    let is_counted = groups.clone().any(|group| *group == "key" || *group == "keys");
     // What a key may change, a session may change, but only from its own page.
     let sessions = (groups.clone())
         .filter(|group| is_change && *group == "key")
@@ -152,6 +154,9 @@ fn finish(operation: &mut Value, is_change: bool, error_schema: Option<&str>, ex
             Some(schema) => add_error(&mut operation["responses"], code, schema),
             None => add_error_page(&mut operation["responses"], code),
         }
+    }
+    if is_counted {
+        add_limits(operation);
     }
     operation["responses"]["default"] = json!({
         "description": "An error of the gateway itself: 404 without a route, 413 above 10 MB, 429 above the throttling limits (retryable), 500 or 503 if the function crashes or times out.",
@@ -186,10 +191,7 @@ fn add_error(responses: &mut Value, code: &ErrorCode, schema: &str) {
         value["retryable"] = true.into();
     }
     if code.retryable != Some(false) {
-        response["headers"]["Retry-After"] = json!({
-            "description": "Seconds to wait before a retry, if known.",
-            "schema": {"type": "integer", "minimum": 1},
-        });
+        response["headers"]["Retry-After"] = retry_after();
     }
     response["content"]["application/json"]["examples"][code.code] = json!({"summary": code.meaning, "value": value});
     let codes: Vec<_> = response["content"]["application/json"]["examples"]
@@ -210,8 +212,43 @@ fn add_error_page(responses: &mut Value, code: &ErrorCode) {
             "content": {"text/html": {"schema": {"type": "string"}}},
         });
     }
+    if code.retryable != Some(false) {
+        response["headers"]["Retry-After"] = retry_after();
+    }
     let known = response["description"].as_str().unwrap_or_default();
     response["description"] = format!("{known} {}", code.meaning).trim().into();
+}
+
+/// The headers of the limit that a request counts for.
+fn limit_headers() -> Value {
+    json!({
+        "RateLimit-Policy": {
+            "description": "The limit that the request counts for: its name, and requests (`q`) in a time of `w` seconds. Responses to requests that were refused before they were counted don't have it, and those without a limit.",
+            "schema": {"type": "string", "examples": ["\"key\";q=1200;w=60"]},
+        },
+        "RateLimit": {
+            "description": "How many requests remain (`r`), and in how many seconds all are allowed again, or the next one if none is (`t`).",
+            "schema": {"type": "string", "examples": ["\"key\";r=1199;t=1"]},
+        },
+    })
+}
+
+/// Refers to these headers in the responses of an operation that counts: successes, and 429. Other errors have them, too.
+fn add_limits(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if matches!(status.as_bytes(), [b'2' | b'3', ..] | b"429") {
+            for name in ["RateLimit-Policy", "RateLimit"] {
+                response["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
+            }
+        }
+    }
+}
+
+fn retry_after() -> Value {
+    json!({
+        "description": "Seconds to wait before a retry, if known.",
+        "schema": {"type": "integer", "minimum": 1},
+    })
 }
 
 fn cache_control() -> Value {

@@ -1,6 +1,6 @@
 //! Limits of requests per minute, counted in the memory of one instance of a function.
 
-use std::{num::NonZeroU32, ops::Add, time::Duration};
+use std::{num::NonZeroU32, ops::Add, sync::OnceLock, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
@@ -43,6 +43,40 @@ pub struct Allowance {
 #[error("more than {} requests in a minute", .0.per_minute)]
 pub struct LimitExceeded(pub Allowance);
 
+/// What a request has counted for a limit. However often the limit is asked, the request counts once.
+#[derive(Debug, Default)]
+pub struct Counted(OnceLock<Option<Allowance>>);
+
+/// A limit for one request.
+#[derive(Clone, Copy)]
+pub struct RequestLimit<'a> {
+    /// The limit.
+    pub limiter: &'a Limiter,
+    /// Whose request it is.
+    pub name: &'a str,
+    /// What the request has counted.
+    pub counted: &'a Counted,
+}
+
+impl Counted {
+    /// What the limit said when the request counted for it.
+    pub fn allowance(&self) -> Option<Allowance> {
+        self.0.get().copied().flatten()
+    }
+}
+
+impl RequestLimit<'_> {
+    /// Counts the request, unless it has counted already.
+    pub fn take(&self) -> Result<(), LimitExceeded> {
+        if self.counted.0.get().is_none() {
+            let allowance = self.limiter.take(self.name)?;
+            // Another part of the same request can have counted meanwhile.
+            let _ = self.counted.0.set(allowance);
+        }
+        Ok(())
+    }
+}
+
 impl Limiter {
     /// A limit with this name of this many requests per minute; 0 is no limit.
     pub fn per_minute(policy: &'static str, requests: u32) -> Self {
@@ -77,7 +111,10 @@ impl Limiter {
         match limited.limiter.check_key(&name.to_owned()) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
-                let reset = limited.interval() * per_minute.saturating_sub(remaining);
+                let reset = match remaining {
+                    0 => limited.interval(),
+                    remaining => limited.interval() * per_minute.saturating_sub(remaining),
+                };
                 Ok(Some(Allowance {
                     policy,
                     per_minute,
@@ -143,6 +180,12 @@ mod tests {
     async fn a_minute_has_this_many_requests_of_each_name_and_the_refusal_says_when_the_next_is_allowed() {
         let limiter = Limiter::per_minute("key", 3);
         let remaining = |name| limiter.take(name).map(|allowance| allowance.unwrap().remaining);
+        let reset = |name| limiter.take(name).unwrap().unwrap().reset.as_secs();
+        assert_eq!(
+            [reset("c"), reset("c"), reset("c")],
+            [20, 40, 20],
+            "until all are allowed, or the next one"
+        );
         assert_eq!([remaining("a"), remaining("a"), remaining("a")], [Ok(2), Ok(1), Ok(0)]);
         let refused = limiter.take("a").unwrap_err().0;
         assert_eq!((refused.remaining, refused.reset), (0, Duration::from_secs(20)));

@@ -34,7 +34,7 @@ impl State {
         let aws = Aws::from_env(env)?;
         let state = Self {
             keys: Access::required(env, &aws)?,
-            reading_is_open: Access::for_recordings(env, &aws)?.is_open(),
+            reading_is_open: access::recordings_are_open(env)?,
             presign: Presign::from_env(env, &aws)?,
         };
         state.keys.preload().await;

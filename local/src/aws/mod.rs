@@ -12,6 +12,7 @@ mod permissions;
 mod query;
 mod response;
 mod s3;
+mod secrets;
 mod server;
 mod service;
 mod storage;

@@ -16,7 +16,6 @@ use axum::{
 };
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc::UnboundedReceiver};
-use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
 use super::{
@@ -30,6 +29,7 @@ use super::{
     permissions::Permissions,
     response::{json_error, json_response},
     s3::{self, S3},
+    secrets::Secrets,
     service::{Service, operation_of, service_of},
     storage::{DatabaseKind, Storage},
 };
@@ -44,7 +44,7 @@ pub struct Aws(Arc<Inner>);
 struct Inner {
     s3: S3,
     dynamodb: DynamoDb,
-    secrets: FileBacked<SecretsManagerService>,
+    secrets: Secrets,
     queues: FileBacked<SqsService>,
     messages: Messages,
     faults: Faults,
@@ -68,7 +68,7 @@ impl Aws {
                 DatabaseKind::File => DynamoDb::file(&dir.join("dynamodb.sqlite"))?,
                 DatabaseKind::Memory => DynamoDb::memory(dir)?,
             },
-            secrets: FileBacked::open(SecretsManagerService::new(), dir.join("secrets.json")).await?,
+            secrets: Secrets::open(dir.join("secrets.json")).await?,
             queues: FileBacked::open(SqsService::new(), dir.join("sqs.json")).await?,
             messages: Messages::open(dir.join("messages.jsonl"))?,
             faults: Faults::default(),

@@ -164,9 +164,9 @@ pub async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn Error + Send + Sync>> {
     match options.command {
         Some(Command::Keys(keys)) => {
-            let (text, sentence) = keys.run().await?;
+            let (text, sentences) = keys.run().await?;
             println!("{text}");
-            if let Some(sentence) = sentence {
+            for sentence in sentences {
                 eprintln!("{sentence}");
             }
             return Ok(());

@@ -46,6 +46,7 @@ mod reconcile;
 mod reconcile_faults;
 mod recordings;
 mod request_ids;
+mod routes;
 mod runtime;
 mod saved_queries;
 mod servers;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local::{aws::Service, demo, stack::account};
-use reqwest::{Method, StatusCode};
+use reqwest::{Client, Method, StatusCode, redirect::Policy};
 use serde_json::json;
 use shared::http::access::{self, ApiKey};
 
@@ -54,7 +54,9 @@ async fn a_key_that_exceeds_its_limit_gets_429_with_the_time_to_wait_and_no_othe
         let answer = get(&stack, "/recordings?limit=1", Some(KEY)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(header(&answer, "ratelimit-policy"), "\"key\";q=6;w=60");
-        assert!(header(&answer, "ratelimit").starts_with(&format!("\"key\";r={remaining};t=")));
+        // In 10 s the next request is allowed.
+        let reset = if remaining == 0 { 10 } else { (6 - remaining) * 10 };
+        assert_eq!(header(&answer, "ratelimit"), format!("\"key\";r={remaining};t={reset}"));
     }
     let refused = get(&stack, "/recordings?limit=1", Some(KEY)).await;
     refused.recordings_error(429, "rate_limited");
@@ -143,28 +145,99 @@ async fn a_mistyped_key_is_refused_without_a_look_up_and_junk_costs_one_read_of_
 async fn open_recordings_are_the_list_the_recordings_and_their_stored_transcripts_and_nothing_else() {
     let stack = TestStack::demo().await;
     let one = "/recordings/dispatch_1754653479_15103455686";
-    for path in ["/recordings", one] {
-        assert_eq!(get(&stack, path, None).await.status, 200, "{path}");
+    let transcribed = stack.post(&format!("{one}/transcript"), &json!({})).await;
+    assert_eq!(transcribed.status, 200, "{}", transcribed.body);
+    let direct = Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+    let api = stack.stack.api_url.as_ref().unwrap();
+    let open = [
+        ("/recordings", 200),
+        ("/recordings/{dispatch_id}", 200),
+        ("/recordings/{dispatch_id}/audio", 302),
+        ("/recordings/{dispatch_id}/transcript", 200),
+    ];
+    // Pages for people, what they load, and what a provider signs.
+    let keyless = ["/console", "/docs", "/openapi.json", "/s/", "/webhooks/"];
+    let contract = local::contract::document();
+    let mut checked = 0;
+    for (path, operations) in contract["paths"].as_object().unwrap() {
+        if path == "/" || keyless.iter().any(|keyless| path.starts_with(keyless)) {
+            continue;
+        }
+        for (method, operation) in operations.as_object().unwrap() {
+            let Ok(method) = Method::from_bytes(method.to_uppercase().as_bytes()) else {
+                continue;
+            };
+            if operation["operationId"].is_null() {
+                continue;
+            }
+            let expected = open.iter().find(|(known, _)| method == Method::GET && known == path);
+            let expected = expected.map_or(401, |(_, status)| *status);
+            let filled = path
+                .replace("{dispatch_id}", "dispatch_1754653479_15103455686")
+                .replace("{recording_sid}", "RE1234567890abcdef")
+                .replace("{erasure_id}", "9f86d081884c7d659a2feaa0c55ad015")
+                .replace("{share_id}", "9f86d081884c7d659a2feaa0c55ad015");
+            let request = direct.request(method.clone(), format!("{api}{filled}"));
+            let status = request.json(&json!({})).send().await.unwrap().status();
+            assert_eq!(status, expected, "{method} {path}");
+            checked += 1;
+        }
     }
-    let audio = stack
-        .request(Method::HEAD, &format!("{one}/audio"))
-        .send()
-        .await
-        .unwrap();
-    assert_ne!(audio.status(), StatusCode::UNAUTHORIZED);
-    assert_ne!(get(&stack, &format!("{one}/transcript"), None).await.status, 401);
-    for path in [
-        "/reports/completeness",
-        "/reports/daily",
-        "/reports/queues",
-        &format!("{one}/shares"),
-        "/erasures/0123456789abcdef",
-    ] {
-        get(&stack, path, None).await.recordings_error(401, "unauthorized");
+    assert!(checked > 20, "{checked}");
+}
+
+#[tokio::test]
+async fn a_request_counts_once_for_what_costs_money_and_only_if_its_key_may_do_it() {
+    let stack = limited("required").await;
+    let keys = json!({"keys": [
+        {"id": "demo", "sha256": access::hash_key(KEY), "scopes": ["*"]},
+        {"id": "reader", "sha256": access::hash_key("reader"), "scopes": ["recordings:read"]},
+    ]});
+    stack.put_secret(account::API_KEYS_SECRET, &keys.to_string()).await;
+    let unknown = "/recordings/dispatch_1754650000_15559990000";
+    let transcribe = async |key| {
+        let request = stack.request(Method::POST, &format!("{unknown}/transcript"));
+        answer(request.header("X-API-Key", key).json(&json!({}))).await
+    };
+    // It is transcribed, and for that searched in the bucket.
+    for remaining in ["r=1;t=30", "r=0;t=30"] {
+        let missing = transcribe(KEY).await;
+        missing.recordings_error(404, "recording_not_found");
+        assert_eq!(header(&missing, "ratelimit"), format!("\"paid\";{remaining}"));
     }
-    get(&stack, "/api/twilio/usage", None)
-        .await
-        .twilio_error(401, "unauthorized");
+    transcribe(KEY).await.recordings_error(429, "rate_limited");
+    for _ in 0..3 {
+        transcribe("reader").await.recordings_error(403, "forbidden");
+    }
+    let found = get(&stack, unknown, Some("reader")).await;
+    found.recordings_error(404, "recording_not_found");
+    assert_eq!(
+        header(&found, "ratelimit"),
+        "\"paid\";r=1;t=30",
+        "the first that counts"
+    );
+}
+
+#[tokio::test]
+async fn sessions_of_the_console_count_for_their_key_or_else_for_the_address() {
+    let stack = limited("required").await;
+    let session = |method| stack.request(method, "/console/session");
+    let signed_in = session(Method::POST).header("X-API-Key", KEY).send().await.unwrap();
+    assert_eq!(signed_in.headers()["ratelimit"], "\"key\";r=5;t=10");
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let cookie = cookie.split(';').next().unwrap();
+    for remaining in ["r=4;t=20", "r=3;t=30"] {
+        let known = answer(session(Method::GET).header("Cookie", cookie)).await;
+        assert_eq!(known.body["signed_in"]["key_id"], "demo");
+        assert_eq!(header(&known, "ratelimit"), format!("\"key\";{remaining}"));
+    }
+    let junk = |method, key: &str| answer(session(method).header("X-API-Key", key));
+    assert_eq!(junk(Method::POST, "junk").await.status, 401);
+    assert_eq!(answer(session(Method::GET)).await.status, 200);
+    let forged = format!("{cookie}0");
+    assert_eq!(answer(session(Method::GET).header("Cookie", forged)).await.status, 200);
+    junk(Method::POST, "junk").await.recordings_error(429, "rate_limited");
+    answer(session(Method::GET)).await.recordings_error(429, "rate_limited");
 }
 
 #[tokio::test]

@@ -150,14 +150,25 @@ impl TestStack {
         assert!(removed.is_ok() || removed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
     }
 
-    /// Creates or updates a secret.
+    /// Creates or updates a secret. A new one is known at once to functions that remember that it is missing.
     pub(crate) async fn put_secret(&self, name: &str, text: &str) {
         let client = self.aws().secrets_manager();
         let created = client.create_secret().name(name).secret_string(text).send().await;
-        if created.is_err() {
-            let put = client.put_secret_value().secret_id(name).secret_string(text);
-            put.send().await.expect("the secret is written");
+        match created {
+            Ok(_) => pass(Duration::from_secs(31)).await,
+            Err(_) => {
+                let put = client.put_secret_value().secret_id(name).secret_string(text);
+                put.send().await.expect("the secret is written");
+            }
         }
+    }
+
+    /// The text of a secret.
+    pub(crate) async fn secret(&self, name: &str) -> String {
+        let client = self.aws().secrets_manager();
+        let stored = client.get_secret_value().secret_id(name).send().await;
+        let text = stored.expect("the secret is read").secret_string;
+        text.expect("the secret is a text")
     }
 
     /// AWS clients with the functions' configuration.

@@ -21,7 +21,7 @@ use crate::{
     },
     config::{ConfigError, Env},
     ids::{DispatchId, DispatchPattern},
-    limits::{LimitExceeded, Limiter},
+    limits::{LimitExceeded, RequestLimit},
 };
 
 /// How long a request waits for writing a found recording to the index.
@@ -119,8 +119,8 @@ pub enum Search<'a> {
     Index,
     /// In the bucket.
     Bucket,
-    /// In the bucket, if this limit allows it to the caller with this name.
-    BucketWithin(&'a Limiter, &'a str),
+    /// In the bucket, if this limit allows it.
+    BucketWithin(RequestLimit<'a>),
 }
 
 /// Why a recording could not be searched for, or not be indexed.
@@ -211,8 +211,8 @@ impl Resolver {
                 return Ok(Some(found));
             }
         }
-        if let Search::BucketWithin(limiter, name) = search {
-            limiter.take(name)?;
+        if let Search::BucketWithin(limit) = search {
+            limit.take()?;
         }
         let candidates = match search {
             Search::Index => self.calls.indexed(&recordings).await?,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::{Client, error::ProvideErrorMetadata};
 use serde::de::DeserializeOwned;
 use tokio::{sync::Mutex, time::Instant};
 
@@ -11,8 +11,12 @@ use crate::clients::aws::cause;
 /// How long a cached secret is used before it is read again. A rotated or revoked key takes effect after at most this time.
 pub const TTL: Duration = Duration::from_secs(300);
 
-/// How long it is remembered that a secret is malformed. Requests in the meantime cause no further reads of it.
-const MALFORMED_TTL: Duration = Duration::from_secs(30);
+/// How long it is remembered that a secret is missing or malformed. Requests in the meantime cause no further reads of it.
+const UNUSABLE_TTL: Duration = Duration::from_secs(30);
+
+/// The same if AWS denies the access. It is short, because a key must work soon after the permission is repaired. An outage is not remembered: the
+/// next request may succeed.
+const DENIED_TTL: Duration = Duration::from_secs(3);
 
 /// How long the last known value is used while Secrets Manager does not respond.
 const STALE_LIMIT: Duration = Duration::from_secs(3600);
@@ -42,7 +46,8 @@ pub struct Secret<T> {
 struct State<T> {
     cached: Option<Cached<T>>,
     refreshed: Option<Instant>,
-    malformed: Option<(SecretError, Instant)>,
+    // Why there is no usable value, and until when that is remembered.
+    failed: Option<(SecretError, Instant)>,
 }
 
 struct Cached<T> {
@@ -60,19 +65,20 @@ impl<T: DeserializeOwned> Secret<T> {
             state: Mutex::new(State {
                 cached: None,
                 refreshed: None,
-                malformed: None,
+                failed: None,
             }),
         }
     }
 
-    /// Reads the secret before its first use. A failure is only logged, because each request reads the secret again and reports the failure.
+    /// Reads the secret before its first use. A failure is only logged, because the first request reads the secret again and reports the failure.
     pub async fn preload(&self) {
         if let Err(error) = self.get().await {
             tracing::warn!(%error, "secret not available during INIT");
+            self.state.lock().await.failed = None;
         }
     }
 
-    /// The secret, at most [`TTL`] old, or up to an hour while Secrets Manager does not respond.
+    /// The secret, at most [`TTL`] old, or up to an hour more while Secrets Manager does not respond.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
         let mut state = self.state.lock().await;
         match state
@@ -100,57 +106,65 @@ impl<T: DeserializeOwned> Secret<T> {
     }
 
     async fn load(&self, state: &mut State<T>) -> Result<Arc<T>, SecretError> {
-        if let Some((error, seen)) = &state.malformed
-            && Instant::now().duration_since(*seen) < MALFORMED_TTL
+        if let Some((error, until)) = &state.failed
+            && Instant::now() < *until
         {
             return Err(error.clone());
         }
         let read = self.read().await;
-        state.malformed = None;
-        let cached = &mut state.cached;
-        match read {
+        let now = Instant::now();
+        state.failed = None;
+        let (error, remembered) = match read {
             Ok(value) => {
-                let (value, now) = (Arc::new(value), Instant::now());
-                *cached = Some(Cached {
+                let value = Arc::new(value);
+                state.cached = Some(Cached {
                     value: value.clone(),
                     loaded: now,
                     checked: now,
                 });
-                Ok(value)
+                return Ok(value);
             }
-            Err(error @ SecretError::Unavailable(..)) => match cached.as_mut() {
-                Some(known) if Instant::now().duration_since(known.loaded) < STALE_LIMIT => {
-                    tracing::warn!(%error, "using the last known value");
-                    known.checked = Instant::now();
-                    Ok(known.value.clone())
+            Err(failure) => failure,
+        };
+        if let Some(known) = &mut state.cached {
+            // A secret that was just damaged is used until the known value is old, so that there is time to repair it.
+            let is_usable = match error {
+                SecretError::Unavailable(..) => now.duration_since(known.loaded) < STALE_LIMIT,
+                SecretError::Missing(_) | SecretError::Malformed(_) => now.duration_since(known.checked) < TTL,
+            };
+            if is_usable {
+                tracing::warn!(%error, "using the last known value");
+                if matches!(error, SecretError::Unavailable(..)) {
+                    known.checked = now;
                 }
-                _ => Err(error),
-            },
-            Err(error) => {
-                *cached = None;
-                if matches!(error, SecretError::Malformed(_)) {
-                    state.malformed = Some((error.clone(), Instant::now()));
-                }
-                Err(error)
+                return Ok(known.value.clone());
             }
         }
+        if !matches!(error, SecretError::Unavailable(..)) {
+            state.cached = None;
+        }
+        state.failed = Some((error.clone(), now + remembered));
+        Err(error)
     }
 
-    async fn read(&self) -> Result<T, SecretError> {
-        let answer = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.id)
-            .send()
-            .await
-            .map_err(|error| match error.as_service_error() {
-                Some(service) if service.is_resource_not_found_exception() => SecretError::Missing(self.id.clone()),
-                _ => SecretError::Unavailable(self.id.clone(), cause(&error)),
-            })?;
-        let text = answer
-            .secret_string()
-            .ok_or_else(|| SecretError::Missing(self.id.clone()))?;
+    /// Reads the secret. An error comes with the time for which it is remembered.
+    async fn read(&self) -> Result<T, (SecretError, Duration)> {
+        let answer = self.client.get_secret_value().secret_id(&self.id).send().await;
+        let answer = answer.map_err(|error| {
+            let unavailable = || SecretError::Unavailable(self.id.clone(), cause(&error));
+            match error.as_service_error() {
+                Some(service) if service.is_resource_not_found_exception() => {
+                    (SecretError::Missing(self.id.clone()), UNUSABLE_TTL)
+                }
+                Some(service) if matches!(service.code(), Some("AccessDeniedException" | "DecryptionFailure")) => {
+                    (unavailable(), DENIED_TTL)
+                }
+                _ => (unavailable(), Duration::ZERO),
+            }
+        })?;
+        let text = answer.secret_string();
+        let text = text.ok_or_else(|| (SecretError::Missing(self.id.clone()), UNUSABLE_TTL))?;
         // The parser's message could quote the secret.
-        serde_json::from_str(text).map_err(|_| SecretError::Malformed(self.id.clone()))
+        serde_json::from_str(text).map_err(|_| (SecretError::Malformed(self.id.clone()), UNUSABLE_TTL))
     }
 }

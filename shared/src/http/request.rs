@@ -21,7 +21,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{error::ApiError, query::Query};
-use crate::limits::Allowance;
+use crate::limits::{Allowance, Counted};
 
 /// The maximum size of a request body in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -45,6 +45,7 @@ pub struct ApiRequest {
 pub(super) struct Noted {
     key_id: OnceLock<String>,
     allowance: Mutex<Option<Allowance>>,
+    paid: Counted,
     meanwhile: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -53,9 +54,10 @@ impl Noted {
         self.key_id.get().map(String::as_str)
     }
 
-    /// What the last limit that was checked says of the request.
+    /// What a limit says of the request: that of requests which cost money, if it counted for that, or else the last one that was checked.
     pub(super) fn allowance(&self) -> Option<Allowance> {
-        *self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
+        let last = || *self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        self.paid.allowance().or_else(last)
     }
 
     pub(super) fn set_allowance(&self, allowance: Allowance) {
@@ -92,6 +94,11 @@ impl ApiRequest {
     /// Stores what a limit says of the request, for the headers of the response.
     pub(super) fn set_allowance(&self, allowance: Allowance) {
         self.noted.set_allowance(allowance);
+    }
+
+    /// What the request has counted for the limit of requests that cost money.
+    pub(super) fn paid(&self) -> &Counted {
+        &self.noted.paid
     }
 
     /// Does something while the request is handled that its response does not depend on.

@@ -104,3 +104,26 @@ async fn a_message_is_received_until_it_is_deleted() {
     let count = aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
     assert_eq!(left.attributes().unwrap()[&count], "0");
 }
+
+#[tokio::test]
+async fn a_label_of_a_secret_moves_only_from_the_version_that_has_it() {
+    let (_dir, running) = Running::temporary().await;
+    let secrets = running.secrets().await;
+    let created = secrets.create_secret().name("keys").secret_string("1").send().await;
+    let first = created.unwrap().version_id.unwrap();
+    let put = async |text: &str, label: &str| {
+        let put = secrets.put_secret_value().secret_id("keys").secret_string(text);
+        put.version_stages(label).send().await.unwrap().version_id.unwrap()
+    };
+    let (second, third) = (put("2", "A").await, put("3", "B").await);
+    let make_current = |new: &str, old: &str| {
+        let update = secrets.update_secret_version_stage().secret_id("keys");
+        let update = update.version_stage("AWSCURRENT").move_to_version_id(new);
+        update.remove_from_version_id(old).send()
+    };
+    make_current(&second, &first).await.unwrap();
+    let late = make_current(&third, &first).await.unwrap_err();
+    assert!(late.into_service_error().is_invalid_parameter_exception());
+    let current = secrets.get_secret_value().secret_id("keys").send().await.unwrap();
+    assert_eq!(current.secret_string.as_deref(), Some("2"));
+}

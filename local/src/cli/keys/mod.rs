@@ -1,20 +1,26 @@
 //! `cargo run -- keys`: the API keys of a deployment, of which it stores only the hashes.
 
-mod entry;
-mod last_used;
+mod changes;
 mod store;
 mod table;
 
-use std::{error::Error, io::Read};
+use std::{
+    error::Error,
+    io::{self, IsTerminal, Read},
+};
 
+use aws_config::SdkConfig;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
-use shared::http::access::{ApiKey, Scope};
+use shared::{
+    http::access::{self, ApiKey, Key, Scope, StoredKey},
+    time::DateInput,
+};
 
-use super::aws_config;
-use entry::Entry;
-use last_used::LastUsed;
+use super::aws_config as config;
+use changes::Successor;
 use store::Store;
+use table::LastUse;
 
 /// The shortest key that can be imported, in characters.
 const SHORTEST: usize = 16;
@@ -40,7 +46,7 @@ pub struct Keys {
 enum Command {
     /// Create a key, store its hash and print the key, which is shown only now
     Create(New),
-    /// Store the hash of a key that exists already, which is read from the standard input
+    /// Store the hash of a key that exists already, which is read from the standard input. It must be random: the hash has no salt
     Import(New),
     /// Print the ids, scopes and last uses of the keys
     List {
@@ -52,14 +58,14 @@ enum Command {
     Rotate {
         /// Id of the key
         id: String,
-        /// Hours that the old key stays valid
-        #[arg(long, default_value_t = 24)]
+        /// Hours that the old key stays valid, at most a year
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=8784))]
         overlap_hours: u32,
-        /// When the new key expires; required if the old one does
-        #[arg(long)]
+        /// When the new key expires, a time or the start of a UTC day; required if the old one does
+        #[arg(long, value_parser = time)]
         expires_at: Option<Timestamp>,
     },
-    /// Remove the keys with an id
+    /// Remove the keys with an id, and entries with it that functions ignore
     Revoke {
         /// Id of the keys
         id: String,
@@ -76,8 +82,8 @@ struct New {
     /// What the key may do, `*` for everything; may be given several times
     #[arg(long = "scope", default_value = "*", value_parser = scope)]
     scopes: Vec<String>,
-    /// When the key expires, for example 2027-01-01T00:00:00Z; never if not given
-    #[arg(long)]
+    /// When the key expires, for example 2027-01-01T00:00:00Z, or 2027-01-01 for the start of that UTC day; never if not given
+    #[arg(long, value_parser = time)]
     expires_at: Option<Timestamp>,
 }
 
@@ -89,37 +95,46 @@ fn scope(text: &str) -> std::result::Result<String, String> {
     }
 }
 
+fn time(text: &str) -> std::result::Result<Timestamp, String> {
+    let date = DateInput::parse(text);
+    let date = date.ok_or("expected a time such as 2027-01-01T00:00:00Z, or a date such as 2027-01-01")?;
+    Ok(date.start())
+}
+
+/// What is said of a new key.
+const SHOWN_ONCE: &str = "This is the only time that the key is shown.";
+/// How soon a new key can be used: functions read the secret again for an unknown key.
+const KNOWN_SOON: &str = "Functions know the new key after at most 30 seconds; until then, they can refuse it.";
+
 impl Keys {
-    /// Runs the command with the AWS credentials of this shell. Returns what to print, and a sentence for people if there is one to say.
-    pub async fn run(self) -> Result<(String, Option<String>)> {
-        let config = aws_config::load(self.endpoint_url.as_deref()).await?;
-        let mut store = Store::read(&config, self.secret_id).await?;
+    /// Runs the command with the AWS credentials of this shell. Returns what to print, and sentences for people.
+    pub async fn run(self) -> Result<(String, Vec<String>)> {
+        let config = config::load(self.endpoint_url.as_deref()).await?;
+        let store = Store::new(&config, self.secret_id);
         let now = Timestamp::now();
         match self.command {
             Command::Create(new) => {
                 let key = ApiKey::random()?;
-                store.add(new.entry(key.as_str(), now)?, now)?;
-                store.write().await?;
-                Ok((
-                    key.as_str().to_owned(),
-                    Some("This is the only time that the key is shown.".into()),
-                ))
+                let entry = new.entry(key.as_str(), now)?;
+                store.change(|secret| changes::add(secret, &entry, now)).await?;
+                Ok((key.as_str().to_owned(), vec![SHOWN_ONCE.into(), KNOWN_SOON.into()]))
             }
             Command::Import(new) => {
-                let key = key_from(std::io::stdin())?;
+                let key = match io::stdin().is_terminal() {
+                    true => key_from(rpassword::prompt_password("Key (it is not shown): ")?.as_bytes())?,
+                    false => key_from(io::stdin())?,
+                };
                 let entry = new.entry(&key, now)?;
-                let fingerprint = entry.fingerprint();
-                store.add(entry, now)?;
-                store.write().await?;
-                Ok((fingerprint, None))
+                store.change(|secret| changes::add(secret, &entry, now)).await?;
+                Ok((entry.parse()?.fingerprint(), vec![KNOWN_SOON.into()]))
             }
             Command::List { audit_table } => {
-                let uses = LastUsed::read(&config, &audit_table, store.entries()).await;
-                let (uses, problem) = match uses {
-                    Ok(uses) => (Some(uses), None),
-                    Err(error) => (None, Some(format!("When keys were last used is not known: {error}."))),
-                };
-                Ok((table::of(store.entries(), uses.as_ref(), now), problem))
+                let secret = store.read().await?;
+                let mut sentences: Vec<String> = changes::ignored(&secret).collect();
+                let keys: Vec<Key> = changes::keys(&secret).map(|(_, key)| key).collect();
+                let (keys, problem) = with_last_uses(&config, &audit_table, keys).await;
+                sentences.extend(problem);
+                Ok((table::of(&keys, now), sentences))
             }
             Command::Rotate {
                 id,
@@ -127,33 +142,67 @@ impl Keys {
                 expires_at,
             } => {
                 let key = ApiKey::random()?;
-                let end = now.checked_add(SignedDuration::from_hours(overlap_hours.into()))?;
-                let old = store.rotate(&id, key.as_str(), now, end, future(expires_at, now)?)?;
-                store.write().await?;
+                let successor = Successor {
+                    key: key.as_str(),
+                    now,
+                    old_end: now.checked_add(SignedDuration::from_hours(overlap_hours.into()))?,
+                    expires_at: future(expires_at, now)?,
+                };
+                let old = store.change(|secret| changes::rotate(secret, &id, &successor)).await?;
+                let end = old
+                    .expires_at
+                    .map_or_else(|| "now".to_owned(), |end| format!("{end:.0}"));
                 let sentence = format!(
-                    "This is the only time that the key is shown. The old key, {old}, is valid until {end:.0}."
+                    "The old key, {}, is valid until {end}, or until functions have read that: at most five minutes from now.",
+                    old.fingerprint()
                 );
-                Ok((key.as_str().to_owned(), Some(sentence)))
+                Ok((
+                    key.as_str().to_owned(),
+                    vec![SHOWN_ONCE.into(), KNOWN_SOON.into(), sentence],
+                ))
             }
             Command::Revoke { id, fingerprint } => {
-                let removed = store.revoke(&id, fingerprint.as_deref())?;
-                store.write().await?;
+                let revoke = |secret: &mut _| changes::revoke(secret, &id, fingerprint.as_deref());
+                let removed = store.change(revoke).await?;
                 let sentence =
                     "Functions read the keys again after at most five minutes; until then, a key can still be used.";
-                Ok((format!("{removed} revoked"), Some(sentence.into())))
+                Ok((format!("{removed} revoked"), vec![sentence.into()]))
             }
         }
     }
 }
 
+/// The keys with their last uses, and a sentence if these can't be read.
+async fn with_last_uses(config: &SdkConfig, table: &str, keys: Vec<Key>) -> (Vec<(Key, LastUse)>, Option<String>) {
+    let client = aws_sdk_dynamodb::Client::new(config);
+    let (mut listed, mut problem) = (Vec::new(), None);
+    for key in keys {
+        let last_use = match &problem {
+            None => access::last_use(&client, table, &key).await,
+            Some(_) => Ok(None),
+        };
+        if let Err(error) = &last_use {
+            problem = Some(format!("When keys were last used is not known: {error}."));
+        }
+        let last_use = match problem {
+            None => LastUse::Known(last_use.unwrap_or_default()),
+            Some(_) => LastUse::Unknown,
+        };
+        listed.push((key, last_use));
+    }
+    (listed, problem)
+}
+
 impl New {
-    fn entry(self, key: &str, now: Timestamp) -> Result<Entry> {
+    fn entry(mut self, key: &str, now: Timestamp) -> Result<StoredKey> {
         let is_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if self.id.is_empty() || self.id.len() > 64 || !self.id.bytes().all(is_id) {
             return Err("the id must be 1 to 64 letters, digits, dots, hyphens or underscores".into());
         }
         let expires_at = future(self.expires_at, now)?;
-        Ok(Entry::new(self.id, key, self.scopes, expires_at, now))
+        self.scopes.sort_unstable();
+        self.scopes.dedup();
+        Ok(StoredKey::new(&self.id, key, &self.scopes, expires_at, Some(now)))
     }
 }
 
@@ -176,7 +225,7 @@ fn key_from(input: impl Read) -> Result<String> {
         )
         .into());
     }
-    if shared::http::access::is_mistyped(key.as_bytes()) {
+    if access::is_mistyped(key.as_bytes()) {
         return Err(
             "the key on the standard input begins like a key of Call Recordings, but its checksum is wrong".into(),
         );

@@ -1,144 +1,147 @@
 //! The secret with the API keys: read, changed and written as a whole.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use aws_config::SdkConfig;
-use aws_sdk_secretsmanager::Client;
-use jiff::Timestamp;
-use serde_json::{Value, json};
-use shared::clients::aws::reason;
-
-use super::entry::Entry;
+use aws_sdk_secretsmanager::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::update_secret_version_stage::UpdateSecretVersionStageError,
+};
+use shared::{clients::aws::reason, http::access::KeysSecret};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The secret's content.
+/// The label of the version that everybody reads.
+const CURRENT: &str = "AWSCURRENT";
+/// The label of a version that is written and not current yet. It is the same in all commands, so that an interrupted one leaves no label of its own:
+/// a secret can have 20. It stays on the last version that was written.
+const PENDING: &str = "KEYSPENDING";
+/// How often a command tries to write its change while others write theirs.
+const ATTEMPTS: u32 = 20;
+/// The longest pause between two of them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The secret in Secrets Manager.
 pub(super) struct Store {
     client: Client,
     secret_id: String,
-    entries: Vec<Entry>,
-    /// Entries that functions skip because they don't have the documented form; they are kept as they are.
-    others: Vec<Value>,
-    read: String,
+}
+
+/// What came of an attempt to make a version current.
+enum Moved {
+    /// It is the current one.
+    Yes,
+    /// Another version became current since the secret was read, or the attempt's response was lost.
+    Unknown,
 }
 
 impl Store {
-    /// Reads the secret. One that has no value yet, as after a deploy, has no keys.
-    pub(super) async fn read(config: &SdkConfig, secret_id: String) -> Result<Self> {
-        let client = Client::new(config);
-        let read = text(&client, &secret_id).await?;
-        let (entries, others) =
-            parse(&read).ok_or_else(|| format!("the secret {secret_id} is not of the form {{\"keys\": [...]}}"))?;
-        Ok(Self {
-            client,
+    pub(super) fn new(config: &SdkConfig, secret_id: String) -> Self {
+        Self {
+            client: Client::new(config),
             secret_id,
-            entries,
-            others,
-            read,
-        })
-    }
-
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// Adds a key. An id has two live keys only while it is rotated.
-    pub(super) fn add(&mut self, entry: Entry, now: Timestamp) -> Result<()> {
-        if self.entries.iter().any(|known| known.is_same_key(&entry)) {
-            return Err("this key is in the secret already".into());
         }
-        if self.live(&entry.id, now).next().is_some() {
-            return Err(format!("there is a key {0} already; `keys rotate {0}` replaces it", entry.id).into());
-        }
-        self.entries.push(entry);
-        Ok(())
     }
 
-    /// Adds a key with the id and scopes of the live one, which then ends at `end`. Returns the old one's fingerprint.
-    pub(super) fn rotate(
-        &mut self,
-        id: &str,
-        key: &str,
-        now: Timestamp,
-        end: Timestamp,
-        expires_at: Option<Timestamp>,
-    ) -> Result<String> {
-        let live: Vec<&Entry> = self.live(id, now).collect();
-        let old = match live[..] {
-            [old] => old.clone(),
-            [] => return Err(format!("there is no live key {id}; `keys create {id}` creates one").into()),
-            _ => {
-                let sentence = format!(
-                    "the key {id} is being rotated: it has {} live keys; `keys revoke {id} --fingerprint ...` ends one",
-                    live.len()
-                );
-                return Err(sentence.into());
+    /// Reads the secret.
+    pub(super) async fn read(&self) -> Result<KeysSecret> {
+        Ok(self.read_version().await?.1)
+    }
+
+    /// Makes a change and writes the secret, on condition that nobody has written it since it was read; otherwise it is read and changed again.
+    /// Returns what the last call of `change` returned.
+    pub(super) async fn change<T>(&self, mut change: impl FnMut(&mut KeysSecret) -> Result<T>) -> Result<T> {
+        let mut written: Option<(String, T)> = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(pause(attempt)).await;
             }
-        };
-        if let (Some(until), None) = (old.expires_at, expires_at) {
-            let sentence = format!("the key {id} expires at {until:.0}; say with --expires-at when the new one does");
-            return Err(sentence.into());
-        }
-        for entry in self.entries.iter_mut().filter(|entry| entry.is_same_key(&old)) {
-            entry.expires_at = Some(old.expires_at.map_or(end, |earlier| earlier.min(end)));
-        }
-        self.entries
-            .push(Entry::new(id.to_owned(), key, old.scopes.clone(), expires_at, now));
-        Ok(old.fingerprint())
-    }
-
-    /// Removes the keys with this id, or the one of them with this fingerprint. Returns how many there were.
-    pub(super) fn revoke(&mut self, id: &str, fingerprint: Option<&str>) -> Result<usize> {
-        let before = self.entries.len();
-        let is_meant = |entry: &Entry| entry.id == id && fingerprint.is_none_or(|wanted| entry.fingerprint() == wanted);
-        self.entries.retain(|entry| !is_meant(entry));
-        match before - self.entries.len() {
-            0 => Err(match fingerprint {
-                Some(fingerprint) => format!("there is no key {id} with the fingerprint {fingerprint}"),
-                None => format!("there is no key {id}"),
+            let (version, mut secret) = self.read_version().await?;
+            // The version became current, and only the response was lost.
+            if let Some((_, result)) = written.take_if(|(written, _)| *written == version) {
+                return Ok(result);
             }
-            .into()),
-            removed => Ok(removed),
+            let result = change(&mut secret)?;
+            let new = self.put(&secret).await?;
+            match self.make_current(&new, &version).await? {
+                Moved::Yes => return Ok(result),
+                Moved::Unknown => written = Some((new, result)),
+            }
         }
+        Err(format!(
+            "the secret {} is being changed by others all the time; nothing was changed, try again",
+            self.secret_id
+        )
+        .into())
     }
 
-    /// Writes the secret, unless it was changed since it was read.
-    pub(super) async fn write(&self) -> Result<()> {
-        if text(&self.client, &self.secret_id).await? != self.read {
-            return Err(format!("the secret {} was changed meanwhile; try again", self.secret_id).into());
-        }
-        let entries = self.entries.iter().map(|entry| json!(entry));
-        let keys: Vec<Value> = entries.chain(self.others.iter().cloned()).collect();
-        let put = self.client.put_secret_value().secret_id(&self.secret_id);
-        put.secret_string(json!({ "keys": keys }).to_string())
+    /// The id of the current version and its content.
+    async fn read_version(&self) -> Result<(String, KeysSecret)> {
+        let id = &self.secret_id;
+        let stored = self.client.get_secret_value().secret_id(id).send().await;
+        let stored = stored.map_err(|error| format!("the secret {id} can't be read: {}", reason(&error)))?;
+        let text = stored
+            .secret_string()
+            .ok_or_else(|| format!("the secret {id} has no text value"))?;
+        let version = stored
+            .version_id()
+            .ok_or_else(|| format!("the version of the secret {id} is not known"))?;
+        // The parser's message could quote the secret.
+        let secret = serde_json::from_str(text)
+            .map_err(|_| format!("the secret {id} is not of the form {{\"keys\": [...]}}"))?;
+        Ok((version.to_owned(), secret))
+    }
+
+    /// Writes a version of the secret that is not current yet. Returns its id.
+    async fn put(&self, secret: &KeysSecret) -> Result<String> {
+        let id = &self.secret_id;
+        let put = self.client.put_secret_value().secret_id(id).version_stages(PENDING);
+        let put = put.secret_string(serde_json::to_string(secret)?).send().await;
+        let put = put.map_err(|error| format!("the secret {id} can't be written: {}", reason(&error)))?;
+        let version = put.version_id();
+        Ok(version
+            .ok_or_else(|| format!("the new version of the secret {id} is not known"))?
+            .to_owned())
+    }
+
+    /// Makes the version `new` current if `old` still is.
+    async fn make_current(&self, new: &str, old: &str) -> Result<Moved> {
+        let moved = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(&self.secret_id)
+            .version_stage(CURRENT)
+            .move_to_version_id(new)
+            .remove_from_version_id(old)
             .send()
-            .await
-            .map_err(|error| format!("the secret {} can't be written: {}", self.secret_id, reason(&error)))?;
-        Ok(())
-    }
-
-    fn live(&self, id: &str, now: Timestamp) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .iter()
-            .filter(move |entry| entry.id == id && entry.is_live(now))
-    }
-}
-
-async fn text(client: &Client, secret_id: &str) -> Result<String> {
-    let stored = client.get_secret_value().secret_id(secret_id).send().await;
-    let stored = stored.map_err(|error| format!("the secret {secret_id} can't be read: {}", reason(&error)))?;
-    Ok(stored.secret_string().unwrap_or(r#"{"keys":[]}"#).to_owned())
-}
-
-/// The entries with the documented form, and the others.
-fn parse(secret: &str) -> Option<(Vec<Entry>, Vec<Value>)> {
-    let secret: Value = serde_json::from_str(secret).ok()?;
-    let (mut entries, mut others) = (Vec::new(), Vec::new());
-    for value in secret.get("keys")?.as_array()? {
-        match serde_json::from_value::<Entry>(value.clone()) {
-            Ok(entry) => entries.push(entry),
-            Err(_) => others.push(value.clone()),
+            .await;
+        match moved {
+            Ok(_) => Ok(Moved::Yes),
+            Err(error) if may_be_moved(&error) => Ok(Moved::Unknown),
+            Err(error) => Err(format!("the secret {} can't be written: {}", self.secret_id, reason(&error)).into()),
         }
     }
-    Some((entries, others))
+}
+
+/// Whether the error says that another version is current, or leaves open what became of the request.
+fn may_be_moved(error: &SdkError<UpdateSecretVersionStageError>) -> bool {
+    match error.as_service_error() {
+        Some(service) => {
+            service.is_invalid_parameter_exception()
+                || service.is_invalid_request_exception()
+                || service.is_resource_not_found_exception()
+                || service.is_internal_service_error()
+                || service.code() == Some("ThrottlingException")
+        }
+        None => true,
+    }
+}
+
+/// A pause of random length, so that commands which met once don't meet again.
+fn pause(attempt: u32) -> Duration {
+    let longest = Duration::from_millis(20)
+        .saturating_mul(1 << attempt.min(10))
+        .min(LONGEST_PAUSE);
+    longest.mul_f64(fastrand::f64())
 }

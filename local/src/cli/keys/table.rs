@@ -1,26 +1,37 @@
 //! The table of keys that people read.
 
 use jiff::Timestamp;
+use shared::http::access::Key;
 
-use super::{entry::Entry, last_used::LastUsed};
+/// When a key was last used.
+#[derive(Clone, Copy)]
+pub(super) enum LastUse {
+    /// At this time, or never.
+    Known(Option<Timestamp>),
+    /// The audit could not be read.
+    Unknown,
+}
 
-/// The keys as a table. Without `uses` it is not known when they were last used.
-pub(super) fn of(entries: &[Entry], uses: Option<&LastUsed>, now: Timestamp) -> String {
+/// The keys as a table.
+pub(super) fn of(keys: &[(Key, LastUse)], now: Timestamp) -> String {
     let time =
         |time: Option<Timestamp>, absent: &str| time.map_or_else(|| absent.to_owned(), |time| format!("{time:.0}"));
     let mut rows = vec![["ID", "FINGERPRINT", "CREATED", "EXPIRES", "LAST USED", "SCOPES"].map(str::to_owned)];
-    rows.extend(entries.iter().map(|entry| {
-        let expires = time(entry.expires_at, "never");
+    rows.extend(keys.iter().map(|(key, last_use)| {
+        let expires = time(key.expires_at, "never");
         [
-            entry.id.clone(),
-            entry.fingerprint(),
-            time(entry.created_at, "unknown"),
-            match entry.is_live(now) {
+            key.id.clone(),
+            key.fingerprint(),
+            time(key.created_at, "unknown"),
+            match key.is_live(now) {
                 true => expires,
                 false => format!("expired {expires}"),
             },
-            uses.map_or_else(|| "unknown".into(), |uses| time(uses.of(entry), "never")),
-            entry.scopes.join(" "),
+            match last_use {
+                LastUse::Known(used_at) => time(*used_at, "never"),
+                LastUse::Unknown => "unknown".into(),
+            },
+            key.scopes.join(" "),
         ]
     }));
     let width = |column: usize| {

@@ -170,6 +170,8 @@ async fn an_unusable_signer_secret_is_reported_without_its_content() {
     faults.set(Service::SecretsManager, Some(StatusCode::INTERNAL_SERVER_ERROR));
     ask(503, "signer_unavailable").await;
     faults.set(Service::SecretsManager, None);
+    // It is remembered for three seconds that the secret could not be read.
+    pass(Duration::from_secs(4)).await;
     let keys = json!({"access_key_id": aws::SIGNER_ACCESS_KEY_ID, "secret_access_key": aws::SIGNER_SECRET_ACCESS_KEY});
     stack.put_secret("other-signer", &keys.to_string()).await;
     assert_found(&stack.get(&one).await, KEY);

@@ -54,11 +54,6 @@ pub fn hash_key(key: &str) -> String {
     hex::encode(Sha256::digest(key))
 }
 
-/// The first 8 digits of a key's hash, by which people tell keys with the same id apart.
-pub(super) fn fingerprint(sha256: &[u8; 32]) -> String {
-    hex::encode(&sha256[..4])
-}
-
 fn checksum(body: &str) -> String {
     let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, body.as_bytes());
     digits(crc.into(), CHECKSUM)

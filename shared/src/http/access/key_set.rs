@@ -3,61 +3,23 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{presented::Presented, scope::Scope};
+use super::{
+    keys_secret::{Key, KeysSecret},
+    presented::Presented,
+};
 
 /// The keys of the secret. An invalid entry is logged and skipped, so that a typo locks out one key and not all of them.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(from = "RawKeySet")]
+#[serde(from = "KeysSecret")]
 pub struct KeySet(Vec<Key>);
 
-/// A key of which only the hash is known.
-#[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) id: String,
-    pub(super) sha256: [u8; 32],
-    scopes: Vec<String>,
-    pub(super) expires_at: Option<Timestamp>,
-}
-
-impl Key {
-    pub(super) fn has(&self, scope: Scope) -> bool {
-        self.scopes
-            .iter()
-            .any(|granted| granted == "*" || granted == scope.name())
-    }
-}
-
-#[derive(Deserialize)]
-struct RawKeySet {
-    keys: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct RawKey {
-    id: String,
-    sha256: String,
-    scopes: Vec<String>,
-    expires_at: Option<Timestamp>,
-}
-
-impl From<RawKeySet> for KeySet {
-    fn from(raw: RawKeySet) -> Self {
-        let mut keys = Vec::with_capacity(raw.keys.len());
-        for (index, entry) in raw.keys.into_iter().enumerate() {
-            let key = serde_json::from_value::<RawKey>(entry).ok().and_then(|raw| {
-                Some(Key {
-                    sha256: decode_sha256(&raw.sha256)?,
-                    id: raw.id,
-                    scopes: raw.scopes,
-                    expires_at: raw.expires_at,
-                })
-            });
-            match key {
-                Some(key) => keys.push(key),
-                None => tracing::error!(
-                    index,
-                    "an entry of the API keys secret does not have the documented form and is ignored"
-                ),
+impl From<KeysSecret> for KeySet {
+    fn from(secret: KeysSecret) -> Self {
+        let mut keys = Vec::with_capacity(secret.keys.len());
+        for (index, entry) in secret.keys.iter().enumerate() {
+            match entry.parse() {
+                Ok(key) => keys.push(key),
+                Err(reason) => tracing::error!(index, %reason, "an entry of the API keys secret is ignored"),
             }
         }
         Self(keys)
@@ -69,17 +31,12 @@ impl KeySet {
     pub(super) fn find(&self, presented: &Presented, now: Timestamp) -> Option<Key> {
         let mut found = None;
         for key in &self.0 {
-            let is_valid = key.expires_at.is_none_or(|end| now < end);
-            if presented.is_of(&key.sha256) && is_valid {
+            if presented.is_of(&key.sha256) && key.is_live(now) {
                 found = Some(key);
             }
         }
         found.cloned()
     }
-}
-
-fn decode_sha256(text: &str) -> Option<[u8; 32]> {
-    hex::decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -6,15 +6,14 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{api_key::fingerprint, key_set::Key};
+use super::keys_secret::Key;
 use crate::{
     clients::{
-        aws::Aws,
-        aws::cause,
+        aws::{Aws, cause, reason},
         dynamodb::{number, text},
     },
     config::Env,
@@ -45,28 +44,20 @@ impl LastUsed {
 
     /// Stores the use of a key, unless another one was stored within the hour. A failure is only logged: no request fails for it.
     pub(super) fn store(&self, key: &Key, now: Timestamp) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let due = {
-            let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = stored
-                .get(&key.sha256)
-                .is_none_or(|last| last.elapsed() >= Duration::from_secs(INTERVAL.as_secs() as u64));
-            if due {
-                stored.insert(key.sha256, Instant::now());
-            }
-            due
-        };
+        if !self.is_due(key) {
+            return None;
+        }
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
-            .key("day", text(&format!("key#{}", key.id)))
-            .key("order", text(&fingerprint(&key.sha256)))
+            .set_key(Some(item_key(key)))
             .update_expression("SET used_at = :now, expires_at = :end")
             .condition_expression("attribute_not_exists(used_at) OR used_at < :hour_ago")
             .expression_attribute_values(":now", number(now.as_second()))
             .expression_attribute_values(":hour_ago", number((now - INTERVAL).as_second()))
             .expression_attribute_values(":end", number((now + KEPT).as_second()));
-        due.then_some(async move {
+        Some(async move {
             match update.send().await {
                 Ok(_) => {}
                 Err(error)
@@ -77,4 +68,34 @@ impl LastUsed {
             }
         })
     }
+
+    /// Whether this process has stored no use of the key within the hour. If so, it stores this one.
+    fn is_due(&self, key: &Key) -> bool {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = stored
+            .get(&key.sha256)
+            .is_none_or(|last| last.elapsed() >= Duration::from_secs(INTERVAL.as_secs() as u64));
+        if due {
+            stored.insert(key.sha256, Instant::now());
+        }
+        due
+    }
+}
+
+/// When a key was last used, from the audit table with this name. It is stored at most once an hour.
+///
+/// # Errors
+/// A sentence for people if the table can't be read.
+pub async fn last_use(client: &Client, table: &str, key: &Key) -> Result<Option<Timestamp>, String> {
+    let stored = client.get_item().table_name(table).set_key(Some(item_key(key)));
+    let stored = stored.send().await;
+    let stored = stored.map_err(|error| format!("the table {table} can't be read: {}", reason(&error)))?;
+    let used_at = stored.item.as_ref().and_then(|item| item.get("used_at"));
+    let used_at = used_at.and_then(|value| value.as_n().ok()?.parse().ok());
+    Ok(used_at.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+}
+
+fn item_key(key: &Key) -> HashMap<String, AttributeValue> {
+    let day = text(&format!("key#{}", key.id));
+    HashMap::from([("day".into(), day), ("order".into(), text(&key.fingerprint()))])
 }

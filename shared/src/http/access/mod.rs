@@ -4,6 +4,7 @@
 
 mod api_key;
 mod key_set;
+mod keys_secret;
 mod last_used;
 mod presented;
 mod quotas;
@@ -18,9 +19,11 @@ use serde::Serialize;
 
 pub use api_key::{ApiKey, hash_key, is_mistyped};
 pub use key_set::KeySet;
+pub use keys_secret::{InvalidKey, Key, KeysSecret, StoredKey};
+pub use last_used::last_use;
 pub use scope::Scope;
 
-use self::{key_set::Key, last_used::LastUsed, presented::Presented, quotas::Quotas, session::Session};
+use self::{last_used::LastUsed, presented::Presented, quotas::Quotas, session::Session};
 use super::{convert::SecretUse, error::ApiError, request::ApiRequest};
 use crate::{
     audit::AuditLog,
@@ -58,27 +61,12 @@ impl Access {
         })
     }
 
-    /// The rule in `RECORDINGS_AUTH`: `required` (the default) or `open`, which needs no key.
+    /// The rule in `RECORDINGS_AUTH`: [`recordings_are_open`].
     pub fn for_recordings(env: &Env, aws: &Aws) -> Result<Self, ConfigError> {
-        let is_open = match env.optional("RECORDINGS_AUTH").unwrap_or("required") {
-            "required" => false,
-            "open" => true,
-            _ => {
-                return Err(ConfigError::Invalid {
-                    name: "RECORDINGS_AUTH",
-                    expected: "required or open",
-                });
-            }
-        };
         Ok(Self {
-            is_open,
+            is_open: recordings_are_open(env)?,
             ..Self::required(env, aws)?
         })
-    }
-
-    /// Whether requests need no key.
-    pub fn is_open(&self) -> bool {
-        self.is_open
     }
 
     /// The audit, for the function that lists it.
@@ -102,20 +90,13 @@ impl Access {
             Some(presented) => valid_key(&self.keys, presented, now).await,
             None => Ok(None),
         };
+        self.count(request, &key)?;
         let key = match key {
             Ok(Some(key)) => key,
-            Ok(None) | Err(_) if self.is_open => return self.quotas.count_address(request),
-            Ok(None) => {
-                self.quotas.count_address(request)?;
-                return Err(unauthorized());
-            }
-            Err(error) => {
-                self.quotas.count_address(request)?;
-                return Err(error);
-            }
+            Ok(None) | Err(_) if self.is_open => return Ok(()),
+            Ok(None) => return Err(unauthorized()),
+            Err(error) => return Err(error),
         };
-        request.set_key_id(&key.id);
-        self.quotas.count_key(request, &key.id, scope)?;
         if !self.is_open && !key.has(scope) {
             return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
@@ -127,6 +108,7 @@ impl Access {
             from_own_origin(request)?;
             request.set_session();
         }
+        self.quotas.count_paid(request, &key.id, scope)?;
         self.store_use(request, &key, now);
         Ok(())
     }
@@ -142,18 +124,15 @@ impl Access {
     pub async fn sign_in(&self, request: &ApiRequest) -> Result<(SignedIn, HeaderValue), ApiError> {
         let now = Timestamp::now();
         let key = match Presented::in_header(request) {
-            Some(presented) => valid_key(&self.keys, &presented, now).await?,
-            None => None,
+            Some(presented) => valid_key(&self.keys, &presented, now).await,
+            None => Ok(None),
         };
-        let Some(key) = key else {
-            self.quotas.count_address(request)?;
-            return Err(unauthorized());
-        };
+        self.count(request, &key)?;
+        let key = key?.ok_or_else(unauthorized)?;
         let end = now + session::LIFETIME;
         let end = key.expires_at.map_or(end, |expires| expires.min(end));
         let cookie = session::cookie(&key.sha256, end, request.is_secure());
         let cookie = cookie.ok_or_else(|| ApiError::internal("internal_error", "Unexpected error occurred"))?;
-        request.set_key_id(&key.id);
         self.store_use(request, &key, now);
         Ok((SignedIn::of(key, end), cookie))
     }
@@ -161,12 +140,26 @@ impl Access {
     /// The request's session, if it has one that is valid.
     pub async fn session(&self, request: &ApiRequest) -> Result<Option<SignedIn>, ApiError> {
         let now = Timestamp::now();
-        let Some(session) = Session::presented(request.headers(), request.is_secure(), now) else {
-            return Ok(None);
+        let (key, end) = match Session::presented(request.headers(), request.is_secure(), now) {
+            Some(session) => {
+                let end = session.end;
+                (valid_key(&self.keys, &Presented::Session(session), now).await, end)
+            }
+            None => (Ok(None), now),
         };
-        let end = session.end;
-        let key = valid_key(&self.keys, &Presented::Session(session), now).await?;
-        Ok(key.map(|key| SignedIn::of(key, end)))
+        self.count(request, &key)?;
+        Ok(key?.map(|key| SignedIn::of(key, end)))
+    }
+
+    /// Counts a request for the key that it was found to have, or else for its address.
+    fn count(&self, request: &ApiRequest, key: &Result<Option<Key>, ApiError>) -> Result<(), ApiError> {
+        match key {
+            Ok(Some(key)) => {
+                request.set_key_id(&key.id);
+                self.quotas.count_key(request, &key.id)
+            }
+            Ok(None) | Err(_) => self.quotas.count_address(request),
+        }
     }
 
     /// Stores that the key was used, while the request is handled.
@@ -174,6 +167,18 @@ impl Access {
         if let Some(store) = self.last_used.as_ref().and_then(|uses| uses.store(key, now)) {
             request.meanwhile(store);
         }
+    }
+}
+
+/// Whether recordings can be listed and played without a key: `RECORDINGS_AUTH` is `required` (the default) or `open`.
+pub fn recordings_are_open(env: &Env) -> Result<bool, ConfigError> {
+    match env.optional("RECORDINGS_AUTH").unwrap_or("required") {
+        "required" => Ok(false),
+        "open" => Ok(true),
+        _ => Err(ConfigError::Invalid {
+            name: "RECORDINGS_AUTH",
+            expected: "required or open",
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     calls::Search,
     config::{ConfigError, Env},
     http::{error::ApiError, request::ApiRequest},
-    limits::Limiter,
+    limits::{Limiter, RequestLimit},
 };
 
 /// The limits of keys and addresses.
@@ -30,10 +30,14 @@ impl Quotas {
     }
 
     /// Counts a request of this key.
-    pub(super) fn count_key(&self, request: &ApiRequest, key_id: &str, scope: Scope) -> Result<(), ApiError> {
-        count(request, &self.keys, key_id)?;
+    pub(super) fn count_key(&self, request: &ApiRequest, key_id: &str) -> Result<(), ApiError> {
+        count(request, &self.keys, key_id)
+    }
+
+    /// Counts a request of this key that costs money, if it needs this scope for that.
+    pub(super) fn count_paid(&self, request: &ApiRequest, key_id: &str, scope: Scope) -> Result<(), ApiError> {
         match scope.is_paid(request.method()) {
-            true => count(request, &self.paid, key_id),
+            true => Ok(self.paid(request, key_id).take()?),
             false => Ok(()),
         }
     }
@@ -47,20 +51,29 @@ impl Quotas {
         )
     }
 
-    /// Where a recording that the index does not know may be searched for this request. Listing the bucket costs money.
+    /// Where a recording that the index does not have may be searched for this request. Listing the bucket costs money.
     pub(super) fn search<'a>(&'a self, request: &'a ApiRequest) -> Search<'a> {
         match request.key_id() {
-            Some(key_id) => Search::BucketWithin(&self.paid, key_id),
+            Some(key_id) => Search::BucketWithin(self.paid(request, key_id)),
             None => Search::Index,
+        }
+    }
+
+    fn paid<'a>(&'a self, request: &'a ApiRequest, key_id: &'a str) -> RequestLimit<'a> {
+        RequestLimit {
+            limiter: &self.paid,
+            name: key_id,
+            counted: request.paid(),
         }
     }
 }
 
 /// Who has an address: an IPv4 address by itself, or the network of 64 bits that a provider gives to one customer.
 fn network(address: &str) -> String {
-    match address.parse() {
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => hex::encode(&address.octets()[..8]),
-        _ => address.to_owned(),
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Err(_) => address.to_owned(),
     }
 }
 
@@ -80,5 +93,13 @@ mod tests {
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
+
+    #[test]
+    fn an_ipv4_address_is_the_same_in_both_spellings_of_its_ipv6_form() {
+        for mapped in ["::ffff:192.0.2.1", "::ffff:c000:201"] {
+            assert_eq!(network(mapped), network("192.0.2.1"), "{mapped}");
+        }
+        assert_ne!(network("::ffff:192.0.2.1"), network("::ffff:192.0.2.2"));
     }
 }

@@ -27,6 +27,11 @@ pub(super) const REQUEST: &[ErrorCode] = &[
 ];
 
 const NO_KEYS: ErrorCode = error(500, "api_keys_not_configured", "The deployment has no usable API keys.");
+const RATE_LIMITED: ErrorCode = transient(
+    429,
+    "rate_limited",
+    "The key, or the address without a valid key, sent too many requests within a minute. `Retry-After` says when the next is allowed.",
+);
 const KEYS_UNAVAILABLE: ErrorCode = transient(503, "api_keys_unavailable", "API keys can't be checked right now.");
 
 /// Errors of requests that need an API key.
@@ -37,17 +42,13 @@ pub(super) const KEY: &[ErrorCode] = &[
         "There is no valid API key or no valid token from LiveKit.",
     ),
     error(403, "forbidden", "The key lacks the scope that the message names."),
-    transient(
-        429,
-        "rate_limited",
-        "The key, or the address without a valid key, sent too many requests within a minute. `Retry-After` says when the next is allowed.",
-    ),
+    RATE_LIMITED,
     NO_KEYS,
     KEYS_UNAVAILABLE,
 ];
 
 /// Errors of looking up who is signed in.
-pub(super) const KEYS: &[ErrorCode] = &[NO_KEYS, KEYS_UNAVAILABLE];
+pub(super) const KEYS: &[ErrorCode] = &[RATE_LIMITED, NO_KEYS, KEYS_UNAVAILABLE];
 
 /// Errors of requests by which the console changes something.
 pub const SESSION: &[ErrorCode] = &[error(
