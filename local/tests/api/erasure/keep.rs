@@ -18,7 +18,8 @@ async fn a_hold_stops_every_erasure_until_it_is_lifted() {
     for id in [planted.dispatch.as_str(), SID, CALL] {
         let refused = delete(&stack, &format!("/recordings/{id}")).await;
         let detail = refused.recordings_error(409, "recording_held");
-        assert!(detail.contains("Complaint 17"), "{detail}");
+        // The reason may name people, and a refused request is not in the audit.
+        assert!(!detail.contains("Complaint 17"), "{detail}");
     }
     for target in [
         json!({"phone": format!("+{PHONE}")}),
