@@ -2,6 +2,7 @@
 
 // clippy.toml allows unwrap only in test functions and not in the helpers that they call.
 #![allow(clippy::unwrap_used)]
+#![recursion_limit = "256"]
 
 mod archive;
 mod archived;

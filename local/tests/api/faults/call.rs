@@ -69,6 +69,7 @@ impl Call {
             (self.interaction(), "INTERACTION"),
             ((self.began.as_second() + 2).to_string(), "LATER"),
             (self.began.as_second().to_string(), "BEGAN"),
+            (self.began.strftime("%Y/%m/%d").to_string(), "DAY"),
         ] {
             text = text.replace(&name, stands_for);
         }

@@ -11,7 +11,16 @@ use super::{call::Call, lane::Lane};
 pub(super) type Stored = BTreeMap<String, usize>;
 
 /// Attributes that are there or not depending on the time or on how often something was tried, and are none of the content.
-const INCIDENTAL: [&str; 6] = ["due_at", "due_list", "reason", "expires_at", "ttl", "noted_at"];
+const INCIDENTAL: [&str; 7] = [
+    "due_at",
+    "due_list",
+    // Of a recording that is found by its name, it is read in a second step.
+    "etag",
+    "expires_at",
+    "noted_at",
+    "reason",
+    "ttl",
+];
 
 /// Everything that names the call.
 pub(super) async fn stored(lane: &Lane, call: &Call) -> Stored {

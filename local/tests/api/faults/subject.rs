@@ -53,6 +53,14 @@ impl Subject {
         }
     }
 
+    /// Whether it changes the index only by what it finds in the bucket. That is written if it is quick, and otherwise by the next request.
+    pub(super) fn only_finds(&self) -> bool {
+        match self {
+            Self::Route(route) => route.starts_with("GET") || route.starts_with("HEAD") || route.ends_with("/waveform"),
+            Self::Source(..) => false,
+        }
+    }
+
     /// Whether each request makes another item.
     pub(super) fn makes_another(&self) -> bool {
         let makes = [
