@@ -26,17 +26,24 @@ use tokio::{io::AsyncReadExt, process::Command, sync::Notify};
 
 use crate::{logs::PLANTED, stack::serve};
 
-/// The variable that chooses the function of the process.
-const FUNCTION: &str = "FUNCTION_OF_THE_TEST";
+/// Is set in a process that a test has started: there it is the function.
+const IS_FUNCTION: &str = "TEST_IS_FUNCTION";
 
-/// What runs in the process. Without the variable there is nothing to run.
-#[tokio::test]
-#[ignore = "the other tests start it as a process"]
-async fn function() {
-    let nothing = async |_: &_| Ok(());
-    match env::var(FUNCTION).as_deref() {
-        Ok("requests") => http::serve(nothing, |_, request| handle(request)).await.unwrap(),
-        Ok("messages") => http::serve_events(nothing, async |_, event: Value, context| {
+fn is_function() -> bool {
+    env::var_os(IS_FUNCTION).is_some()
+}
+
+/// A function for requests.
+async fn serve_requests() {
+    let served = http::serve(async |_: &_| Ok(()), |_, request| handle(request));
+    served.await.unwrap();
+}
+
+/// A function for messages.
+async fn serve_messages() {
+    let served = http::serve_events(
+        async |_: &_| Ok(()),
+        async |_, event: Value, context| {
             assert!(event["Records"].is_array(), "{PLANTED}");
             let batch: Batch = serde_json::from_value(event).unwrap();
             let process = async |body: String| {
@@ -44,11 +51,9 @@ async fn function() {
                 Ok::<_, Infallible>(())
             };
             Ok::<_, Infallible>(batch::process(&batch, context.deadline(), process).await)
-        })
-        .await
-        .unwrap(),
-        _ => {}
-    }
+        },
+    );
+    served.await.unwrap();
 }
 
 async fn handle(request: Request) -> Response<Body> {
@@ -95,8 +100,8 @@ async fn answered(State(api): State<Api>, Path((_, kind)): Path<(String, String)
     StatusCode::ACCEPTED
 }
 
-/// Runs a function for these events. Returns its answers and the lines on its stdout that are JSON.
-async fn run<const N: usize>(function: &str, events: [Value; N]) -> ([Value; N], Vec<Value>) {
+/// Starts this test in a process of its own, where it is the function, for these events. Returns its answers and the lines on its stdout that are JSON.
+async fn run<const N: usize>(test: &str, events: [Value; N]) -> ([Value; N], Vec<Value>) {
     let api = Api {
         events: Arc::new(Mutex::new(events.into())),
         answers: Arc::default(),
@@ -108,14 +113,8 @@ async fn run<const N: usize>(function: &str, events: [Value; N]) -> ([Value; N],
         .with_state(api.clone());
     let url = serve(router).await;
     let mut process = Command::new(env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "runtime::function",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=2",
-        ])
-        .env(FUNCTION, function)
+        .args(["--exact", test, "--nocapture", "--test-threads=2"])
+        .env(IS_FUNCTION, "1")
         .env("AWS_LAMBDA_RUNTIME_API", url.trim_start_matches("http://"))
         .env("AWS_LAMBDA_FUNCTION_NAME", "test-function")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -168,6 +167,9 @@ fn figures(lines: &[Value]) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_panic_is_a_500_with_the_id_of_its_request_and_is_logged_without_its_message() {
+    if is_function() {
+        return serve_requests().await;
+    }
     let event = |path: &str, id: &str| {
         let mut event: Value = serde_json::from_str(include_str!("../../../events/get-docs.json")).unwrap();
         event["rawPath"] = path.into();
@@ -179,7 +181,8 @@ async fn a_panic_is_a_500_with_the_id_of_its_request_and_is_logged_without_its_m
         event("/blocking", "id-b"),
         event("/fine", "id-c"),
     ];
-    let (answers, lines) = run("requests", events).await;
+    let test = "runtime::a_panic_is_a_500_with_the_id_of_its_request_and_is_logged_without_its_message";
+    let (answers, lines) = run(test, events).await;
     for (answer, id) in answers[..2].iter().zip(["id-a", "id-b"]) {
         let answer = &answer["response"];
         assert_eq!(answer["statusCode"], 500, "{answer}");
@@ -209,9 +212,13 @@ async fn a_panic_is_a_500_with_the_id_of_its_request_and_is_logged_without_its_m
 
 #[tokio::test]
 async fn a_panic_fails_only_its_message_or_its_event() {
+    if is_function() {
+        return serve_messages().await;
+    }
     let message = |id: &str| json!({"messageId": id, "body": id});
     let batch = json!({"Records": [message("panic"), message("fine")]});
-    let (answers, lines) = run("messages", [batch, json!({})]).await;
+    let test = "runtime::a_panic_fails_only_its_message_or_its_event";
+    let (answers, lines) = run(test, [batch, json!({})]).await;
     let failed = json!({"batchItemFailures": [{"itemIdentifier": "panic"}]});
     assert_eq!(answers[0]["response"], failed);
     // Lambda invokes the function again for an event that fails.
